@@ -1,0 +1,30 @@
+#pragma once
+// StopSignal: asks every thread to finish what it holds and leave. Set once, from a signal handler or thread.
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+namespace tailrace {
+
+class StopSignal {
+ public:
+  void request() noexcept { requested_.store(true, std::memory_order_release); }
+  bool requested() const noexcept { return requested_.load(std::memory_order_acquire); }
+
+  /// Sleeps for `time` or until a stop is requested; false in the latter case.
+  bool sleep(std::chrono::milliseconds time) const {
+    auto deadline = std::chrono::steady_clock::now() + time;
+    while (!requested()) {
+      auto left = deadline - std::chrono::steady_clock::now();
+      if (left <= std::chrono::milliseconds(0)) return true;
+      std::this_thread::sleep_for(std::min<std::chrono::steady_clock::duration>(left, std::chrono::milliseconds(50)));
+    }
+    return false;
+  }
+
+ private:
+  std::atomic<bool> requested_{false};
+};
+
+}  // namespace tailrace

@@ -1,0 +1,81 @@
+#pragma once
+// ChangeBatch: what travels from the reader to a target. It owns the bytes of its changes, is built by one
+// thread, and is immutable once handed on.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/arena.h"
+#include "base/lsn.h"
+#include "model/relation.h"
+#include "model/tuple.h"
+
+namespace tailrace {
+
+enum class ChangeKind : std::uint8_t { insert, update, remove, truncate, message };
+
+/// What an update or delete says of the row before it.
+enum class OldTuple : std::uint8_t {
+  none,  ///< the key did not change: find the row by the key in the new tuple
+  key,   ///< only the replica identity's columns count; the others are absent, not NULL
+  full,  ///< REPLICA IDENTITY FULL: every column counts
+};
+
+struct Change {
+  ChangeKind kind = ChangeKind::insert;
+  OldTuple old_kind = OldTuple::none;
+  /// insert, update, remove: index into relations. truncate: into truncates. message: into messages.
+  std::uint32_t index = 0;
+  TupleData old_tuple;
+  TupleData new_tuple;
+};
+
+struct Truncate {
+  std::vector<std::uint32_t> relations;  ///< indexes into ChangeBatch::relations
+  bool cascade = false;
+  bool restart_identity = false;
+};
+
+struct LogicalMessage {
+  Lsn lsn;
+  bool transactional = false;
+  std::string prefix;
+  std::string content;
+};
+
+/// One source transaction, or the part of it that this batch holds. Its changes are
+/// changes[first_change .. first_change + change_count).
+struct TransactionSpan {
+  Xid xid = 0;
+  Lsn commit_lsn;  ///< start of the commit record; known from the first part on
+  Lsn end_lsn;     ///< end of the commit record: what may be acknowledged once durable
+  PgTimestamp commit_time;
+  std::string origin;  ///< replication origin's name, empty for local changes
+  std::size_t first_change = 0;
+  std::size_t change_count = 0;
+  bool begins = true;  ///< false: an earlier batch holds an earlier part
+  bool ends = true;    ///< false: a later batch holds a later part; it must not be committed yet
+};
+
+struct ChangeBatch {
+  Arena arena;
+  std::vector<std::shared_ptr<const Relation>> relations;  ///< each version that a change refers to, once
+  std::vector<Change> changes;
+  std::vector<Truncate> truncates;
+  std::vector<LogicalMessage> messages;
+  std::vector<TransactionSpan> transactions;  ///< in commit order
+  /// Every transaction that ends at or before this is in this batch or an earlier one. Never inside a
+  /// transaction that is not complete yet.
+  Lsn progress;
+
+  /// What the batch holds in memory, roughly.
+  std::size_t bytes() const {
+    return arena.footprint() + changes.size() * sizeof(Change) + transactions.size() * sizeof(TransactionSpan);
+  }
+  bool empty() const { return transactions.empty() && messages.empty(); }
+};
+
+}  // namespace tailrace

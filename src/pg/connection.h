@@ -1,0 +1,91 @@
+#pragma once
+// Connection: RAII around libpq, the only room that includes its header. Errors are tailrace::Error with the
+// SQLSTATE, the statement's purpose and a retry class. Not thread-safe; one thread at a time, except cancel().
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "base/lsn.h"
+
+struct pg_conn;
+struct pg_result;
+
+namespace tailrace::pg {
+
+/// An owned query result; all values as text. Rows and columns count from 0.
+class Result {
+ public:
+  explicit Result(pg_result* raw) : raw_(raw, &free) {}
+  int rows() const;
+  int columns() const;
+  bool is_null(int row, int column) const;
+  std::string_view get(int row, int column) const;
+  std::string str(int row, int column) const { return std::string(get(row, column)); }
+  std::int64_t i64(int row, int column) const;
+  Oid oid(int row, int column) const { return static_cast<Oid>(i64(row, column)); }
+  bool flag(int row, int column) const { return get(row, column) == "t"; }
+  Lsn lsn(int row, int column) const;
+  /// Rows touched by INSERT, UPDATE, DELETE, COPY.
+  std::int64_t affected() const;
+
+ private:
+  static void free(pg_result* raw);
+  std::unique_ptr<pg_result, void (*)(pg_result*)> raw_;
+};
+
+enum class Mode { sql, replication };
+
+struct ConnectOptions {
+  Mode mode = Mode::sql;
+  std::string application_name = "tailrace";
+  int connect_timeout_seconds = 10;
+};
+
+class Connection {
+ public:
+  /// `conninfo`: a URL or a keyword string, as libpq takes it. Pins the session settings on which text values
+  /// depend (DateStyle, IntervalStyle, extra_float_digits, bytea_output, client_encoding, TimeZone, lc_monetary),
+  /// and row_security = off, so that a policy hides no row silently.
+  static Connection open(const std::string& conninfo, const ConnectOptions& options = {});
+
+  Connection(Connection&&) noexcept = default;
+  Connection& operator=(Connection&&) noexcept = default;
+
+  /// One or more statements by the simple query protocol. `purpose` completes "while ..." in an error.
+  Result query(const std::string& sql, std::string_view purpose);
+  /// One statement with text parameters ($1 ...); nullopt is NULL.
+  Result query(const std::string& sql, const std::vector<std::optional<std::string>>& parameters,
+               std::string_view purpose);
+
+  int server_version() const;  ///< as 150004
+  int backend_pid() const;
+  int socket() const;
+  bool is_unix_socket() const;
+  pg_conn* raw() const { return raw_.get(); }
+
+  /// Asks the server to cancel what runs; safe from another thread while the connection lives.
+  void cancel() const;
+
+ private:
+  explicit Connection(pg_conn* raw) : raw_(raw, &finish) {}
+  static void finish(pg_conn* raw);
+  std::unique_ptr<pg_conn, void (*)(pg_conn*)> raw_;
+};
+
+/// A connection string without its secrets, for people: "postgres://app@db:5432/shop".
+std::string redact(const std::string& conninfo);
+
+std::string quote_identifier(std::string_view name);
+std::string quote_literal(std::string_view text);
+std::string quote_qualified(std::string_view schema, std::string_view name);
+
+/// The Error for a failed result or a lost connection. `purpose` completes "while ...".
+Error make_error(pg_conn* connection, pg_result* result, std::string_view purpose);
+
+}  // namespace tailrace::pg

@@ -1,0 +1,83 @@
+#pragma once
+// StatusBoard: what is happening now, written by the running threads and read by whoever asks (control
+// socket, progress display). Thread-safe. Holds no secrets.
+
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/lsn.h"
+
+namespace tailrace::pipeline {
+
+enum class RunState { starting, copying, streaming, reconnecting, stopping, stopped, failed };
+enum class TableState { pending, copying, copied, streaming, stopped };
+
+struct TableStatus {
+  std::string schema;
+  std::string name;
+  std::string target_name;  ///< as it is called in the target, qualified
+  TableState state = TableState::pending;
+  std::int64_t estimated_rows = -1;  ///< before the copy, from the planner; -1 unknown
+  std::int64_t estimated_bytes = 0;
+  std::int64_t rows_copied = 0;
+  std::int64_t bytes_copied = 0;
+  std::int64_t inserts = 0;  ///< streamed since this run started
+  std::int64_t updates = 0;
+  std::int64_t deletes = 0;
+  std::int64_t truncates = 0;
+  Lsn copied_at;     ///< the copy's snapshot; changes before it are in the copy
+  std::string note;  ///< what a user should know: a widened column, row-by-row apply and why
+  std::string last_error;
+};
+
+struct Status {
+  std::string name;
+  std::string source;  ///< redacted
+  std::string target;
+  std::string slot;
+  std::string publication;
+  RunState state = RunState::starting;
+  std::string message;  ///< one sentence on what goes on, or the last error
+  int server_version = 0;
+  std::int64_t pid = 0;
+  PgTimestamp started_at;
+  bool binary = false;
+  Lsn received;      ///< end of the last thing read from the stream
+  Lsn applied;       ///< durable in the target
+  Lsn acknowledged;  ///< told to the slot
+  Lsn source_lsn;    ///< the source's current WAL position, when last asked
+  std::int64_t retained_wal_bytes = -1;  ///< held back by the slot; -1 unknown
+  double lag_seconds = -1;  ///< age of the newest change not yet applied, 0 when in step; -1 unknown
+  std::int64_t transactions = 0;
+  std::int64_t changes = 0;
+  std::int64_t commits = 0;  ///< target commits
+  std::int64_t reconnects = 0;
+  PgTimestamp last_commit_time;  ///< source time of the last applied transaction
+  std::int64_t resident_bytes = 0;
+  std::vector<TableStatus> tables;
+};
+
+std::string_view to_string(RunState state);
+std::string_view to_string(TableState state);
+
+class StatusBoard {
+ public:
+  /// Runs `change` under the lock. Keep it short; never once per row.
+  void update(const std::function<void(Status&)>& change) {
+    std::lock_guard lock(mutex_);
+    change(status_);
+  }
+  Status read() const {
+    std::lock_guard lock(mutex_);
+    return status_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  Status status_;
+};
+
+}  // namespace tailrace::pipeline
