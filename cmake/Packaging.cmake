@@ -1,5 +1,7 @@
 include(GNUInstallDirs)
+if(TARGET tailrace)
 install(TARGETS tailrace RUNTIME DESTINATION bin)
+endif()
 install(FILES ${DUCKDB_LIBRARY} DESTINATION lib/tailrace)
 install(FILES LICENSE NOTICE README.md DESTINATION share/doc/tailrace)
 

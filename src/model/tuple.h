@@ -28,6 +28,7 @@ struct TupleData {
   const std::byte* data = nullptr;  ///< first column's kind byte
   std::uint32_t size = 0;           ///< bytes from `data` on
   std::uint16_t column_count = 0;
+  bool has_unchanged = false;  ///< at least one column is ValueKind::unchanged
 
   bool present() const { return data != nullptr; }
 };
@@ -38,6 +39,7 @@ class TupleWalker {
   explicit TupleWalker(const TupleData& tuple) : at_(tuple.data), left_(tuple.column_count) {}
 
   bool done() const { return left_ == 0; }
+  const std::byte* position() const { return at_; }
 
   Value next() {
     --left_;

@@ -33,6 +33,7 @@ class Result {
   Lsn lsn(int row, int column) const;
   /// Rows touched by INSERT, UPDATE, DELETE, COPY.
   std::int64_t affected() const;
+  pg_result* raw() const { return raw_.get(); }
 
  private:
   static void free(pg_result* raw);
@@ -75,6 +76,7 @@ class Connection {
  private:
   explicit Connection(pg_conn* raw) : raw_(raw, &finish) {}
   static void finish(pg_conn* raw);
+  Result check(Result result, std::string_view purpose);
   std::unique_ptr<pg_conn, void (*)(pg_conn*)> raw_;
 };
 

@@ -1,0 +1,76 @@
+# The front door. `make help` lists what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+JOBS ?= $(shell nproc)
+PREFIX ?= /usr/local
+KILLS ?= 50
+MINUTES ?= 5
+FUZZ_SECONDS ?= 60
+# What pytest runs; for example make test-end-to-end TESTS=scenario/test_types.py
+TESTS ?= scenario crash
+PYTEST := cd tests && /usr/bin/python3 -m pytest
+
+# A clone in another folder finds the objects that this one compiled.
+export CCACHE_BASEDIR := $(CURDIR)
+export CCACHE_NOHASHDIR := 1
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help deps build demo test test-unit test-end-to-end test-sanitize lint bench soak fuzz install package clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps:  ## install what building and testing needs, from Debian and npm
+	@tools/deps
+
+build:  ## compile the program and its unit tests into build/release
+	@tools/deps build
+	@tools/build release -j $(JOBS)
+
+demo:  ## from nothing to a live mirror of a shop's database, in front of your eyes
+	@tools/deps build
+	@tools/build release -j $(JOBS) --target tailrace
+	@demo/run
+
+test: deps build test-unit test-end-to-end test-sanitize  ## everything: unit, scenario and crash tests, sanitizers
+
+test-unit: build  ## unit tests
+	@echo "== unit tests"
+	@ctest --test-dir build/release --output-on-failure -j $(JOBS) --no-tests=error
+
+test-end-to-end: deps build  ## scenario and crash tests against real servers, PostgreSQL 13 to 18
+	@echo "== scenario and crash tests"
+	@$(PYTEST) $(TESTS)
+
+test-sanitize: deps  ## unit and scenario tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@tools/build sanitize -j $(JOBS)
+	@echo "== unit tests, sanitized"
+	@ctest --test-dir build/sanitize --output-on-failure -j $(JOBS) --no-tests=error
+	@echo "== scenario tests, sanitized"
+	@$(PYTEST) scenario -m "not slow" --sanitized
+
+lint: deps  ## formatter, clang-tidy, the rules of the house, Python and shell checks
+	@tools/build release --configure-only
+	@tools/lint
+
+bench: deps  ## measure against pg_recvlogical and COPY
+	@tools/build bench -j $(JOBS)
+	@bench/run
+
+soak: deps build  ## MINUTES of pgbench with KILLS kill -9, then the same with server restarts and cut connections
+	@echo "== soak: $(MINUTES) minutes and $(KILLS) kills each"
+	@TAILRACE_KILLS=$(KILLS) TAILRACE_MINUTES=$(MINUTES) bash -c '$(PYTEST) -s soak'
+
+fuzz: deps  ## run every fuzz target for FUZZ_SECONDS
+	@tools/build fuzz -j $(JOBS)
+	@tools/fuzz $(FUZZ_SECONDS)
+
+install: build  ## install under PREFIX
+	@cmake --install build/release --prefix $(PREFIX)
+
+package: build  ## a Debian package in build/release
+	@cd build/release && cpack -G DEB
+
+clean:  ## remove what was built; what tools/deps installed stays
+	@rm -rf build

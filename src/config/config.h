@@ -1,0 +1,89 @@
+#pragma once
+// Config: everything a user can set, as plain structs with their defaults. Filled from YAML
+// (config_reader.h) and from the command line, then completed and judged by validation.h.
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "base/log.h"
+#include "model/table_selection.h"
+
+namespace tailrace::config {
+
+using Milliseconds = std::chrono::milliseconds;
+
+enum class Binary { automatic, on, off };
+
+/// `duckdb:FILE`.
+struct Target {
+  std::string kind;  ///< "duckdb"
+  std::string path;  ///< as the user wrote it, without the scheme
+
+  bool given() const { return !kind.empty(); }
+  std::string url() const { return kind + ":" + path; }
+};
+
+struct Slot {
+  std::string name;       ///< empty: derived from Config::name
+  bool create = true;     ///< false: it must exist
+  bool failover = false;  ///< PostgreSQL 17+: synchronised to standbys
+};
+
+struct Publication {
+  std::string name;                ///< empty: derived from Config::name
+  bool create = true;              ///< false: an existing one is used as it is and never altered
+  bool via_partition_root = true;  ///< partitioned tables appear as their root; false: as their leaves
+};
+
+struct Snapshot {
+  bool enabled = true;  ///< false: follow from now on, copy nothing
+  int readers = 4;      ///< parallel connections that copy
+};
+
+/// Bytes. 0 in a part means: derived from `memory` by complete().
+struct Limits {
+  std::uint64_t memory = 512ULL << 20;  ///< what the whole process should stay under
+  std::uint64_t queue = 0;              ///< decoded changes between reader and runner
+  std::uint64_t batch = 0;              ///< changes of one target commit before a huge transaction is chunked
+  std::uint64_t duckdb_memory = 0;      ///< DuckDB's memory_limit
+};
+
+struct Intervals {
+  Milliseconds heartbeat{30'000};  ///< a logical message to move an idle slot; 0 turns it off
+  Milliseconds status{5'000};      ///< feedback to the server at the latest
+};
+
+struct Connect {
+  Milliseconds timeout{10'000};
+  Milliseconds backoff_min{200};
+  Milliseconds backoff_max{30'000};
+};
+
+struct Log {
+  log::Level level = log::Level::info;
+  log::Format format = log::Format::text;
+};
+
+struct Config {
+  std::string name = "tailrace";
+  std::string source;  ///< a connection string with its secrets: pg::redact before it is shown
+  Target target;
+  Slot slot;
+  Publication publication;
+  TableSelection tables;
+  Binary binary = Binary::automatic;
+  bool streaming = false;  ///< receive large transactions before they commit (pgoutput's `streaming`)
+  Snapshot snapshot;
+  Limits limits;
+  Intervals intervals;
+  Connect connect;
+  Log log;
+  std::string control_socket;  ///< empty: derived from the target
+};
+
+std::string_view to_string(Binary binary);
+std::string_view to_string(log::Level level);
+std::string_view to_string(log::Format format);
+
+}  // namespace tailrace::config

@@ -1,0 +1,79 @@
+#include <yaml-cpp/yaml.h>
+
+#include "config/config_reader.h"
+#include "config/units.h"
+#include "pg/connection.h"
+
+namespace tailrace::config {
+namespace {
+
+void emit_tables(YAML::Emitter& out, const TableSelection& tables) {
+  out << YAML::Key << "tables" << YAML::Value << YAML::BeginSeq;
+  if (tables.rules.empty()) out << YAML::DoubleQuoted << "*.*";
+  for (const TableRule& rule : tables.rules) {
+    if (rule.columns.empty() && rule.where.empty()) {
+      out << YAML::DoubleQuoted << rule.pattern.text();
+      continue;
+    }
+    out << YAML::BeginMap << YAML::Key << "table" << YAML::Value << YAML::DoubleQuoted << rule.pattern.text();
+    if (!rule.columns.empty()) out << YAML::Key << "columns" << YAML::Value << YAML::Flow << rule.columns;
+    if (!rule.where.empty()) out << YAML::Key << "where" << YAML::Value << YAML::DoubleQuoted << rule.where;
+    out << YAML::EndMap;
+  }
+  out << YAML::EndSeq;
+}
+
+}  // namespace
+
+std::string describe(const Config& config) {
+  YAML::Emitter out;
+  auto value = [&](const char* key, const auto& v) { out << YAML::Key << key << YAML::Value << v; };
+  auto begin = [&](const char* key) { out << YAML::Key << key << YAML::Value << YAML::BeginMap; };
+  auto text = [](auto word) { return std::string(to_string(word)); };
+  auto on = [](bool flag) { return flag ? "on" : "off"; };
+  out << YAML::BeginMap;
+  value("name", config.name);
+  if (!config.source.empty()) value("source", pg::redact(config.source));
+  if (config.target.given()) value("target", config.target.url());
+  begin("slot");
+  value("name", config.slot.name);
+  value("create", on(config.slot.create));
+  value("failover", on(config.slot.failover));
+  out << YAML::EndMap;
+  begin("publication");
+  value("name", config.publication.name);
+  value("create", on(config.publication.create));
+  value("via_partition_root", on(config.publication.via_partition_root));
+  out << YAML::EndMap;
+  emit_tables(out, config.tables);
+  value("binary", text(config.binary));
+  value("streaming", on(config.streaming));
+  begin("snapshot");
+  value("enabled", on(config.snapshot.enabled));
+  value("readers", config.snapshot.readers);
+  out << YAML::EndMap;
+  begin("limits");
+  value("memory", format_size(config.limits.memory));
+  value("queue", format_size(config.limits.queue));
+  value("batch", format_size(config.limits.batch));
+  value("duckdb_memory", format_size(config.limits.duckdb_memory));
+  out << YAML::EndMap;
+  begin("intervals");
+  value("heartbeat", format_duration(config.intervals.heartbeat));
+  value("status", format_duration(config.intervals.status));
+  out << YAML::EndMap;
+  begin("connect");
+  value("timeout", format_duration(config.connect.timeout));
+  value("backoff_min", format_duration(config.connect.backoff_min));
+  value("backoff_max", format_duration(config.connect.backoff_max));
+  out << YAML::EndMap;
+  begin("log");
+  value("level", text(config.log.level));
+  value("format", text(config.log.format));
+  out << YAML::EndMap;
+  if (!config.control_socket.empty()) value("control_socket", config.control_socket);
+  out << YAML::EndMap;
+  return std::string(out.c_str()) + "\n";
+}
+
+}  // namespace tailrace::config

@@ -1,0 +1,135 @@
+#include "config/validation.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+
+#include "config/units.h"
+
+namespace tailrace::config {
+namespace {
+
+bool lower_or_digit(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
+
+/// Slot names allow less than anything else that the name becomes.
+std::string slot_name_from(const std::string& name) {
+  std::string out;
+  for (char c : name) {
+    char lower = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    out += lower_or_digit(lower) ? lower : '_';
+  }
+  return out;
+}
+
+class Judge {
+ public:
+  explicit Judge(const Config& config) : config_(config) {}
+
+  Problems all(Needs needs) {
+    if (needs.source && config_.source.empty())
+      add("source", "is missing: give a PostgreSQL URL such as postgres://user@host/database");
+    if (needs.target && !config_.target.given())
+      add("target", "is missing: give a target such as duckdb:shop.duckdb");
+    names();
+    tables();
+    numbers();
+    limits();
+    return std::move(problems_);
+  }
+
+ private:
+  void add(std::string field, std::string what) {
+    problems_.push_back({std::move(field), std::move(what), "", 0, 0});
+  }
+
+  void names() {
+    auto name_character = [](char c) {
+      return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-';
+    };
+    if (config_.name.empty() || config_.name.size() > 63 || !std::ranges::all_of(config_.name, name_character))
+      add("name", "must be 1 to 63 letters, digits, - or _");
+    const std::string& slot = config_.slot.name;
+    auto slot_character = [](char c) { return lower_or_digit(c) || c == '_'; };
+    if (slot.size() > 63 || !std::ranges::all_of(slot, slot_character))
+      add("slot.name", "must be at most 63 lower-case letters, digits or _ (PostgreSQL's rule for slots)");
+    if (config_.publication.name.size() > 63) add("publication.name", "must be at most 63 bytes");
+  }
+
+  void tables() {
+    const auto& rules = config_.tables.rules;
+    for (std::size_t i = 0; i < rules.size(); ++i) {
+      std::string field = fmt::format("tables[{}]", i);
+      auto columns = rules[i].columns;
+      std::ranges::sort(columns);
+      if (auto twice = std::ranges::adjacent_find(columns); twice != columns.end())
+        add(field, fmt::format("column '{}' is listed twice", *twice));
+      bool options = !rules[i].columns.empty() || !rules[i].where.empty();
+      if (options && !config_.publication.create)
+        add(field, "columns and where go into the publication, which publication.create: off leaves alone");
+    }
+  }
+
+  void numbers() {
+    if (config_.snapshot.readers < 1 || config_.snapshot.readers > 64)
+      add("snapshot.readers", "must be between 1 and 64");
+    at_least("intervals.status", config_.intervals.status, Milliseconds(100));
+    if (config_.intervals.heartbeat.count() != 0)
+      at_least("intervals.heartbeat", config_.intervals.heartbeat, Milliseconds(1000));
+    at_least("connect.timeout", config_.connect.timeout, Milliseconds(1000));
+    at_least("connect.backoff_min", config_.connect.backoff_min, Milliseconds(1));
+    if (config_.connect.backoff_max < config_.connect.backoff_min)
+      add("connect.backoff_max", "must not be less than connect.backoff_min");
+  }
+
+  void at_least(std::string field, Milliseconds value, Milliseconds least) {
+    if (value < least) add(std::move(field), fmt::format("must be at least {}", format_duration(least)));
+  }
+
+  void limits() {
+    const Limits& limits = config_.limits;
+    constexpr std::uint64_t least_memory = 128ULL << 20, least_part = 1ULL << 20, least_duckdb = 64ULL << 20;
+    if (limits.memory < least_memory)
+      return add("limits.memory", fmt::format("must be at least {}", format_size(least_memory)));
+    if (limits.queue < least_part) add("limits.queue", "must be at least 1MB");
+    if (limits.batch < least_part) add("limits.batch", "must be at least 1MB");
+    if (limits.duckdb_memory < least_duckdb)
+      add("limits.duckdb_memory", fmt::format("must be at least {}", format_size(least_duckdb)));
+    std::uint64_t parts = limits.queue + limits.batch + limits.duckdb_memory;
+    if (parts > limits.memory)
+      add("limits.memory", fmt::format("is {}, but queue, batch and duckdb_memory together are {}",
+                                       format_size(limits.memory), format_size(parts)));
+  }
+
+  const Config& config_;
+  Problems problems_;
+};
+
+}  // namespace
+
+Problems complete(Config& config, Needs needs) {
+  if (config.slot.name.empty()) config.slot.name = slot_name_from(config.name);
+  if (config.publication.name.empty()) config.publication.name = config.name;
+  // Half for DuckDB, an eighth each for what waits and for what is being applied; the last quarter holds the
+  // program itself, libpq's buffers and the snapshot readers.
+  if (config.limits.queue == 0) config.limits.queue = config.limits.memory / 8;
+  if (config.limits.batch == 0) config.limits.batch = config.limits.memory / 8;
+  if (config.limits.duckdb_memory == 0) config.limits.duckdb_memory = config.limits.memory / 2;
+  return Judge(config).all(needs);
+}
+
+std::expected<Target, std::string> parse_target(const std::string& url) {
+  constexpr std::string_view scheme = "duckdb:";
+  if (!url.starts_with(scheme)) {
+    bool plain_file = !url.contains(':');
+    return std::unexpected(plain_file ? fmt::format("must say what it is: write duckdb:{}", url)
+                                      : "must be duckdb:FILE, such as duckdb:shop.duckdb");
+  }
+  std::string path = url.substr(scheme.size());
+  if (path.starts_with("///")) path.erase(0, 2);
+  if (path.empty() || path == ":memory:" || path.ends_with('/'))
+    return std::unexpected("must name a file, such as duckdb:shop.duckdb");
+  return Target{"duckdb", std::move(path)};
+}
+
+}  // namespace tailrace::config

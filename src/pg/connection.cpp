@@ -1,0 +1,240 @@
+#include "pg/connection.h"
+
+#include <libpq-fe.h>
+#include <sys/socket.h>
+
+#include <charconv>
+
+namespace tailrace::pg {
+namespace {
+
+// Text values, and what a scan may see, must not depend on the server's, the database's or the role's
+// configuration. search_path is empty so that regclass and its like print qualified names.
+constexpr const char* pin_session = R"(
+select set_config('datestyle', 'ISO, YMD', false), set_config('intervalstyle', 'postgres', false),
+       set_config('extra_float_digits', '3', false), set_config('bytea_output', 'hex', false),
+       set_config('timezone', 'UTC', false), set_config('lc_monetary', 'C', false),
+       set_config('client_encoding', 'UTF8', false), set_config('xmlbinary', 'base64', false),
+       set_config('row_security', 'off', false), set_config('search_path', '', false),
+       set_config('statement_timeout', '0', false), set_config('lock_timeout', '0', false),
+       set_config('idle_in_transaction_session_timeout', '0', false),
+       set_config('standard_conforming_strings', 'on', false))";
+
+bool starts_with_any(std::string_view text, std::initializer_list<std::string_view> prefixes) {
+  for (auto prefix : prefixes) {
+    if (text.starts_with(prefix)) return true;
+  }
+  return false;
+}
+
+Retry classify(std::string_view sqlstate) {
+  // 08 connection, 53 resources, 57P0x shutdown or start-up, 40 rollback for concurrency, 55006 in use,
+  // 58030 I/O: the same attempt may succeed later.
+  if (starts_with_any(sqlstate, {"08", "53", "57P01", "57P02", "57P03", "57P05", "40001", "40P01", "55006", "58030"})) {
+    return Retry::transient;
+  }
+  return Retry::needs_operator;
+}
+
+std::string trim(std::string_view text) {
+  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.remove_suffix(1);
+  std::string out(text);
+  for (std::size_t at = out.find('\n'); at != std::string::npos; at = out.find('\n', at)) out.replace(at, 1, "; ");
+  return out;
+}
+
+using Options = std::unique_ptr<PQconninfoOption, void (*)(PQconninfoOption*)>;
+
+Options parse(const std::string& conninfo) {
+  // libpq quotes the string it could not read, password and all; so its message is not repeated.
+  Options options(PQconninfoParse(conninfo.c_str(), nullptr), &PQconninfoFree);
+  if (!options) {
+    throw Error(Retry::needs_operator, "the connection string of the source is not one that libpq can read",
+                "Write it as postgres://user@host:5432/database or as host=... dbname=... user=...");
+  }
+  return options;
+}
+
+const char* find_option(const PQconninfoOption* options, std::string_view keyword) {
+  for (const auto* option = options; option->keyword != nullptr; ++option) {
+    if (keyword == option->keyword && option->val != nullptr && *option->val != '\0') return option->val;
+  }
+  return nullptr;
+}
+
+std::string connect_remedy(std::string_view message) {
+  if (message.find("password authentication failed") != std::string_view::npos ||
+      message.find("no password supplied") != std::string_view::npos) {
+    return "Check the user and the password; a password may stand in the URL, in PGPASSWORD or in ~/.pgpass";
+  }
+  if (message.find("no pg_hba.conf entry") != std::string_view::npos) {
+    return "Add a line for this user, database and address to pg_hba.conf on the server and reload it";
+  }
+  if (message.find("Connection refused") != std::string_view::npos ||
+      message.find("No such file or directory") != std::string_view::npos) {
+    return "Check that the server runs and listens at this address and port";
+  }
+  if (message.find("could not translate host name") != std::string_view::npos) {
+    return "Check the host name in the connection string";
+  }
+  return {};
+}
+
+bool connect_may_succeed_later(std::string_view message) {
+  for (auto hopeless : {"authentication failed", "no password supplied", "no pg_hba.conf entry", "does not exist",
+                        "permission denied", "must be superuser", "not permitted to log in"}) {
+    // "No such file or directory" (a socket of a server that is down) is hopeful, "database x does not exist" not.
+    if (message.find(hopeless) != std::string_view::npos) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+void Result::free(pg_result* raw) { PQclear(raw); }
+int Result::rows() const { return PQntuples(raw_.get()); }
+int Result::columns() const { return PQnfields(raw_.get()); }
+bool Result::is_null(int row, int column) const { return PQgetisnull(raw_.get(), row, column) != 0; }
+
+std::string_view Result::get(int row, int column) const {
+  return {PQgetvalue(raw_.get(), row, column), static_cast<std::size_t>(PQgetlength(raw_.get(), row, column))};
+}
+
+std::int64_t Result::i64(int row, int column) const {
+  auto text = get(row, column);
+  std::int64_t value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+Lsn Result::lsn(int row, int column) const { return Lsn::parse(get(row, column)).value_or(Lsn{}); }
+
+std::int64_t Result::affected() const {
+  std::string_view text = PQcmdTuples(raw_.get());
+  std::int64_t value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+Connection Connection::open(const std::string& conninfo, const ConnectOptions& options) {
+  parse(conninfo);
+  std::string timeout = std::to_string(options.connect_timeout_seconds);
+  // Defaults come first, so that the user's own string wins; what must hold comes after it.
+  const char* keywords[] = {"connect_timeout", "keepalives_idle", "keepalives_interval", "keepalives_count",
+                            "tcp_user_timeout", "fallback_application_name", "dbname", "client_encoding",
+                            options.mode == Mode::replication ? "replication" : nullptr, nullptr};
+  const char* values[] = {timeout.c_str(), "30", "10", "3", "60000", options.application_name.c_str(),
+                          conninfo.c_str(), "UTF8", "database", nullptr};
+  Connection connection(PQconnectdbParams(keywords, values, /*expand_dbname=*/1));
+  pg_conn* raw = connection.raw_.get();
+  if (PQstatus(raw) != CONNECTION_OK) {
+    std::string message = trim(PQerrorMessage(raw));
+    throw Error(connect_may_succeed_later(message) ? Retry::transient : Retry::needs_operator,
+                fmt::format("cannot connect to {}: {}", redact(conninfo), message), connect_remedy(message));
+  }
+  PQsetNoticeProcessor(raw, [](void*, const char*) {}, nullptr);
+  connection.query(pin_session, "pinning the session's settings");
+  return connection;
+}
+
+void Connection::finish(pg_conn* raw) { PQfinish(raw); }
+
+Result Connection::query(const std::string& sql, std::string_view purpose) {
+  return check(Result(PQexec(raw_.get(), sql.c_str())), purpose);
+}
+
+Result Connection::query(const std::string& sql, const std::vector<std::optional<std::string>>& parameters,
+                         std::string_view purpose) {
+  std::vector<const char*> values;
+  values.reserve(parameters.size());
+  for (const auto& parameter : parameters) values.push_back(parameter ? parameter->c_str() : nullptr);
+  Result result(PQexecParams(raw_.get(), sql.c_str(), static_cast<int>(values.size()), nullptr, values.data(),
+                             nullptr, nullptr, 0));
+  return check(std::move(result), purpose);
+}
+
+Result Connection::check(Result result, std::string_view purpose) {
+  switch (PQresultStatus(result.raw())) {
+    case PGRES_COMMAND_OK:
+    case PGRES_TUPLES_OK:
+    case PGRES_EMPTY_QUERY:
+    case PGRES_COPY_OUT:
+    case PGRES_COPY_IN:
+    case PGRES_COPY_BOTH: return result;
+    default: throw make_error(raw_.get(), result.raw(), purpose);
+  }
+}
+
+int Connection::server_version() const { return PQserverVersion(raw_.get()); }
+int Connection::backend_pid() const { return PQbackendPID(raw_.get()); }
+int Connection::socket() const { return PQsocket(raw_.get()); }
+
+bool Connection::is_unix_socket() const {
+  sockaddr_storage address{};
+  socklen_t length = sizeof(address);
+  return getsockname(socket(), reinterpret_cast<sockaddr*>(&address), &length) == 0 && address.ss_family == AF_UNIX;
+}
+
+void Connection::cancel() const {
+  std::unique_ptr<PGcancel, void (*)(PGcancel*)> handle(PQgetCancel(raw_.get()), &PQfreeCancel);
+  char message[256];
+  if (handle) PQcancel(handle.get(), message, sizeof(message));
+}
+
+std::string redact(const std::string& conninfo) {
+  Options options(PQconninfoParse(conninfo.c_str(), nullptr), &PQconninfoFree);
+  if (!options) return "(unreadable connection string)";
+  auto value = [&](std::string_view keyword, const char* otherwise) {
+    const char* found = find_option(options.get(), keyword);
+    return std::string(found != nullptr ? found : otherwise);
+  };
+  std::string user = value("user", "");
+  std::string host = value("host", value("hostaddr", "").c_str());
+  std::string port = value("port", "");
+  return fmt::format("postgres://{}{}{}{}/{}", user, user.empty() ? "" : "@", host, port.empty() ? "" : ":" + port,
+                     value("dbname", user.c_str()));
+}
+
+std::string quote_identifier(std::string_view name) {
+  std::string out = "\"";
+  for (char c : name) {
+    if (c == '"') out.push_back('"');
+    out.push_back(c);
+  }
+  out.push_back('"');
+  return out;
+}
+
+std::string quote_literal(std::string_view text) {
+  std::string out = "'";
+  for (char c : text) {
+    if (c == '\'') out.push_back('\'');
+    out.push_back(c);
+  }
+  out.push_back('\'');
+  return out;
+}
+
+std::string quote_qualified(std::string_view schema, std::string_view name) {
+  return quote_identifier(schema) + "." + quote_identifier(name);
+}
+
+Error make_error(pg_conn* connection, pg_result* result, std::string_view purpose) {
+  const char* state = result != nullptr ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : nullptr;
+  if (state == nullptr) {
+    // No SQLSTATE: libpq itself speaks, which means the connection.
+    std::string message = trim(PQerrorMessage(connection));
+    return Error(Retry::transient, fmt::format("lost the connection to PostgreSQL while {}: {}", purpose,
+                                               message.empty() ? "no reason given" : message));
+  }
+  const char* primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+  const char* detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
+  const char* hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
+  std::string message = fmt::format("PostgreSQL refused while {}: {}", purpose, primary ? trim(primary) : "");
+  if (detail != nullptr) message += fmt::format(" ({})", trim(detail));
+  Error error(classify(state), message, hint != nullptr ? trim(hint) : "");
+  error.with_sqlstate(state);
+  return error;
+}
+
+}  // namespace tailrace::pg

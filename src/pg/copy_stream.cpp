@@ -1,0 +1,83 @@
+#include "pg/copy_stream.h"
+
+#include <libpq-fe.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+
+#include <cerrno>
+
+namespace tailrace::pg {
+
+CopyStream::CopyStream(Connection& connection, std::string_view purpose)
+    : connection_(connection), purpose_(purpose) {}
+
+CopyStream::~CopyStream() { free_message(); }
+
+void CopyStream::free_message() {
+  if (message_ != nullptr) PQfreemem(message_);
+  message_ = nullptr;
+}
+
+CopyStream::Next CopyStream::next(std::string_view& out) {
+  free_message();
+  return take(PQgetCopyData(connection_.raw(), &message_, /*async=*/1), out);
+}
+
+bool CopyStream::next_blocking(std::string_view& out) {
+  free_message();
+  return take(PQgetCopyData(connection_.raw(), &message_, /*async=*/0), out) == Next::data;
+}
+
+CopyStream::Next CopyStream::take(int length, std::string_view& out) {
+  if (length > 0) [[likely]] {
+    out = {message_, static_cast<std::size_t>(length)};
+    return Next::data;
+  }
+  if (length == 0) return Next::nothing_yet;
+  if (length == -2) throw make_error(connection_.raw(), nullptr, purpose_);
+  // -1: the copy is over; its result says how.
+  Result result(PQgetResult(connection_.raw()));
+  auto status = PQresultStatus(result.raw());
+  if (status == PGRES_COPY_IN || status == PGRES_COPY_BOTH) return Next::end;
+  if (status != PGRES_COMMAND_OK) throw make_error(connection_.raw(), result.raw(), purpose_);
+  while (pg_result* rest = PQgetResult(connection_.raw())) {
+    Result last(rest);
+    if (PQresultStatus(rest) == PGRES_FATAL_ERROR) throw make_error(connection_.raw(), rest, purpose_);
+  }
+  return Next::end;
+}
+
+void CopyStream::read_socket() {
+  if (PQconsumeInput(connection_.raw()) == 0) throw make_error(connection_.raw(), nullptr, purpose_);
+}
+
+bool CopyStream::wait_readable(std::chrono::microseconds timeout) const {
+  pollfd descriptor{connection_.socket(), POLLIN, 0};
+  timespec time{timeout.count() / 1'000'000, (timeout.count() % 1'000'000) * 1000};
+  int ready = ppoll(&descriptor, 1, &time, nullptr);
+  if (ready < 0 && errno != EINTR) {
+    throw Error(Retry::transient, fmt::format("waiting for PostgreSQL failed while {}", purpose_));
+  }
+  return ready > 0;
+}
+
+std::size_t CopyStream::readable_bytes() const {
+  int bytes = 0;
+  if (ioctl(connection_.socket(), FIONREAD, &bytes) != 0 || bytes < 0) return 0;
+  return static_cast<std::size_t>(bytes);
+}
+
+void CopyStream::send(std::string_view message) {
+  if (PQputCopyData(connection_.raw(), message.data(), static_cast<int>(message.size())) != 1 ||
+      PQflush(connection_.raw()) < 0) {
+    throw make_error(connection_.raw(), nullptr, purpose_);
+  }
+}
+
+void CopyStream::send_done() {
+  if (PQputCopyEnd(connection_.raw(), nullptr) != 1 || PQflush(connection_.raw()) < 0) {
+    throw make_error(connection_.raw(), nullptr, purpose_);
+  }
+}
+
+}  // namespace tailrace::pg

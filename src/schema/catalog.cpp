@@ -1,0 +1,186 @@
+#include "schema/catalog.h"
+
+#include <algorithm>
+
+namespace tailrace::schema {
+namespace {
+
+std::string oid_array(const std::vector<Oid>& oids) {
+  std::string out = "{";
+  for (Oid oid : oids) out += fmt::format("{}{}", out.size() > 1 ? "," : "", oid);
+  return out + "}";
+}
+
+}  // namespace
+
+bool Table::has_key() const {
+  return identity != ReplicaIdentity::full &&
+         std::any_of(columns.begin(), columns.end(), [](const auto& column) { return column.is_key; });
+}
+
+std::vector<Table> Catalog::tables(const std::vector<Wanted>& wanted) {
+  std::vector<Oid> oids;
+  for (const auto& table : wanted) oids.push_back(table.oid);
+  auto rows = connection_.query(
+      "select c.oid, n.nspname, c.relname, c.relreplident, c.relkind, c.relfilenode, "
+      "case when c.relkind = 'p' then (select sum(greatest(lc.reltuples, 0))::int8 from "
+      "pg_catalog.pg_partition_tree(c.oid) l join pg_catalog.pg_class lc on lc.oid = l.relid where l.isleaf) "
+      "else c.reltuples::int8 end, "
+      "case when c.relkind = 'p' then (select coalesce(sum(pg_catalog.pg_table_size(l.relid)), 0)::int8 from "
+      "pg_catalog.pg_partition_tree(c.oid) l where l.isleaf) else pg_catalog.pg_table_size(c.oid) end "
+      "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.oid = any($1::oid[])",
+      {oid_array(oids)}, "reading the selected tables");
+  std::map<Oid, Table> found;
+  for (int row = 0; row < rows.rows(); ++row) {
+    Table table;
+    table.oid = rows.oid(row, 0);
+    table.schema = rows.str(row, 1);
+    table.name = rows.str(row, 2);
+    table.identity = static_cast<ReplicaIdentity>(rows.get(row, 3)[0]);
+    table.partitioned = rows.get(row, 4) == "p";
+    table.filenode = rows.oid(row, 5);
+    table.estimated_rows = rows.i64(row, 6);
+    table.bytes = rows.i64(row, 7);
+    found.emplace(table.oid, std::move(table));
+  }
+  std::vector<Table> out;
+  for (const auto& table : wanted) {
+    auto at = found.find(table.oid);
+    if (at == found.end()) continue;
+    out.push_back(std::move(at->second));
+    out.back().row_filter = table.row_filter;
+  }
+  read_columns(wanted, out);
+  return out;
+}
+
+void Catalog::read_columns(const std::vector<Wanted>& wanted, std::vector<Table>& tables) {
+  std::map<Oid, const Wanted*> wanted_by_oid;
+  for (const auto& table : wanted) wanted_by_oid[table.oid] = &table;
+  std::map<Oid, Table*> by_oid;
+  std::vector<Oid> oids;
+  for (auto& table : tables) {
+    by_oid[table.oid] = &table;
+    oids.push_back(table.oid);
+  }
+  auto rows = connection_.query(
+      "select c.oid, a.attnum, a.attname, a.atttypid, a.atttypmod, a.attndims, a.attnotnull, "
+      "exists (select from pg_catalog.pg_index i where i.indrelid = c.oid and a.attnum = any(i.indkey) and "
+      "case c.relreplident when 'd' then i.indisprimary and i.indimmediate and i.indisvalid "
+      "when 'i' then i.indisreplident else false end), a.attgenerated <> '' "
+      "from pg_catalog.pg_class c "
+      "join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped "
+      "where c.oid = any($1::oid[]) order by c.oid, a.attnum",
+      {oid_array(oids)}, "reading the selected columns");
+  std::vector<Oid> type_oids;
+  for (int row = 0; row < rows.rows(); ++row) type_oids.push_back(rows.oid(row, 3));
+  load_types(type_oids);
+  // Only from 18 on can a generated column be published.
+  bool generated_columns = connection_.server_version() >= 180000;
+  for (int row = 0; row < rows.rows(); ++row) {
+    Column column;
+    column.attnum = static_cast<std::int16_t>(rows.i64(row, 1));
+    column.name = rows.str(row, 2);
+    column.type = type(rows.oid(row, 3));
+    column.typmod = static_cast<std::int32_t>(rows.i64(row, 4));
+    column.dimensions = static_cast<int>(rows.i64(row, 5));
+    column.not_null = rows.flag(row, 6);
+    column.is_key = rows.flag(row, 7);
+    column.generated = rows.flag(row, 8);
+    const auto& names = wanted_by_oid.at(rows.oid(row, 0))->columns;
+    if (column.generated && (!generated_columns || names.empty())) continue;
+    if (!names.empty() && std::find(names.begin(), names.end(), column.name) == names.end()) continue;
+    by_oid.at(rows.oid(row, 0))->columns.push_back(std::move(column));
+  }
+}
+
+std::shared_ptr<const Type> Catalog::type(Oid oid) {
+  if (auto found = types_.find(oid); found != types_.end()) return found->second;
+  load_types({oid});
+  return types_.at(oid);
+}
+
+void Catalog::load_types(const std::vector<Oid>& oids) {
+  std::vector<Oid> missing;
+  for (Oid oid : oids) {
+    if (!types_.contains(oid)) missing.push_back(oid);
+  }
+  std::sort(missing.begin(), missing.end());
+  missing.erase(std::unique(missing.begin(), missing.end()), missing.end());
+  if (missing.empty()) return;
+  auto rows = connection_.query(
+      "select t.oid, n.nspname, t.typname, t.typtype, case when t.typcategory = 'A' then t.typelem else 0 end, "
+      "t.typbasetype, t.typtypmod, t.typndims from pg_catalog.pg_type t "
+      "join pg_catalog.pg_namespace n on n.oid = t.typnamespace where t.oid = any($1::oid[])",
+      {oid_array(missing)}, "reading types");
+  std::vector<Oid> related;
+  for (int row = 0; row < rows.rows(); ++row) {
+    for (int column : {4, 5}) {
+      if (rows.oid(row, column) != 0) related.push_back(rows.oid(row, column));
+    }
+  }
+  load_types(related);
+  for (int row = 0; row < rows.rows(); ++row) {
+    auto type = std::make_shared<Type>();
+    type->oid = rows.oid(row, 0);
+    type->schema = rows.str(row, 1);
+    type->name = rows.str(row, 2);
+    type->kind = rows.get(row, 3)[0];
+    if (Oid element = rows.oid(row, 4); element != 0) type->element = types_.at(element);
+    if (Oid base = rows.oid(row, 5); base != 0) type->base = types_.at(base);
+    type->base_typmod = static_cast<std::int32_t>(rows.i64(row, 6));
+    type->base_dimensions = static_cast<int>(rows.i64(row, 7));
+    type->builtin = type->schema == "pg_catalog";
+    types_.emplace(type->oid, std::move(type));
+  }
+  for (Oid oid : missing) {
+    if (types_.contains(oid)) continue;
+    auto unknown = std::make_shared<Type>();
+    unknown->oid = oid;
+    unknown->name = "unknown";
+    types_.emplace(oid, std::move(unknown));
+  }
+}
+
+Oid Catalog::current_filenode(Oid table) {
+  auto rows = connection_.query(fmt::format("select pg_catalog.pg_relation_filenode({}::pg_catalog.oid)", table),
+                                "looking for a rewritten table");
+  return rows.is_null(0, 0) ? 0 : rows.oid(0, 0);
+}
+
+std::map<std::string, Catalog::Attribute> Catalog::attributes(Oid table) {
+  // attmissingval is an anyarray of one value, whose text form is that array's: read the element through it.
+  auto rows = connection_.query(
+      fmt::format("select attname, attnum, attndims, atthasmissing, "
+                  "case when atthasmissing then (pg_catalog.array_to_json(attmissingval::text::text[])->>0) end "
+                  "from pg_catalog.pg_attribute where attrelid = {} and attnum > 0 and not attisdropped",
+                  table),
+      "reading the columns of a changed table");
+  std::map<std::string, Attribute> out;
+  for (int row = 0; row < rows.rows(); ++row) {
+    Attribute attribute{static_cast<std::int16_t>(rows.i64(row, 1)), static_cast<int>(rows.i64(row, 2)), std::nullopt};
+    if (rows.flag(row, 3)) attribute.missing_value = rows.str(row, 4);
+    out.emplace(rows.str(row, 0), std::move(attribute));
+  }
+  return out;
+}
+
+std::vector<Catalog::Leaf> Catalog::leaves(const Table& table) {
+  auto rows = connection_.query(
+      table.partitioned
+          ? fmt::format("select n.nspname, c.relname, pg_catalog.pg_relation_size(c.oid) / "
+                        "pg_catalog.current_setting('block_size')::int8 from pg_catalog.pg_partition_tree({}) t "
+                        "join pg_catalog.pg_class c on c.oid = t.relid join pg_catalog.pg_namespace n "
+                        "on n.oid = c.relnamespace where t.isleaf and c.relkind = 'r' order by 3 desc, 1, 2",
+                        table.oid)
+          : fmt::format("select n.nspname, c.relname, pg_catalog.pg_relation_size(c.oid) / "
+                        "pg_catalog.current_setting('block_size')::int8 from pg_catalog.pg_class c "
+                        "join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.oid = {}",
+                        table.oid),
+      "measuring a table");
+  std::vector<Leaf> out;
+  for (int row = 0; row < rows.rows(); ++row) out.push_back({rows.str(row, 0), rows.str(row, 1), rows.i64(row, 2)});
+  return out;
+}
+
+}  // namespace tailrace::schema

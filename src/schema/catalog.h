@@ -1,0 +1,60 @@
+#pragma once
+// Catalog: reads table definitions from a source's system catalogs, as the connection's transaction sees them.
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "pg/connection.h"
+#include "schema/table.h"
+
+namespace tailrace::schema {
+
+/// Borrows the connection. Not thread-safe. Types are read once and kept.
+class Catalog {
+ public:
+  explicit Catalog(pg::Connection& connection) : connection_(connection) {}
+
+  /// What to read of which table.
+  struct Wanted {
+    Oid oid = 0;
+    std::vector<std::string> columns;  ///< empty: all that a publication would send
+    std::string row_filter;            ///< SQL, empty for every row
+  };
+  /// The definitions, in the order asked for; a table that is not there (any more) is left out.
+  std::vector<Table> tables(const std::vector<Wanted>& wanted);
+
+  /// A type that does not exist (any more) comes back as an unknown one, whose values are taken as text.
+  std::shared_ptr<const Type> type(Oid oid);
+
+  /// The heap's file now, not as the snapshot sees it: another one means that the table was rewritten.
+  Oid current_filenode(Oid table);
+
+  /// What rows from before an ADD COLUMN have in it (pg_attribute.attmissingval), as text.
+  struct Attribute {
+    std::int16_t attnum = 0;
+    int dimensions = 0;
+    std::optional<std::string> missing_value;
+  };
+  /// The live columns of a table by name, as they are now.
+  std::map<std::string, Attribute> attributes(Oid table);
+
+  /// The leaf tables that hold a partitioned table's rows; the table itself otherwise.
+  struct Leaf {
+    std::string schema;
+    std::string name;
+    std::int64_t pages = 0;
+  };
+  std::vector<Leaf> leaves(const Table& table);
+
+ private:
+  void read_columns(const std::vector<Wanted>& wanted, std::vector<Table>& tables);
+  void load_types(const std::vector<Oid>& oids);
+
+  pg::Connection& connection_;
+  std::map<Oid, std::shared_ptr<const Type>> types_;
+};
+
+}  // namespace tailrace::schema

@@ -1,0 +1,33 @@
+#pragma once
+// ControlClient: asks a running tailrace through its control socket.
+
+#include <chrono>
+#include <optional>
+#include <string>
+
+#include "pipeline/engine.h"
+#include "pipeline/status.h"
+
+namespace tailrace::serve {
+
+/// One per command. Not thread-safe.
+class ControlClient {
+ public:
+  explicit ControlClient(std::string path) : path_(std::move(path)) {}
+
+  /// nullopt: nothing runs there. Errors: it runs but does not answer in time, or not in our language.
+  std::optional<pipeline::Status> status() const;
+  /// The same, as the JSON that came.
+  std::optional<std::string> status_json() const;
+  /// May take as long as comparing takes; `stop` gives up waiting.
+  std::optional<pipeline::VerifyReport> verify(const StopSignal& stop) const;
+  /// False: nothing runs there.
+  bool stop() const;
+
+ private:
+  std::optional<std::string> ask(const std::string& request, const StopSignal* stop) const;
+
+  std::string path_;
+};
+
+}  // namespace tailrace::serve

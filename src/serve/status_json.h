@@ -1,0 +1,17 @@
+#pragma once
+// Status and verify reports as JSON, and back. The schema is in docs/status.md; keys are only ever added.
+
+#include <string>
+
+#include "pipeline/engine.h"
+#include "pipeline/status.h"
+
+namespace tailrace::serve {
+
+std::string to_json(const pipeline::Status& status);
+std::string to_json(const pipeline::VerifyReport& report);
+/// Error(fatal) when it is not what to_json writes.
+pipeline::Status status_from_json(const std::string& text);
+pipeline::VerifyReport verify_from_json(const std::string& text);
+
+}  // namespace tailrace::serve

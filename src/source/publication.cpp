@@ -1,0 +1,307 @@
+#include "source/publication.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+namespace tailrace::source {
+namespace {
+
+// Tells our publications from other people's, and, by the fingerprint, whether the wish has changed since.
+// The server deparses row filters in its own words, so definitions cannot be compared by what it shows.
+constexpr std::string_view marker = "managed by tailrace, definition ";
+
+std::string fingerprint(std::string_view definition) {
+  std::uint64_t hash = 14695981039346656037ULL;  // FNV-1a: must be the same in every build
+  for (char c : definition) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
+  return fmt::format("{}{:016x}", marker, hash);
+}
+
+/// Rolls back unless committed.
+class Transaction {
+ public:
+  explicit Transaction(pg::Connection& connection) : connection_(connection) {
+    connection_.query("begin", "starting a transaction");
+  }
+  ~Transaction() {
+    if (!open_) return;
+    try {
+      connection_.query("rollback", "rolling back");
+    } catch (const Error&) {
+      // The connection is gone, and with it the transaction; the error under way says why.
+    }
+  }
+  Transaction(const Transaction&) = delete;
+  Transaction& operator=(const Transaction&) = delete;
+  void commit() {
+    open_ = false;
+    connection_.query("commit", "committing the publication");
+  }
+
+ private:
+  pg::Connection& connection_;
+  bool open_ = true;
+};
+
+std::string comment_on(pg::Connection& connection, const std::string& name) {
+  auto row = connection.query("select obj_description(oid, 'pg_publication') from pg_publication where pubname = " +
+                                  pg::quote_literal(name),
+                              "reading the publication's comment");
+  return row.rows() == 0 || row.is_null(0, 0) ? "" : row.str(0, 0);
+}
+
+std::vector<PublishedTable> read_published_tables(pg::Connection& connection, const std::string& name) {
+  // Before 15 a publication knew neither columns nor filters.
+  bool detailed = connection.server_version() >= 150000;
+  std::string query = fmt::format(
+      "select c.oid, t.schemaname, t.tablename, {} from pg_publication_tables t"
+      " join pg_namespace n on n.nspname = t.schemaname"
+      " join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename {}"
+      " where t.pubname = {} order by t.schemaname, t.tablename{}",
+      detailed ? "coalesce(t.rowfilter, ''), exists (select 1 from pg_publication_rel r join pg_publication p"
+                 " on p.oid = r.prpubid where p.pubname = t.pubname and r.prrelid = c.oid and r.prattrs is not null),"
+                 " a.name"
+               : "'', false, null",
+      detailed ? "left join lateral unnest(t.attnames) with ordinality a(name, at) on true" : "",
+      pg::quote_literal(name), detailed ? ", a.at" : "");
+  auto rows = connection.query(query, "reading the publication's tables");
+  std::vector<PublishedTable> out;
+  for (int i = 0; i < rows.rows(); ++i) {
+    if (out.empty() || out.back().oid != rows.oid(i, 0))
+      out.push_back({rows.oid(i, 0), rows.str(i, 1), rows.str(i, 2), {}, rows.flag(i, 4), rows.str(i, 3)});
+    if (!rows.is_null(i, 5)) out.back().columns.push_back(rows.str(i, 5));
+  }
+  return out;
+}
+
+/// The tables that a publication names itself, as opposed to the leaves that it then publishes.
+std::set<Oid> read_members(pg::Connection& connection, const std::string& name) {
+  auto rows = connection.query("select r.prrelid from pg_publication_rel r join pg_publication p on p.oid = r.prpubid"
+                               " where p.pubname = " + pg::quote_literal(name),
+                               "reading the publication's members");
+  std::set<Oid> out;
+  for (int i = 0; i < rows.rows(); ++i) out.insert(rows.oid(i, 0));
+  return out;
+}
+
+/// PostgreSQL accepts a column list or row filter that misses the replica identity, and then refuses the
+/// application's next UPDATE. So look before committing.
+void check_identity_covered(pg::Connection& connection, const std::string& name) {
+  if (connection.server_version() < 150000) return;
+  auto rows = connection.query(
+      fmt::format(
+          "with member as (select r.prrelid as oid, r.prattrs::int2[] as listed,"
+          "   array(select m[1]::int2 from regexp_matches(r.prqual::text, ':varattno (\\d+)', 'g') m) as used"
+          "   from pg_publication_rel r join pg_publication p on p.oid = r.prpubid"
+          "   where p.pubname = {} and (r.prattrs is not null or r.prqual is not null)),"
+          " identity as (select m.*, c.relreplident, case when c.relreplident = 'f'"
+          "   then array(select attnum from pg_attribute where attrelid = c.oid and attnum > 0 and not attisdropped)"
+          "   else (select (i.indkey::int2[])[0:i.indnkeyatts - 1] from pg_index i where i.indrelid = c.oid"
+          "     and ((c.relreplident = 'd' and i.indisprimary) or (c.relreplident = 'i' and i.indisreplident)) limit 1)"
+          "   end as key from member m join pg_class c on c.oid = m.oid)"
+          " select oid::regclass::text,"
+          " (select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute where attrelid = oid"
+          "   and attnum = any(key) and not attnum = any(listed)),"
+          " (select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute where attrelid = oid"
+          "   and attnum = any(used) and not attnum = any(key)) from identity where key is not null",
+          pg::quote_literal(name)),
+      "checking column lists and row filters");
+  for (int i = 0; i < rows.rows(); ++i) {
+    if (!rows.is_null(i, 1))
+      throw Error(Retry::needs_operator,
+                  fmt::format("the columns chosen for {} miss {} of its replica identity; the server would refuse "
+                              "UPDATE and DELETE on it",
+                              rows.get(i, 0), rows.get(i, 1)),
+                  fmt::format("Add {} to the columns of {} in `tables`", rows.get(i, 1), rows.get(i, 0)));
+    if (!rows.is_null(i, 2))
+      throw Error(Retry::needs_operator,
+                  fmt::format("the where of {} uses {}, which is not part of its replica identity; the server would "
+                              "refuse UPDATE and DELETE on it",
+                              rows.get(i, 0), rows.get(i, 2)),
+                  fmt::format("ALTER TABLE {} REPLICA IDENTITY FULL; or filter by key columns only", rows.get(i, 0)));
+  }
+}
+
+Error explain_refusal(const Error& error, const std::string& sql) {
+  std::string remedy = error.remedy();
+  if (error.sqlstate() == "42501") {
+    constexpr std::size_t readable = 1500;
+    remedy = sql.size() <= readable
+                 ? "Let a superuser or the tables' owner run it, and set publication.create: off. The SQL: " + sql + ";"
+                 : "Run `tailrace init` once as a superuser or the tables' owner";
+  } else if (error.sqlstate() == "25006") {
+    remedy = "This server is a standby: make the publication on its primary, by `tailrace init` there";
+  }
+  Error out(error.retry(), error.message(), remedy);
+  out.with_sqlstate(error.sqlstate());
+  return out;
+}
+
+void warn_of_flags(const PublicationInfo& info, const PublicationSpec& spec, std::vector<std::string>& warnings) {
+  std::string missing;
+  for (auto [flag, word] : {std::pair(info.insert, "insert"), std::pair(info.update, "update"),
+                            std::pair(info.remove, "delete"), std::pair(info.truncate, "truncate")})
+    if (!flag) missing += (missing.empty() ? "" : ", ") + std::string(word);
+  if (!missing.empty())
+    warnings.push_back(fmt::format("publication \"{}\" does not publish {}: the target will not follow these",
+                                   info.name, missing));
+  if (info.via_partition_root != spec.via_partition_root)
+    warnings.push_back(fmt::format("publication \"{}\" has publish_via_partition_root = {}, which decides how "
+                                   "partitioned tables arrive",
+                                   info.name, info.via_partition_root));
+}
+
+class Keeper {
+ public:
+  Keeper(pg::Connection& connection, const PublicationSpec& spec) : connection_(connection), spec_(spec) {}
+
+  PublicationOutcome ensure() {
+    auto existing = read_publication(connection_, spec_.name);
+    if (!existing && !spec_.create)
+      throw Error(Retry::needs_operator, fmt::format("there is no publication \"{}\" on the source", spec_.name),
+                  fmt::format("CREATE PUBLICATION {} FOR TABLE ...; or set publication.create: on",
+                              pg::quote_identifier(spec_.name)));
+    if (!spec_.create) return adopt(std::move(*existing));
+    catalog_ = read_catalog_tables(connection_);
+    wanted_ = select_tables(catalog_, spec_);
+    if (existing && !existing->managed) return verify_foreign(std::move(*existing));
+    bool everything = existing ? existing->all_tables : may_publish_everything();
+    bool all_tables = everything && spec_.tables.everything();
+    return write(existing, all_tables);
+  }
+
+ private:
+  bool may_publish_everything() {
+    if (!spec_.tables.everything()) return false;
+    return connection_.query("select current_setting('is_superuser') = 'on'", "reading our privileges").flag(0, 0);
+  }
+
+  PublicationOutcome write(const std::optional<PublicationInfo>& existing, bool all_tables) {
+    int version = connection_.server_version();
+    std::string create = create_publication_sql(spec_, wanted_, all_tables, version);
+    std::string name = pg::quote_identifier(spec_.name);
+    std::string mark = fingerprint(create);
+    if (existing && comment_on(connection_, spec_.name) == mark && (all_tables || members_as_wanted()))
+      return {PublicationChange::unchanged, *existing, {}};
+    std::string sql = create;
+    if (existing && existing->all_tables == all_tables) {
+      sql = fmt::format("ALTER PUBLICATION {} SET {}", name, publication_options_sql(spec_, version));
+      if (!all_tables) sql += fmt::format("; ALTER PUBLICATION {} SET TABLE {}", name, table_list_sql(wanted_, version));
+    } else if (existing) {
+      // A list cannot become FOR ALL TABLES or the reverse. In one transaction no change falls between the two.
+      sql = fmt::format("DROP PUBLICATION {}; {}", name, create);
+    }
+    Transaction transaction(connection_);
+    try {
+      connection_.query(sql, existing ? "altering the publication" : "creating the publication");
+    } catch (const Error& error) {
+      throw explain_refusal(error, sql);
+    }
+    check_identity_covered(connection_, spec_.name);
+    connection_.query(fmt::format("COMMENT ON PUBLICATION {} IS {}", name, pg::quote_literal(mark)),
+                      "marking the publication");
+    transaction.commit();
+    return {existing ? PublicationChange::altered : PublicationChange::created, reread(), {}};
+  }
+
+  bool members_as_wanted() {
+    std::set<Oid> wanted;
+    for (const SelectedTable& selected : wanted_) wanted.insert(selected.table.oid);
+    return wanted == read_members(connection_, spec_.name);
+  }
+
+  PublicationInfo reread() {
+    auto info = read_publication(connection_, spec_.name);
+    TAILRACE_CHECK(info.has_value());
+    return std::move(*info);
+  }
+
+  /// publication.create is off: what it publishes is what there is.
+  PublicationOutcome adopt(PublicationInfo info) {
+    PublicationOutcome out{PublicationChange::unchanged, std::move(info), {}};
+    warn_of_flags(out.info, spec_, out.warnings);
+    if (std::ranges::none_of(out.info.tables, [&](const PublishedTable& table) {
+          return spec_.tables.selects(table.schema, table.name);
+        }))
+      throw Error(Retry::needs_operator,
+                  fmt::format("publication \"{}\" publishes none of the selected tables", spec_.name),
+                  fmt::format("ALTER PUBLICATION {} ADD TABLE ...;", pg::quote_identifier(spec_.name)));
+    return out;
+  }
+
+  /// A publication of this name that somebody else made: used, if it is enough, and never altered.
+  PublicationOutcome verify_foreign(PublicationInfo info) {
+    std::string name = pg::quote_identifier(spec_.name);
+    std::string own = "Give this mirror another one: --publication NAME";
+    std::set<Oid> published;
+    for (const PublishedTable& table : info.tables) published.insert(table.oid);
+    std::vector<SelectedTable> missing;
+    for (const SelectedTable& selected : wanted_) {
+      if (!selected.columns.empty() || !selected.where.empty())
+        throw Error(Retry::needs_operator,
+                    fmt::format("publication \"{}\" was not made by tailrace, so the columns or where of {} cannot be "
+                                "put into it",
+                                spec_.name, selected.table.qualified()),
+                    own);
+      if (!published.contains(selected.table.oid) && !leaf_published(selected.table, published))
+        missing.push_back(selected);
+    }
+    if (!missing.empty())
+      throw Error(Retry::needs_operator,
+                  fmt::format("publication \"{}\", which tailrace did not make, lacks {} of the selected tables, among "
+                              "them {}",
+                              spec_.name, missing.size(), missing.front().table.qualified()),
+                  fmt::format("ALTER PUBLICATION {} ADD TABLE {}; {}", name,
+                              missing.size() <= 20 ? table_list_sql(missing, connection_.server_version()) : "...", own));
+    PublicationOutcome out{PublicationChange::unchanged, std::move(info), {}};
+    warn_of_flags(out.info, spec_, out.warnings);
+    return out;
+  }
+
+  /// A root is there by its leaves when the publication does not publish via the root.
+  bool leaf_published(const CatalogTable& root, const std::set<Oid>& published) const {
+    return root.partitioned && std::ranges::any_of(catalog_, [&](const CatalogTable& table) {
+             return table.parent == root.oid &&
+                    (published.contains(table.oid) || leaf_published(table, published));
+           });
+  }
+
+  pg::Connection& connection_;
+  const PublicationSpec& spec_;
+  std::vector<CatalogTable> catalog_;
+  std::vector<SelectedTable> wanted_;
+};
+
+}  // namespace
+
+std::optional<PublicationInfo> read_publication(pg::Connection& connection, const std::string& name) {
+  auto row = connection.query(
+      "select puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot from pg_publication"
+      " where pubname = " + pg::quote_literal(name),
+      "reading the publication");
+  if (row.rows() == 0) return std::nullopt;
+  PublicationInfo info;
+  info.name = name;
+  info.all_tables = row.flag(0, 0);
+  info.insert = row.flag(0, 1);
+  info.update = row.flag(0, 2);
+  info.remove = row.flag(0, 3);
+  info.truncate = row.flag(0, 4);
+  info.via_partition_root = row.flag(0, 5);
+  info.managed = comment_on(connection, name).starts_with(marker);
+  info.tables = read_published_tables(connection, name);
+  return info;
+}
+
+PublicationOutcome ensure_publication(pg::Connection& connection, const PublicationSpec& spec) {
+  return Keeper(connection, spec).ensure();
+}
+
+bool drop_publication(pg::Connection& connection, const std::string& name) {
+  if (!comment_on(connection, name).starts_with(marker)) return false;
+  connection.query("DROP PUBLICATION IF EXISTS " + pg::quote_identifier(name), "dropping the publication");
+  return true;
+}
+
+}  // namespace tailrace::source

@@ -1,0 +1,93 @@
+#pragma once
+// Publication: what the source publishes to us: chosen tables, their columns and row filters.
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/lsn.h"
+#include "model/relation.h"
+#include "model/table_selection.h"
+#include "pg/connection.h"
+
+namespace tailrace::source {
+
+struct PublicationSpec {
+  std::string name;
+  TableSelection tables;
+  bool create = true;              ///< false: use what is there and never change it
+  bool via_partition_root = true;  ///< partitioned tables under their root's name
+};
+
+/// A permanent user table or partitioned root of the source, whether selected or not.
+struct CatalogTable {
+  Oid oid = 0;
+  std::string schema;
+  std::string name;
+  bool partitioned = false;
+  Oid parent = 0;           ///< of a partition: its direct parent
+  std::string persistence;  ///< p permanent, u unlogged
+  char kind = 'r';          ///< r table, p partitioned, f foreign
+
+  std::string qualified() const { return schema + "." + name; }
+};
+
+struct SelectedTable {
+  CatalogTable table;
+  std::vector<std::string> columns;  ///< empty: all
+  std::string where;
+};
+
+/// A member of a publication as the server sees it (pg_publication_tables).
+struct PublishedTable {
+  Oid oid = 0;
+  std::string schema;
+  std::string name;
+  std::vector<std::string> columns;  ///< the published ones; empty on servers before 15: all
+  bool column_list = false;          ///< the publication names columns; false: all, future ones too
+  std::string row_filter;            ///< as the server deparses it; empty: every row
+};
+
+struct PublicationInfo {
+  std::string name;
+  bool all_tables = false;
+  bool insert = false, update = false, remove = false, truncate = false;
+  bool via_partition_root = false;
+  bool managed = false;  ///< made by tailrace, so it may alter and drop it
+  std::vector<PublishedTable> tables;  ///< by schema and name
+};
+
+enum class PublicationChange { unchanged, created, altered };
+
+struct PublicationOutcome {
+  PublicationChange change = PublicationChange::unchanged;
+  PublicationInfo info;
+  std::vector<std::string> warnings;  ///< a sentence each
+};
+
+/// Every table that could be asked for: tables, partitioned and foreign ones, outside system schemas.
+std::vector<CatalogTable> read_catalog_tables(pg::Connection& connection);
+
+/// What the rules select, in schema and name order: partitions only if no selected ancestor stands for them,
+/// unlogged and foreign tables never. Pure. An exact pattern that selects nothing is an Error(needs_operator).
+std::vector<SelectedTable> select_tables(const std::vector<CatalogTable>& catalog, const PublicationSpec& spec);
+
+std::optional<PublicationInfo> read_publication(pg::Connection& connection, const std::string& name);
+
+/// Makes the publication say what the spec says, in one transaction: creates it, alters one that tailrace
+/// made, or verifies another's. Before the slot, always: see create_slot. Refuses what would make the
+/// source's own UPDATE or DELETE fail (row filters or column lists that miss the replica identity).
+PublicationOutcome ensure_publication(pg::Connection& connection, const PublicationSpec& spec);
+
+/// Drops it if tailrace made it; false when there was none or it is somebody else's.
+bool drop_publication(pg::Connection& connection, const std::string& name);
+
+/// CREATE PUBLICATION for these tables, `all_tables` instead of a list if asked. Pure.
+std::string create_publication_sql(const PublicationSpec& spec, const std::vector<SelectedTable>& tables,
+                                   bool all_tables, int server_version);
+/// What stands in the parentheses of WITH or SET, with them. Pure.
+std::string publication_options_sql(const PublicationSpec& spec, int server_version);
+/// "public.orders (id, total) WHERE (total > 0), ..." for CREATE and ALTER PUBLICATION. Pure.
+std::string table_list_sql(const std::vector<SelectedTable>& tables, int server_version);
+
+}  // namespace tailrace::source

@@ -1,0 +1,84 @@
+#include "source/publication.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace tailrace::source {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+TableRule rule(const char* text, std::vector<std::string> columns = {}, std::string where = {}) {
+  return {TablePattern::parse(text).value(), std::move(columns), std::move(where)};
+}
+
+/// public.orders, public.log (unlogged), other.far (foreign), and events, partitioned in two levels.
+std::vector<CatalogTable> catalog() {
+  return {{1, "other", "far", false, 0, "p", 'f'},        {2, "public", "events", true, 0, "p", 'p'},
+          {3, "public", "events_1", false, 2, "p", 'r'},  {4, "public", "events_2", true, 2, "p", 'p'},
+          {5, "parts", "events_2a", false, 4, "p", 'r'},  {6, "public", "log", false, 0, "u", 'r'},
+          {7, "public", "orders", false, 0, "p", 'r'}};
+}
+
+std::vector<std::string> names(const PublicationSpec& spec) {
+  std::vector<std::string> out;
+  for (const auto& selected : select_tables(catalog(), spec)) out.push_back(selected.table.qualified());
+  return out;
+}
+
+std::string refusal(const PublicationSpec& spec) {
+  try {
+    select_tables(catalog(), spec);
+    return "";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.retry(), Retry::needs_operator);
+    return error.message();
+  }
+}
+
+TEST(Selection, RootsStandForTheirPartitions) {
+  EXPECT_THAT(names({"p", {}}), ElementsAre("public.events", "public.orders"));
+  EXPECT_THAT(names({"p", {{rule("public.*")}}}), ElementsAre("public.events", "public.orders"));
+  EXPECT_THAT(names({"p", {{rule("public.events_1"), rule("public.orders")}}}),
+              ElementsAre("public.events_1", "public.orders"));
+}
+
+TEST(Selection, LeavesWhenAskedFor) {
+  PublicationSpec spec{"p", {{rule("public.*")}}, true, false};
+  EXPECT_THAT(names(spec), ElementsAre("public.events", "public.orders"));
+  spec.tables.rules.push_back(rule("!*.events_2a"));
+  EXPECT_THAT(names(spec), ElementsAre("public.events_1", "public.orders"));
+}
+
+TEST(Selection, LeavesTakeTheirRootsOptions) {
+  PublicationSpec spec{"p", {{rule("public.events", {"id"}, "id > 1")}}, true, false};
+  auto selected = select_tables(catalog(), spec);
+  ASSERT_EQ(selected.size(), 2U);
+  EXPECT_EQ(selected[0].table.name, "events_1");
+  EXPECT_EQ(selected[1].table.name, "events_2a");
+  EXPECT_EQ(selected[1].where, "id > 1");
+}
+
+TEST(Selection, MistakesAreNamed) {
+  EXPECT_THAT(refusal({"p", {{rule("*.*"), rule("!public.events_1")}}}), HasSubstr("is a partition of public.events"));
+  EXPECT_THAT(refusal({"p", {{rule("public.ordrs")}}}), HasSubstr("there is no such table"));
+  EXPECT_THAT(refusal({"p", {{rule("*.*"), rule("public.log")}}}), HasSubstr("unlogged"));
+  EXPECT_THAT(refusal({"p", {{rule("other.far")}}}), HasSubstr("foreign table"));
+  EXPECT_THAT(refusal({"p", {{rule("nothing.*")}}}), HasSubstr("no table of the source is selected"));
+}
+
+TEST(PublicationSql, QuotesAndOptions) {
+  std::vector<SelectedTable> tables{{{7, "public", "Or\"ders", false, 0, "p", 'r'}, {"id", "Größe"}, "id > 1"},
+                                    {{8, "a", "b", false, 0, "p", 'r'}, {}, {}}};
+  EXPECT_EQ(create_publication_sql({"My Pub", {}}, tables, false, 150000),
+            "CREATE PUBLICATION \"My Pub\" FOR TABLE ONLY \"public\".\"Or\"\"ders\" (\"id\", \"Größe\") WHERE (id > 1), "
+            "ONLY \"a\".\"b\" WITH (publish = 'insert, update, delete, truncate', publish_via_partition_root = true)");
+  EXPECT_THAT(create_publication_sql({"p", {}, true, false}, {}, true, 180000),
+              HasSubstr("FOR ALL TABLES WITH (publish = 'insert, update, delete, truncate', "
+                        "publish_via_partition_root = false, publish_generated_columns = stored)"));
+  EXPECT_THROW(table_list_sql(tables, 140005), Error);
+}
+
+}  // namespace
+}  // namespace tailrace::source

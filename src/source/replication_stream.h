@@ -1,0 +1,93 @@
+#pragma once
+// ReplicationStream: START_REPLICATION and what flows after it (PostgreSQL documentation: "Streaming
+// Replication Protocol", "Logical Streaming Replication Parameters"): payloads in, feedback out.
+//
+// The rules of feedback, each of which loses data when it is broken:
+//  - flush is only ever an LSN that the target made durable, and never goes back;
+//  - a keepalive's position may be acknowledged only when nothing received is still on its way, and then the
+//    target's checkpoint must hold it first, or the next start could not tell progress from loss;
+//  - feedback goes out on its own timer, also while the queue is full, or wal_sender_timeout ends the stream.
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/lsn.h"
+#include "pg/connection.h"
+#include "pg/copy_stream.h"
+
+namespace tailrace::source {
+
+struct StreamOptions {
+  std::string slot;
+  std::string publication;
+  Lsn start;  ///< end_lsn of the last durable transaction; older ones are not sent again
+  bool binary = false;
+  bool streaming = false;  ///< large transactions come before they commit (servers from 14)
+  std::chrono::milliseconds status_interval{5'000};
+  std::chrono::milliseconds silence_limit{60'000};  ///< a server silent for longer counts as lost
+};
+
+/// The command that the options become on such a server; pure.
+std::string start_replication_command(const StreamOptions& options, int server_version);
+
+/// One thread: the reader's.
+class ReplicationStream {
+ public:
+  ReplicationStream(pg::Connection connection, const StreamOptions& options);
+
+  enum class Event {
+    message,    ///< `payload` holds one pgoutput message
+    keepalive,  ///< server_position() moved; nothing else
+    drained,    ///< all that had arrived was delivered: hand on what you hold, then wait()
+    ended,      ///< the server ended the stream in good order (it is shutting down)
+  };
+  /// `payload` stays valid until the next call. Sends feedback when it is due. Never blocks for long.
+  Event next(std::string_view& payload);
+
+  /// Waits for more, at most `limit`; feedback goes on. While the stream is ahead of us it first lets the
+  /// socket fill, so that the server sends much at a time.
+  void wait(std::chrono::milliseconds limit);
+
+  /// Sends feedback if its time has come; call it while something else keeps you from next().
+  void keep_alive();
+
+  /// What the target made durable; goes into the next feedback. Lower values are ignored.
+  void set_durable(Lsn lsn);
+  /// What was received, for the server's statistics.
+  void set_received(Lsn lsn) { received_ = std::max(received_, lsn); }
+  /// Sends feedback now.
+  void send_status(bool request_reply = false);
+
+  /// The position of the last keepalive: everything that commits before it was sent.
+  Lsn server_position() const { return server_position_; }
+  bool reply_requested() const { return reply_requested_; }
+  Lsn acknowledged() const { return durable_; }
+  /// Ends the stream in good order.
+  void finish();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  bool take(std::string_view message, std::string_view& payload);
+  void let_socket_fill();
+  void check_silence(Clock::time_point now);
+
+  pg::Connection connection_;
+  pg::CopyStream copy_;
+  std::chrono::milliseconds status_interval_;
+  std::chrono::milliseconds silence_limit_;
+  bool unix_socket_;
+  std::size_t receive_buffer_ = 0;
+  std::size_t drained_bytes_ = 0;  ///< since the last wait
+  Lsn received_;
+  Lsn durable_;
+  Lsn server_position_;
+  bool reply_requested_ = false;
+  bool pinged_ = false;
+  Clock::time_point last_status_;
+  Clock::time_point last_heard_;
+};
+
+}  // namespace tailrace::source

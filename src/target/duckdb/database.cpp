@@ -1,0 +1,155 @@
+#include "target/duckdb/database.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace tailrace::target::duckdb {
+namespace {
+
+bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
+
+Error open_error(std::string_view message, const std::string& file) {
+  if (contains(message, "Could not set lock") || contains(message, "Conflicting lock")) {
+    auto pid = message.find("PID ");
+    std::string holder;
+    if (pid != std::string_view::npos) {
+      auto end = message.find_first_not_of("0123456789", pid + 4);
+      holder = fmt::format(" (process {})", message.substr(pid + 4, end - pid - 4));
+    }
+    return Error(Retry::needs_operator, fmt::format("another process{} has {} open", holder, file),
+                 "A DuckDB file admits one process. Stop that one, or ask it: 'tailrace status' and 'tailrace "
+                 "verify' talk to a running tailrace by themselves");
+  }
+  if (contains(message, "not a valid DuckDB database file")) {
+    return Error(Retry::needs_operator, fmt::format("{} exists and is not a DuckDB file", file),
+                 "Name another file, or move this one away");
+  }
+  return duckdb_error(message, fmt::format("opening {}", file));
+}
+
+void set(duckdb_config config, const char* name, const std::string& value) {
+  if (duckdb_set_config(config, name, value.c_str()) == DuckDBError) {
+    throw Error(Retry::fatal, fmt::format("DuckDB does not know the setting {}={}", name, value),
+                "Another libduckdb than the one this program was built with is loaded; install tailrace anew");
+  }
+}
+
+}  // namespace
+
+Error duckdb_error(std::string_view message, std::string_view purpose) {
+  auto what = fmt::format("DuckDB failed while {}: {}", purpose, message.substr(0, 600));
+  std::replace(what.begin(), what.end(), '\n', ' ');
+  if (contains(message, "No space left") || contains(message, "Disk quota exceeded")) {
+    return Error(Retry::transient, what, "Free space on the disk of the target file; it goes on by itself then");
+  }
+  if (contains(message, "Out of Memory") || contains(message, "could not allocate")) {
+    return Error(Retry::needs_operator, what, "Give it more: limits.duckdb_memory in the configuration");
+  }
+  return Error(Retry::fatal, what);
+}
+
+Rows::Rows(Rows&& other) noexcept : raw_(std::exchange(other.raw_, duckdb_result{})) {}
+Rows::~Rows() { duckdb_destroy_result(&raw_); }
+
+Session::Session(duckdb_database database) {
+  if (duckdb_connect(database, &raw_) == DuckDBError) {
+    throw Error(Retry::fatal, "DuckDB refused one more connection to its own file");
+  }
+  query("SET TimeZone = 'UTC'", "preparing a session");
+}
+
+Session::Session(Session&& other) noexcept : raw_(std::exchange(other.raw_, nullptr)) {}
+
+Session::~Session() {
+  if (raw_ != nullptr) duckdb_disconnect(&raw_);
+}
+
+Rows Session::query(const std::string& sql, std::string_view purpose) {
+  duckdb_result raw{};
+  if (duckdb_query(raw_, sql.c_str(), &raw) == DuckDBError) {
+    Rows failed(raw);
+    throw duckdb_error(duckdb_result_error(&raw), purpose);
+  }
+  return Rows(raw);
+}
+
+Rows Session::stream(const std::string& sql, std::string_view purpose) {
+  duckdb_prepared_statement statement = nullptr;
+  if (duckdb_prepare(raw_, sql.c_str(), &statement) == DuckDBError) {
+    Error error = duckdb_error(duckdb_prepare_error(statement), purpose);
+    duckdb_destroy_prepare(&statement);
+    throw error;
+  }
+  duckdb_pending_result pending = nullptr;
+  duckdb_result raw{};
+  bool failed = duckdb_pending_prepared_streaming(statement, &pending) == DuckDBError;
+  std::string message = failed ? duckdb_pending_error(pending) : "";
+  if (!failed && duckdb_execute_pending(pending, &raw) == DuckDBError) {
+    failed = true;
+    message = duckdb_result_error(&raw);
+    duckdb_destroy_result(&raw);
+  }
+  duckdb_destroy_pending(&pending);
+  duckdb_destroy_prepare(&statement);
+  if (failed) throw duckdb_error(message, purpose);
+  return Rows(raw);
+}
+
+void Session::commit() {
+  try {
+    query("COMMIT", "committing");
+  } catch (const Error& error) {
+    throw Error(error.retry() == Retry::transient ? Retry::transient : Retry::in_doubt, error.message(), error.remedy());
+  }
+}
+
+void Session::rollback() noexcept {
+  duckdb_result raw{};
+  duckdb_query(raw_, "ROLLBACK", &raw);
+  duckdb_destroy_result(&raw);
+}
+
+Database::Database(const DatabaseOptions& options) : file_(options.file) {
+  duckdb_config config = nullptr;
+  if (duckdb_create_config(&config) == DuckDBError) throw Error(Retry::fatal, "DuckDB cannot make a configuration");
+  std::unique_ptr<duckdb_config, void (*)(duckdb_config*)> guard(&config, &duckdb_destroy_config);
+  // Extensions are never fetched: what a mirror needs is linked in, and production machines have no way out.
+  set(config, "autoinstall_known_extensions", "false");
+  set(config, "autoload_known_extensions", "false");
+  set(config, "preserve_insertion_order", "false");
+  if (options.read_only) set(config, "access_mode", "READ_ONLY");
+  if (options.memory_bytes > 0) set(config, "memory_limit", fmt::format("{}B", options.memory_bytes));
+  // A checkpoint after every 16 MB of log, DuckDB's default, rewrites the row groups that were touched each
+  // time; see docs/architecture.md.
+  set(config, "wal_autocheckpoint", "256MB");
+  char* error = nullptr;
+  if (duckdb_open_ext(file_.c_str(), &raw_, config, &error) == DuckDBError) {
+    std::string message = error != nullptr ? error : "no reason given";
+    duckdb_free(error);
+    throw open_error(message, file_);
+  }
+}
+
+Database::~Database() { duckdb_close(&raw_); }
+
+std::string quote_name(std::string_view name) {
+  std::string out = "\"";
+  for (char c : name) {
+    if (c == '"') out.push_back('"');
+    out.push_back(c);
+  }
+  out.push_back('"');
+  return out;
+}
+
+std::string quote_text(std::string_view text) {
+  std::string out = "'";
+  for (char c : text) {
+    if (c == '\'') out.push_back('\'');
+    out.push_back(c);
+  }
+  out.push_back('\'');
+  return out;
+}
+
+}  // namespace tailrace::target::duckdb

@@ -1,0 +1,86 @@
+#pragma once
+// Database, Session: RAII around the DuckDB C API. One Session is used by one thread at a time; several
+// Sessions of one Database work side by side, each with its own transaction.
+
+#include <duckdb.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+
+namespace tailrace::target::duckdb {
+
+/// An owned result. Values are read as text; scans use fetch().
+class Rows {
+ public:
+  explicit Rows(const duckdb_result& raw) : raw_(raw) {}
+  Rows(Rows&& other) noexcept;
+  Rows& operator=(Rows&&) = delete;
+  ~Rows();
+
+  /// The next chunk, null at the end; the caller destroys it.
+  duckdb_data_chunk fetch() { return duckdb_fetch_chunk(raw_); }
+  idx_t columns() { return duckdb_column_count(&raw_); }
+  /// Rows changed by INSERT, UPDATE or DELETE.
+  std::int64_t changed() { return static_cast<std::int64_t>(duckdb_rows_changed(&raw_)); }
+
+ private:
+  duckdb_result raw_{};
+};
+
+class Session {
+ public:
+  explicit Session(duckdb_database database);
+  Session(Session&& other) noexcept;
+  Session& operator=(Session&&) = delete;
+  ~Session();
+
+  /// One or more statements; the last one's result. `purpose` completes "while ..." in an error.
+  Rows query(const std::string& sql, std::string_view purpose);
+  /// Like query, but the rows come as they are asked for, not all at once. Until they are all read the session
+  /// must not be used otherwise.
+  Rows stream(const std::string& sql, std::string_view purpose);
+
+  void begin() { query("BEGIN TRANSACTION", "beginning a transaction"); }
+  /// Throws with Retry::in_doubt when the outcome is unknown.
+  void commit();
+  void rollback() noexcept;
+
+  duckdb_connection raw() const { return raw_; }
+
+ private:
+  duckdb_connection raw_ = nullptr;
+};
+
+struct DatabaseOptions {
+  std::string file;
+  std::int64_t memory_bytes = 0;
+  bool read_only = false;
+};
+
+class Database {
+ public:
+  /// Opens or creates the file. A file that another process holds, or that is no DuckDB file, is explained.
+  explicit Database(const DatabaseOptions& options);
+  ~Database();
+  Database(const Database&) = delete;
+  Database& operator=(const Database&) = delete;
+
+  Session session() const { return Session(raw_); }
+  const std::string& file() const { return file_; }
+
+ private:
+  std::string file_;
+  duckdb_database raw_ = nullptr;
+};
+
+/// The Error for a message of DuckDB, with the remedies for a full disk and exhausted memory.
+Error duckdb_error(std::string_view message, std::string_view purpose);
+
+std::string quote_name(std::string_view name);
+std::string quote_text(std::string_view text);
+
+}  // namespace tailrace::target::duckdb

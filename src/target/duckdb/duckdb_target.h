@@ -1,0 +1,23 @@
+#pragma once
+// DuckDbTarget: a mirror in one DuckDB file. See target.h for the contract, docs/types.md for the types.
+
+#include <map>
+#include <mutex>
+#include <set>
+
+#include "target/target.h"
+
+namespace tailrace::target {
+
+struct DuckDbOptions {
+  std::string file;
+  std::int64_t memory_bytes = 0;  ///< DuckDB's own limit; 0 is its default
+};
+
+/// Opens or creates the file. Errors: another process has it, it is no mirror of ours, full disk.
+std::unique_ptr<Target> open_duckdb(const DuckDbOptions& options);
+
+/// The same for reading only, for a file that no tailrace has open.
+std::unique_ptr<TargetView> open_duckdb_view(const DuckDbOptions& options);
+
+}  // namespace tailrace::target

@@ -1,0 +1,250 @@
+#include "target/duckdb/mirror.h"
+
+#include <algorithm>
+#include <charconv>
+
+namespace tailrace::target::duckdb {
+namespace {
+
+constexpr std::int64_t format_version = 1;
+
+constexpr const char* create_metadata = R"(
+CREATE SCHEMA tailrace;
+CREATE TABLE tailrace.checkpoint (
+  format_version BIGINT NOT NULL, slot VARCHAR NOT NULL, system_identifier VARCHAR NOT NULL,
+  timeline UINTEGER NOT NULL, lsn UBIGINT NOT NULL, commit_time TIMESTAMP WITH TIME ZONE,
+  commit_micros BIGINT NOT NULL);
+CREATE TABLE tailrace.tables (
+  oid UINTEGER NOT NULL, source_schema VARCHAR NOT NULL, source_name VARCHAR NOT NULL,
+  target_schema VARCHAR NOT NULL, target_name VARCHAR NOT NULL, copied BOOLEAN NOT NULL, copied_at UBIGINT NOT NULL,
+  filenode UINTEGER NOT NULL, rows_copied BIGINT NOT NULL, note VARCHAR NOT NULL);
+CREATE TABLE tailrace.columns (
+  table_oid UINTEGER NOT NULL, position INTEGER NOT NULL, attnum SMALLINT NOT NULL, source_name VARCHAR NOT NULL,
+  target_name VARCHAR NOT NULL, type_oid UINTEGER NOT NULL, typmod INTEGER NOT NULL, is_key BOOLEAN NOT NULL,
+  widened BOOLEAN NOT NULL, column_type VARCHAR NOT NULL);
+)";
+
+std::string folded(std::string_view name) {
+  std::string out(name);
+  // DuckDB folds ASCII only.
+  std::transform(out.begin(), out.end(), out.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  return out;
+}
+
+/// Reads a small result whose columns were all cast to VARCHAR; NULL comes as an empty string.
+std::vector<std::vector<std::string>> read_text(Session& session, const std::string& sql) {
+  Rows rows = session.query(sql, "reading the metadata");
+  std::vector<std::vector<std::string>> out;
+  while (duckdb_data_chunk chunk = rows.fetch()) {
+    idx_t size = duckdb_data_chunk_get_size(chunk);
+    idx_t columns = duckdb_data_chunk_get_column_count(chunk);
+    for (idx_t row = 0; row < size; ++row) {
+      auto& line = out.emplace_back();
+      for (idx_t column = 0; column < columns; ++column) {
+        duckdb_vector vector = duckdb_data_chunk_get_vector(chunk, column);
+        auto* validity = duckdb_vector_get_validity(vector);
+        auto* data = static_cast<duckdb_string_t*>(duckdb_vector_get_data(vector));
+        bool valid = validity == nullptr || duckdb_validity_row_is_valid(validity, row);
+        line.push_back(valid ? std::string(duckdb_string_t_data(&data[row]), duckdb_string_t_length(data[row]))
+                             : std::string());
+      }
+    }
+    duckdb_destroy_data_chunk(&chunk);
+  }
+  return out;
+}
+
+template <typename T>
+T number(const std::string& text) {
+  T value{};
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+MirrorColumn read_column(const std::vector<std::string>& line) {
+  auto type = parse_column_type(line[8]);
+  if (!type) {
+    throw Error(Retry::needs_operator, fmt::format("the target file describes a column by '{}'", line[8]),
+                "It was written by another version of tailrace; use that one, or start with a new file");
+  }
+  return {{number<std::int16_t>(line[1]), line[2], number<Oid>(line[4]), number<std::int32_t>(line[5]), line[6] == "true"},
+          line[3],
+          *type,
+          line[7] == "true"};
+}
+
+}  // namespace
+
+std::vector<ColumnType> MirrorTable::types() const {
+  std::vector<ColumnType> out;
+  out.reserve(columns.size());
+  for (const auto& column : columns) out.push_back(column.type);
+  return out;
+}
+
+std::string MirrorTable::note() const {
+  std::string out;
+  for (const auto& column : columns) {
+    if (!column.widened) continue;
+    out += fmt::format("{}column {} holds PostgreSQL's exact text (VARCHAR): a value did not fit its DuckDB type",
+                       out.empty() ? "" : "; ", column.source.name);
+  }
+  return out;
+}
+
+TableRecord MirrorTable::record() const {
+  TableRecord out{oid, schema, name, sql_name(), {}, copied, copied_at, filenode, rows_copied, note()};
+  for (const auto& column : columns) {
+    if (column.source.attnum != 0) out.columns.push_back(column.source);
+  }
+  return out;
+}
+
+Mirror Mirror::load(Session& session) {
+  Mirror out;
+  auto found = read_text(session,
+                         "SELECT count(*) FILTER (schema_name = 'tailrace')::VARCHAR, "
+                         "count(*) FILTER (schema_name <> 'tailrace')::VARCHAR FROM duckdb_tables() "
+                         "WHERE database_name = current_database()");
+  if (found[0][0] == "0") {
+    if (found[0][1] != "0") {
+      throw Error(Retry::needs_operator, "the target file holds tables that tailrace did not make",
+                  "Name a new file for the mirror; to query both together, ATTACH one from the other");
+    }
+    session.begin();
+    session.query(create_metadata, "creating the metadata");
+    session.commit();
+    return out;
+  }
+  for (const auto& line : read_text(session,
+                                    "SELECT format_version::VARCHAR, slot, system_identifier, timeline::VARCHAR, "
+                                    "lsn::VARCHAR, commit_micros::VARCHAR FROM tailrace.checkpoint")) {
+    if (number<std::int64_t>(line[0]) > format_version) {
+      throw Error(Retry::needs_operator, fmt::format("the target file has format {}, this tailrace knows {}", line[0],
+                                                     format_version),
+                  "It was written by a newer tailrace; use that one");
+    }
+    out.checkpoint_ = Checkpoint{line[1], line[2], number<std::uint32_t>(line[3]), Lsn{number<std::uint64_t>(line[4])},
+                                 PgTimestamp{number<std::int64_t>(line[5])}};
+  }
+  for (auto& line : read_text(session,
+                              "SELECT oid::VARCHAR, source_schema, source_name, target_schema, target_name, "
+                              "copied::VARCHAR, copied_at::VARCHAR, filenode::VARCHAR, rows_copied::VARCHAR "
+                              "FROM tailrace.tables")) {
+    MirrorTable table{number<Oid>(line[0]), line[1], line[2], line[3], line[4], {}, line[5] == "true",
+                      Lsn{number<std::uint64_t>(line[6])}, number<Oid>(line[7]), number<std::int64_t>(line[8])};
+    out.tables_.emplace(table.oid, std::move(table));
+  }
+  for (const auto& line : read_text(session,
+                                    "SELECT table_oid::VARCHAR, attnum::VARCHAR, source_name, target_name, "
+                                    "type_oid::VARCHAR, typmod::VARCHAR, is_key::VARCHAR, widened::VARCHAR, column_type "
+                                    "FROM tailrace.columns ORDER BY table_oid, position")) {
+    out.at(number<Oid>(line[0])).columns.push_back(read_column(line));
+  }
+  return out;
+}
+
+MirrorTable& Mirror::at(Oid oid) {
+  auto found = tables_.find(oid);
+  TAILRACE_CHECK(found != tables_.end());
+  return found->second;
+}
+
+std::string Mirror::free_name(const std::string& wanted, const std::vector<std::string>& taken) {
+  auto is_taken = [&](const std::string& name) {
+    return std::any_of(taken.begin(), taken.end(), [&](const auto& other) { return folded(other) == folded(name); });
+  };
+  std::string name = wanted;
+  for (int i = 2; is_taken(name); ++i) name = fmt::format("{}_{}", wanted, i);
+  return name;
+}
+
+MirrorTable Mirror::plan(const schema::Table& table) const {
+  auto known = tables_.find(table.oid);
+  MirrorTable out;
+  out.oid = table.oid;
+  out.schema = table.schema;
+  out.name = table.name;
+  // These are DuckDB's and our own; "main" and "public" are free for a mirror.
+  static const std::vector<std::string> reserved = {"tailrace", "information_schema", "pg_catalog", "temp", "system"};
+  out.target_schema = table.schema;
+  std::vector<std::string> other_schemas = reserved;
+  std::vector<std::string> names;
+  for (const auto& [oid, other] : tables_) {
+    if (oid == table.oid) continue;
+    // Two source schemas that differ in case only share one DuckDB schema; their tables then need the suffix.
+    if (folded(other.target_schema) == folded(out.target_schema)) names.push_back(other.target_name);
+  }
+  out.target_schema = free_name(out.target_schema, other_schemas);
+  out.target_name = free_name(table.name, names);
+  std::vector<std::string> column_names;
+  for (const auto& column : table.columns) {
+    MirrorColumn planned;
+    planned.source = {column.attnum, column.name, column.type->oid, column.typmod, column.is_key};
+    planned.name = free_name(column.name, column_names);
+    column_names.push_back(planned.name);
+    planned.type = map_column(*column.type, column.typmod, column.dimensions);
+    if (known != tables_.end()) {
+      for (const auto& old : known->second.columns) {
+        bool same = old.source.attnum == column.attnum && old.source.type_oid == column.type->oid;
+        if (old.widened && same) {
+          planned.type = widen_to_text(planned.type);
+          planned.widened = true;
+        }
+      }
+    }
+    out.columns.push_back(std::move(planned));
+  }
+  if (out.columns.empty()) {
+    MirrorColumn placeholder;
+    placeholder.name = no_columns_placeholder;
+    placeholder.type.codec = Codec::boolean;
+    placeholder.type.sql = "BOOLEAN";
+    placeholder.type.wire = PgWire::boolean;
+    placeholder.type.binary_readable = true;
+    out.columns.push_back(std::move(placeholder));
+  }
+  return out;
+}
+
+void Mirror::put(Session& session, MirrorTable table) {
+  std::string sql = fmt::format(
+      "DELETE FROM tailrace.tables WHERE oid = {0}; DELETE FROM tailrace.columns WHERE table_oid = {0};"
+      "INSERT INTO tailrace.tables VALUES ({0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}, {8}, {9});",
+      table.oid, quote_text(table.schema), quote_text(table.name), quote_text(table.target_schema),
+      quote_text(table.target_name), table.copied, table.copied_at.value, table.filenode, table.rows_copied,
+      quote_text(table.note()));
+  std::string values;
+  for (std::size_t i = 0; i < table.columns.size(); ++i) {
+    const auto& column = table.columns[i];
+    values += fmt::format("{}({}, {}, {}, {}, {}, {}, {}, {}, {}, {})", i == 0 ? "" : ", ", table.oid, i,
+                          column.source.attnum, quote_text(column.source.name), quote_text(column.name),
+                          column.source.type_oid, column.source.typmod, column.source.is_key, column.widened,
+                          quote_text(serialize(column.type)));
+  }
+  session.query(sql + "INSERT INTO tailrace.columns VALUES " + values, "writing the metadata");
+  tables_.insert_or_assign(table.oid, std::move(table));
+}
+
+void Mirror::put_checkpoint(Session& session, const Checkpoint& checkpoint) {
+  bool same_slot = checkpoint_ && checkpoint_->slot == checkpoint.slot &&
+                   checkpoint_->system_identifier == checkpoint.system_identifier &&
+                   checkpoint_->timeline == checkpoint.timeline;
+  std::int64_t unix_micros = checkpoint.commit_time.micros + pg_epoch_unix_seconds * 1'000'000;
+  if (same_slot) {
+    session.query(fmt::format("UPDATE tailrace.checkpoint SET lsn = {}, commit_micros = {}, "
+                              "commit_time = make_timestamptz({}::BIGINT)",
+                              checkpoint.lsn.value, checkpoint.commit_time.micros, unix_micros),
+                  "writing the checkpoint");
+  } else {
+    session.query(fmt::format("DELETE FROM tailrace.checkpoint; INSERT INTO tailrace.checkpoint VALUES "
+                              "({}, {}, {}, {}, {}, make_timestamptz({}::BIGINT), {})",
+                              format_version, quote_text(checkpoint.slot), quote_text(checkpoint.system_identifier),
+                              checkpoint.timeline, checkpoint.lsn.value, unix_micros, checkpoint.commit_time.micros),
+                  "writing the checkpoint");
+  }
+  checkpoint_ = checkpoint;
+}
+
+}  // namespace tailrace::target::duckdb

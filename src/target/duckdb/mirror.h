@@ -1,0 +1,70 @@
+#pragma once
+// Mirror: which source table is which DuckDB table, column by column, and the metadata schema `tailrace` in
+// the file that remembers it. DuckDB folds the case of names even when they are quoted, so "Orders" and
+// "orders" cannot both keep theirs: the later one gets a suffix.
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/checkpoint.h"
+#include "target/duckdb/column_type.h"
+#include "target/duckdb/database.h"
+#include "target/target.h"
+
+namespace tailrace::target::duckdb {
+
+struct MirrorColumn {
+  RecordedColumn source;
+  std::string name;  ///< in DuckDB
+  ColumnType type;
+  bool widened = false;
+};
+
+struct MirrorTable {
+  Oid oid = 0;
+  std::string schema;  ///< at the source
+  std::string name;
+  std::string target_schema;  ///< in DuckDB
+  std::string target_name;
+  std::vector<MirrorColumn> columns;  ///< in the order of the DuckDB table
+  bool copied = false;
+  Lsn copied_at;
+  Oid filenode = 0;
+  std::int64_t rows_copied = 0;
+
+  std::string sql_name() const { return quote_name(target_schema) + "." + quote_name(target_name); }
+  std::vector<ColumnType> types() const;
+  TableRecord record() const;
+  std::string note() const;
+};
+
+/// The name of the column that stands in for a table without columns, which DuckDB does not have.
+constexpr std::string_view no_columns_placeholder = "tailrace_no_columns";
+
+/// The metadata, cached; every change goes to the file within the session's current transaction.
+class Mirror {
+ public:
+  /// Creates the metadata schema where it is missing. Refuses a file of a newer tailrace, and one that holds
+  /// tables but no metadata is left alone: its tables are not ours to replace.
+  static Mirror load(Session& session);
+
+  const std::map<Oid, MirrorTable>& tables() const { return tables_; }
+  MirrorTable& at(Oid oid);
+  bool knows(Oid oid) const { return tables_.contains(oid); }
+  const std::optional<Checkpoint>& checkpoint() const { return checkpoint_; }
+
+  /// Names and types for a source table; keeps what was widened before. Writes nothing.
+  MirrorTable plan(const schema::Table& table) const;
+  void put(Session& session, MirrorTable table);
+  void put_checkpoint(Session& session, const Checkpoint& checkpoint);
+  /// DuckDB names for source names that must not collide with `taken` (compared without case).
+  static std::string free_name(const std::string& wanted, const std::vector<std::string>& taken);
+
+ private:
+  std::map<Oid, MirrorTable> tables_;
+  std::optional<Checkpoint> checkpoint_;
+};
+
+}  // namespace tailrace::target::duckdb

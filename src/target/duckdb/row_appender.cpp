@@ -1,0 +1,72 @@
+#include "target/duckdb/row_appender.h"
+
+namespace tailrace::target::duckdb {
+
+RowAppender::RowAppender(Session& session, const char* catalog, const std::string& schema, const std::string& table,
+                         std::vector<ColumnType> types)
+    : table_(schema + "." + table), types_(std::move(types)), capacity_(duckdb_vector_size()) {
+  if (duckdb_appender_create_ext(session.raw(), catalog, schema.c_str(), table.c_str(), &appender_) == DuckDBError) {
+    Error error = duckdb_error(duckdb_appender_error(appender_), fmt::format("preparing to write {}", table_));
+    duckdb_appender_destroy(&appender_);
+    throw error;
+  }
+  std::vector<duckdb_logical_type> logical;
+  logical.reserve(types_.size());
+  writers_.reserve(types_.size());
+  for (const auto& type : types_) {
+    logical.push_back(make_logical_type(type));
+    writers_.emplace_back(type);
+  }
+  chunk_ = duckdb_create_data_chunk(logical.data(), logical.size());
+  for (auto& type : logical) duckdb_destroy_logical_type(&type);
+  bind();
+}
+
+RowAppender::~RowAppender() {
+  // An appender that is destroyed flushes what it still holds; after a failure that must not reach the table,
+  // which the rollback of the caller's transaction sees to.
+  duckdb_destroy_data_chunk(&chunk_);
+  duckdb_appender_destroy(&appender_);
+}
+
+void RowAppender::bind() {
+  for (std::size_t i = 0; i < writers_.size(); ++i) writers_[i].bind(duckdb_data_chunk_get_vector(chunk_, i));
+}
+
+void RowAppender::flush_chunk() {
+  if (row_ == 0) return;
+  duckdb_data_chunk_set_size(chunk_, row_);
+  if (duckdb_append_data_chunk(appender_, chunk_) == DuckDBError) fail("writing rows to");
+  rows_ += static_cast<std::int64_t>(row_);
+  pending_ += bytes_ + row_ * 16 * types_.size();
+  row_ = 0;
+  bytes_ = 0;
+  if (pending_ >= max_pending_bytes) {
+    if (duckdb_appender_flush(appender_) == DuckDBError) fail("flushing rows to");
+    pending_ = 0;
+  }
+  duckdb_data_chunk_reset(chunk_);
+  bind();
+}
+
+void RowAppender::finish() {
+  flush_chunk();
+  if (duckdb_appender_close(appender_) == DuckDBError) fail("flushing rows to");
+}
+
+void RowAppender::fail(std::string_view purpose) const {
+  throw duckdb_error(duckdb_appender_error(appender_), fmt::format("{} {}", purpose, table_));
+}
+
+void RowAppender::reject(WriteResult result, std::size_t column, const Value& value) const {
+  if (result == WriteResult::does_not_fit) {
+    throw DoesNotFit{column, value.kind == ValueKind::text ? std::string(value.bytes.substr(0, 60)) : std::string()};
+  }
+  throw Error(Retry::needs_operator,
+              fmt::format("a value for column {} of {} ({}) is not what its type promises", column + 1, table_,
+                          types_[column].sql),
+              "If the source database's encoding is SQL_ASCII, its text may not be UTF-8: leave that column out "
+              "(tables: columns:), or convert it to bytea");
+}
+
+}  // namespace tailrace::target::duckdb

@@ -1,0 +1,138 @@
+#pragma once
+// Target: the contract between the pipeline and whatever is kept in step with a source.
+//
+// Exactly once: commit() makes the applied changes and the checkpoint durable in one atomic step, and open()
+// tells that checkpoint again. Order of calls: open, then any number of
+//   begin, (apply | evolve)*, commit | rollback.
+// One thread, except copy(): each CopyWriter belongs to one thread of its own and works beside the others.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/apply_batch.h"
+#include "model/checkpoint.h"
+#include "schema/table.h"
+
+namespace tailrace::target {
+
+/// A column as the target was last prepared for it.
+struct RecordedColumn {
+  std::int16_t attnum = 0;
+  std::string name;
+  Oid type_oid = 0;
+  std::int32_t typmod = -1;
+  bool is_key = false;
+};
+
+/// What the target durably knows of a source table.
+struct TableRecord {
+  Oid oid = 0;
+  std::string schema;
+  std::string name;
+  std::string target_name;  ///< qualified, as a user of the target writes it
+  std::vector<RecordedColumn> columns;
+  bool copied = false;   ///< false: its copy is missing or unfinished, and must be made anew
+  Lsn copied_at;         ///< changes of transactions that commit before this are in the copy
+  Oid filenode = 0;      ///< of the source's heap when it was copied: another one means a rewrite
+  std::int64_t rows_copied = 0;
+  std::string note;      ///< what a user should know: widened columns
+};
+
+/// Thrown after the target changed durably so that what was applied since the last commit (now rolled back)
+/// must come again from the checkpoint: a column was widened, or a table must be copied anew.
+class RestartFromCheckpoint : public std::exception {
+ public:
+  explicit RestartFromCheckpoint(std::string reason) : reason_(std::move(reason)) {}
+  const char* what() const noexcept override { return reason_.c_str(); }
+
+ private:
+  std::string reason_;
+};
+
+/// Thrown by a CopyWriter when the table's column had to be widened: all of the table's copy starts over.
+class CopyAgain : public std::exception {
+ public:
+  explicit CopyAgain(std::string reason) : reason_(std::move(reason)) {}
+  const char* what() const noexcept override { return reason_.c_str(); }
+
+ private:
+  std::string reason_;
+};
+
+/// One reader's share of a table's copy. Destroyed without finish(), it leaves nothing behind that counts.
+class CopyWriter {
+ public:
+  virtual ~CopyWriter() = default;
+  /// One row as COPY sends it: without header and trailer in the binary format, without its newline in text.
+  virtual void row(std::string_view copy_row) = 0;
+  /// Makes the rows durable. They count only once finish_copy was called for the table.
+  virtual void finish() = 0;
+};
+
+/// Cheap, exact changes of a table's definition, in this order. Anything else is a new copy.
+struct Evolution {
+  std::optional<std::string> rename;  ///< new name within its schema
+  std::vector<std::pair<std::string, std::string>> renamed_columns;  ///< from, to
+  std::vector<std::string> dropped_columns;
+  struct Added {
+    schema::Column column;
+    std::optional<std::string> value;  ///< what existing rows have there, as text; nothing is NULL
+  };
+  std::vector<Added> added_columns;
+  std::vector<schema::Column> retyped_columns;  ///< same values, other declared type (varchar(10) -> varchar(20))
+  std::vector<RecordedColumn> columns;          ///< the whole list afterwards
+  bool empty() const {
+    return !rename && renamed_columns.empty() && dropped_columns.empty() && added_columns.empty() &&
+           retyped_columns.empty();
+  }
+};
+
+/// Rows of a table at one consistent state, as text the way PostgreSQL shows it.
+using RowVisitor = std::function<void(const std::vector<std::optional<std::string_view>>&)>;
+
+/// A consistent, unchanging view of the target, to compare with; used by one thread, beside the writer.
+class TargetView {
+ public:
+  virtual ~TargetView() = default;
+  virtual std::optional<Checkpoint> checkpoint() const = 0;
+  virtual std::vector<TableRecord> tables() const = 0;
+  virtual void scan(Oid table, const RowVisitor& visit) = 0;
+};
+
+class Target {
+ public:
+  virtual ~Target() = default;
+
+  virtual std::optional<Checkpoint> checkpoint() const = 0;
+  virtual std::vector<TableRecord> tables() const = 0;
+
+  /// Makes the table new and empty, to be copied; what was there under this oid goes. Durable.
+  virtual void create_table(const schema::Table& table) = 0;
+  /// Forgets that the table was copied, durably; the next start copies it anew.
+  virtual void mark_for_copy(Oid table, const std::string& reason) = 0;
+  /// The first checkpoint: where the stream will begin. Durable.
+  virtual void initialize(const Checkpoint& checkpoint) = 0;
+
+  /// True when it takes every column in PostgreSQL's binary format.
+  virtual bool reads_binary(const schema::Table& table) const = 0;
+  virtual std::unique_ptr<CopyWriter> copy(Oid table, bool binary) = 0;
+  virtual void finish_copy(Oid table, Lsn snapshot, std::int64_t rows) = 0;
+
+  virtual void begin() = 0;
+  /// Throws RestartFromCheckpoint when a column had to be widened.
+  virtual void apply(Oid table, const TableBatch& batch) = 0;
+  virtual void evolve(Oid table, const Evolution& evolution) = 0;
+  virtual void commit(const Checkpoint& checkpoint) = 0;
+  virtual void rollback() noexcept = 0;
+
+  /// Called when there is nothing to do for a while, and before a clean end.
+  virtual void tidy() = 0;
+
+  virtual std::unique_ptr<TargetView> view() = 0;
+};
+
+}  // namespace tailrace::target

@@ -1,0 +1,154 @@
+"""Tailrace: the program under test as a process, driven and asked only the way a user would."""
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+from lsn import lsn
+from waiting import PATIENCE, wait_until
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+BINARY = os.environ.get("TAILRACE_BIN", str(REPOSITORY / "build/release/src/cli/tailrace"))
+
+
+def run(*arguments, timeout=120, env=None):
+    """One command to its end. The outcome has returncode, stdout and stderr."""
+    return subprocess.run([BINARY, *map(str, arguments)], capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL, timeout=timeout * PATIENCE,
+                          env={**os.environ, **(env or {})})
+
+
+class Tailrace:
+    """`tailrace run` of one source into one DuckDB file, with settings as in its configuration file.
+
+    name       names slot and publication, so that many mirrors share a server
+    directory  where the DuckDB file, the configuration and the log go
+    """
+
+    def __init__(self, source, directory, name, **settings):
+        self.source = source
+        self.directory = Path(directory)
+        self.file = self.directory / "mirror.duckdb"
+        self.target = f"duckdb:{self.file}"
+        self.log = self.directory / "tailrace.log"
+        self.config = self.directory / "tailrace.yaml"
+        self.name = name
+        self.process = None
+        self.env = {}
+        self.configure(**settings)
+
+    def configure(self, **settings):
+        """Rewrites the configuration for the next start. JSON is YAML."""
+        whole = {"name": self.name, "source": self.source, "target": self.target,
+                 "connect": {"backoff_max": "1s"}, "intervals": {"heartbeat": "1s", "status": "1s"}, **settings}
+        self.config.write_text(json.dumps(whole), encoding="utf-8")
+
+    # The process -----------------------------------------------------------------------------------------
+
+    def start(self):
+        assert self.process is None or self.process.poll() is not None, "it runs already"
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen([BINARY, "run", "-c", self.config], stdout=log, stderr=log,
+                                            stdin=subprocess.DEVNULL, env={**os.environ, **self.env},
+                                            cwd=self.directory)
+        return self
+
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def kill(self):
+        """kill -9, as any crash."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self, timeout=10):
+        """SIGTERM; checks that it leaves cleanly and in time."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(timeout=timeout * PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"SIGTERM: still running after {timeout} s\n{self.tail()}") from None
+        assert code == 0, f"SIGTERM: it ended with {code}\n{self.tail()}"
+
+    def wait_ended(self, timeout=30):
+        """Its exit code, when it is expected to end by itself."""
+        try:
+            return self.process.wait(timeout=timeout * PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {timeout * PATIENCE} s\n{self.tail()}") from None
+
+    def close(self):
+        if self.running():
+            self.kill()
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        self.close()
+
+    # What it says ----------------------------------------------------------------------------------------
+
+    def log_text(self):
+        return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
+
+    def tail(self, lines=30):
+        return "\n".join(self.log_text().splitlines()[-lines:])
+
+    def status(self):
+        """What a running one says of itself, or None."""
+        outcome = run("status", self.target, "--json")
+        if outcome.returncode != 0:
+            return None
+        return json.loads(outcome.stdout)
+
+    def table(self, name):
+        """One table's part of the status, by its qualified source name."""
+        for table in (self.status() or {}).get("tables", []):
+            if f"{table['schema']}.{table['name']}" == name:
+                return table
+        return None
+
+    def verify(self, timeout=300):
+        return run("verify", "-c", self.config, timeout=timeout)
+
+    # Waiting for it --------------------------------------------------------------------------------------
+
+    def wait_status(self, predicate, timeout=60, what="a state"):
+        """Polls the status until the predicate holds; fails at once if the process has ended."""
+        last = None
+
+        def ask():
+            nonlocal last
+            if not self.running():
+                raise AssertionError(f"tailrace ended with {self.process.returncode}\n{self.tail()}")
+            last = self.status()
+            return last if last and predicate(last) else None
+
+        return wait_until(ask, timeout, lambda: f"{what}; status: {brief(last)}\n{self.tail()}")
+
+    def wait_streaming(self, timeout=60):
+        return self.wait_status(lambda status: status["state"] == "streaming", timeout, "streaming")
+
+    def wait_applied(self, position, timeout=60):
+        """Until all up to a WAL position is durable in the target."""
+        wanted = lsn(position)
+        return self.wait_status(
+            lambda status: status["state"] == "streaming" and lsn(status["applied"]) >= wanted
+            and all(table["state"] in ("streaming", "stopped") for table in status["tables"]),
+            timeout, f"applied >= {position}")
+
+    def wait_caught_up(self, cluster, timeout=60):
+        """Until everything committed on the server by now is durable in the target."""
+        return self.wait_applied(cluster.value("SELECT pg_current_wal_insert_lsn()::text"), timeout)
+
+
+def brief(status):
+    if not status:
+        return "none"
+    tables = [f"{table['name']}:{table['state']}" for table in status.get("tables", [])[:10]]
+    keys = ("state", "message", "received", "applied", "acknowledged", "source_lsn")
+    return ", ".join(f"{key}={status.get(key)}" for key in keys) + f", tables={tables}"
