@@ -1,11 +1,23 @@
 """Fixtures of all end-to-end tests: servers shared by the session, databases and mirrors that are not."""
 import itertools
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent / "support"))
+TESTS = Path(__file__).parent
+sys.path.insert(0, str(TESTS / "support"))
+
+
+def pytest_addoption(parser):
+    parser.addoption("--sanitized", action="store_true", help="test build/sanitize, with more patience")
+    if "--sanitized" in sys.argv:
+        os.environ.setdefault("TAILRACE_BIN", str(TESTS.parent / "build/sanitize/src/cli/tailrace"))
+        os.environ.setdefault("TAILRACE_PATIENCE", "4")
+        os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0:exitcode=99")
+        os.environ.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1")
+
 
 from cluster import VERSIONS, PgCluster  # noqa: E402
 from compare import compare  # noqa: E402

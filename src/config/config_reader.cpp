@@ -20,7 +20,8 @@ struct Word {
   T value;
 };
 
-constexpr std::array<Word<Binary>, 3> binaries{{{"auto", Binary::automatic}, {"on", Binary::on}, {"off", Binary::off}}};
+constexpr std::array<Word<Binary>, 3> binaries{
+    {{"auto", Binary::automatic}, {"on", Binary::on}, {"off", Binary::off}}};
 constexpr std::array<Word<log::Level>, 4> levels{{{"debug", log::Level::debug},
                                                   {"info", log::Level::info},
                                                   {"warn", log::Level::warn},
@@ -100,24 +101,31 @@ class Reader {
   void root(const Node& node) {
     walker_.mapping(
         node, "",
-        {string("name", config_.name), string("source", config_.source), string("source_file", source_file_),
+        {string("name", config_.name),
+         string("source", config_.source),
+         string("source_file", source_file_),
          string("password_file", password_file_),
          {"target",
-          [this](const Node& n, const std::string& p) { assign(config_.target, walker_.parsed(n, p, parse_target)); }},
+          [this](const Node& n, const std::string& p) {
+            assign(config_.target, walker_.parsed(n, p, parse_target));
+          }},
          {"slot", [this](const Node& n, const std::string& p) { slot(n, p); }},
          {"publication", [this](const Node& n, const std::string& p) { publication(n, p); }},
          {"tables", [this](const Node& n, const std::string& p) { tables(n, p); }},
-         word("binary", config_.binary, binaries), boolean("streaming", config_.streaming),
+         word("binary", config_.binary, binaries),
+         boolean("streaming", config_.streaming),
          section("snapshot",
                  {boolean("enabled", config_.snapshot.enabled), integer("readers", config_.snapshot.readers)}),
-         section("limits", {size("memory", config_.limits.memory), size("queue", config_.limits.queue),
-                            size("batch", config_.limits.batch), size("duckdb_memory", config_.limits.duckdb_memory)}),
+         section("limits",
+                 {size("memory", config_.limits.memory), size("queue", config_.limits.queue),
+                  size("batch", config_.limits.batch), size("duckdb_memory", config_.limits.duckdb_memory)}),
          section("intervals", {duration("heartbeat", config_.intervals.heartbeat),
                                duration("status", config_.intervals.status)}),
-         section("connect",
-                 {duration("timeout", config_.connect.timeout), duration("backoff_min", config_.connect.backoff_min),
-                  duration("backoff_max", config_.connect.backoff_max)}),
-         section("log", {word("level", config_.log.level, levels), word("format", config_.log.format, formats)}),
+         section("connect", {duration("timeout", config_.connect.timeout),
+                             duration("backoff_min", config_.connect.backoff_min),
+                             duration("backoff_max", config_.connect.backoff_max)}),
+         section("log",
+                 {word("level", config_.log.level, levels), word("format", config_.log.format, formats)}),
          string("control_socket", config_.control_socket)});
     secrets(node);
   }
@@ -144,8 +152,9 @@ class Reader {
 
   void slot(const Node& node, const std::string& path) {
     if (node.IsScalar()) return assign(config_.slot.name, walker_.text(node, path));
-    walker_.mapping(node, path, {string("name", config_.slot.name), boolean("create", config_.slot.create),
-                                 boolean("failover", config_.slot.failover)});
+    walker_.mapping(node, path,
+                    {string("name", config_.slot.name), boolean("create", config_.slot.create),
+                     boolean("failover", config_.slot.failover)});
   }
 
   void publication(const Node& node, const std::string& path) {
@@ -177,7 +186,8 @@ class Reader {
       walker_.mapping(node, path,
                       {{"table",
                         [&](const Node& n, const std::string& p) {
-                          pattern = walker_.parsed(n, p, [](const std::string& t) { return TablePattern::parse(t); });
+                          pattern =
+                              walker_.parsed(n, p, [](const std::string& t) { return TablePattern::parse(t); });
                         }},
                        {"columns", [&](const Node& n, const std::string& p) { columns(n, p, rule); }},
                        string("where", rule.where)});
@@ -214,8 +224,9 @@ class Reader {
     return {key, [this, &field](const Node& n, const std::string& p) { assign(field, walker_.integer(n, p)); }};
   }
   Field size(std::string_view key, std::uint64_t& field) {
-    return {key,
-            [this, &field](const Node& n, const std::string& p) { assign(field, walker_.parsed(n, p, parse_size)); }};
+    return {key, [this, &field](const Node& n, const std::string& p) {
+              assign(field, walker_.parsed(n, p, parse_size));
+            }};
   }
   Field duration(std::string_view key, Milliseconds& field) {
     return {key, [this, &field](const Node& n, const std::string& p) {
@@ -266,8 +277,14 @@ std::string join(const Problems& problems) {
   return out;
 }
 
-std::string_view to_string(Binary binary) { return word_of(binaries, binary); }
-std::string_view to_string(log::Level level) { return word_of(levels, level); }
-std::string_view to_string(log::Format format) { return word_of(formats, format); }
+std::string_view to_string(Binary binary) {
+  return word_of(binaries, binary);
+}
+std::string_view to_string(log::Level level) {
+  return word_of(levels, level);
+}
+std::string_view to_string(log::Format format) {
+  return word_of(formats, format);
+}
 
 }  // namespace tailrace::config

@@ -84,7 +84,8 @@ TEST(Config, TablesTakePatternsAndOptions) {
 
 TEST(Config, EnvironmentExpandsAndItsAbsenceIsAProblem) {
   setenv("TAILRACE_TEST_HOST", "db:1", 1);
-  Config config = read_text("source: postgres://a@${TAILRACE_TEST_HOST}/${TAILRACE_TEST_NO:-shop}$${x}\n", "t").value();
+  Config config =
+      read_text("source: postgres://a@${TAILRACE_TEST_HOST}/${TAILRACE_TEST_NO:-shop}$${x}\n", "t").value();
   EXPECT_EQ(config.source, "postgres://a@db:1/shop${x}");
   EXPECT_THAT(problems_of("source: ${TAILRACE_TEST_NO}\n"),
               HasSubstr("t.yaml:1:9: source: the environment variable TAILRACE_TEST_NO is not set"));
@@ -118,8 +119,10 @@ TEST_F(SecretFile, NeverShown) {
   Config config = read("source: postgres://app@db/shop\npassword_file: password\n").value();
   EXPECT_THAT(describe(config), Not(HasSubstr("70%40")));
   EXPECT_THAT(describe(config), HasSubstr("app@db"));
-  EXPECT_THAT(join(read("source_file: absent\n").error()), HasSubstr(":1:14: source_file: cannot read the file"));
-  EXPECT_THAT(join(read("source: x\nsource_file: source\n").error()), HasSubstr("either source or source_file"));
+  EXPECT_THAT(join(read("source_file: absent\n").error()),
+              HasSubstr(":1:14: source_file: cannot read the file"));
+  EXPECT_THAT(join(read("source: x\nsource_file: source\n").error()),
+              HasSubstr("either source or source_file"));
 }
 
 TEST(Config, DescriptionReadsBack) {

@@ -32,7 +32,9 @@ bool same_word(std::string_view a, std::string_view b) {
 template <std::size_t N>
 std::expected<std::uint64_t, std::string> parse(std::string_view text, const std::array<Unit, N>& units,
                                                 std::string_view plain_unit, std::string_view examples) {
-  auto refuse = [&] { return std::unexpected(fmt::format("'{}' is not understood; write {}", text, examples)); };
+  auto refuse = [&] {
+    return std::unexpected(fmt::format("'{}' is not understood; write {}", text, examples));
+  };
   double number = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
   if (error != std::errc() || number < 0) return refuse();
@@ -44,7 +46,8 @@ std::expected<std::uint64_t, std::string> parse(std::string_view text, const std
   }
   for (const Unit& known : units) {
     // "MiB" is what some write for the same thing.
-    std::string binary = known.name.size() == 2 && known.name[1] == 'B' ? fmt::format("{}iB", known.name[0]) : "";
+    std::string binary =
+        known.name.size() == 2 && known.name[1] == 'B' ? fmt::format("{}iB", known.name[0]) : "";
     if (!same_word(unit, known.name) && (binary.empty() || !same_word(unit, binary))) continue;
     double value = number * static_cast<double>(known.factor);
     if (value > 9.0e15) return refuse();
@@ -74,7 +77,9 @@ std::expected<std::chrono::milliseconds, std::string> parse_duration(std::string
   return std::chrono::milliseconds(static_cast<std::int64_t>(*count));
 }
 
-std::string format_size(std::uint64_t bytes) { return format(bytes, sizes); }
+std::string format_size(std::uint64_t bytes) {
+  return format(bytes, sizes);
+}
 
 std::string format_duration(std::chrono::milliseconds time) {
   return format(static_cast<std::uint64_t>(time.count()), durations);

@@ -10,7 +10,9 @@
 namespace tailrace::config {
 namespace {
 
-bool lower_or_digit(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
+bool lower_or_digit(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+}
 
 /// Slot names allow less than anything else that the name becomes.
 std::string slot_name_from(const std::string& name) {

@@ -123,7 +123,8 @@ std::expected<std::string, std::string> expand_environment(std::string_view text
       continue;
     }
     auto close = text.find('}', open);
-    if (close == std::string_view::npos) return std::unexpected("'${' is never closed; write '$${' for the characters");
+    if (close == std::string_view::npos)
+      return std::unexpected("'${' is never closed; write '$${' for the characters");
     std::string_view inside = text.substr(open + 2, close - open - 2);
     auto split = inside.find(":-");
     std::string name(inside.substr(0, split));

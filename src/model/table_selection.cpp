@@ -6,7 +6,8 @@
 
 namespace tailrace {
 
-std::expected<TablePattern::Part, std::string> TablePattern::parse_part(std::string_view text, std::size_t& at) {
+std::expected<TablePattern::Part, std::string> TablePattern::parse_part(std::string_view text,
+                                                                        std::size_t& at) {
   Part part;
   if (at < text.size() && text[at] == '"') {
     for (++at;; ++at) {
@@ -44,8 +45,8 @@ std::expected<TablePattern, std::string> TablePattern::parse(std::string_view te
   if (!schema) return std::unexpected(fmt::format("'{}' is no table pattern: {}", text, schema.error()));
   if (at == text.size()) {
     std::string_view bare = text.substr(out.excludes_ ? 1 : 0);
-    return std::unexpected(fmt::format("'{}' has no schema: write '{}public.{}' (or '{}*.{}' for any schema)", text,
-                                       out.excludes_ ? "!" : "", bare, out.excludes_ ? "!" : "", bare));
+    return std::unexpected(fmt::format("'{}' has no schema: write '{}public.{}' (or '{}*.{}' for any schema)",
+                                       text, out.excludes_ ? "!" : "", bare, out.excludes_ ? "!" : "", bare));
   }
   if (text[at] != '.')
     return std::unexpected(fmt::format("'{}' is no table pattern: a dot must follow a quoted schema", text));
@@ -91,7 +92,9 @@ bool TablePattern::matches(std::string_view schema, std::string_view table) cons
   return matches_part(schema_, schema) && matches_part(table_, table);
 }
 
-bool TablePattern::matches_everything() const { return is_star(schema_) && is_star(table_); }
+bool TablePattern::matches_everything() const {
+  return is_star(schema_) && is_star(table_);
+}
 
 bool TablePattern::exact() const {
   auto literal = [](const Symbol& s) { return s.literal; };

@@ -1,20 +1,26 @@
 #pragma once
 // Engine: what the commands do, apart from talking to their user. Blocking; each returns soon after `stop`.
 
+#include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <cstdio>
+#include <mutex>
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "base/lsn.h"
 #include "base/stop.h"
 #include "config/config.h"
 #include "pipeline/status.h"
+#include "verify/report.h"
+
+namespace tailrace::target {
+class Target;
+}
 
 namespace tailrace::pipeline {
-
-/// Copies, then follows, supervised; throws Error only when a human is needed.
-void run(const config::Config& config, StatusBoard& board, const StopSignal& stop);
 
 /// One consistent copy and stop; leaves no slot behind.
 void snapshot(const config::Config& config, StatusBoard& board, const StopSignal& stop);
@@ -22,29 +28,38 @@ void snapshot(const config::Config& config, StatusBoard& board, const StopSignal
 /// The decoded stream as JSON lines.
 void tail(const config::Config& config, std::FILE* out, const StopSignal& stop);
 
-struct VerifyDifference {
-  std::string table;
-  std::string key;
-  std::string source_row;  ///< empty: missing there
-  std::string target_row;
+using VerifyDifference = verify::Difference;
+using VerifyTable = verify::TableReport;
+using VerifyReport = verify::Report;
+
+class Applier;
+
+/// Copies, then follows, supervised. One object, one run(); compare() from any other thread while it runs.
+class Engine {
+ public:
+  Engine(const config::Config& config, StatusBoard& board, const StopSignal& stop)
+      : config_(config), board_(board), stop_(stop) {}
+
+  /// Returns when a stop is requested; throws Error only when a human is needed.
+  void run();
+  /// Compares source and target at one position while both go on; `stop` ends the comparison early.
+  VerifyReport compare(const StopSignal& stop);
+
+ private:
+  void attempt(target::Target& target);
+  bool wait_before_retry(const Error& error, bool established);
+
+  const config::Config& config_;
+  StatusBoard& board_;
+  const StopSignal& stop_;
+  std::chrono::milliseconds backoff_{0};
+  std::mutex applier_mutex_;
+  std::condition_variable applier_changed_;
+  Applier* applier_ = nullptr;  ///< while streaming
 };
 
-struct VerifyTable {
-  std::string table;
-  std::int64_t source_rows = 0;
-  std::int64_t target_rows = 0;
-  bool equal = true;
-  std::vector<VerifyDifference> differences;  ///< the first few
-};
-
-struct VerifyReport {
-  Lsn lsn;  ///< where both sides were compared
-  bool equal = false;
-  std::vector<VerifyTable> tables;
-  std::string error;  ///< why it could not be done; empty if it was
-};
-
-/// Opens the target itself. A running tailrace holds the file, so it is asked through its control socket instead.
+/// Opens the target itself, and catches it up to the position of the comparison. A running tailrace holds the
+/// file, so it is asked through its control socket instead.
 VerifyReport verify(const config::Config& config, const StopSignal& stop);
 
 }  // namespace tailrace::pipeline

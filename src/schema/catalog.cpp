@@ -67,7 +67,7 @@ void Catalog::read_columns(const std::vector<Wanted>& wanted, std::vector<Table>
       "select c.oid, a.attnum, a.attname, a.atttypid, a.atttypmod, a.attndims, a.attnotnull, "
       "exists (select from pg_catalog.pg_index i where i.indrelid = c.oid and a.attnum = any(i.indkey) and "
       "case c.relreplident when 'd' then i.indisprimary and i.indimmediate and i.indisvalid "
-      "when 'i' then i.indisreplident else false end), a.attgenerated <> '' "
+      "when 'i' then i.indisreplident else false end), a.attgenerated <> '', a.xmin::text::int8 "
       "from pg_catalog.pg_class c "
       "join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped "
       "where c.oid = any($1::oid[]) order by c.oid, a.attnum",
@@ -87,6 +87,7 @@ void Catalog::read_columns(const std::vector<Wanted>& wanted, std::vector<Table>
     column.not_null = rows.flag(row, 6);
     column.is_key = rows.flag(row, 7);
     column.generated = rows.flag(row, 8);
+    column.version = static_cast<std::uint32_t>(rows.i64(row, 9));
     const auto& names = wanted_by_oid.at(rows.oid(row, 0))->columns;
     if (column.generated && (!generated_columns || names.empty())) continue;
     if (!names.empty() && std::find(names.begin(), names.end(), column.name) == names.end()) continue;
@@ -142,24 +143,27 @@ void Catalog::load_types(const std::vector<Oid>& oids) {
   }
 }
 
-Oid Catalog::current_filenode(Oid table) {
-  auto rows = connection_.query(fmt::format("select pg_catalog.pg_relation_filenode({}::pg_catalog.oid)", table),
-                                "looking for a rewritten table");
-  return rows.is_null(0, 0) ? 0 : rows.oid(0, 0);
+std::map<Oid, Oid> Catalog::current_filenodes(const std::vector<Oid>& tables) {
+  auto rows = connection_.query("select o, coalesce(pg_catalog.pg_relation_filenode(o), 0) from pg_catalog.unnest($1::oid[]) o",
+                                {oid_array(tables)}, "looking for rewritten tables");
+  std::map<Oid, Oid> out;
+  for (int row = 0; row < rows.rows(); ++row) out[rows.oid(row, 0)] = rows.oid(row, 1);
+  return out;
 }
 
 std::map<std::string, Catalog::Attribute> Catalog::attributes(Oid table) {
   // attmissingval is an anyarray of one value, whose text form is that array's: read the element through it.
   auto rows = connection_.query(
-      fmt::format("select attname, attnum, attndims, atthasmissing, "
+      fmt::format("select attname, attnum, attndims, xmin::text::int8, atthasmissing, "
                   "case when atthasmissing then (pg_catalog.array_to_json(attmissingval::text::text[])->>0) end "
                   "from pg_catalog.pg_attribute where attrelid = {} and attnum > 0 and not attisdropped",
                   table),
       "reading the columns of a changed table");
   std::map<std::string, Attribute> out;
   for (int row = 0; row < rows.rows(); ++row) {
-    Attribute attribute{static_cast<std::int16_t>(rows.i64(row, 1)), static_cast<int>(rows.i64(row, 2)), std::nullopt};
-    if (rows.flag(row, 3)) attribute.missing_value = rows.str(row, 4);
+    Attribute attribute{static_cast<std::int16_t>(rows.i64(row, 1)), static_cast<int>(rows.i64(row, 2)),
+                        static_cast<std::uint32_t>(rows.i64(row, 3)), std::nullopt};
+    if (rows.flag(row, 4)) attribute.missing_value = rows.str(row, 5);
     out.emplace(rows.str(row, 0), std::move(attribute));
   }
   return out;

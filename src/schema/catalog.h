@@ -29,13 +29,16 @@ class Catalog {
   /// A type that does not exist (any more) comes back as an unknown one, whose values are taken as text.
   std::shared_ptr<const Type> type(Oid oid);
 
-  /// The heap's file now, not as the snapshot sees it: another one means that the table was rewritten.
-  Oid current_filenode(Oid table);
+  /// The heap's file now, not as the snapshot sees it: another one means that the table was rewritten, truncated
+  /// or vacuumed in full. 0 for a partitioned table, and for one that is gone.
+  Oid current_filenode(Oid table) { return current_filenodes({table}).at(table); }
+  std::map<Oid, Oid> current_filenodes(const std::vector<Oid>& tables);
 
   /// What rows from before an ADD COLUMN have in it (pg_attribute.attmissingval), as text.
   struct Attribute {
     std::int16_t attnum = 0;
     int dimensions = 0;
+    std::uint32_t version = 0;  ///< see schema::Column
     std::optional<std::string> missing_value;
   };
   /// The live columns of a table by name, as they are now.

@@ -34,6 +34,7 @@ struct Column {
   bool not_null = false;
   bool is_key = false;     ///< part of the replica identity
   bool generated = false;  ///< COPY takes it from a query only
+  std::uint32_t version = 0;  ///< xmin of its pg_attribute row: another one means that it was altered
 };
 
 struct Table {

@@ -5,7 +5,6 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <thread>
 
 #include "base/stop.h"
 #include "pipeline/engine.h"
@@ -23,8 +22,8 @@ class ControlServer {
 
   /// Listens at once, mode 0600. A socket left by a dead process is replaced; a live one is an
   /// Error(needs_operator): another tailrace runs on this target. `board` and `stop` must outlive the server;
-  /// `stop` is requested when somebody asks for it. `verify` runs on the server's threads, one at a time; empty:
-  /// the request is refused.
+  /// `stop` is requested when somebody asks for it. `verify` runs on the server's threads, one at a time;
+  /// empty: the request is refused.
   ControlServer(std::string path, pipeline::StatusBoard& board, StopSignal& stop, Verify verify);
   /// Removes the socket; waits for a running verify, which is asked to stop.
   ~ControlServer();

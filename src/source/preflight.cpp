@@ -29,7 +29,8 @@ struct ServerFacts {
 };
 
 ServerFacts read_facts(pg::Connection& connection) {
-  // rds_replication stands for the attribute on Amazon, where nobody may have the attribute itself.
+  // pg_settings hides what we may not see (output_plugin_libraries, from ordinary roles), where current_setting
+  // fails. rds_replication stands for the attribute on Amazon, where nobody may have the attribute itself.
   auto row = connection.query(
       "select current_setting('server_version'), current_setting('wal_level'), pg_is_in_recovery(),"
       " current_setting('max_replication_slots')::bigint, (select count(*) from pg_replication_slots),"
@@ -41,7 +42,7 @@ ServerFacts read_facts(pg::Connection& connection) {
       " (select setting::bigint from pg_settings where name = 'max_slot_wal_keep_size'),"
       " (select setting::bigint from pg_settings where name = 'wal_sender_timeout'),"
       " coalesce((select setting::bigint from pg_settings where name = 'idle_replication_slot_timeout'), 0),"
-      " coalesce(current_setting('output_plugin_libraries', true), ''),"
+      " coalesce((select setting from pg_settings where name = 'output_plugin_libraries'), ''),"
       " (select count(*) from pg_stat_activity where backend_xid is not null"
       "   and xact_start < now() - interval '1 minute') + (select count(*) from pg_prepared_xacts)"
       " from pg_roles r where r.rolname = current_user",
@@ -105,11 +106,13 @@ class Preflight {
                                  : ""));
     if (!facts_.standby) return;
     if (major < 16)
-      add(Verdict::fail, "standby", "this server is a standby; logical decoding on standbys came with PostgreSQL 16",
+      add(Verdict::fail, "standby",
+          "this server is a standby; logical decoding on standbys came with PostgreSQL 16",
           "Point the source at the primary");
     else
       add(Verdict::warn, "standby",
-          "this server is a standby: the publication must be made on its primary, and creating the slot waits until "
+          "this server is a standby: the publication must be made on its primary, and creating the slot waits "
+          "until "
           "the primary writes a snapshot record",
           "On the primary, while tailrace waits: SELECT pg_log_standby_snapshot();");
   }
@@ -123,13 +126,16 @@ class Preflight {
     bool allowed = facts_.plugin_libraries.contains("pgoutput");
     // This setting is a list: ALTER SYSTEM SET with one quoted text would store one element with commas in it.
     add(allowed ? Verdict::pass : Verdict::fail, "output_plugin_libraries", facts_.plugin_libraries,
-        allowed ? "" : "ALTER SYSTEM SET output_plugin_libraries = pgoutput, test_decoding;  -- then SELECT pg_reload_conf();");
+        allowed ? ""
+                : "ALTER SYSTEM SET output_plugin_libraries = pgoutput, test_decoding;  -- then SELECT "
+                  "pg_reload_conf();");
   }
 
   void headroom(bool slot_exists) {
     bool slots_left = slot_exists || facts_.used_slots < facts_.max_slots;
     add(slots_left ? Verdict::pass : Verdict::fail, "max_replication_slots",
-        fmt::format("{} of {} in use{}", facts_.used_slots, facts_.max_slots, slot_exists ? ", ours among them" : ""),
+        fmt::format("{} of {} in use{}", facts_.used_slots, facts_.max_slots,
+                    slot_exists ? ", ours among them" : ""),
         slots_left ? ""
                    : fmt::format("ALTER SYSTEM SET max_replication_slots = {};  -- then restart the server",
                                  facts_.max_slots + 5));
@@ -155,9 +161,9 @@ class Preflight {
     else
       add(facts_.slot_keep_mb < 1024 ? Verdict::warn : Verdict::pass, "max_slot_wal_keep_size",
           fmt::format("{} MB: the slot is lost when tailrace falls behind by more", facts_.slot_keep_mb),
-          facts_.slot_keep_mb < 1024
-              ? "ALTER SYSTEM SET max_slot_wal_keep_size = '10GB';  -- or what the disk can spare; then SELECT pg_reload_conf();"
-              : "");
+          facts_.slot_keep_mb < 1024 ? "ALTER SYSTEM SET max_slot_wal_keep_size = '10GB';  -- or what the disk "
+                                       "can spare; then SELECT pg_reload_conf();"
+                                     : "");
     if (facts_.idle_timeout_s > 0)
       add(facts_.idle_timeout_s < 86400 ? Verdict::warn : Verdict::pass, "idle_replication_slot_timeout",
           fmt::format("the slot is lost when tailrace is away for {} minutes", facts_.idle_timeout_s / 60),
@@ -183,10 +189,12 @@ class Preflight {
   void open_transactions(bool slot_exists) {
     if (slot_exists || facts_.long_transactions == 0) return;
     add(Verdict::warn, "open transactions",
-        fmt::format("{} transactions have been open for more than a minute or are prepared; creating the slot waits "
-                    "for them",
-                    facts_.long_transactions),
-        "SELECT pid, xact_start, query FROM pg_stat_activity WHERE backend_xid IS NOT NULL ORDER BY xact_start;");
+        fmt::format(
+            "{} transactions have been open for more than a minute or are prepared; creating the slot waits "
+            "for them",
+            facts_.long_transactions),
+        "SELECT pid, xact_start, query FROM pg_stat_activity WHERE backend_xid IS NOT NULL ORDER BY "
+        "xact_start;");
   }
 
   void slot_state(const std::optional<SlotInfo>& slot) {
@@ -196,9 +204,10 @@ class Preflight {
     if (!slot)
       return add(request_.create_slot ? Verdict::pass : Verdict::fail, title,
                  request_.create_slot ? "will be created" : "does not exist, and slot.create is off",
-                 request_.create_slot ? ""
-                                      : fmt::format("SELECT pg_create_logical_replication_slot({}, 'pgoutput');",
-                                                    pg::quote_literal(request_.slot)));
+                 request_.create_slot
+                     ? ""
+                     : fmt::format("SELECT pg_create_logical_replication_slot({}, 'pgoutput');",
+                                   pg::quote_literal(request_.slot)));
     try {
       check_usable(*slot, std::nullopt);
       add(slot->wal_status == "unreserved" ? Verdict::warn : Verdict::pass, title,
@@ -209,9 +218,11 @@ class Preflight {
       // Held at this moment is no fault when the holder is the tailrace that runs already.
       bool held = slot->active_pid != 0 && slot->active_application.starts_with("tailrace");
       if (held)
-        add(Verdict::pass, title, fmt::format("a tailrace is reading it (server process {})", slot->active_pid));
+        add(Verdict::pass, title,
+            fmt::format("a tailrace is reading it (server process {})", slot->active_pid));
       else
-        add(error.retry() == Retry::transient ? Verdict::warn : Verdict::fail, title, error.message(), error.remedy());
+        add(error.retry() == Retry::transient ? Verdict::warn : Verdict::fail, title, error.message(),
+            error.remedy());
     }
   }
 

@@ -8,7 +8,8 @@ namespace tailrace::source {
 namespace {
 
 /// Names for a sentence: the first few, and how many more.
-std::string some(const std::vector<std::string>& names, std::string_view separator = ", ", std::size_t most = 5) {
+std::string some(const std::vector<std::string>& names, std::string_view separator = ", ",
+                 std::size_t most = 5) {
   std::string out;
   for (std::size_t i = 0; i < std::min(names.size(), most); ++i)
     out += (i == 0 ? "" : std::string(separator)) + names[i];
@@ -56,7 +57,8 @@ class TableChecks {
   void choose(const std::vector<CatalogTable>& catalog) {
     if (!request_.publication.create && existing_) {
       for (const PublishedTable& table : existing_->tables)
-        if (request_.publication.tables.selects(table.schema, table.name)) oids_ += separator() + std::to_string(table.oid);
+        if (request_.publication.tables.selects(table.schema, table.name))
+          oids_ += separator() + std::to_string(table.oid);
       return;
     }
     selected_ = select_tables(catalog, request_.publication);
@@ -67,13 +69,20 @@ class TableChecks {
 
   /// Qualified, quoted names of the selected tables for which `condition` holds; `c` is their pg_class row.
   std::vector<std::string> tables_where(const std::string& condition, std::string_view purpose) {
-    auto rows = connection_.query(
-        fmt::format("select c.oid::regclass::text from pg_class c where c.oid = any('{{{}}}'::oid[]) and ({}) order by 1",
-                    oids_, condition),
-        purpose);
+    auto rows = connection_.query(fmt::format("select c.oid::regclass::text from pg_class c where c.oid = "
+                                              "any('{{{}}}'::oid[]) and ({}) order by 1",
+                                              oids_, condition),
+                                  purpose);
     std::vector<std::string> out;
     for (int i = 0; i < rows.rows(); ++i) out.push_back(rows.str(i, 0));
     return out;
+  }
+
+  /// A column of SQL as a remedy.
+  static std::string statements(const pg::Result& rows) {
+    std::vector<std::string> lines;
+    for (int i = 0; i < rows.rows(); ++i) lines.push_back(rows.str(i, 0));
+    return some(lines, "\n", 10);
   }
 
   void size() {
@@ -82,7 +91,8 @@ class TableChecks {
                     " union select i.inhrelid from pg_inherits i join part p on i.inhparent = p.oid"
                     "   join pg_class c on c.oid = i.inhrelid and c.relispartition)"
                     " select (select count(*) from unnest('{{{}}}'::oid[])),"
-                    " coalesce(sum(pg_table_size(oid)), 0)::bigint, pg_size_pretty(coalesce(sum(pg_table_size(oid)), 0))"
+                    " coalesce(sum(pg_table_size(oid)), 0)::bigint, "
+                    "pg_size_pretty(coalesce(sum(pg_table_size(oid)), 0))"
                     " from part",
                     oids_, oids_),
         "measuring the tables");
@@ -99,10 +109,12 @@ class TableChecks {
         unlogged.push_back(pg::quote_qualified(table.schema, table.name));
     }
     if (!unlogged.empty())
-      add(Verdict::warn, "unlogged tables", fmt::format("skipped, they leave no trace in the WAL: {}", some(unlogged)),
+      add(Verdict::warn, "unlogged tables",
+          fmt::format("skipped, they leave no trace in the WAL: {}", some(unlogged)),
           for_each_table(unlogged, "ALTER TABLE {} SET LOGGED;"));
     if (!foreign.empty())
-      add(Verdict::warn, "foreign tables", fmt::format("skipped, their rows live elsewhere: {}", some(foreign)));
+      add(Verdict::warn, "foreign tables",
+          fmt::format("skipped, their rows live elsewhere: {}", some(foreign)));
   }
 
   void options() {
@@ -118,22 +130,36 @@ class TableChecks {
     if (!ours_to_write || (existing_ && existing_->all_tables)) return;
     auto foreign = tables_where("not pg_has_role(c.relowner, 'usage')", "reading the tables' owners");
     if (foreign.empty()) return add(Verdict::pass, "table ownership", "we may publish every selected table");
+    // A superuser's role is never ours to ask for.
+    auto rows = connection_.query(
+        fmt::format(
+            "select distinct format('GRANT %I TO %I;', r.rolname, current_user) from pg_class c"
+            " join pg_roles r on r.oid = c.relowner where c.oid = any('{{{}}}'::oid[]) and not r.rolsuper"
+            " and not pg_has_role(r.oid, 'usage') order by 1",
+            oids_),
+        "reading the tables' owners");
     add(Verdict::fail, "table ownership",
         fmt::format("only their owner may publish {} of the tables: {}", foreign.size(), some(foreign)),
-        "Run `tailrace init` once as a superuser, or GRANT the owning role to ours");
+        (rows.rows() == 0 ? "-- " : statements(rows) + "\n-- or ") + "run `tailrace init` once as a superuser");
   }
 
   void readable() {
     // A column grant is enough when the publication names columns, so ask for any readable column.
     auto closed = tables_where(
-        "not has_schema_privilege(c.relnamespace, 'usage') or not (has_table_privilege(c.oid, 'select')"
-        " or has_any_column_privilege(c.oid, 'select'))",
+        "not has_schema_privilege(c.relnamespace, 'usage') or not has_any_column_privilege(c.oid, 'select')",
         "reading our privileges");
     if (closed.empty()) return add(Verdict::pass, "SELECT privilege", "we may read every selected table");
-    std::string role = connection_.query("select quote_ident(current_user)", "reading our name").str(0, 0);
+    auto rows = connection_.query(
+        fmt::format(
+            "select distinct format('GRANT USAGE ON SCHEMA %I TO %I;', n.nspname, current_user) from pg_class c"
+            " join pg_namespace n on n.oid = c.relnamespace where c.oid = any('{{{0}}}'::oid[])"
+            " and not has_schema_privilege(n.oid, 'usage') union all"
+            " select format('GRANT SELECT ON %s TO %I;', c.oid::regclass, current_user) from pg_class c"
+            " where c.oid = any('{{{0}}}'::oid[]) and not has_any_column_privilege(c.oid, 'select')",
+            oids_),
+        "reading our privileges");
     add(Verdict::fail, "SELECT privilege",
-        fmt::format("we may not read {} of the tables: {}", closed.size(), some(closed)),
-        for_each_table(closed, "GRANT SELECT ON {} TO " + role + ";") + "\nGRANT USAGE ON SCHEMA ... TO " + role + ";");
+        fmt::format("we may not read {} of the tables: {}", closed.size(), some(closed)), statements(rows));
   }
 
   void row_security() {
@@ -141,35 +167,39 @@ class TableChecks {
     if (hidden.empty()) return;
     std::string role = connection_.query("select quote_ident(current_user)", "reading our name").str(0, 0);
     add(Verdict::fail, "row level security",
-        fmt::format("policies would hide rows of {} from the copy, though the stream carries them", some(hidden)),
+        fmt::format("policies would hide rows of {} from the copy, though the stream carries them",
+                    some(hidden)),
         fmt::format("ALTER ROLE {} BYPASSRLS;", role));
   }
 
   void replica_identity() {
     // The leaves of a partitioned table decide, whatever its root says. A deferrable key is no identity.
     auto rows = connection_.query(
-        fmt::format(
-            "with recursive part as (select unnest('{{{}}}'::oid[]) as oid"
-            " union select i.inhrelid from pg_inherits i join part p on i.inhparent = p.oid"
-            "   join pg_class c on c.oid = i.inhrelid and c.relispartition)"
-            " select c.oid::regclass::text, c.relreplident, exists (select 1 from pg_index i where i.indrelid = c.oid"
-            "   and i.indisprimary and not i.indimmediate) from part join pg_class c using (oid)"
-            " where c.relkind = 'r' and c.relreplident <> 'f' and not exists (select 1 from pg_index i"
-            "   where i.indrelid = c.oid and i.indisvalid and i.indimmediate and"
-            "   (c.relreplident = 'd' and i.indisprimary or c.relreplident = 'i' and i.indisreplident)) order by 1",
-            oids_),
+        fmt::format("with recursive part as (select unnest('{{{}}}'::oid[]) as oid"
+                    " union select i.inhrelid from pg_inherits i join part p on i.inhparent = p.oid"
+                    "   join pg_class c on c.oid = i.inhrelid and c.relispartition)"
+                    " select c.oid::regclass::text, c.relreplident, exists (select 1 from pg_index i where "
+                    "i.indrelid = c.oid"
+                    "   and i.indisprimary and not i.indimmediate) from part join pg_class c using (oid)"
+                    " where c.relkind = 'r' and c.relreplident <> 'f' and not exists (select 1 from pg_index i"
+                    "   where i.indrelid = c.oid and i.indisvalid and i.indimmediate and"
+                    "   (c.relreplident = 'd' and i.indisprimary or c.relreplident = 'i' and "
+                    "i.indisreplident)) order by 1",
+                    oids_),
         "reading replica identities");
     std::vector<std::string> bare, deferrable;
     for (int i = 0; i < rows.rows(); ++i) (rows.flag(i, 2) ? deferrable : bare).push_back(rows.str(i, 0));
     constexpr std::string_view full = "ALTER TABLE {} REPLICA IDENTITY FULL;";
     if (!bare.empty())
       add(Verdict::warn, "replica identity",
-          fmt::format("without a key, so once published the server refuses UPDATE and DELETE on them (INSERT works): {}",
+          fmt::format("without a key, so once published the server refuses UPDATE and DELETE on them (INSERT "
+                      "works): {}",
                       some(bare)),
           for_each_table(bare, full) + "\n-- or, better, a primary key; or leave them out of `tables`");
     if (!deferrable.empty())
       add(Verdict::warn, "deferrable primary keys",
-          fmt::format("cannot identify rows for replication, so once published the server refuses UPDATE and DELETE: {}",
+          fmt::format("cannot identify rows for replication, so once published the server refuses UPDATE and "
+                      "DELETE: {}",
                       some(deferrable)),
           for_each_table(deferrable, full));
     if (bare.empty() && deferrable.empty())

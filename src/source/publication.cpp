@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <set>
 
+#include "base/fnv.h"
+
 namespace tailrace::source {
 namespace {
 
@@ -13,9 +15,7 @@ namespace {
 constexpr std::string_view marker = "managed by tailrace, definition ";
 
 std::string fingerprint(std::string_view definition) {
-  std::uint64_t hash = 14695981039346656037ULL;  // FNV-1a: must be the same in every build
-  for (char c : definition) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
-  return fmt::format("{}{:016x}", marker, hash);
+  return fmt::format("{}{:016x}", marker, fnv1a(definition));
 }
 
 /// Rolls back unless committed.
@@ -45,9 +45,10 @@ class Transaction {
 };
 
 std::string comment_on(pg::Connection& connection, const std::string& name) {
-  auto row = connection.query("select obj_description(oid, 'pg_publication') from pg_publication where pubname = " +
-                                  pg::quote_literal(name),
-                              "reading the publication's comment");
+  auto row =
+      connection.query("select obj_description(oid, 'pg_publication') from pg_publication where pubname = " +
+                           pg::quote_literal(name),
+                       "reading the publication's comment");
   return row.rows() == 0 || row.is_null(0, 0) ? "" : row.str(0, 0);
 }
 
@@ -60,7 +61,8 @@ std::vector<PublishedTable> read_published_tables(pg::Connection& connection, co
       " join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename {}"
       " where t.pubname = {} order by t.schemaname, t.tablename{}",
       detailed ? "coalesce(t.rowfilter, ''), exists (select 1 from pg_publication_rel r join pg_publication p"
-                 " on p.oid = r.prpubid where p.pubname = t.pubname and r.prrelid = c.oid and r.prattrs is not null),"
+                 " on p.oid = r.prpubid where p.pubname = t.pubname and r.prrelid = c.oid and r.prattrs is not "
+                 "null),"
                  " a.name"
                : "'', false, null",
       detailed ? "left join lateral unnest(t.attnames) with ordinality a(name, at) on true" : "",
@@ -77,9 +79,11 @@ std::vector<PublishedTable> read_published_tables(pg::Connection& connection, co
 
 /// The tables that a publication names itself, as opposed to the leaves that it then publishes.
 std::set<Oid> read_members(pg::Connection& connection, const std::string& name) {
-  auto rows = connection.query("select r.prrelid from pg_publication_rel r join pg_publication p on p.oid = r.prpubid"
-                               " where p.pubname = " + pg::quote_literal(name),
-                               "reading the publication's members");
+  auto rows = connection.query(
+      "select r.prrelid from pg_publication_rel r join pg_publication p on p.oid = r.prpubid"
+      " where p.pubname = " +
+          pg::quote_literal(name),
+      "reading the publication's members");
   std::set<Oid> out;
   for (int i = 0; i < rows.rows(); ++i) out.insert(rows.oid(i, 0));
   return out;
@@ -96,30 +100,36 @@ void check_identity_covered(pg::Connection& connection, const std::string& name)
           "   from pg_publication_rel r join pg_publication p on p.oid = r.prpubid"
           "   where p.pubname = {} and (r.prattrs is not null or r.prqual is not null)),"
           " identity as (select m.*, c.relreplident, case when c.relreplident = 'f'"
-          "   then array(select attnum from pg_attribute where attrelid = c.oid and attnum > 0 and not attisdropped)"
+          "   then array(select attnum from pg_attribute where attrelid = c.oid and attnum > 0 and not "
+          "attisdropped)"
           "   else (select (i.indkey::int2[])[0:i.indnkeyatts - 1] from pg_index i where i.indrelid = c.oid"
-          "     and ((c.relreplident = 'd' and i.indisprimary) or (c.relreplident = 'i' and i.indisreplident)) limit 1)"
+          "     and ((c.relreplident = 'd' and i.indisprimary) or (c.relreplident = 'i' and i.indisreplident)) "
+          "limit 1)"
           "   end as key from member m join pg_class c on c.oid = m.oid)"
           " select oid::regclass::text,"
-          " (select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute where attrelid = oid"
+          " (select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute where attrelid = "
+          "oid"
           "   and attnum = any(key) and not attnum = any(listed)),"
-          " (select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute where attrelid = oid"
+          " (select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute where attrelid = "
+          "oid"
           "   and attnum = any(used) and not attnum = any(key)) from identity where key is not null",
           pg::quote_literal(name)),
       "checking column lists and row filters");
   for (int i = 0; i < rows.rows(); ++i) {
     if (!rows.is_null(i, 1))
-      throw Error(Retry::needs_operator,
-                  fmt::format("the columns chosen for {} miss {} of its replica identity; the server would refuse "
-                              "UPDATE and DELETE on it",
-                              rows.get(i, 0), rows.get(i, 1)),
-                  fmt::format("Add {} to the columns of {} in `tables`", rows.get(i, 1), rows.get(i, 0)));
+      throw Error(
+          Retry::needs_operator,
+          fmt::format("the columns chosen for {} miss {} of its replica identity; the server would refuse "
+                      "UPDATE and DELETE on it",
+                      rows.get(i, 0), rows.get(i, 1)),
+          fmt::format("Add {} to the columns of {} in `tables`", rows.get(i, 1), rows.get(i, 0)));
     if (!rows.is_null(i, 2))
-      throw Error(Retry::needs_operator,
-                  fmt::format("the where of {} uses {}, which is not part of its replica identity; the server would "
-                              "refuse UPDATE and DELETE on it",
-                              rows.get(i, 0), rows.get(i, 2)),
-                  fmt::format("ALTER TABLE {} REPLICA IDENTITY FULL; or filter by key columns only", rows.get(i, 0)));
+      throw Error(
+          Retry::needs_operator,
+          fmt::format("the where of {} uses {}, which is not part of its replica identity; the server would "
+                      "refuse UPDATE and DELETE on it",
+                      rows.get(i, 0), rows.get(i, 2)),
+          fmt::format("ALTER TABLE {} REPLICA IDENTITY FULL; or filter by key columns only", rows.get(i, 0)));
   }
 }
 
@@ -127,9 +137,11 @@ Error explain_refusal(const Error& error, const std::string& sql) {
   std::string remedy = error.remedy();
   if (error.sqlstate() == "42501") {
     constexpr std::size_t readable = 1500;
-    remedy = sql.size() <= readable
-                 ? "Let a superuser or the tables' owner run it, and set publication.create: off. The SQL: " + sql + ";"
-                 : "Run `tailrace init` once as a superuser or the tables' owner";
+    remedy =
+        sql.size() <= readable
+            ? "Let a superuser or the tables' owner run it, and set publication.create: off. The SQL: " + sql +
+                  ";"
+            : "Run `tailrace init` once as a superuser or the tables' owner";
   } else if (error.sqlstate() == "25006") {
     remedy = "This server is a standby: make the publication on its primary, by `tailrace init` there";
   }
@@ -138,7 +150,8 @@ Error explain_refusal(const Error& error, const std::string& sql) {
   return out;
 }
 
-void warn_of_flags(const PublicationInfo& info, const PublicationSpec& spec, std::vector<std::string>& warnings) {
+void warn_of_flags(const PublicationInfo& info, const PublicationSpec& spec,
+                   std::vector<std::string>& warnings) {
   std::string missing;
   for (auto [flag, word] : {std::pair(info.insert, "insert"), std::pair(info.update, "update"),
                             std::pair(info.remove, "delete"), std::pair(info.truncate, "truncate")})
@@ -147,9 +160,10 @@ void warn_of_flags(const PublicationInfo& info, const PublicationSpec& spec, std
     warnings.push_back(fmt::format("publication \"{}\" does not publish {}: the target will not follow these",
                                    info.name, missing));
   if (info.via_partition_root != spec.via_partition_root)
-    warnings.push_back(fmt::format("publication \"{}\" has publish_via_partition_root = {}, which decides how "
-                                   "partitioned tables arrive",
-                                   info.name, info.via_partition_root));
+    warnings.push_back(
+        fmt::format("publication \"{}\" has publish_via_partition_root = {}, which decides how "
+                    "partitioned tables arrive",
+                    info.name, info.via_partition_root));
 }
 
 class Keeper {
@@ -159,7 +173,8 @@ class Keeper {
   PublicationOutcome ensure() {
     auto existing = read_publication(connection_, spec_.name);
     if (!existing && !spec_.create)
-      throw Error(Retry::needs_operator, fmt::format("there is no publication \"{}\" on the source", spec_.name),
+      throw Error(Retry::needs_operator,
+                  fmt::format("there is no publication \"{}\" on the source", spec_.name),
                   fmt::format("CREATE PUBLICATION {} FOR TABLE ...; or set publication.create: on",
                               pg::quote_identifier(spec_.name)));
     if (!spec_.create) return adopt(std::move(*existing));
@@ -174,7 +189,8 @@ class Keeper {
  private:
   bool may_publish_everything() {
     if (!spec_.tables.everything()) return false;
-    return connection_.query("select current_setting('is_superuser') = 'on'", "reading our privileges").flag(0, 0);
+    return connection_.query("select current_setting('is_superuser') = 'on'", "reading our privileges")
+        .flag(0, 0);
   }
 
   PublicationOutcome write(const std::optional<PublicationInfo>& existing, bool all_tables) {
@@ -187,7 +203,8 @@ class Keeper {
     std::string sql = create;
     if (existing && existing->all_tables == all_tables) {
       sql = fmt::format("ALTER PUBLICATION {} SET {}", name, publication_options_sql(spec_, version));
-      if (!all_tables) sql += fmt::format("; ALTER PUBLICATION {} SET TABLE {}", name, table_list_sql(wanted_, version));
+      if (!all_tables)
+        sql += fmt::format("; ALTER PUBLICATION {} SET TABLE {}", name, table_list_sql(wanted_, version));
     } else if (existing) {
       // A list cannot become FOR ALL TABLES or the reverse. In one transaction no change falls between the two.
       sql = fmt::format("DROP PUBLICATION {}; {}", name, create);
@@ -239,21 +256,24 @@ class Keeper {
     std::vector<SelectedTable> missing;
     for (const SelectedTable& selected : wanted_) {
       if (!selected.columns.empty() || !selected.where.empty())
-        throw Error(Retry::needs_operator,
-                    fmt::format("publication \"{}\" was not made by tailrace, so the columns or where of {} cannot be "
-                                "put into it",
-                                spec_.name, selected.table.qualified()),
-                    own);
+        throw Error(
+            Retry::needs_operator,
+            fmt::format("publication \"{}\" was not made by tailrace, so the columns or where of {} cannot be "
+                        "put into it",
+                        spec_.name, selected.table.qualified()),
+            own);
       if (!published.contains(selected.table.oid) && !leaf_published(selected.table, published))
         missing.push_back(selected);
     }
     if (!missing.empty())
-      throw Error(Retry::needs_operator,
-                  fmt::format("publication \"{}\", which tailrace did not make, lacks {} of the selected tables, among "
-                              "them {}",
-                              spec_.name, missing.size(), missing.front().table.qualified()),
-                  fmt::format("ALTER PUBLICATION {} ADD TABLE {}; {}", name,
-                              missing.size() <= 20 ? table_list_sql(missing, connection_.server_version()) : "...", own));
+      throw Error(
+          Retry::needs_operator,
+          fmt::format("publication \"{}\", which tailrace did not make, lacks {} of the selected tables, among "
+                      "them {}",
+                      spec_.name, missing.size(), missing.front().table.qualified()),
+          fmt::format("ALTER PUBLICATION {} ADD TABLE {}; {}", name,
+                      missing.size() <= 20 ? table_list_sql(missing, connection_.server_version()) : "...",
+                      own));
     PublicationOutcome out{PublicationChange::unchanged, std::move(info), {}};
     warn_of_flags(out.info, spec_, out.warnings);
     return out;
@@ -278,7 +298,8 @@ class Keeper {
 std::optional<PublicationInfo> read_publication(pg::Connection& connection, const std::string& name) {
   auto row = connection.query(
       "select puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot from pg_publication"
-      " where pubname = " + pg::quote_literal(name),
+      " where pubname = " +
+          pg::quote_literal(name),
       "reading the publication");
   if (row.rows() == 0) return std::nullopt;
   PublicationInfo info;

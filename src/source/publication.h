@@ -53,7 +53,7 @@ struct PublicationInfo {
   bool all_tables = false;
   bool insert = false, update = false, remove = false, truncate = false;
   bool via_partition_root = false;
-  bool managed = false;  ///< made by tailrace, so it may alter and drop it
+  bool managed = false;                ///< made by tailrace, so it may alter and drop it
   std::vector<PublishedTable> tables;  ///< by schema and name
 };
 

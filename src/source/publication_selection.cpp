@@ -12,7 +12,8 @@ namespace {
 
 class Selector {
  public:
-  Selector(const std::vector<CatalogTable>& catalog, const PublicationSpec& spec) : catalog_(catalog), spec_(spec) {
+  Selector(const std::vector<CatalogTable>& catalog, const PublicationSpec& spec)
+      : catalog_(catalog), spec_(spec) {
     for (const CatalogTable& table : catalog) {
       by_oid_[table.oid] = &table;
       if (table.parent != 0) children_[table.parent].push_back(&table);
@@ -85,10 +86,11 @@ class Selector {
 
   void refuse_excluded_partition(const CatalogTable& table, const CatalogTable& root) const {
     if (!excluded(table)) return;
-    throw Error(Retry::needs_operator,
-                fmt::format("{} is excluded, but it is a partition of {}, which is published under its root's name",
-                            table.qualified(), root.qualified()),
-                "Drop the exclusion, exclude the root too, or set publication.via_partition_root: off");
+    throw Error(
+        Retry::needs_operator,
+        fmt::format("{} is excluded, but it is a partition of {}, which is published under its root's name",
+                    table.qualified(), root.qualified()),
+        "Drop the exclusion, exclude the root too, or set publication.via_partition_root: off");
   }
 
   /// The deciding rule's options; a leaf that only its root selects takes the root's.
@@ -111,10 +113,11 @@ class Selector {
       std::string_view why = !there               ? "there is no such table on the source"
                              : found->kind == 'f' ? "it is a foreign table, which PostgreSQL does not replicate"
                                                   : "it is unlogged, so PostgreSQL writes no WAL of it";
-      throw Error(Retry::needs_operator, fmt::format("cannot replicate {}: {}", rule.pattern.text(), why),
-                  there && found->kind != 'f'
-                      ? fmt::format("ALTER TABLE {} SET LOGGED;", pg::quote_qualified(found->schema, found->name))
-                      : "Correct `tables` in the configuration (or --table); names are case-sensitive");
+      throw Error(
+          Retry::needs_operator, fmt::format("cannot replicate {}: {}", rule.pattern.text(), why),
+          there && found->kind != 'f'
+              ? fmt::format("ALTER TABLE {} SET LOGGED;", pg::quote_qualified(found->schema, found->name))
+              : "Correct `tables` in the configuration (or --table); names are case-sensitive");
     }
   }
 
@@ -139,12 +142,14 @@ std::vector<CatalogTable> read_catalog_tables(pg::Connection& connection) {
   out.reserve(static_cast<std::size_t>(rows.rows()));
   for (int i = 0; i < rows.rows(); ++i) {
     char kind = rows.get(i, 3).front();
-    out.push_back({rows.oid(i, 0), rows.str(i, 1), rows.str(i, 2), kind == 'p', rows.oid(i, 5), rows.str(i, 4), kind});
+    out.push_back(
+        {rows.oid(i, 0), rows.str(i, 1), rows.str(i, 2), kind == 'p', rows.oid(i, 5), rows.str(i, 4), kind});
   }
   return out;
 }
 
-std::vector<SelectedTable> select_tables(const std::vector<CatalogTable>& catalog, const PublicationSpec& spec) {
+std::vector<SelectedTable> select_tables(const std::vector<CatalogTable>& catalog,
+                                         const PublicationSpec& spec) {
   return Selector(catalog, spec).run();
 }
 

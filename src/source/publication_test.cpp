@@ -15,9 +15,9 @@ TableRule rule(const char* text, std::vector<std::string> columns = {}, std::str
 
 /// public.orders, public.log (unlogged), other.far (foreign), and events, partitioned in two levels.
 std::vector<CatalogTable> catalog() {
-  return {{1, "other", "far", false, 0, "p", 'f'},        {2, "public", "events", true, 0, "p", 'p'},
-          {3, "public", "events_1", false, 2, "p", 'r'},  {4, "public", "events_2", true, 2, "p", 'p'},
-          {5, "parts", "events_2a", false, 4, "p", 'r'},  {6, "public", "log", false, 0, "u", 'r'},
+  return {{1, "other", "far", false, 0, "p", 'f'},       {2, "public", "events", true, 0, "p", 'p'},
+          {3, "public", "events_1", false, 2, "p", 'r'}, {4, "public", "events_2", true, 2, "p", 'p'},
+          {5, "parts", "events_2a", false, 4, "p", 'r'}, {6, "public", "log", false, 0, "u", 'r'},
           {7, "public", "orders", false, 0, "p", 'r'}};
 }
 
@@ -61,7 +61,8 @@ TEST(Selection, LeavesTakeTheirRootsOptions) {
 }
 
 TEST(Selection, MistakesAreNamed) {
-  EXPECT_THAT(refusal({"p", {{rule("*.*"), rule("!public.events_1")}}}), HasSubstr("is a partition of public.events"));
+  EXPECT_THAT(refusal({"p", {{rule("*.*"), rule("!public.events_1")}}}),
+              HasSubstr("is a partition of public.events"));
   EXPECT_THAT(refusal({"p", {{rule("public.ordrs")}}}), HasSubstr("there is no such table"));
   EXPECT_THAT(refusal({"p", {{rule("*.*"), rule("public.log")}}}), HasSubstr("unlogged"));
   EXPECT_THAT(refusal({"p", {{rule("other.far")}}}), HasSubstr("foreign table"));
@@ -72,8 +73,10 @@ TEST(PublicationSql, QuotesAndOptions) {
   std::vector<SelectedTable> tables{{{7, "public", "Or\"ders", false, 0, "p", 'r'}, {"id", "Größe"}, "id > 1"},
                                     {{8, "a", "b", false, 0, "p", 'r'}, {}, {}}};
   EXPECT_EQ(create_publication_sql({"My Pub", {}}, tables, false, 150000),
-            "CREATE PUBLICATION \"My Pub\" FOR TABLE ONLY \"public\".\"Or\"\"ders\" (\"id\", \"Größe\") WHERE (id > 1), "
-            "ONLY \"a\".\"b\" WITH (publish = 'insert, update, delete, truncate', publish_via_partition_root = true)");
+            "CREATE PUBLICATION \"My Pub\" FOR TABLE ONLY \"public\".\"Or\"\"ders\" (\"id\", \"Größe\") WHERE "
+            "(id > 1), "
+            "ONLY \"a\".\"b\" WITH (publish = 'insert, update, delete, truncate', publish_via_partition_root = "
+            "true)");
   EXPECT_THAT(create_publication_sql({"p", {}, true, false}, {}, true, 180000),
               HasSubstr("FOR ALL TABLES WITH (publish = 'insert, update, delete, truncate', "
                         "publish_via_partition_root = false, publish_generated_columns = stored)"));

@@ -151,6 +151,10 @@ void ReplicationStream::check_silence(Clock::time_point now) {
 
 void ReplicationStream::set_durable(Lsn lsn) { durable_ = std::max(durable_, lsn); }
 
+void ReplicationStream::send_status_if_changed() {
+  if (durable_ != sent_durable_ || received_ != sent_received_) send_status();
+}
+
 void ReplicationStream::send_status(bool request_reply) {
   std::array<std::byte, 34> message{};
   message[0] = std::byte{'r'};
@@ -160,7 +164,9 @@ void ReplicationStream::send_status(bool request_reply) {
   store_big_endian(&message[25], PgTimestamp::now().micros);
   message[33] = std::byte{request_reply ? std::uint8_t{1} : std::uint8_t{0}};
   copy_.send({reinterpret_cast<const char*>(message.data()), message.size()});
-  reply_requested_ = false;
+  if (durable_ >= server_position_) reply_requested_ = false;
+  sent_durable_ = durable_;
+  sent_received_ = received_;
   last_status_ = Clock::now();
 }
 

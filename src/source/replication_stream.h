@@ -57,11 +57,14 @@ class ReplicationStream {
   void set_durable(Lsn lsn);
   /// What was received, for the server's statistics.
   void set_received(Lsn lsn) { received_ = std::max(received_, lsn); }
+  /// Sends feedback if something in it is new.
+  void send_status_if_changed();
   /// Sends feedback now.
   void send_status(bool request_reply = false);
 
   /// The position of the last keepalive: everything that commits before it was sent.
   Lsn server_position() const { return server_position_; }
+  /// The server waits for an answer that holds this position: it is shutting down, or wonders about us.
   bool reply_requested() const { return reply_requested_; }
   Lsn acknowledged() const { return durable_; }
   /// Ends the stream in good order.
@@ -84,6 +87,8 @@ class ReplicationStream {
   Lsn received_;
   Lsn durable_;
   Lsn server_position_;
+  Lsn sent_received_;
+  Lsn sent_durable_;
   bool reply_requested_ = false;
   bool pinged_ = false;
   Clock::time_point last_status_;

@@ -8,7 +8,9 @@ namespace {
 constexpr std::string_view copy_anew =
     "Run `tailrace teardown` for this source, move the target file away, then `tailrace run`: it copies anew";
 
-std::string quoted(const std::string& name) { return fmt::format("replication slot \"{}\"", name); }
+std::string quoted(const std::string& name) {
+  return fmt::format("replication slot \"{}\"", name);
+}
 
 /// Columns of pg_replication_slots came over the years; an older server gets a constant.
 std::string since(int server_version, int major, const char* column, const char* otherwise) {
@@ -31,8 +33,9 @@ std::string slot_query(const std::string& name, int version) {
       " from pg_replication_slots s left join pg_stat_replication r on r.pid = s.active_pid"
       " where s.slot_name = {}",
       since(version, 14, "s.two_phase", "false"), since(version, 17, "s.failover", "false"),
-      since(version, 17, "s.synced", "false"), since(version, 17, "coalesce(s.invalidation_reason, '')", conflict.c_str()),
-      pg_epoch_unix_seconds, pg::quote_literal(name));
+      since(version, 17, "s.synced", "false"),
+      since(version, 17, "coalesce(s.invalidation_reason, '')", conflict.c_str()), pg_epoch_unix_seconds,
+      pg::quote_literal(name));
 }
 
 std::string why_invalid(const SlotInfo& slot) {
@@ -41,7 +44,8 @@ std::string why_invalid(const SlotInfo& slot) {
     return "the server removed catalog rows or changed a setting that the slot still needed";
   if (reason == "wal_level_insufficient") return "wal_level was set below logical on the server";
   if (reason == "idle_timeout") return "nobody read it for longer than idle_replication_slot_timeout";
-  return "the server removed WAL that it still needed, because it fell behind by more than max_slot_wal_keep_size";
+  return "the server removed WAL that it still needed, because it fell behind by more than "
+         "max_slot_wal_keep_size";
 }
 
 void check_holder(const SlotInfo& slot) {
@@ -52,15 +56,18 @@ void check_holder(const SlotInfo& slot) {
     std::string who = ours                              ? "another tailrace"
                       : slot.active_application.empty() ? "another client"
                                                         : "\"" + slot.active_application + "\"";
-    throw Error(Retry::needs_operator,
-                fmt::format("{} (server process {}{}) is reading {}", who, slot.active_pid, from, quoted(slot.name)),
-                "Stop it, or give this mirror a slot of its own: --name NAME");
+    throw Error(
+        Retry::needs_operator,
+        fmt::format("{} (server process {}{}) is reading {}", who, slot.active_pid, from, quoted(slot.name)),
+        "Stop it, or give this mirror a slot of its own: --name NAME");
   }
-  throw Error(Retry::transient,
-              fmt::format("{} is still held by server process {}{}, whose client does not answer", quoted(slot.name),
-                          slot.active_pid, from),
-              fmt::format("The server lets go after its wal_sender_timeout; sooner with: SELECT pg_terminate_backend({});",
-                          slot.active_pid));
+  throw Error(
+      Retry::transient,
+      fmt::format("{} is still held by server process {}{}", quoted(slot.name), slot.active_pid, from),
+      fmt::format(
+          "It comes free when that client leaves, or when wal_sender_timeout finds it dead; sooner with: "
+          "SELECT pg_terminate_backend({});",
+          slot.active_pid));
 }
 
 /// What no waiting mends: the slot is not one that we could ever stream from.
@@ -91,7 +98,8 @@ Error explain_create_failure(const Error& error, const std::string& name) {
   } else if (state == "53400") {
     // Class 53 counts as transient elsewhere, but slots do not come free by themselves.
     retry = Retry::needs_operator;
-    remedy = "ALTER SYSTEM SET max_replication_slots = ...; and restart the server, or drop a slot that nobody uses";
+    remedy =
+        "ALTER SYSTEM SET max_replication_slots = ...; and restart the server, or drop a slot that nobody uses";
   } else if (state == "42501") {
     remedy = "ALTER ROLE <the user of the source> REPLICATION;";
   } else if (state == "55000") {
@@ -146,12 +154,14 @@ std::optional<SlotInfo> read_slot(pg::Connection& connection, const std::string&
 std::string create_slot_command(const std::string& name, const CreateSlotOptions& options, int server_version) {
   std::string command = fmt::format("CREATE_REPLICATION_SLOT {}{} LOGICAL pgoutput", pg::quote_identifier(name),
                                     options.temporary ? " TEMPORARY" : "");
-  if (server_version < 150000) return command + (options.export_snapshot ? " EXPORT_SNAPSHOT" : " NOEXPORT_SNAPSHOT");
+  if (server_version < 150000)
+    return command + (options.export_snapshot ? " EXPORT_SNAPSHOT" : " NOEXPORT_SNAPSHOT");
   return fmt::format("{} (SNAPSHOT '{}'{})", command, options.export_snapshot ? "export" : "nothing",
                      options.failover ? ", FAILOVER true" : "");
 }
 
-CreatedSlot create_slot(pg::Connection& replication, const std::string& name, const CreateSlotOptions& options) {
+CreatedSlot create_slot(pg::Connection& replication, const std::string& name,
+                        const CreateSlotOptions& options) {
   int version = replication.server_version();
   if (options.failover && version < 170000)
     throw Error(Retry::needs_operator,
@@ -186,10 +196,11 @@ bool drop_slot(pg::Connection& connection, const std::string& name) {
 void check_usable(const SlotInfo& slot, const std::optional<Checkpoint>& checkpoint) {
   check_kind(slot);
   if (slot.synced)
-    throw Error(Retry::transient,
-                fmt::format("{} is a standby's copy of its primary's slot; it can be read once this server is promoted",
-                            quoted(slot.name)),
-                "Promote the standby, or point the source at the primary");
+    throw Error(
+        Retry::transient,
+        fmt::format("{} is a standby's copy of its primary's slot; it can be read once this server is promoted",
+                    quoted(slot.name)),
+        "Promote the standby, or point the source at the primary");
   check_holder(slot);
   if (!slot.confirmed_flush.valid())
     throw Error(Retry::transient, fmt::format("{} is still being created", quoted(slot.name)),
@@ -204,16 +215,19 @@ void check_usable(const SlotInfo& slot, const std::optional<Checkpoint>& checkpo
 
 void check_same_cluster(const SystemIdentity& server, const Checkpoint& checkpoint) {
   if (server.system_identifier != checkpoint.system_identifier)
-    throw Error(Retry::needs_operator,
-                fmt::format("the target was filled from another PostgreSQL cluster (system identifier {}, this one is {})",
-                            checkpoint.system_identifier, server.system_identifier),
-                "Point the source at the cluster it was copied from, or choose a new target file");
+    throw Error(
+        Retry::needs_operator,
+        fmt::format(
+            "the target was filled from another PostgreSQL cluster (system identifier {}, this one is {})",
+            checkpoint.system_identifier, server.system_identifier),
+        "Point the source at the cluster it was copied from, or choose a new target file");
   if (server.timeline < checkpoint.timeline)
-    throw Error(Retry::needs_operator,
-                fmt::format("the server is on timeline {}, but the target already followed timeline {}: this is an "
-                            "old primary from before a failover",
-                            server.timeline, checkpoint.timeline),
-                "Point the source at the server that was promoted");
+    throw Error(
+        Retry::needs_operator,
+        fmt::format("the server is on timeline {}, but the target already followed timeline {}: this is an "
+                    "old primary from before a failover",
+                    server.timeline, checkpoint.timeline),
+        "Point the source at the server that was promoted");
 }
 
 std::optional<SlotInfo> acquire_slot(pg::Connection& connection, const std::string& name,

@@ -39,9 +39,9 @@ struct SlotInfo {
 
   int active_pid = 0;  ///< the server process that reads it, 0 none
   std::string active_application;
-  std::string active_address;                     ///< host of that client; empty: local or not visible to us
-  std::optional<PgTimestamp> active_reply_time;   ///< when that client last answered the server
-  bool active_alive = false;                      ///< it was seen to answer while we watched
+  std::string active_address;                    ///< host of that client; empty: local or not visible to us
+  std::optional<PgTimestamp> active_reply_time;  ///< when that client last answered the server
+  bool active_alive = false;                     ///< it was seen to answer while we watched
 
   bool operator==(const SlotInfo&) const = default;
 };

@@ -20,7 +20,9 @@ SlotInfo good() {
   return slot;
 }
 
-Checkpoint at(std::uint64_t lsn) { return {"shop", "7001", 2, Lsn{lsn}, {}}; }
+Checkpoint at(std::uint64_t lsn) {
+  return {"shop", "7001", 2, Lsn{lsn}, {}};
+}
 
 /// Expects an Error of this class whose text holds `words`.
 void refused(const SlotInfo& slot, Retry retry, const char* words, std::optional<Checkpoint> checkpoint = {}) {
@@ -105,7 +107,8 @@ TEST(Slot, ClusterAndTimeline) {
 }
 
 TEST(Slot, CommandByServerVersion) {
-  EXPECT_EQ(create_slot_command("a", {}, 130010), "CREATE_REPLICATION_SLOT \"a\" LOGICAL pgoutput EXPORT_SNAPSHOT");
+  EXPECT_EQ(create_slot_command("a", {}, 130010),
+            "CREATE_REPLICATION_SLOT \"a\" LOGICAL pgoutput EXPORT_SNAPSHOT");
   CreateSlotOptions quiet{true, false, false};
   EXPECT_EQ(create_slot_command("a", quiet, 140000),
             "CREATE_REPLICATION_SLOT \"a\" TEMPORARY LOGICAL pgoutput NOEXPORT_SNAPSHOT");

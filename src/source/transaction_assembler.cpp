@@ -17,8 +17,8 @@ constexpr int replay_slice = 1000;
 
 }  // namespace
 
-TransactionAssembler::TransactionAssembler(const std::string& spool_directory)
-    : spool_(spool_directory), batch_(std::make_shared<ChangeBatch>()) {}
+TransactionAssembler::TransactionAssembler(const std::string& spool_directory, Lsn applied)
+    : spool_(spool_directory), batch_(std::make_shared<ChangeBatch>()), applied_(applied), progress_(applied) {}
 
 bool TransactionAssembler::add(std::string_view payload) {
   TAILRACE_CHECK(replay_ == nullptr);
@@ -108,6 +108,7 @@ void TransactionAssembler::add_content(const Message& message, std::string_view 
 void TransactionAssembler::begin(const Message& message) {
   if (open_) out_of_order("a transaction begins inside of another");
   open_ = true;
+  skipping_ = message.commit_lsn < applied_;
   current_ = {};
   current_.xid = message.xid;
   current_.commit_lsn = message.commit_lsn;
@@ -118,6 +119,7 @@ void TransactionAssembler::begin(const Message& message) {
 void TransactionAssembler::end(Lsn commit_lsn, Lsn end_lsn, PgTimestamp time) {
   if (!open_) out_of_order("a transaction ends that never began");
   open_ = false;
+  if (std::exchange(skipping_, false)) return;
   current_.commit_lsn = commit_lsn;
   current_.end_lsn = end_lsn;
   current_.commit_time = time;
@@ -129,6 +131,7 @@ void TransactionAssembler::end(Lsn commit_lsn, Lsn end_lsn, PgTimestamp time) {
 
 void TransactionAssembler::add_row(const Message& message, std::string_view payload) {
   if (!open_) out_of_order("a row change comes outside of a transaction");
+  if (skipping_) return;
   Change change;
   change.kind = message.type == MessageType::insert   ? ChangeKind::insert
                 : message.type == MessageType::update ? ChangeKind::update
@@ -152,6 +155,7 @@ void TransactionAssembler::add_row(const Message& message, std::string_view payl
 
 void TransactionAssembler::add_truncate(const Message& message) {
   if (!open_) out_of_order("a truncate comes outside of a transaction");
+  if (skipping_) return;
   Truncate truncate;
   truncate.cascade = message.cascade;
   truncate.restart_identity = message.restart_identity;
@@ -164,6 +168,7 @@ void TransactionAssembler::add_truncate(const Message& message) {
 }
 
 void TransactionAssembler::add_logical_message(const Message& message) {
+  if (skipping_) return;
   auto index = static_cast<std::uint32_t>(batch_->messages.size());
   batch_->messages.push_back(
       {message.message_lsn, message.transactional, std::string(message.name), std::string(message.content)});
@@ -248,7 +253,7 @@ void TransactionAssembler::finish_replay() {
 }
 
 std::shared_ptr<const ChangeBatch> TransactionAssembler::seal() {
-  if (open_) {
+  if (open_ && !skipping_) {
     TransactionSpan part = current_;
     part.change_count = batch_->changes.size() - part.first_change;
     part.ends = false;

@@ -16,7 +16,9 @@ namespace tailrace::source {
 class TransactionAssembler {
  public:
   /// `spool_directory` takes the files of transactions that are streamed while in progress or prepared.
-  explicit TransactionAssembler(const std::string& spool_directory);
+  /// Transactions that commit before `applied` are in the target already and are left out: a slot with prepared
+  /// transactions open is read again from before them.
+  TransactionAssembler(const std::string& spool_directory, Lsn applied);
 
   /// Adds one message. True when a spooled transaction is now to be read back: call replay() until it is done
   /// before the next add().
@@ -30,6 +32,8 @@ class TransactionAssembler {
   bool has_changes() const { return !batch_->empty(); }
   /// End of the last complete transaction seen.
   Lsn progress() const { return progress_; }
+  /// Outside of a transaction: the server has sent everything that ends at or before `lsn`.
+  void advance(Lsn lsn) { progress_ = std::max(progress_, lsn); }
   /// Nothing at or after this may be acknowledged: a prepared transaction that was received waits for its
   /// outcome. Invalid when there is none.
   Lsn acknowledge_below() const { return spool_.oldest_prepared(); }
@@ -72,6 +76,8 @@ class TransactionAssembler {
   std::shared_ptr<ChangeBatch> batch_;
   std::uint64_t batch_serial_ = 1;
   bool open_ = false;
+  bool skipping_ = false;  ///< the open transaction is in the target already
+  Lsn applied_;
   TransactionSpan current_;
   Xid block_xid_ = 0;       ///< transaction of the stream block or prepare that we are in, else 0
   Lsn replay_end_;          ///< end_lsn of the transaction that is being read back

@@ -26,6 +26,9 @@ struct RecordedColumn {
   Oid type_oid = 0;
   std::int32_t typmod = -1;
   bool is_key = false;
+  std::uint32_t version = 0;  ///< see schema::Column
+
+  bool operator==(const RecordedColumn&) const = default;
 };
 
 /// What the target durably knows of a source table.
@@ -85,6 +88,7 @@ struct Evolution {
   std::vector<Added> added_columns;
   std::vector<schema::Column> retyped_columns;  ///< same values, other declared type (varchar(10) -> varchar(20))
   std::vector<RecordedColumn> columns;          ///< the whole list afterwards
+  Oid filenode = 0;                             ///< to be recorded
   bool empty() const {
     return !rename && renamed_columns.empty() && dropped_columns.empty() && added_columns.empty() &&
            retyped_columns.empty();
@@ -112,6 +116,8 @@ class Target {
 
   /// Makes the table new and empty, to be copied; what was there under this oid goes. Durable.
   virtual void create_table(const schema::Table& table) = 0;
+  /// Removes the table and what is known of it. Durable.
+  virtual void drop_table(Oid table) = 0;
   /// Forgets that the table was copied, durably; the next start copies it anew.
   virtual void mark_for_copy(Oid table, const std::string& reason) = 0;
   /// The first checkpoint: where the stream will begin. Durable.

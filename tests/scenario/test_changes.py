@@ -20,7 +20,6 @@ CASES = {
     "key_swaps": (
         "CREATE TABLE t (id int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED, v text);"
         "ALTER TABLE t ADD CONSTRAINT u UNIQUE (v) DEFERRABLE INITIALLY DEFERRED;"
-        "ALTER TABLE t ALTER v SET NOT NULL; CREATE UNIQUE INDEX i ON t (id);"
         "ALTER TABLE t REPLICA IDENTITY FULL; INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c')",
         ["UPDATE t SET id = CASE id WHEN 1 THEN 2 WHEN 2 THEN 1 ELSE id END",
          "UPDATE t SET v = CASE v WHEN 'a' THEN 'b' WHEN 'b' THEN 'a' ELSE v END",
@@ -104,7 +103,8 @@ CASES = {
          " END LOOP; END $$"]),
     "unicode_text": (
         "CREATE TABLE t (id int PRIMARY KEY, v text)",
-        ["INSERT INTO t VALUES (1, '🐘🦆 naïve ٱلْعَرَبِيَّة 日本語'), (2, ''), (3, E'tab\\t nl\\n cr\\r bs\\\\ q\"'''), (4, E'\\x01\\x7f')",
+        ["INSERT INTO t VALUES (1, '🐘🦆 naïve ٱلْعَرَبِيَّة 日本語'), (2, ''), (3, E'tab\\t nl\\n cr\\r bs\\\\ q\"''')",
+         "INSERT INTO t VALUES (4, E'\\x01\\x7f')",
          "UPDATE t SET v = v || '🏁'", "INSERT INTO t VALUES (5, '\\N'), (6, '\\.'), (7, 'NULL')"]),
     "copy_and_upsert": (
         "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT i, 0 FROM generate_series(1, 1000) i",

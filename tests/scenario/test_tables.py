@@ -53,7 +53,8 @@ def test_inheritance(shop):
         INSERT INTO capital VALUES (2, 'Bonn', 'x')""")
     shop.mirror.start()
     shop.mirror.wait_caught_up(shop.cluster)
-    shop.execute("INSERT INTO city VALUES (3, 'Linz'); UPDATE city SET name = name || '!'; DELETE FROM city WHERE id = 1")
+    shop.execute("INSERT INTO city VALUES (3, 'Linz'); UPDATE city SET name = name || '!';"
+                 "DELETE FROM city WHERE id = 1")
     shop.mirror.wait_caught_up(shop.cluster)
     shop.mirror.stop()
     with DuckdbFile(shop.mirror.file) as mirror:

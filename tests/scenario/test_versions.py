@@ -8,7 +8,8 @@ CREATE TABLE customers (id bigserial PRIMARY KEY, email text NOT NULL, born date
 CREATE TABLE visits (at timestamptz NOT NULL, customer bigint, page text);
 INSERT INTO customers (email, born, mood, balance, tags, extra, seen)
   SELECT 'c' || i || '@example.com', date '1970-01-01' + i % 15000, (ARRAY['happy', 'so-so', 'sad'])[1 + i % 3]::mood,
-         i * 0.37, ARRAY['a' || i, NULL, 'b'], jsonb_build_object('n', i), timestamptz '2024-01-01' + i * interval '1 min'
+         i * 0.37, ARRAY['a' || i, NULL, 'b'], jsonb_build_object('n', i),
+         timestamptz '2024-01-01' + i * interval '1 min'
   FROM generate_series(1, 5000) i;
 INSERT INTO visits SELECT now(), i % 100, '/p/' || i FROM generate_series(1, 3000) i;
 """

@@ -2,5 +2,8 @@
 
 
 def lsn(text):
+    """None, a position that is not known yet, comes before all others."""
+    if text is None:
+        return 0
     high, low = text.split("/")
     return int(high, 16) << 32 | int(low, 16)

@@ -1,6 +1,5 @@
 """Proxy: a TCP proxy in front of a server that can be told to fail in the ways networks fail."""
 import contextlib
-import selectors
 import socket
 import struct
 import threading
@@ -9,7 +8,7 @@ CHUNK = 256 * 1024
 
 
 class Proxy:
-    """Forwards 127.0.0.1:port to the target until told otherwise. One thread serves all connections.
+    """Forwards 127.0.0.1:port to the target until told otherwise.
 
     drop()        resets every connection now; new ones work
     refuse()      the same, and resets new ones until restore()
@@ -20,17 +19,15 @@ class Proxy:
     def __init__(self, target_port, target_host="127.0.0.1"):
         self.target = (target_host, target_port)
         self.forwarded = 0  # bytes from server to client, to cut in the middle of something
-        self._mode = "forward"
-        self._peers = {}
+        self._flowing = threading.Event()
+        self._flowing.set()
+        self._refusing = False
+        self._pairs = set()  # (client, server)
+        self._half_closed = set()  # clients that were told 'end of stream'; what would follow is discarded
         self._lock = threading.Lock()
-        self._selector = selectors.DefaultSelector()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
-        self._wake_reader, self._wake_writer = socket.socketpair()
-        self._selector.register(self._listener, selectors.EVENT_READ)
-        self._selector.register(self._wake_reader, selectors.EVENT_READ)
-        self._commands = []
-        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
 
     def __enter__(self):
@@ -40,133 +37,80 @@ class Proxy:
         self.close()
 
     def drop(self):
-        self._tell("drop")
+        with self._lock:
+            pairs = list(self._pairs)
+        for pair in pairs:
+            self._end(pair)
 
     def refuse(self):
-        self._tell("refuse")
+        self._refusing = True
+        self.drop()
 
     def stall(self):
-        self._tell("stall")
+        self._flowing.clear()
 
     def restore(self):
-        self._tell("restore")
+        self._refusing = False
+        self._flowing.set()
 
     def half_close(self):
-        self._tell("half_close")
+        with self._lock:
+            for client, _ in self._pairs:
+                self._half_closed.add(client)
+                with contextlib.suppress(OSError):
+                    client.shutdown(socket.SHUT_WR)
 
     def close(self):
-        self._tell("close")
+        self.refuse()
+        self._flowing.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
         self._thread.join(timeout=10)
 
-    @property
-    def connections(self):
-        return len(self._peers) // 2
-
-    def _tell(self, command):
-        """Hands a command to the serving thread, and returns when it is in force."""
-        done = threading.Event()
-        with self._lock:
-            self._commands.append((command, done))
-        self._wake_writer.send(b"!")
-        done.wait(timeout=10)
-
-    # The serving thread ----------------------------------------------------------------------------------
-
-    def _serve(self):
-        while True:
-            for key, _ in self._selector.select():
-                if key.fileobj is self._wake_reader:
-                    if not self._obey():
-                        return
-                elif key.fileobj is self._listener:
-                    self._accept()
-                elif key.fileobj in self._peers:
-                    self._forward(key.fileobj)
-
-    def _obey(self):
-        self._wake_reader.recv(64)
-        with self._lock:
-            commands, self._commands = self._commands, []
-        for command, done in commands:
-            getattr(self, f"_do_{command}")()
-            done.set()
-            if command == "close":
-                return False
-        return True
-
-    def _do_drop(self):
-        for one in list(self._peers):
-            self._reset(one)
-
-    def _do_refuse(self):
-        self._mode = "refuse"
-        self._do_drop()
-
-    def _do_stall(self):
-        self._mode = "stall"
-        for one in self._peers:
-            with contextlib.suppress(KeyError):
-                self._selector.unregister(one)
-
-    def _do_restore(self):
-        if self._mode == "stall":
-            for one in self._peers:
-                self._selector.register(one, selectors.EVENT_READ)
-        self._mode = "forward"
-
-    def _do_half_close(self):
-        for one, (_, is_client) in self._peers.items():
-            if is_client:
-                with contextlib.suppress(OSError):
-                    one.shutdown(socket.SHUT_WR)
-
-    def _do_close(self):
-        self._do_drop()
-        self._listener.close()
-        self._selector.close()
-
     def _accept(self):
-        client, _ = self._listener.accept()
-        if self._mode == "refuse":
-            self._abort(client)
-            return
-        try:
-            server = socket.create_connection(self.target, timeout=5)
-        except OSError:
-            self._abort(client)
-            return
-        for one, other, is_client in ((client, server, True), (server, client, False)):
-            one.settimeout(30)
-            self._peers[one] = (other, is_client)
-            if self._mode != "stall":
-                self._selector.register(one, selectors.EVENT_READ)
-
-    def _forward(self, one):
-        other, is_client = self._peers[one]
-        try:
-            data = one.recv(CHUNK)
-            if not data:
-                self._reset(one)
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
                 return
-            other.sendall(data)
-            if not is_client:
-                self.forwarded += len(data)
-        except OSError:
-            self._reset(one)
+            try:
+                if self._refusing:
+                    raise OSError("refused on purpose")
+                server = socket.create_connection(self.target, timeout=5)
+            except OSError:
+                self._abort(client)
+                continue
+            server.settimeout(None)
+            pair = (client, server)
+            with self._lock:
+                self._pairs.add(pair)
+            for source, sink in (pair, pair[::-1]):
+                threading.Thread(target=self._forward, args=(pair, source, sink), daemon=True).start()
 
-    def _reset(self, one):
-        if one not in self._peers:
-            return
-        other, _ = self._peers[one]
-        for end in (one, other):
-            self._peers.pop(end, None)
-            with contextlib.suppress(KeyError, ValueError):
-                self._selector.unregister(end)
+    def _forward(self, pair, source, sink):
+        with contextlib.suppress(OSError):
+            while data := source.recv(CHUNK):
+                self._flowing.wait()
+                if sink not in self._half_closed:
+                    sink.sendall(data)
+                if source is pair[1]:
+                    self.forwarded += len(data)
+        self._end(pair)
+
+    def _end(self, pair):
+        with self._lock:
+            if pair not in self._pairs:
+                return
+            self._pairs.remove(pair)
+            self._half_closed.discard(pair[0])
+        for end in pair:
             self._abort(end)
 
     @staticmethod
     def _abort(one):
-        """Closes with a reset rather than an orderly end."""
+        """Ends with a reset rather than in order. shutdown wakes a thread that waits in recv, close would not."""
         with contextlib.suppress(OSError):
             one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            one.close()
+            one.shutdown(socket.SHUT_RDWR)
+        one.close()

@@ -101,9 +101,7 @@ class Tailrace:
     def status(self):
         """What a running one says of itself, or None."""
         outcome = run("status", self.target, "--json")
-        if outcome.returncode != 0:
-            return None
-        return json.loads(outcome.stdout)
+        return json.loads(outcome.stdout) if outcome.returncode == 0 else None
 
     def table(self, name):
         """One table's part of the status, by its qualified source name."""

@@ -11,7 +11,7 @@ bool take_byte(const char* at, std::uint8_t& out) {
   int high = hex_value(at[0]);
   int low = hex_value(at[1]);
   out = static_cast<std::uint8_t>((high << 4 | low) & 0xFF);
-  return high >= 0 && low >= 0;
+  return (high | low) >= 0;
 }
 
 void put_byte(char* at, std::uint8_t value) {

@@ -138,7 +138,7 @@ bool parse_timestamp_in(std::string_view text, bool with_zone, std::int64_t& mic
   if (__builtin_mul_overflow(days, micros_per_day, &whole) ||
       __builtin_add_overflow(whole, time - offset * micros_per_second, &micros))
     return false;
-  return micros != timestamp_infinity && micros != timestamp_minus_infinity;
+  return is_timestamp(micros);
 }
 
 void append_year(std::string& out, const Civil& date) {
@@ -235,7 +235,7 @@ bool parse_date(std::string_view text, std::int32_t& days) {
   if (!take_date(in, year, month, day) || !finish_date(in, year, month, day, wide)) return false;
   if (wide <= date_minus_infinity || wide >= date_infinity) return false;
   days = static_cast<std::int32_t>(wide);
-  return true;
+  return is_date(days);
 }
 
 bool parse_time(std::string_view text, std::int64_t& micros) {

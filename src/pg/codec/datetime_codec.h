@@ -16,6 +16,15 @@ constexpr std::int32_t date_minus_infinity = INT32_MIN;
 constexpr std::int64_t timestamp_infinity = INT64_MAX;
 constexpr std::int64_t timestamp_minus_infinity = INT64_MIN;
 
+/// What PostgreSQL allows between the infinities: 4714-11-24 BC to 5874897-12-31 and 294276-12-31.
+constexpr bool is_date(std::int32_t days) {
+  return (days >= -2'451'545 && days < 2'145'031'949) || days == date_infinity || days == date_minus_infinity;
+}
+constexpr bool is_timestamp(std::int64_t micros) {
+  return (micros >= -211'813'488'000'000'000 && micros < 9'223'371'331'200'000'000) ||
+         micros == timestamp_infinity || micros == timestamp_minus_infinity;
+}
+
 constexpr std::int64_t micros_per_second = 1'000'000;
 constexpr std::int64_t micros_per_day = 86'400 * micros_per_second;
 /// 2000-01-01 in days since 1970-01-01.

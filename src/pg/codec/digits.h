@@ -1,6 +1,7 @@
 #pragma once
 // Digits: decimal and hexadecimal digits to and from integers, for the codecs beside this.
 
+#include <array>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
@@ -15,12 +16,20 @@ constexpr bool is_digit(char c) {
 
 constexpr std::string_view hex_digits = "0123456789abcdef";
 
+inline constexpr std::array<std::int8_t, 256> hex_values = [] {
+  std::array<std::int8_t, 256> out{};
+  out.fill(-1);
+  for (std::size_t i = 0; i < 16; ++i) {
+    auto c = static_cast<unsigned char>(hex_digits[i]);
+    out[c] = static_cast<std::int8_t>(i);
+    if (i >= 10) out[c - 'a' + 'A'] = static_cast<std::int8_t>(i);
+  }
+  return out;
+}();
+
 /// 0 to 15, or -1.
 constexpr int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
+  return hex_values[static_cast<unsigned char>(c)];
 }
 
 template <typename Integer>

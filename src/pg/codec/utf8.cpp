@@ -27,9 +27,33 @@ std::size_t sequence_length(const unsigned char* at, std::size_t left) {
   return 0;
 }
 
+template <typename Word>
+bool high_bit_in(const char* at) {
+  Word word = 0;
+  std::memcpy(&word, at, sizeof(word));
+  return (word & static_cast<Word>(0x8080808080808080U)) != 0;
+}
+
+// The last word may overlap the one before it, so no byte is looked at alone but in the shortest texts.
+template <typename Word>
+bool is_ascii(std::string_view text) {
+  std::size_t last = text.size() - sizeof(Word);
+  for (std::size_t i = 0; i < last; i += sizeof(Word)) {
+    if (high_bit_in<Word>(text.data() + i)) return false;
+  }
+  return !high_bit_in<Word>(text.data() + last);
+}
+
+bool is_ascii(std::string_view text) {
+  if (text.size() >= 8) return is_ascii<std::uint64_t>(text);
+  if (text.size() >= 4) return is_ascii<std::uint32_t>(text);
+  return text.empty() || is_ascii<std::uint8_t>(text);
+}
+
 }  // namespace
 
 bool is_valid_utf8(std::string_view text) {
+  if (is_ascii(text)) return true;
   auto at = reinterpret_cast<const unsigned char*>(text.data());
   std::size_t left = text.size();
   while (left != 0) {

@@ -62,7 +62,7 @@ bool append_datetime(Wire wire, std::string& out, std::string_view bytes) {
   std::int64_t micros = 0;
   std::int32_t days = 0;
   if (wire == Wire::date) {
-    if (!load(bytes, days)) return false;
+    if (!load(bytes, days) || !is_date(days)) return false;
     append_date(out, days);
   } else if (wire == Wire::timetz) {
     TimeWithZone value;
@@ -74,11 +74,13 @@ bool append_datetime(Wire wire, std::string& out, std::string_view bytes) {
     append_interval(out, value);
   } else {
     if (!load(bytes, micros)) return false;
-    if (wire == Wire::timestamp) append_timestamp(out, micros);
-    if (wire == Wire::timestamptz) append_timestamptz(out, micros);
     if (wire == Wire::time) {
       if (micros < 0 || micros > micros_per_day) return false;
       append_time(out, micros);
+    } else {
+      if (!is_timestamp(micros)) return false;
+      if (wire == Wire::timestamp) append_timestamp(out, micros);
+      if (wire == Wire::timestamptz) append_timestamptz(out, micros);
     }
   }
   return true;

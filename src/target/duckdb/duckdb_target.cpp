@@ -22,6 +22,7 @@ class DuckDbTarget : public Target {
   std::vector<TableRecord> tables() const override;
 
   void create_table(const schema::Table& table) override;
+  void drop_table(Oid table) override;
   void mark_for_copy(Oid table, const std::string& reason) override;
   void initialize(const Checkpoint& checkpoint) override;
 
@@ -48,6 +49,7 @@ class DuckDbTarget : public Target {
   std::shared_ptr<Database> database_;
   Session session_;
   Mirror mirror_;
+  mutable std::mutex mirror_mutex_;  ///< copies begin on other threads while tables are created on this one
   std::mutex unfit_mutex_;
   std::set<std::pair<Oid, std::size_t>> unfit_;  ///< columns that a copy found too narrow
 };
@@ -60,6 +62,7 @@ std::vector<TableRecord> DuckDbTarget::tables() const {
 
 template <typename Change>
 void DuckDbTarget::durably(const Change& change) {
+  std::lock_guard lock(mirror_mutex_);
   session_.begin();
   try {
     change();
@@ -71,6 +74,7 @@ void DuckDbTarget::durably(const Change& change) {
 }
 
 void DuckDbTarget::create_table(const schema::Table& table) {
+  // Only this thread changes the mirror, so it may read it without the lock.
   MirrorTable planned = mirror_.plan(table);
   planned.filenode = table.filenode;
   {
@@ -95,6 +99,13 @@ void DuckDbTarget::create_table(const schema::Table& table) {
   });
 }
 
+void DuckDbTarget::drop_table(Oid table) {
+  durably([&] {
+    session_.query("DROP TABLE IF EXISTS " + mirror_.at(table).sql_name(), "dropping a table");
+    mirror_.remove(session_, table);
+  });
+}
+
 void DuckDbTarget::mark_for_copy(Oid table, const std::string& reason) {
   durably([&] {
     MirrorTable changed = mirror_.at(table);
@@ -109,6 +120,7 @@ void DuckDbTarget::initialize(const Checkpoint& checkpoint) {
 }
 
 bool DuckDbTarget::reads_binary(const schema::Table& table) const {
+  std::lock_guard lock(mirror_mutex_);
   MirrorTable planned = mirror_.plan(table);
   for (const auto& column : planned.columns) {
     if (!column.type.binary_readable) return false;
@@ -121,6 +133,7 @@ std::unique_ptr<CopyWriter> DuckDbTarget::copy(Oid table, bool binary) {
     std::lock_guard lock(unfit_mutex_);
     unfit_.emplace(table, column);
   };
+  std::lock_guard lock(mirror_mutex_);
   return std::make_unique<DuckDbCopyWriter>(database_->session(), mirror_.at(table), binary, must_widen);
 }
 
@@ -175,7 +188,8 @@ void DuckDbTarget::add_column(MirrorTable& table, const Evolution::Added& added)
   std::vector<std::string> names;
   for (const auto& column : table.columns) names.push_back(column.name);
   MirrorColumn fresh;
-  fresh.source = {added.column.attnum, added.column.name, added.column.type->oid, added.column.typmod, added.column.is_key};
+  fresh.source = {added.column.attnum, added.column.name, added.column.type->oid, added.column.typmod, added.column.is_key,
+                  added.column.version};
   fresh.name = Mirror::free_name(added.column.name, names);
   fresh.type = map_column(*added.column.type, added.column.typmod, added.column.dimensions);
   session_.query(fmt::format("ALTER TABLE {} ADD COLUMN {} {}", table.sql_name(), quote_name(fresh.name), fresh.type.sql),
@@ -242,6 +256,7 @@ void DuckDbTarget::evolve(Oid oid, const Evolution& evolution) {
     retype(table, mirrored, mirrored.widened ? widen_to_text(type) : type);
   }
   for (const auto& recorded : evolution.columns) find(recorded.name).source = recorded;
+  table.filenode = evolution.filenode;
   mirror_.put(session_, table);
 }
 

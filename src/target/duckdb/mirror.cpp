@@ -21,7 +21,7 @@ CREATE TABLE tailrace.tables (
 CREATE TABLE tailrace.columns (
   table_oid UINTEGER NOT NULL, position INTEGER NOT NULL, attnum SMALLINT NOT NULL, source_name VARCHAR NOT NULL,
   target_name VARCHAR NOT NULL, type_oid UINTEGER NOT NULL, typmod INTEGER NOT NULL, is_key BOOLEAN NOT NULL,
-  widened BOOLEAN NOT NULL, column_type VARCHAR NOT NULL);
+  version UINTEGER NOT NULL, widened BOOLEAN NOT NULL, column_type VARCHAR NOT NULL);
 )";
 
 std::string folded(std::string_view name) {
@@ -63,15 +63,16 @@ T number(const std::string& text) {
 }
 
 MirrorColumn read_column(const std::vector<std::string>& line) {
-  auto type = parse_column_type(line[8]);
+  auto type = parse_column_type(line[9]);
   if (!type) {
-    throw Error(Retry::needs_operator, fmt::format("the target file describes a column by '{}'", line[8]),
+    throw Error(Retry::needs_operator, fmt::format("the target file describes a column by '{}'", line[9]),
                 "It was written by another version of tailrace; use that one, or start with a new file");
   }
-  return {{number<std::int16_t>(line[1]), line[2], number<Oid>(line[4]), number<std::int32_t>(line[5]), line[6] == "true"},
+  return {{number<std::int16_t>(line[1]), line[2], number<Oid>(line[4]), number<std::int32_t>(line[5]), line[6] == "true",
+           number<std::uint32_t>(line[7])},
           line[3],
           *type,
-          line[7] == "true"};
+          line[8] == "true"};
 }
 
 }  // namespace
@@ -138,7 +139,8 @@ Mirror Mirror::load(Session& session) {
   }
   for (const auto& line : read_text(session,
                                     "SELECT table_oid::VARCHAR, attnum::VARCHAR, source_name, target_name, "
-                                    "type_oid::VARCHAR, typmod::VARCHAR, is_key::VARCHAR, widened::VARCHAR, column_type "
+                                    "type_oid::VARCHAR, typmod::VARCHAR, is_key::VARCHAR, version::VARCHAR, "
+                                    "widened::VARCHAR, column_type "
                                     "FROM tailrace.columns ORDER BY table_oid, position")) {
     out.at(number<Oid>(line[0])).columns.push_back(read_column(line));
   }
@@ -181,7 +183,7 @@ MirrorTable Mirror::plan(const schema::Table& table) const {
   std::vector<std::string> column_names;
   for (const auto& column : table.columns) {
     MirrorColumn planned;
-    planned.source = {column.attnum, column.name, column.type->oid, column.typmod, column.is_key};
+    planned.source = {column.attnum, column.name, column.type->oid, column.typmod, column.is_key, column.version};
     planned.name = free_name(column.name, column_names);
     column_names.push_back(planned.name);
     planned.type = map_column(*column.type, column.typmod, column.dimensions);
@@ -218,13 +220,21 @@ void Mirror::put(Session& session, MirrorTable table) {
   std::string values;
   for (std::size_t i = 0; i < table.columns.size(); ++i) {
     const auto& column = table.columns[i];
-    values += fmt::format("{}({}, {}, {}, {}, {}, {}, {}, {}, {}, {})", i == 0 ? "" : ", ", table.oid, i,
+    values += fmt::format("{}({}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})", i == 0 ? "" : ", ", table.oid, i,
                           column.source.attnum, quote_text(column.source.name), quote_text(column.name),
-                          column.source.type_oid, column.source.typmod, column.source.is_key, column.widened,
+                          column.source.type_oid, column.source.typmod, column.source.is_key,
+                          column.source.version, column.widened,
                           quote_text(serialize(column.type)));
   }
   session.query(sql + "INSERT INTO tailrace.columns VALUES " + values, "writing the metadata");
   tables_.insert_or_assign(table.oid, std::move(table));
+}
+
+void Mirror::remove(Session& session, Oid table) {
+  session.query(fmt::format("DELETE FROM tailrace.tables WHERE oid = {0}; DELETE FROM tailrace.columns WHERE table_oid = {0}",
+                            table),
+                "writing the metadata");
+  tables_.erase(table);
 }
 
 void Mirror::put_checkpoint(Session& session, const Checkpoint& checkpoint) {

@@ -58,6 +58,7 @@ class Mirror {
   /// Names and types for a source table; keeps what was widened before. Writes nothing.
   MirrorTable plan(const schema::Table& table) const;
   void put(Session& session, MirrorTable table);
+  void remove(Session& session, Oid table);
   void put_checkpoint(Session& session, const Checkpoint& checkpoint);
   /// DuckDB names for source names that must not collide with `taken` (compared without case).
   static std::string free_name(const std::string& wanted, const std::vector<std::string>& taken);

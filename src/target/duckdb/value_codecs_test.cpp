@@ -3,8 +3,10 @@
 #include <duckdb.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <limits>
@@ -220,8 +222,8 @@ TEST(ValueCodecs, PairsOfAFileComeBackAsPostgresShowsThem) {
 
 class Database {
  public:
-  Database() {
-    EXPECT_EQ(duckdb_open(nullptr, &database_), DuckDBSuccess);
+  explicit Database(const char* path = nullptr) {
+    EXPECT_EQ(duckdb_open(path, &database_), DuckDBSuccess);
     EXPECT_EQ(duckdb_connect(database_, &connection_), DuckDBSuccess);
   }
   ~Database() {
@@ -260,18 +262,19 @@ class Database {
   duckdb_connection connection_ = nullptr;
 };
 
-// Every fixture value through the appender into a table of the mapped type, a checkpoint of the storage's own
-// compression, and back.
+// Every fixture value through the appender into a table of the mapped type, through a checkpoint with its
+// compression, and back. Not -0 in a float column: DuckDB's storage takes it and 0 for one value.
 TEST(ValueCodecs, EveryFixtureValueSurvivesATable) {
   std::map<std::string, std::vector<const Pair*>> by_type;
   for (const Pair& pair : fixture_pairs()) {
-    if (pair.fits) by_type[pair.declared].push_back(&pair);
+    if (pair.fits && pair.text != "-0") by_type[pair.declared].push_back(&pair);
   }
-  Database database;
+  std::string path = testing::TempDir() + fmt::format("value_codecs_{}.duckdb", ::getpid());
+  auto database = std::make_unique<Database>(path.c_str());
   for (const auto& [declared, pairs] : by_type) {
     SCOPED_TRACE(declared);
     ColumnType type = map_column(pairs[0]->type, pairs[0]->typmod, pairs[0]->dimensions);
-    database.run(fmt::format("CREATE OR REPLACE TABLE t (v {})", type.sql));
+    database->run(fmt::format("CREATE OR REPLACE TABLE t (v {})", type.sql));
     Column column(type);
     std::vector<std::string> expected;
     for (const Pair* pair : pairs) {
@@ -282,14 +285,19 @@ TEST(ValueCodecs, EveryFixtureValueSurvivesATable) {
     }
     duckdb_data_chunk_set_size(column.chunk(), expected.size());
     duckdb_appender appender = nullptr;
-    ASSERT_EQ(duckdb_appender_create(database.connection(), nullptr, "t", &appender), DuckDBSuccess);
+    ASSERT_EQ(duckdb_appender_create(database->connection(), nullptr, "t", &appender), DuckDBSuccess);
     ASSERT_EQ(duckdb_append_data_chunk(appender, column.chunk()), DuckDBSuccess)
         << duckdb_appender_error(appender);
     ASSERT_EQ(duckdb_appender_destroy(&appender), DuckDBSuccess);
-    ASSERT_EQ(database.rendered("SELECT v FROM t", type), expected);
+    database->run("CHECKPOINT");
+    database.reset();  // so that the rows are read from the file
+    database = std::make_unique<Database>(path.c_str());
+    ASSERT_EQ(database->rendered("SELECT v FROM t", type), expected);
     // DuckDB itself reads the column as what it claims to be.
-    ASSERT_EQ(database.rendered("SELECT typeof(v) FROM t LIMIT 1", widen_to_text(type))[0], type.sql);
+    ASSERT_EQ(database->rendered("SELECT typeof(v) FROM t LIMIT 1", widen_to_text(type))[0], type.sql);
   }
+  database.reset();
+  std::remove(path.c_str());
 }
 
 ColumnType builtin(std::string name, std::int32_t typmod = -1) {

@@ -22,15 +22,11 @@ bool load(std::string_view bytes, T& out) {
   return true;
 }
 
-WriteResult date_of(std::int32_t days, std::int32_t& out) {
-  if (days == codec::date_infinity || days == codec::date_minus_infinity) {
-    out = days == codec::date_infinity ? date_infinity : date_minus_infinity;
-    return WriteResult::ok;
-  }
-  if (__builtin_add_overflow(days, codec::pg_epoch_unix_days, &out) || out == date_infinity ||
-      out <= date_minus_infinity)
-    return WriteResult::does_not_fit;
-  return WriteResult::ok;
+// DuckDB's dates reach further than PostgreSQL's.
+std::int32_t date_of(std::int32_t days) {
+  if (days == codec::date_infinity) return date_infinity;
+  if (days == codec::date_minus_infinity) return date_minus_infinity;
+  return days + codec::pg_epoch_unix_days;
 }
 
 WriteResult timestamp_of(std::int64_t micros, std::int64_t& out) {
@@ -38,8 +34,7 @@ WriteResult timestamp_of(std::int64_t micros, std::int64_t& out) {
     out = micros == codec::timestamp_infinity ? timestamp_infinity : timestamp_minus_infinity;
     return WriteResult::ok;
   }
-  if (__builtin_add_overflow(micros, pg_epoch_unix_micros, &out) || out == timestamp_infinity ||
-      out <= timestamp_minus_infinity)
+  if (__builtin_add_overflow(micros, pg_epoch_unix_micros, &out) || out == timestamp_infinity)
     return WriteResult::does_not_fit;
   return WriteResult::ok;
 }
@@ -133,11 +128,9 @@ struct WriteFunctions {
   }
 
   static WriteResult store_date(Writer& to, bool good, std::int32_t days, idx_t row) {
-    std::int32_t value = 0;
     if (!good) return WriteResult::malformed;
-    auto result = date_of(days, value);
-    to.store<std::int32_t>(row, value);
-    return result;
+    to.store<std::int32_t>(row, date_of(days));
+    return WriteResult::ok;
   }
   static WriteResult date_text(Writer& to, std::string_view bytes, idx_t row) {
     std::int32_t days = 0;
@@ -146,7 +139,7 @@ struct WriteFunctions {
   }
   static WriteResult date_binary(Writer& to, std::string_view bytes, idx_t row) {
     std::int32_t days = 0;
-    bool good = load(bytes, days);
+    bool good = load(bytes, days) && codec::is_date(days);
     return store_date(to, good, days, row);
   }
 
@@ -195,7 +188,7 @@ struct WriteFunctions {
   }
   static WriteResult timestamp_binary(Writer& to, std::string_view bytes, idx_t row) {
     std::int64_t micros = 0;
-    bool good = load(bytes, micros);
+    bool good = load(bytes, micros) && codec::is_timestamp(micros);
     return store_timestamp(to, good, micros, row);
   }
 

@@ -1,0 +1,66 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/json.h"
+#include "cli/command.h"
+#include "cli/source_access.h"
+#include "source/preflight.h"
+
+namespace tailrace::cli {
+namespace {
+
+using source::CheckResult;
+using source::Verdict;
+
+void print_text(const std::vector<CheckResult>& results) {
+  bool colour = colour_wanted(stdout);
+  auto mark = [&](Verdict verdict) {
+    switch (verdict) {
+      case Verdict::pass: return colour ? "\x1b[32mpass\x1b[0m" : "pass";
+      case Verdict::warn: return colour ? "\x1b[33mwarn\x1b[0m" : "warn";
+      case Verdict::fail: return colour ? "\x1b[31mfail\x1b[0m" : "fail";
+    }
+    return "";
+  };
+  for (const CheckResult& result : results) {
+    fmt::print("{}  {}: {}\n", mark(result.verdict), result.title, result.detail);
+    std::string_view remedy = result.remedy;
+    while (!remedy.empty()) {
+      auto line = remedy.substr(0, remedy.find('\n'));
+      fmt::print("        {}\n", line);
+      remedy.remove_prefix(std::min(remedy.size(), line.size() + 1));
+    }
+  }
+  auto count = [&](Verdict verdict) { return std::ranges::count(results, verdict, &CheckResult::verdict); };
+  fmt::print("\n{} passed, {} warnings, {} failed\n", count(Verdict::pass), count(Verdict::warn),
+             count(Verdict::fail));
+}
+
+void print_json(const std::vector<CheckResult>& results) {
+  std::string out;
+  for (const CheckResult& result : results)
+    out += fmt::format(R"({}  {{"verdict":"{}","title":{},"detail":{},"remedy":{}}})", out.empty() ? "" : ",\n",
+                       to_string(result.verdict), json_quote(result.title), json_quote(result.detail),
+                       json_quote(result.remedy));
+  fmt::print("[\n{}\n]\n", out);
+}
+
+}  // namespace
+
+int command_check(const Options& options) {
+  auto config = load(options, {true, false});
+  auto connection = open_source(config);
+  source::PreflightRequest request{publication_spec(config), config.slot.name, config.slot.create,
+                                   config.slot.failover, config.snapshot.enabled};
+  auto results = source::preflight(connection, request);
+  if (options.json)
+    print_json(results);
+  else
+    print_text(results);
+  return std::ranges::any_of(results, [](const CheckResult& r) { return r.verdict == Verdict::fail; })
+             ? exit_differs
+             : exit_ok;
+}
+
+}  // namespace tailrace::cli

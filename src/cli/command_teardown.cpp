@@ -1,0 +1,41 @@
+#include <fmt/format.h>
+
+#include "cli/command.h"
+#include "cli/source_access.h"
+#include "serve/control_client.h"
+#include "source/slot.h"
+
+namespace tailrace::cli {
+namespace {
+
+/// Asks the running tailrace to stop and waits until it is gone.
+void stop_running(const config::Config& config) {
+  serve::ControlClient client(control_path(config));
+  if (!client.stop()) return;
+  fmt::print("waiting for the running tailrace to stop\n");
+  for (int i = 0; i < 300; ++i) {
+    if (!stop_signal().sleep(std::chrono::milliseconds(100))) return;
+    if (!client.status()) return;
+  }
+  throw Error(Retry::needs_operator, "the running tailrace did not stop within 30 seconds", "Look at its log");
+}
+
+}  // namespace
+
+int command_teardown(const Options& options) {
+  auto config = load(options, {true, options.stop_running});
+  if (options.stop_running) stop_running(config);
+  auto connection = open_source(config);
+  // The slot first: while it is there, a missing publication would break its stream.
+  bool slot = source::drop_slot(connection, config.slot.name);
+  fmt::print("slot {}: {}\n", config.slot.name, slot ? "dropped" : "there was none");
+  auto existing = source::read_publication(connection, config.publication.name);
+  bool dropped = source::drop_publication(connection, config.publication.name);
+  fmt::print("publication {}: {}\n", config.publication.name,
+             dropped    ? "dropped"
+             : existing ? "left alone, tailrace did not make it"
+                        : "there was none");
+  return exit_ok;
+}
+
+}  // namespace tailrace::cli

@@ -1,0 +1,204 @@
+// Reads the command line and calls one command. Every Error ends here, as a message and an exit code.
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <vector>
+
+#include "cli/command.h"
+
+namespace tailrace::cli {
+namespace {
+
+constexpr const char* exit_codes =
+    "Exit codes: 0 done; 1 a check failed, differences were found, or nothing is running; 2 wrong usage or\n"
+    "configuration; 3 somebody must change something first; 4 damaged data or a bug; 5 try again later.";
+
+class CommandLine {
+ public:
+  CommandLine() {
+    app_.require_subcommand(1);
+    app_.get_formatter()->column_width(34);
+    app_.set_version_flag("--version", std::string("tailrace ") + TAILRACE_VERSION);
+    app_.footer(std::string("Examples:\n"
+                            "  tailrace check postgres://app@db/shop\n"
+                            "  tailrace run postgres://app@db/shop duckdb:shop.duckdb\n"
+                            "  tailrace status --watch duckdb:shop.duckdb\n\n") +
+                exit_codes);
+    run_and_snapshot();
+    source_commands();
+    looking_commands();
+    small_commands();
+  }
+
+  int parse_and_run(const std::vector<const char*>& arguments) {
+    try {
+      app_.parse(static_cast<int>(arguments.size()), arguments.data());
+    } catch (const CLI::ParseError& error) {
+      // Help and version come this way too, with code 0.
+      return app_.exit(error) == 0 ? exit_ok : exit_usage;
+    }
+    return chosen_();
+  }
+
+ private:
+  CLI::App* command(CLI::App& parent, const char* name, const char* help, int (*action)(const Options&),
+                    const char* examples) {
+    CLI::App* out = parent.add_subcommand(name, help);
+    out->footer(std::string("Examples:\n") + examples);
+    out->callback([this, action] { chosen_ = [this, action] { return action(options_); }; });
+    out->add_option("-c,--config", options_.config_file, "Configuration file (YAML)")->type_name("FILE");
+    return out;
+  }
+
+  void source(CLI::App* to) {
+    to->add_option("source", options_.source,
+                   "PostgreSQL URL or key=value string; else the configuration's, or $TAILRACE_SOURCE")
+        ->type_name("SOURCE");
+  }
+
+  void target(CLI::App* to) {
+    to->add_option("target", options_.target, "duckdb:FILE; else the configuration's, or $TAILRACE_TARGET")
+        ->type_name("TARGET");
+  }
+
+  void naming(CLI::App* to) {
+    to->add_option("--name", options_.name, "Name of this mirror; slot and publication are called after it");
+    to->add_option("--slot", options_.slot, "Replication slot")->type_name("NAME");
+    to->add_option("--publication", options_.publication, "Publication")->type_name("NAME");
+  }
+
+  void selecting(CLI::App* to) {
+    to->add_option("-t,--table", options_.tables,
+                   "Pattern of tables, such as 'public.*' or '!public.audit_*'; repeat it, later ones win")
+        ->type_name("PATTERN")
+        ->expected(1)
+        ->take_all();
+  }
+
+  void working(CLI::App* to) {
+    to->add_option("--readers", options_.readers, "Parallel connections for the copy");
+    to->add_option("--memory", options_.memory, "What the process should stay under, such as 512MB")
+        ->type_name("SIZE");
+  }
+
+  void logging(CLI::App* to) {
+    to->add_option("--log-level", options_.log_level, "debug, info, warn or error")->type_name("LEVEL");
+    to->add_option("--log-format", options_.log_format, "text or json")->type_name("FORMAT");
+  }
+
+  void json(CLI::App* to, const char* help) { to->add_flag("--json", options_.json, help); }
+
+  void run_and_snapshot() {
+    auto* run =
+        command(app_, "run", "Copy a database, then follow its changes", command_run,
+                "  tailrace run postgres://app@db/shop duckdb:shop.duckdb\n"
+                "  tailrace run postgres://app@db/shop duckdb:shop.duckdb -t 'public.*' -t '!public.audit_*'\n"
+                "  tailrace run -c tailrace.yaml\n"
+                "Ctrl-C finishes the batch and leaves; run the same command again to go on.");
+    auto* snapshot = command(app_, "snapshot", "One consistent copy, without following", command_snapshot,
+                             "  tailrace snapshot postgres://app@db/shop duckdb:shop.duckdb --readers 8");
+    for (auto* each : {run, snapshot}) {
+      source(each);
+      target(each);
+      naming(each);
+      selecting(each);
+      working(each);
+      logging(each);
+    }
+  }
+
+  void source_commands() {
+    auto* check =
+        command(app_, "check", "Find out what would go wrong, and the SQL that mends it", command_check,
+                "  tailrace check postgres://app@db/shop\n"
+                "  tailrace check -c tailrace.yaml --json");
+    source(check);
+    target(check);
+    naming(check);
+    selecting(check);
+    json(check, "Results as JSON");
+    auto* init =
+        command(app_, "init", "Prepare the source: make the publication, and the slot if asked", command_init,
+                "  tailrace init postgres://admin@db/shop -t 'public.*'\n"
+                "  tailrace init -c tailrace.yaml --create-slot");
+    source(init);
+    naming(init);
+    selecting(init);
+    init->add_flag("--create-slot", options_.create_slot, "Make the slot too; it holds back WAL from then on");
+    auto* teardown =
+        command(app_, "teardown", "Remove every trace from the source: slot and publication", command_teardown,
+                "  tailrace teardown postgres://admin@db/shop\n"
+                "  tailrace teardown -c tailrace.yaml --stop");
+    source(teardown);
+    target(teardown);
+    naming(teardown);
+    teardown->add_flag("--stop", options_.stop_running, "First stop the tailrace that runs on the target");
+  }
+
+  void looking_commands() {
+    auto* status = command(app_, "status", "What a running tailrace is doing", command_status,
+                           "  tailrace status duckdb:shop.duckdb\n"
+                           "  tailrace status --watch\n"
+                           "  tailrace status --json shop.duckdb | jq .lag_seconds");
+    target(status);
+    status->add_flag("--watch", options_.watch, "Draw it again every second");
+    json(status, "As JSON (docs/status.md); with --watch one line a second");
+    auto* verify = command(app_, "verify", "Prove that source and target are equal, also while tailrace runs",
+                           command_verify,
+                           "  tailrace verify postgres://app@db/shop duckdb:shop.duckdb\n"
+                           "  tailrace verify -c tailrace.yaml --json");
+    source(verify);
+    target(verify);
+    naming(verify);
+    selecting(verify);
+    json(verify, "The report as JSON");
+    auto* tail = command(app_, "tail", "Print the decoded stream as JSON lines", command_tail,
+                         "  tailrace tail postgres://app@db/shop -t public.orders | jq .");
+    source(tail);
+    naming(tail);
+    selecting(tail);
+    logging(tail);
+  }
+
+  void small_commands() {
+    auto* config = app_.add_subcommand("config", "Work with a configuration file");
+    config->require_subcommand(1);
+    command(*config, "check", "Report every mistake in it, or print what is in effect, without secrets",
+            command_config_check, "  tailrace config check -c tailrace.yaml")
+        ->get_option("--config")
+        ->required();
+    auto* version = app_.add_subcommand("version", "Print the version");
+    version->callback([this] { chosen_ = command_version; });
+  }
+
+  CLI::App app_{"Copies a PostgreSQL database into a DuckDB file, then keeps it exactly in step.", "tailrace"};
+  Options options_;
+  std::function<int()> chosen_;
+};
+
+int run(int argc, char** argv) {
+  std::vector<std::string> copies(argv, argv + argc);
+  std::vector<const char*> arguments;
+  for (const std::string& copy : copies) arguments.push_back(copy.c_str());
+  hide_secrets(argc, argv);
+  catch_signals();
+  try {
+    return CommandLine().parse_and_run(arguments);
+  } catch (const UsageProblems& usage) {
+    fmt::print(stderr, "{}\n", config::join(usage.problems));
+    return exit_usage;
+  } catch (const Error& error) {
+    return report(error);
+  } catch (const std::exception& error) {
+    return report(Error(Retry::fatal, error.what(), "This is a bug; please report it with what was running"));
+  }
+}
+
+}  // namespace
+}  // namespace tailrace::cli
+
+int main(int argc, char** argv) {
+  return tailrace::cli::run(argc, argv);
+}

@@ -1,0 +1,68 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+
+#include "cli/command.h"
+#include "pg/connection.h"
+
+namespace tailrace::cli {
+namespace {
+
+void on_signal(int number) {
+  // Only what is allowed in a signal handler: a lock-free store, and leaving at once.
+  if (stop_signal().requested()) ::_exit(128 + number);
+  stop_signal().request();
+}
+
+}  // namespace
+
+StopSignal& stop_signal() {
+  static StopSignal signal;
+  return signal;
+}
+
+void catch_signals() {
+  stop_signal();  // made here: the handler must not be the first to need it
+  struct sigaction action{};
+  action.sa_handler = on_signal;
+  sigemptyset(&action.sa_mask);
+  for (int number : {SIGINT, SIGTERM, SIGHUP}) sigaction(number, &action, nullptr);
+  // A reader of our output that went away shows as a failed write.
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+int report(const Error& error) {
+  bool colour = colour_wanted(stderr);
+  fmt::print(stderr, "{}tailrace:{} {}\n", colour ? "\x1b[31m" : "", colour ? "\x1b[0m" : "", error.message());
+  if (!error.remedy().empty()) fmt::print(stderr, "  {}\n", error.remedy());
+  switch (error.retry()) {
+    case Retry::needs_operator: return exit_operator;
+    case Retry::fatal: return exit_fatal;
+    case Retry::transient:
+    case Retry::in_doubt: return exit_retry;
+  }
+  return exit_fatal;
+}
+
+void hide_secrets(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    std::string_view text(argv[i]);
+    if (!text.contains("://") && !text.contains("password")) continue;
+    // Overwritten in place, because ps reads this very memory; what is left of the old text becomes blank.
+    std::string shown = pg::redact(std::string(text));
+    std::size_t length = text.size();
+    shown.resize(length, ' ');
+    std::memcpy(argv[i], shown.data(), length);
+  }
+}
+
+bool colour_wanted(std::FILE* out) {
+  const char* no_color = std::getenv("NO_COLOR");
+  return ::isatty(::fileno(out)) == 1 && (no_color == nullptr || *no_color == '\0');
+}
+
+}  // namespace tailrace::cli

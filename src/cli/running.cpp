@@ -1,0 +1,28 @@
+#include "cli/running.h"
+
+#include <unistd.h>
+
+#include "pg/connection.h"
+
+namespace tailrace::cli {
+
+Running::Running(const config::Config& config, pipeline::StatusBoard& board,
+                 serve::ControlServer::Verify verify)
+    : server_(control_path(config), board, stop_signal(), std::move(verify)) {
+  board.update([&](pipeline::Status& status) {
+    status.name = config.name;
+    status.source = pg::redact(config.source);
+    status.target = config.target.url();
+    status.slot = config.slot.name;
+    status.publication = config.publication.name;
+    status.pid = ::getpid();
+    status.started_at = PgTimestamp::now();
+  });
+  auto style = serve::Progress::style_for(stderr);
+  // The display shows what log lines of level info say, and both share the terminal.
+  if (style == serve::Progress::Style::live && config.log.level == log::Level::info)
+    log::configure(log::Level::warn, config.log.format);
+  progress_.emplace(board, stderr, style);
+}
+
+}  // namespace tailrace::cli

@@ -1,0 +1,24 @@
+#pragma once
+// Running: what surrounds a long command: the control socket and the progress display.
+
+#include <optional>
+
+#include "cli/command.h"
+#include "pipeline/status.h"
+#include "serve/control_server.h"
+#include "serve/progress.h"
+
+namespace tailrace::cli {
+
+/// Lives as long as the command works; `board`, and what `verify` uses, outlive it. Throws Error when another
+/// tailrace runs on the target.
+class Running {
+ public:
+  Running(const config::Config& config, pipeline::StatusBoard& board, serve::ControlServer::Verify verify = {});
+
+ private:
+  serve::ControlServer server_;
+  std::optional<serve::Progress> progress_;
+};
+
+}  // namespace tailrace::cli

@@ -1,0 +1,104 @@
+#include <cstdlib>
+
+#include "cli/command.h"
+#include "config/units.h"
+#include "serve/control_server.h"
+
+namespace tailrace::cli {
+namespace {
+
+template <typename T>
+void assign_word(T& field, const std::string& text, std::initializer_list<T> values, const char* flag,
+                 config::Problems& problems) {
+  if (text.empty()) return;
+  std::string known;
+  for (T value : values) {
+    if (config::to_string(value) == text) {
+      field = value;
+      return;
+    }
+    known += (known.empty() ? "" : ", ") + std::string(config::to_string(value));
+  }
+  problems.push_back({flag, "must be one of: " + known, "", 0, 0});
+}
+
+/// Names that only derive from the old name follow the new one; those that the file says stay.
+void rename(config::Config& config, const std::string& name) {
+  config::Config derived;
+  derived.name = config.name;
+  config::complete(derived);
+  if (config.slot.name == derived.slot.name) config.slot.name.clear();
+  if (config.publication.name == derived.publication.name) config.publication.name.clear();
+  config.name = name;
+}
+
+void overlay(const Options& options, config::Config& config, config::Problems& problems) {
+  auto text = [](std::string& field, const std::string& given) {
+    if (!given.empty()) field = given;
+  };
+  if (!options.name.empty()) rename(config, options.name);
+  text(config.source, options.source);
+  text(config.slot.name, options.slot);
+  text(config.publication.name, options.publication);
+  if (options.readers != 0) config.snapshot.readers = options.readers;
+  if (!options.memory.empty()) {
+    if (auto size = config::parse_size(options.memory))
+      config.limits = config::Limits{*size, 0, 0, 0};  // the shares are derived anew: the file's may not fit
+    else
+      problems.push_back({"--memory", size.error(), "", 0, 0});
+  }
+  if (!options.tables.empty()) config.tables.rules.clear();
+  for (const std::string& pattern : options.tables) {
+    if (auto parsed = TablePattern::parse(pattern))
+      config.tables.rules.push_back({std::move(*parsed), {}, {}});
+    else
+      problems.push_back({"--table", parsed.error(), "", 0, 0});
+  }
+  assign_word(config.log.level, options.log_level,
+              {log::Level::debug, log::Level::info, log::Level::warn, log::Level::error}, "--log-level",
+              problems);
+  assign_word(config.log.format, options.log_format, {log::Format::text, log::Format::json}, "--log-format",
+              problems);
+}
+
+void take_target(const std::string& url, config::Config& config, config::Problems& problems) {
+  if (auto target = config::parse_target(url))
+    config.target = std::move(*target);
+  else
+    problems.push_back({"target", target.error(), "", 0, 0});
+}
+
+}  // namespace
+
+config::Config load(const Options& given, config::Needs needs) {
+  Options options = given;
+  // `tailrace verify duckdb:shop.duckdb`: the one thing said is no source.
+  if (options.target.empty() && options.source.starts_with("duckdb:"))
+    std::swap(options.source, options.target);
+  config::Config config;
+  if (!options.config_file.empty()) {
+    auto read = config::read_file(options.config_file);
+    if (!read) throw UsageProblems{read.error()};
+    config = std::move(*read);
+  }
+  config::Problems problems;
+  overlay(options, config, problems);
+  if (!options.target.empty()) take_target(options.target, config, problems);
+  const char* source = std::getenv("TAILRACE_SOURCE");
+  if (config.source.empty() && source != nullptr) config.source = source;
+  const char* target = std::getenv("TAILRACE_TARGET");
+  if (!config.target.given() && options.target.empty() && target != nullptr)
+    take_target(target, config, problems);
+  // Where the target was given but is wrong, that it is missing would be a second word for one mistake.
+  if (!problems.empty()) needs.target = needs.target && options.target.empty();
+  for (auto& problem : config::complete(config, needs)) problems.push_back(std::move(problem));
+  if (!problems.empty()) throw UsageProblems{std::move(problems)};
+  log::configure(config.log.level, config.log.format);
+  return config;
+}
+
+std::string control_path(const config::Config& config) {
+  return config.control_socket.empty() ? serve::control_socket_path(config.target.path) : config.control_socket;
+}
+
+}  // namespace tailrace::cli

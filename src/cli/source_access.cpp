@@ -1,0 +1,15 @@
+#include "cli/source_access.h"
+
+namespace tailrace::cli {
+
+pg::Connection open_source(const config::Config& config, pg::Mode mode) {
+  auto seconds = std::chrono::ceil<std::chrono::seconds>(config.connect.timeout).count();
+  return pg::Connection::open(config.source, {mode, "tailrace " + config.name, static_cast<int>(seconds)});
+}
+
+source::PublicationSpec publication_spec(const config::Config& config) {
+  return {config.publication.name, config.tables, config.publication.create,
+          config.publication.via_partition_root};
+}
+
+}  // namespace tailrace::cli

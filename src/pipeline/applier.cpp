@@ -1,0 +1,246 @@
+#include "pipeline/applier.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "pipeline/evolution.h"
+#include "source/publication.h"
+
+namespace tailrace::pipeline {
+
+Applier::Applier(target::Target& target, std::string source, std::string publication, StatusBoard& board)
+    : target_(target), source_(std::move(source)), publication_(std::move(publication)), board_(board) {
+  auto checkpoint = target_.checkpoint();
+  TAILRACE_CHECK(checkpoint.has_value());
+  checkpoint_ = *checkpoint;
+  durable_ = checkpoint_.lsn.value;
+  for (auto& record : target_.tables()) tables_[record.oid].record = std::move(record);
+  std::map<std::string, std::size_t> listed;
+  Status status = board_.read();
+  for (std::size_t i = 0; i < status.tables.size(); ++i) {
+    listed[status.tables[i].schema + "." + status.tables[i].name] = i;
+  }
+  for (auto& [oid, table] : tables_) {
+    auto found = listed.find(table.record.schema + "." + table.record.name);
+    table.status_index = found != listed.end() ? found->second : status.tables.size();
+  }
+}
+
+void Applier::apply(const std::vector<std::shared_ptr<const ChangeBatch>>& batches) {
+  Lsn progress = checkpoint_.lsn;
+  PgTimestamp time = checkpoint_.commit_time;
+  bool whole = true;
+  for (const auto& batch : batches) {
+    by_index_.assign(batch->relations.size(), nullptr);
+    for (const auto& transaction : batch->transactions) {
+      if (barrier_waits() && transaction.begins && whole) {
+        meet_barriers(progress, transaction.commit_lsn);
+        // A commit in between changes nothing for by_index_: tables stay where they are.
+      }
+      add(*batch, transaction);
+      whole = transaction.ends;
+      if (transaction.ends) {
+        ++transactions_;
+        progress = std::max(progress, transaction.end_lsn);
+        time = transaction.commit_time;
+        checkpoint_.commit_time = time;
+      }
+    }
+    if (whole) progress = std::max(progress, batch->progress);
+  }
+  flush();
+  if (!whole) return;
+  commit(progress, time);
+  if (barrier_waits()) meet_barriers(progress, Lsn{});
+}
+
+void Applier::add(const ChangeBatch& batch, const TransactionSpan& transaction) {
+  auto end = transaction.first_change + transaction.change_count;
+  for (auto i = transaction.first_change; i < end; ++i) {
+    const Change& change = batch.changes[i];
+    if (change.kind == ChangeKind::message) continue;
+    if (change.kind == ChangeKind::truncate) {
+      add_truncate(batch, batch.truncates[change.index], transaction.commit_lsn);
+      continue;
+    }
+    Table* table = table_for(batch, change.index);
+    if (covers(*table, transaction.commit_lsn)) continue;
+    const auto& relation = batch.relations[change.index];
+    if (table->prepared != relation) [[unlikely]]
+      prepare(*table, relation);
+    if (!table->fold) {
+      table->fold.emplace(relation);
+      touched_.push_back(table);
+    }
+    table->fold->add(change);
+    ++changes_;
+  }
+}
+
+void Applier::add_truncate(const ChangeBatch& batch, const Truncate& truncate, Lsn commit_lsn) {
+  for (std::uint32_t index : truncate.relations) {
+    Table* table = table_for(batch, index);
+    if (covers(*table, commit_lsn)) continue;
+    if (table->prepared != batch.relations[index]) prepare(*table, batch.relations[index]);
+    if (!table->fold) {
+      table->fold.emplace(batch.relations[index]);
+      touched_.push_back(table);
+    }
+    table->fold->truncate();
+    ++changes_;
+  }
+}
+
+Applier::Table* Applier::table_for(const ChangeBatch& batch, std::uint32_t relation) {
+  Table*& table = by_index_[relation];
+  if (table == nullptr) table = &find_table(*batch.relations[relation]);
+  return table;
+}
+
+Applier::Table& Applier::find_table(const Relation& relation) {
+  if (auto found = tables_.find(relation.oid); found != tables_.end()) return found->second;
+  // A table that joined the publication since this run began is copied; one that left it again, or is gone,
+  // has nothing left to mirror.
+  catalog();
+  auto publication = source::read_publication(*connection_, publication_);
+  bool published = publication && std::any_of(publication->tables.begin(), publication->tables.end(),
+                                              [&](const auto& table) { return table.oid == relation.oid; });
+  if (published) throw target::RestartFromCheckpoint(fmt::format("{} is new and will be copied", relation.qualified()));
+  log::info("apply", "changes of {} are left out: it is not published any more", relation.qualified());
+  Table& table = tables_[relation.oid];
+  table.ignored = true;
+  return table;
+}
+
+schema::Catalog& Applier::catalog() {
+  if (!catalog_) {
+    connection_.emplace(pg::Connection::open(source_, {pg::Mode::sql, "tailrace catalog"}));
+    catalog_.emplace(*connection_);
+  }
+  return *catalog_;
+}
+
+void Applier::prepare(Table& table, const std::shared_ptr<const Relation>& relation) {
+  // What was folded for the older shape goes first.
+  flush();
+  auto plan = plan_evolution(table.record, *relation, catalog());
+  if (auto* anew = std::get_if<CopyAnew>(&plan)) {
+    target_.rollback();
+    began_ = false;
+    target_.mark_for_copy(table.record.oid, anew->reason);
+    throw target::RestartFromCheckpoint(fmt::format("{} must be copied anew: {}", relation->qualified(), anew->reason));
+  }
+  auto& evolution = std::get<target::Evolution>(plan);
+  bool recorded = evolution.filenode == table.record.filenode && evolution.columns == table.record.columns;
+  if (!evolution.empty() || !recorded) {
+    begin();
+    target_.evolve(table.record.oid, evolution);
+    changed_ = true;
+    if (!evolution.empty()) log::info("apply", "{} changed its definition at the source; the target follows", relation->qualified());
+    for (auto& record : target_.tables()) {
+      if (record.oid == table.record.oid) table.record = std::move(record);
+    }
+  }
+  table.prepared = relation;
+}
+
+void Applier::begin() {
+  if (began_) return;
+  target_.begin();
+  began_ = true;
+}
+
+void Applier::flush() {
+  for (Table* table : touched_) {
+    TableBatch batch = std::move(*table->fold).finish();
+    table->fold.reset();
+    if (!std::exchange(table->counted, true)) counted_.push_back(table);
+    table->counts.inserts += batch.inserts;
+    table->counts.updates += batch.updates;
+    table->counts.deletes += batch.removes;
+    table->counts.truncates += batch.truncates;
+    if (batch.empty()) continue;
+    begin();
+    changed_ = true;
+    try {
+      target_.apply(table->record.oid, batch);
+    } catch (Error& error) {
+      error.with_context("applying to " + table->record.schema + "." + table->record.name);
+      throw;
+    }
+  }
+  touched_.clear();
+}
+
+void Applier::commit(Lsn progress, PgTimestamp time) {
+  if (!began_ && progress == checkpoint_.lsn) return;
+  begin();
+  checkpoint_.lsn = progress;
+  checkpoint_.commit_time = time;
+  target_.commit(checkpoint_);
+  began_ = false;
+  durable_.store(progress.value, std::memory_order_release);
+  board_.update([&](Status& status) {
+    status.applied = progress;
+    status.last_commit_time = time;
+    status.transactions += transactions_;
+    status.changes += changes_;
+    if (changed_) ++status.commits;
+    for (Table* table : counted_) {
+      if (table->status_index >= status.tables.size()) continue;
+      auto& entry = status.tables[table->status_index];
+      entry.inserts += table->counts.inserts;
+      entry.updates += table->counts.updates;
+      entry.deletes += table->counts.deletes;
+      entry.truncates += table->counts.truncates;
+      entry.note = table->record.note;
+    }
+  });
+  for (Table* table : counted_) {
+    table->counts = {};
+    table->counted = false;
+  }
+  counted_.clear();
+  transactions_ = changes_ = 0;
+  changed_ = false;
+}
+
+void Applier::request(std::shared_ptr<Barrier> barrier) {
+  std::lock_guard lock(barrier_mutex_);
+  barriers_.push_back(std::move(barrier));
+  barrier_waits_ = true;
+}
+
+/// `progress`: what the target would hold after a commit now. `next_commit`: of the transaction to come, invalid
+/// if there is none in hand; it lets a barrier be met before the stream's own position reaches it.
+void Applier::meet_barriers(Lsn progress, Lsn next_commit) {
+  std::lock_guard lock(barrier_mutex_);
+  std::erase_if(barriers_, [&](const std::shared_ptr<Barrier>& barrier) {
+    bool reached = progress >= barrier->lsn || (next_commit.valid() && next_commit >= barrier->lsn);
+    if (!reached) return false;
+    try {
+      flush();
+      commit(progress, checkpoint_.commit_time);
+      barrier->view.set_value(target_.view());
+    } catch (...) {
+      barrier->view.set_exception(std::current_exception());
+      throw;
+    }
+    return true;
+  });
+  barrier_waits_ = !barriers_.empty();
+}
+
+void Applier::check_rewrites() {
+  std::vector<Oid> oids;
+  for (const auto& [oid, table] : tables_) oids.push_back(oid);
+  auto filenodes = catalog().current_filenodes(oids);
+  for (auto& [oid, table] : tables_) {
+    if (table.ignored || !was_rewritten(table.record, filenodes[oid], catalog())) continue;
+    std::string name = table.record.schema + "." + table.record.name;
+    target_.mark_for_copy(oid, "its rows were rewritten at the source");
+    throw target::RestartFromCheckpoint(fmt::format("{} was rewritten at the source", name));
+  }
+}
+
+}  // namespace tailrace::pipeline

@@ -1,0 +1,101 @@
+#pragma once
+// Applier: ChangeBatches in, target commits out. It folds as many transactions as it is given into one target
+// transaction, never commits inside of a source transaction, follows schema changes, and leaves out what a
+// table's copy already holds.
+
+#include <atomic>
+#include <functional>
+#include <future>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "model/change_batch.h"
+#include "model/checkpoint.h"
+#include "pg/connection.h"
+#include "pipeline/fold.h"
+#include "pipeline/status.h"
+#include "schema/catalog.h"
+#include "target/target.h"
+
+namespace tailrace::pipeline {
+
+/// Somebody waits for the target to be exactly at `lsn`, to look at it there.
+struct Barrier {
+  Lsn lsn;
+  std::promise<std::unique_ptr<target::TargetView>> view;
+};
+
+/// One thread: the runner's; except request(), withdraw() and durable().
+class Applier {
+ public:
+  /// `source` is the connection string for looking at the catalogs when a table changed its shape;
+  /// `publication` tells which tables are meant.
+  Applier(target::Target& target, std::string source, std::string publication, StatusBoard& board);
+
+  /// Applies the batches together, and commits if the last one ends at the end of a transaction. Throws
+  /// RestartFromCheckpoint when the target must be prepared first.
+  void apply(const std::vector<std::shared_ptr<const ChangeBatch>>& batches);
+
+  /// Looks for tables that were rewritten without a word in the stream; throws RestartFromCheckpoint.
+  void check_rewrites();
+
+  /// Everything that ends at or before this is durable in the target.
+  Lsn durable() const { return {durable_.load(std::memory_order_acquire)}; }
+  /// True between the parts of a transaction that is applied in parts.
+  bool in_transaction() const { return began_; }
+
+  /// The view is made when every transaction that commits before `lsn`, and none after it, is in the target.
+  void request(std::shared_ptr<Barrier> barrier);
+  bool barrier_waits() const { return barrier_waits_.load(std::memory_order_acquire); }
+
+ private:
+  struct Table {
+    target::TableRecord record;
+    std::shared_ptr<const Relation> prepared;  ///< the version that the target was last prepared for
+    std::optional<TableFold> fold;
+    TableStatus counts;             ///< since the last commit
+    std::size_t status_index = 0;   ///< where the board lists it
+    bool counted = false;
+    bool ignored = false;
+  };
+
+  void add(const ChangeBatch& batch, const TransactionSpan& transaction);
+  void add_truncate(const ChangeBatch& batch, const Truncate& truncate, Lsn commit_lsn);
+  Table* table_for(const ChangeBatch& batch, std::uint32_t relation);
+  Table& find_table(const Relation& relation);
+  void prepare(Table& table, const std::shared_ptr<const Relation>& relation);
+  bool covers(const Table& table, Lsn commit_lsn) const { return table.ignored || commit_lsn < table.record.copied_at; }
+  void begin();
+  void flush();
+  void commit(Lsn progress, PgTimestamp time);
+  void meet_barriers(Lsn progress, Lsn next_commit);
+  schema::Catalog& catalog();
+
+  target::Target& target_;
+  std::string source_;
+  std::string publication_;
+  StatusBoard& board_;
+  Checkpoint checkpoint_;
+  std::map<Oid, Table> tables_;
+  std::vector<Table*> by_index_;  ///< for the relations of the batch in hand
+  std::vector<Table*> touched_;   ///< with an open fold
+  std::vector<Table*> counted_;   ///< with counts that the board does not show yet
+  bool began_ = false;
+  bool changed_ = false;          ///< something but the checkpoint goes into this commit
+  std::int64_t transactions_ = 0;
+  std::int64_t changes_ = 0;
+  std::atomic<std::uint64_t> durable_{0};
+
+  std::optional<pg::Connection> connection_;
+  std::optional<schema::Catalog> catalog_;
+
+  std::mutex barrier_mutex_;
+  std::vector<std::shared_ptr<Barrier>> barriers_;
+  std::atomic<bool> barrier_waits_{false};
+};
+
+}  // namespace tailrace::pipeline

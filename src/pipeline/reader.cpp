@@ -1,0 +1,126 @@
+#include "pipeline/reader.h"
+
+#include "base/log.h"
+
+namespace tailrace::pipeline {
+namespace {
+
+using namespace std::chrono_literals;
+
+// Batches are cut at the end of a transaction once they are worth a hand-over, and inside of one only when it is
+// larger still.
+constexpr std::size_t full_bytes = 2 << 20;
+constexpr std::size_t part_bytes = 4 << 20;
+constexpr auto idle_progress_every = 10s;
+constexpr auto acknowledge_every = 100ms;
+
+}  // namespace
+
+Reader::Reader(std::unique_ptr<source::ReplicationStream> stream, source::TransactionAssembler assembler, BatchQueue& queue,
+               const Applier& applier, StatusBoard& board, const StopSignal& stop)
+    : stream_(std::move(stream)),
+      assembler_(std::move(assembler)),
+      queue_(queue),
+      applier_(applier),
+      board_(board),
+      stop_(stop),
+      delivered_(applier.durable()),
+      last_progress_(Clock::now()) {}
+
+void Reader::run() {
+  try {
+    read();
+    acknowledge();
+    stream_->finish();
+    queue_.close();
+  } catch (...) {
+    queue_.close(std::current_exception());
+  }
+}
+
+void Reader::read() {
+  std::string_view payload;
+  while (!leaving()) {
+    switch (stream_->next(payload)) {
+      case source::ReplicationStream::Event::message: on_message(payload); break;
+      case source::ReplicationStream::Event::keepalive: deliver_progress(); break;
+      case source::ReplicationStream::Event::drained: on_drained(); break;
+      case source::ReplicationStream::Event::ended:
+        throw Error(Retry::transient, "the server ended the replication stream: it is shutting down");
+    }
+  }
+}
+
+void Reader::on_message(std::string_view payload) {
+  if (assembler_.add(payload)) {
+    bool more = true;
+    while (more && !leaving()) {
+      more = assembler_.replay();
+      deliver_if_full();
+    }
+    return;
+  }
+  deliver_if_full();
+}
+
+void Reader::deliver_if_full() {
+  std::size_t bytes = assembler_.bytes();
+  if (bytes < full_bytes) [[likely]]
+    return;
+  if (!assembler_.in_transaction() || bytes >= part_bytes) deliver();
+}
+
+void Reader::on_drained() {
+  if (!assembler_.in_transaction()) {
+    if (assembler_.has_changes()) deliver();
+    deliver_progress();
+  }
+  acknowledge();
+  // While a barrier waits, the server is asked where it is, so that an idle stream shows its position.
+  bool hurry = applier_.barrier_waits();
+  if (hurry) stream_->send_status(/*request_reply=*/true);
+  stream_->wait(hurry ? 20ms : 100ms);
+}
+
+void Reader::acknowledge() {
+  Lsn durable = applier_.durable();
+  // A prepared transaction lives in our spool alone until its outcome: the slot must not pass it.
+  Lsn below = assembler_.acknowledge_below();
+  if (below.valid() && durable >= below) durable = Lsn{below.value - 1};
+  stream_->set_durable(durable);
+  stream_->set_received(assembler_.progress());
+  auto now = Clock::now();
+  if (now - last_acknowledged_ < acknowledge_every) return;
+  last_acknowledged_ = now;
+  stream_->send_status_if_changed();
+  board_.update([&](Status& status) {
+    status.received = assembler_.progress();
+    status.acknowledged = stream_->acknowledged();
+    status.source_lsn = std::max(status.source_lsn, stream_->server_position());
+  });
+}
+
+void Reader::deliver() {
+  std::shared_ptr<const ChangeBatch> batch = assembler_.seal();
+  delivered_ = batch->progress;
+  std::size_t bytes = std::max<std::size_t>(batch->bytes(), 1);
+  while (!queue_.push_for(batch, bytes, 50ms)) {
+    if (leaving()) return;
+    acknowledge();
+    stream_->keep_alive();
+  }
+}
+
+/// An idle or filtered stream moves on too: the position of a keepalive goes through the target like a change,
+/// so that it is in the checkpoint before the slot passes it.
+void Reader::deliver_progress() {
+  if (assembler_.in_transaction()) return;
+  assembler_.advance(stream_->server_position());
+  if (assembler_.progress() <= delivered_) return;
+  bool due = Clock::now() - last_progress_ >= idle_progress_every;
+  if (!due && !stream_->reply_requested() && !applier_.barrier_waits()) return;
+  last_progress_ = Clock::now();
+  deliver();
+}
+
+}  // namespace tailrace::pipeline

@@ -1,0 +1,49 @@
+#pragma once
+// Reader: the thread that receives. It decodes, hands batches to the runner's queue, and owns feedback, which
+// goes on while the queue is full.
+
+#include <memory>
+
+#include "base/bounded_queue.h"
+#include "base/stop.h"
+#include "pipeline/applier.h"
+#include "pipeline/status.h"
+#include "source/replication_stream.h"
+#include "source/transaction_assembler.h"
+
+namespace tailrace::pipeline {
+
+using BatchQueue = BoundedQueue<std::shared_ptr<const ChangeBatch>>;
+
+class Reader {
+ public:
+  Reader(std::unique_ptr<source::ReplicationStream> stream, source::TransactionAssembler assembler, BatchQueue& queue,
+         const Applier& applier, StatusBoard& board, const StopSignal& stop);
+
+  /// Returns when a stop is requested or the queue is closed; closes the queue, with the error if one ended it.
+  void run();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  void read();
+  void on_message(std::string_view payload);
+  void on_drained();
+  void deliver_if_full();
+  void deliver();
+  void deliver_progress();
+  void acknowledge();
+  bool leaving() const { return stop_.requested() || queue_.closed(); }
+
+  std::unique_ptr<source::ReplicationStream> stream_;
+  source::TransactionAssembler assembler_;
+  BatchQueue& queue_;
+  const Applier& applier_;
+  StatusBoard& board_;
+  const StopSignal& stop_;
+  Lsn delivered_;  ///< progress of the last batch handed on
+  Clock::time_point last_progress_;
+  Clock::time_point last_acknowledged_;
+};
+
+}  // namespace tailrace::pipeline

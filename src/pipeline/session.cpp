@@ -1,0 +1,403 @@
+#include "pipeline/session.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <set>
+#include <thread>
+
+#include "base/log.h"
+#include "pipeline/evolution.h"
+#include "pipeline/table_copier.h"
+#include "schema/catalog.h"
+
+namespace tailrace::pipeline {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+constexpr auto observe_every = 1s;
+constexpr auto rewrite_check_every = 30s;
+constexpr auto tidy_after = 5s;
+
+std::string spool_directory() {
+  const char* directory = std::getenv("TMPDIR");
+  return directory != nullptr && *directory != '\0' ? directory : "/tmp";
+}
+
+std::int64_t resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  std::int64_t size = 0;
+  std::int64_t resident = 0;
+  statm >> size >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+std::vector<schema::Catalog::Wanted> wanted_tables(const source::PublicationInfo& publication) {
+  std::vector<schema::Catalog::Wanted> wanted;
+  for (const auto& table : publication.tables) wanted.push_back({table.oid, table.columns, table.row_filter});
+  return wanted;
+}
+
+void list_missing(const std::vector<schema::Table>& missing, Status& status) {
+  for (const auto& table : missing) {
+    TableStatus entry;
+    entry.schema = table.schema;
+    entry.name = table.name;
+    entry.estimated_rows = table.estimated_rows;
+    entry.estimated_bytes = table.bytes;
+    status.tables.push_back(std::move(entry));
+  }
+}
+
+}  // namespace
+
+source::PublicationSpec publication_spec(const config::Config& config) {
+  return {config.publication.name, config.tables, config.publication.create, config.publication.via_partition_root};
+}
+
+Session::Session(const config::Config& config, target::Target& target, StatusBoard& board, const StopSignal& stop,
+                 std::function<void(Applier*)> started)
+    : config_(config), target_(target), board_(board), stop_(stop), started_(std::move(started)) {}
+
+void Session::run() {
+  connect();
+  auto outcome = source::ensure_publication(*connection_, publication_spec(config_));
+  for (const auto& warning : outcome.warnings) log::warn("source", "{}", warning);
+  publication_ = std::move(outcome.info);
+  std::optional<Snapshot> snapshot;
+  if (target_.checkpoint()) {
+    ensure_slot();
+  } else {
+    snapshot = create_main_slot();
+  }
+  if (stop_.requested()) return;
+  copy_missing(std::move(snapshot));
+  if (stop_.requested()) return;
+  stream();
+}
+
+void Session::connect() {
+  pg::ConnectOptions options;
+  options.application_name = config_.name;
+  options.connect_timeout_seconds = static_cast<int>(std::max<std::int64_t>(config_.connect.timeout.count() / 1000, 2));
+  connection_ = std::make_unique<pg::Connection>(pg::Connection::open(config_.source, options));
+  options.mode = pg::Mode::replication;
+  auto replication = pg::Connection::open(config_.source, options);
+  identity_ = source::identify_system(replication);
+  board_.update([&](Status& status) {
+    status.server_version = connection_->server_version();
+    status.source_lsn = identity_.wal_position;
+  });
+  if (auto checkpoint = target_.checkpoint()) {
+    source::check_same_cluster(identity_, *checkpoint);
+    check_position(*checkpoint);
+  }
+}
+
+void Session::check_position(const Checkpoint& checkpoint) {
+  if (checkpoint.slot.empty()) {
+    throw Error(Retry::needs_operator, "the target file was made by 'tailrace snapshot', which follows nothing",
+                "Name a new file to copy and follow the source");
+  }
+  if (checkpoint.slot != config_.slot.name) {
+    throw Error(Retry::needs_operator,
+                fmt::format("the target follows slot \"{}\", but slot \"{}\" is configured", checkpoint.slot, config_.slot.name),
+                fmt::format("Use --name or slot.name so that the slot is \"{}\", or name a new target file", checkpoint.slot));
+  }
+  if (identity_.wal_position < checkpoint.lsn) {
+    throw Error(Retry::needs_operator,
+                fmt::format("the server is at {}, behind what the target already has ({}): it is a standby that was "
+                            "promoted, or a backup that was restored, without the last changes",
+                            identity_.wal_position.str(), checkpoint.lsn.str()),
+                "Copy anew: 'tailrace teardown', then run with a new target file");
+  }
+}
+
+void Session::ensure_slot() {
+  auto slot = source::acquire_slot(*connection_, config_.slot.name, target_.checkpoint(), stop_);
+  if (!slot) {
+    throw Error(Retry::needs_operator,
+                fmt::format("replication slot \"{}\" does not exist any more: changes since {} cannot be had",
+                            config_.slot.name, target_.checkpoint()->lsn.str()),
+                "Nothing was written. Copy anew: 'tailrace teardown', then run with a new target file; after a "
+                "failover, use slot.failover (PostgreSQL 17) so that standbys have the slot");
+  }
+  two_phase_ = slot->two_phase;
+  slot_position_ = slot->confirmed_flush;
+}
+
+/// The publication exists by now: a slot cannot see one that is younger than itself.
+std::optional<Session::Snapshot> Session::create_main_slot() {
+  Checkpoint checkpoint{config_.slot.name, identity_.system_identifier, identity_.timeline, {}, PgTimestamp::now()};
+  if (auto slot = source::acquire_slot(*connection_, config_.slot.name, std::nullopt, stop_)) {
+    // Made by 'init', or by a run that ended before its first checkpoint. Its changes begin where it stands; the
+    // copy is made under a later snapshot, and what lies between is left out table by table.
+    two_phase_ = slot->two_phase;
+    slot_position_ = slot->confirmed_flush;
+    checkpoint.lsn = slot->confirmed_flush;
+    if (checkpoint.lsn.valid()) target_.initialize(checkpoint);
+    return std::nullopt;
+  }
+  if (!config_.slot.create) {
+    throw Error(Retry::needs_operator, fmt::format("replication slot \"{}\" does not exist", config_.slot.name),
+                "Run 'tailrace init --create-slot', or let this run create it (slot.create: true)");
+  }
+  pg::ConnectOptions options;
+  options.mode = pg::Mode::replication;
+  options.application_name = config_.name;
+  auto exporter = std::make_unique<pg::Connection>(pg::Connection::open(config_.source, options));
+  log::info("source", "creating slot {}; this waits for the transactions that are running now", config_.slot.name);
+  auto created = source::create_slot(*exporter, config_.slot.name, {false, config_.slot.failover, true});
+  checkpoint.lsn = slot_position_ = created.consistent_point;
+  target_.initialize(checkpoint);
+  return Snapshot{std::move(exporter), created.snapshot, created.consistent_point};
+}
+
+Session::Snapshot Session::temporary_snapshot() {
+  pg::ConnectOptions options;
+  options.mode = pg::Mode::replication;
+  options.application_name = config_.name + " snapshot";
+  auto exporter = std::make_unique<pg::Connection>(pg::Connection::open(config_.source, options));
+  std::string name = fmt::format("{}_copy_{}", config_.slot.name.substr(0, 40), exporter->backend_pid());
+  auto created = source::create_slot(*exporter, name, {true, false, true});
+  return Snapshot{std::move(exporter), created.snapshot, created.consistent_point};
+}
+
+/// A table that was dropped at the source and made again under its name takes the name over here too.
+void Session::drop_replaced_tables() {
+  std::set<Oid> published;
+  std::set<std::string> names;
+  for (const auto& table : publication_.tables) {
+    published.insert(table.oid);
+    names.insert(table.schema + "." + table.name);
+  }
+  for (const auto& record : target_.tables()) {
+    if (!published.contains(record.oid) && names.contains(record.schema + "." + record.name)) target_.drop_table(record.oid);
+  }
+}
+
+std::vector<schema::Table> Session::tables_to_copy(pg::Connection& connection) {
+  std::set<Oid> copied;
+  for (const auto& record : target_.tables()) {
+    if (record.copied) copied.insert(record.oid);
+  }
+  auto wanted = wanted_tables(publication_);
+  std::erase_if(wanted, [&](const auto& table) { return copied.contains(table.oid); });
+  return schema::Catalog(connection).tables(wanted);
+}
+
+void Session::list_tables(const std::vector<schema::Table>& missing) {
+  auto records = target_.tables();
+  board_.update([&](Status& status) {
+    status.tables.clear();
+    list_missing(missing, status);
+    for (const auto& record : records) {
+      if (!record.copied) continue;
+      TableStatus entry;
+      entry.schema = record.schema;
+      entry.name = record.name;
+      entry.target_name = record.target_name;
+      entry.state = TableState::copied;
+      entry.rows_copied = record.rows_copied;
+      entry.copied_at = record.copied_at;
+      entry.note = record.note;
+      status.tables.push_back(std::move(entry));
+    }
+    std::sort(status.tables.begin(), status.tables.end(), [](const auto& a, const auto& b) {
+      return std::tie(a.schema, a.name) < std::tie(b.schema, b.name);
+    });
+  });
+}
+
+void copy_once(const config::Config& config, target::Target& target, StatusBoard& board, const StopSignal& stop) {
+  auto exporter = pg::Connection::open(config.source, {pg::Mode::sql, config.name + " snapshot"});
+  exporter.query("begin isolation level repeatable read read only", "taking a snapshot");
+  auto row = exporter.query("select pg_catalog.pg_export_snapshot(), case when pg_catalog.pg_is_in_recovery() then "
+                            "pg_catalog.pg_last_wal_replay_lsn() else pg_catalog.pg_current_wal_insert_lsn() end",
+                            "taking a snapshot");
+  std::string name = row.str(0, 0);
+  Lsn lsn = row.lsn(0, 1);
+  std::vector<schema::Catalog::Wanted> wanted;
+  for (const auto& table : source::select_tables(source::read_catalog_tables(exporter), publication_spec(config))) {
+    wanted.push_back({table.table.oid, table.columns, table.where});
+  }
+  auto tables = schema::Catalog(exporter).tables(wanted);
+  board.update([&](Status& status) {
+    status.state = RunState::copying;
+    status.server_version = exporter.server_version();
+    list_missing(tables, status);
+  });
+  CopyOptions options{config.source, name, lsn, config.snapshot.readers, config.binary != config::Binary::off};
+  auto unfinished = copy_tables(options, tables, target, board, stop);
+  if (stop.requested()) return;
+  if (!unfinished.empty()) {
+    throw Error(Retry::needs_operator, fmt::format("{} tables were truncated, rewritten or dropped while they were copied",
+                                                   unfinished.size()),
+                "Take the snapshot again into a new file");
+  }
+  target.initialize({"", "", 0, lsn, PgTimestamp::now()});
+  board.update([](Status& status) { status.state = RunState::stopped; });
+}
+
+void Session::copy_missing(std::optional<Snapshot> snapshot) {
+  drop_replaced_tables();
+  if (tables_to_copy(*connection_).empty()) return;
+  if (!snapshot) snapshot = temporary_snapshot();
+  // What a table looks like is read under the very snapshot that its rows are read under.
+  auto reader = pg::Connection::open(config_.source, {pg::Mode::sql, config_.name + " snapshot"});
+  reader.query("begin isolation level repeatable read read only; set transaction snapshot " +
+                   pg::quote_literal(snapshot->name),
+               "importing the snapshot");
+  auto missing = tables_to_copy(reader);
+  list_tables(missing);
+  if (!config_.snapshot.enabled) {
+    for (const auto& table : missing) {
+      target_.create_table(table);
+      target_.finish_copy(table.oid, snapshot->lsn, 0);
+    }
+    return;
+  }
+  board_.update([&](Status& status) {
+    status.state = RunState::copying;
+    status.message = fmt::format("copying {} tables", missing.size());
+  });
+  log::info("copy", "copying {} tables at {} with {} readers", missing.size(), snapshot->lsn.str(), config_.snapshot.readers);
+  CopyOptions options{config_.source, snapshot->name, snapshot->lsn, config_.snapshot.readers,
+                      config_.binary != config::Binary::off};
+  auto unfinished = copy_tables(options, missing, target_, board_, stop_);
+  if (!unfinished.empty() && !stop_.requested()) {
+    throw target::RestartFromCheckpoint(fmt::format("{} tables need a newer snapshot", unfinished.size()));
+  }
+}
+
+/// Binary only if every published column has a binary form that the target reads; pgoutput knows no choice per
+/// column.
+bool Session::stream_in_binary() {
+  if (config_.binary == config::Binary::off || connection_->server_version() < 140000) return false;
+  for (const auto& table : schema::Catalog(*connection_).tables(wanted_tables(publication_))) {
+    if (target_.reads_binary(table)) continue;
+    if (config_.binary == config::Binary::on) {
+      throw Error(Retry::needs_operator,
+                  fmt::format("binary: on is configured, but {} has a column whose type has no binary form here",
+                              table.qualified()),
+                  "Use binary: auto, or leave that column out");
+    }
+    return false;
+  }
+  return true;
+}
+
+void Session::stream() {
+  list_tables({});
+  auto checkpoint = target_.checkpoint();
+  TAILRACE_CHECK(checkpoint.has_value());
+  Applier applier(target_, config_.source, config_.publication.name, board_);
+  applier.check_rewrites();
+  source::StreamOptions options;
+  options.slot = config_.slot.name;
+  options.publication = config_.publication.name;
+  // With prepared transactions the server must begin before them; what is in the target already is left out here.
+  options.start = two_phase_ ? slot_position_ : checkpoint->lsn;
+  options.binary = stream_in_binary();
+  options.streaming = config_.streaming;
+  options.status_interval = config_.intervals.status;
+  pg::ConnectOptions connect;
+  connect.mode = pg::Mode::replication;
+  connect.application_name = config_.name;
+  auto stream = std::make_unique<source::ReplicationStream>(pg::Connection::open(config_.source, connect), options);
+  log::info("source", "streaming from {} in {} format", checkpoint->lsn.str(), options.binary ? "binary" : "text");
+  board_.update([&](Status& status) {
+    status.state = RunState::streaming;
+    status.message = "following";
+    status.binary = options.binary;
+    status.received = status.applied = status.acknowledged = checkpoint->lsn;
+    for (auto& table : status.tables) table.state = TableState::streaming;
+  });
+  BatchQueue queue(config_.limits.queue);
+  Reader reader(std::move(stream), source::TransactionAssembler(spool_directory(), checkpoint->lsn), queue, applier, board_,
+                stop_);
+  std::jthread reading([&] { reader.run(); });
+  started_(&applier);
+  struct Leave {
+    Session& session;
+    BatchQueue& queue;
+    ~Leave() {
+      session.started_(nullptr);
+      queue.close();
+    }
+  } leave{*this, queue};
+  try {
+    apply_from(queue, applier);
+  } catch (...) {
+    target_.rollback();
+    throw;
+  }
+  if (applier.in_transaction()) target_.rollback();
+}
+
+void Session::apply_from(BatchQueue& queue, Applier& applier) {
+  last_rewrite_check_ = last_applied_ = Clock::now();
+  std::vector<std::shared_ptr<const ChangeBatch>> batches;
+  while (!stop_.requested()) {
+    batches.clear();
+    auto next = queue.pop_for(100ms);
+    bool idle = !next;
+    std::size_t bytes = 0;
+    while (next) {
+      bytes += (*next)->bytes();
+      batches.push_back(std::move(*next));
+      if (bytes >= config_.limits.batch) break;
+      next = queue.try_pop();
+    }
+    if (!batches.empty()) {
+      std::int64_t commits = board_.read_commits();
+      applier.apply(batches);
+      if (board_.read_commits() != commits) {
+        last_applied_ = Clock::now();
+        tidy_ = false;
+      }
+    }
+    periodic(applier, idle);
+  }
+}
+
+void Session::periodic(Applier& applier, bool idle) {
+  auto now = Clock::now();
+  if (now - last_observed_ >= observe_every) {
+    last_observed_ = now;
+    observe(applier);
+  }
+  if (applier.in_transaction()) return;
+  if (now - last_rewrite_check_ >= rewrite_check_every) {
+    last_rewrite_check_ = now;
+    applier.check_rewrites();
+  }
+  if (idle && !tidy_ && now - last_applied_ >= tidy_after) {
+    target_.tidy();
+    tidy_ = true;
+  }
+}
+
+void Session::observe(Applier& applier) {
+  auto row = connection_->query(
+      fmt::format("select case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() "
+                  "else pg_catalog.pg_current_wal_flush_lsn() end, "
+                  "(select case when pg_catalog.pg_is_in_recovery() then null else pg_catalog.pg_wal_lsn_diff("
+                  "pg_catalog.pg_current_wal_flush_lsn(), restart_lsn)::int8 end from pg_catalog.pg_replication_slots "
+                  "where slot_name = {})",
+                  pg::quote_literal(config_.slot.name)),
+      "reading the source's position");
+  board_.update([&](Status& status) {
+    status.source_lsn = row.lsn(0, 0);
+    status.retained_wal_bytes = row.is_null(0, 1) ? -1 : row.i64(0, 1);
+    status.resident_bytes = resident_bytes();
+    bool in_step = status.received <= applier.durable();
+    double age = static_cast<double>(PgTimestamp::now().micros - status.last_commit_time.micros) / 1e6;
+    status.lag_seconds = in_step ? 0 : status.last_commit_time.micros == 0 ? -1 : std::max(age, 0.0);
+  });
+}
+
+}  // namespace tailrace::pipeline

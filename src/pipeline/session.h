@@ -1,0 +1,73 @@
+#pragma once
+// Session: one attempt, from connecting to the end of it: make sure of publication and slot, copy what is not
+// copied, then stream from the checkpoint. Every failure leaves it by an exception, and the next attempt
+// starts from what the target durably holds; nothing else is carried over.
+
+#include <functional>
+#include <memory>
+
+#include "base/stop.h"
+#include "config/config.h"
+#include "pipeline/applier.h"
+#include "pipeline/reader.h"
+#include "pipeline/status.h"
+#include "source/publication.h"
+#include "source/slot.h"
+#include "target/target.h"
+
+namespace tailrace::pipeline {
+
+class Session {
+ public:
+  /// `started`: told the applier once streaming begins, and null when it is over; for those who wait for a position.
+  Session(const config::Config& config, target::Target& target, StatusBoard& board, const StopSignal& stop,
+          std::function<void(Applier*)> started);
+
+  /// Returns when a stop is requested. Throws Error and RestartFromCheckpoint.
+  void run();
+
+ private:
+  struct Snapshot {
+    std::unique_ptr<pg::Connection> exporter;  ///< must stay idle while the snapshot is in use
+    std::string name;
+    Lsn lsn;
+  };
+
+  void connect();
+  void check_position(const Checkpoint& checkpoint);
+  void ensure_slot();
+  std::optional<Snapshot> create_main_slot();
+  Snapshot temporary_snapshot();
+  void copy_missing(std::optional<Snapshot> snapshot);
+  std::vector<schema::Table> tables_to_copy(pg::Connection& connection);
+  void drop_replaced_tables();
+  void list_tables(const std::vector<schema::Table>& missing);
+  bool stream_in_binary();
+  void stream();
+  void apply_from(BatchQueue& queue, Applier& applier);
+  void periodic(Applier& applier, bool idle);
+  void observe(Applier& applier);
+
+  const config::Config& config_;
+  target::Target& target_;
+  StatusBoard& board_;
+  const StopSignal& stop_;
+  std::function<void(Applier*)> started_;
+
+  std::unique_ptr<pg::Connection> connection_;
+  source::SystemIdentity identity_;
+  source::PublicationInfo publication_;
+  bool two_phase_ = false;
+  Lsn slot_position_;
+  std::chrono::steady_clock::time_point last_observed_;
+  std::chrono::steady_clock::time_point last_rewrite_check_;
+  std::chrono::steady_clock::time_point last_applied_;
+  bool tidy_ = true;  ///< nothing was committed since the target was last tidied
+};
+
+source::PublicationSpec publication_spec(const config::Config& config);
+
+/// One consistent copy of the selected tables, with neither slot nor publication.
+void copy_once(const config::Config& config, target::Target& target, StatusBoard& board, const StopSignal& stop);
+
+}  // namespace tailrace::pipeline

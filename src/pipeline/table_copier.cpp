@@ -1,0 +1,377 @@
+#include "pipeline/table_copier.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "base/log.h"
+#include "pg/connection.h"
+#include "pg/copy_stream.h"
+#include "schema/catalog.h"
+
+namespace tailrace::pipeline {
+namespace {
+
+// 64 MiB of heap a part: large enough that its commit costs nothing, small enough to keep all readers busy at
+// the end and DuckDB's transaction-local data bounded.
+constexpr std::int64_t part_pages = 8192;
+constexpr std::size_t binary_header = 19;
+constexpr std::size_t progress_every = 4096;
+
+/// Thrown inside a reader: this table needs another snapshot, the others go on.
+struct NeedsNewerSnapshot {
+  std::string reason;
+};
+
+/// Thrown inside a reader to leave a part that is not finished.
+struct Stopped {};
+
+struct Progress {
+  std::size_t table = 0;
+  std::int64_t rows = 0;
+  std::int64_t bytes = 0;
+};
+
+/// What the readers and the calling thread share.
+struct Board {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::deque<CopyPart> parts;
+  std::vector<int> parts_left;          // per table
+  std::vector<int> readers_at_work;     // per table
+  std::vector<std::int64_t> rows;       // per table, of finished parts
+  std::vector<bool> given_up;           // per table: needs a newer snapshot
+  std::vector<bool> copy_again;         // per table: a column must be widened first
+  std::vector<std::size_t> settled;     // tables without work left, to be finished by the calling thread
+  std::exception_ptr error;
+  bool done = false;
+};
+
+class Reader {
+ public:
+  Reader(const CopyOptions& options, const std::vector<schema::Table>& tables, target::Target& target, Board& shared,
+         StatusBoard& board, const StopSignal& stop)
+      : options_(options), tables_(tables), target_(target), shared_(shared), board_(board), stop_(stop) {}
+
+  void run() {
+    try {
+      auto connection = pg::Connection::open(options_.source, {pg::Mode::sql, "tailrace snapshot"});
+      connection.query("begin isolation level repeatable read read only", "beginning to copy");
+      connection.query("set transaction snapshot " + pg::quote_literal(options_.snapshot), "importing the snapshot");
+      while (auto part = take()) work(connection, *part);
+    } catch (const Stopped&) {
+      return;
+    } catch (...) {
+      std::lock_guard lock(shared_.mutex);
+      if (!shared_.error) shared_.error = std::current_exception();
+      shared_.changed.notify_all();
+    }
+  }
+
+ private:
+  std::optional<CopyPart> take() {
+    std::unique_lock lock(shared_.mutex);
+    shared_.changed.wait(lock, [&] { return shared_.done || shared_.error || stop_.requested() || !shared_.parts.empty(); });
+    if (shared_.done || shared_.error || stop_.requested()) return std::nullopt;
+    CopyPart part = std::move(shared_.parts.front());
+    shared_.parts.pop_front();
+    ++shared_.readers_at_work[part.table];
+    return part;
+  }
+
+  void work(pg::Connection& connection, const CopyPart& part) {
+    std::int64_t rows = 0;
+    std::optional<std::string> give_up;
+    bool again = false;
+    try {
+      rows = copy(connection, part);
+    } catch (const NeedsNewerSnapshot& needs) {
+      give_up = needs.reason;
+    } catch (const target::CopyAgain& wide) {
+      log::warn("copy", "{}; the table is copied again", wide.what());
+      again = true;
+    }
+    std::lock_guard lock(shared_.mutex);
+    --shared_.readers_at_work[part.table];
+    --shared_.parts_left[part.table];
+    shared_.rows[part.table] += rows;
+    if (give_up || again) drop_rest(part.table);
+    if (give_up) {
+      shared_.given_up[part.table] = true;
+      log::warn("copy", "{} {}; it will be copied under a newer snapshot", tables_[part.table].qualified(), *give_up);
+    }
+    if (again) shared_.copy_again[part.table] = true;
+    if (shared_.parts_left[part.table] == 0) shared_.settled.push_back(part.table);
+    shared_.changed.notify_all();
+  }
+
+  void drop_rest(std::size_t table) {
+    auto removed = std::erase_if(shared_.parts, [&](const CopyPart& part) { return part.table == table; });
+    shared_.parts_left[table] -= static_cast<int>(removed);
+  }
+
+  /// A failed statement would end the transaction and with it the snapshot, so each part has a savepoint.
+  std::int64_t copy(pg::Connection& connection, const CopyPart& part) {
+    const auto& table = tables_[part.table];
+    connection.query("savepoint part", "copying");
+    try {
+      lock_leaf(connection, part);
+    } catch (const Error& error) {
+      if (error.sqlstate() != "42P01") throw;
+      connection.query("rollback to savepoint part", "copying");
+      throw NeedsNewerSnapshot{"was dropped or renamed while it was copied"};
+    }
+    bool binary = options_.allow_binary && target_.reads_binary(table);
+    auto writer = target_.copy(table.oid, binary);
+    connection.query(copy_command(table, part, binary), "copying " + table.qualified());
+    std::string purpose = "copying " + table.qualified();
+    pg::CopyStream stream(connection, purpose);
+    Progress progress{part.table, 0, 0};
+    std::int64_t rows = 0;
+    std::string_view message;
+    bool first = binary;
+    while (stream.next_blocking(message)) {
+      if (first) {
+        if (message.size() < binary_header) throw Error(Retry::fatal, "a binary COPY begins without its header");
+        message.remove_prefix(binary_header);
+        first = false;
+      }
+      if (binary && message == std::string_view("\xff\xff", 2)) continue;  // the trailer
+      if (!binary) message.remove_suffix(1);
+      try {
+        writer->row(message);
+      } catch (...) {
+        // Leaving in the middle of a COPY: the connection cannot be used on without its end.
+        connection.cancel();
+        drain(stream);
+        throw;
+      }
+      ++rows;
+      ++progress.rows;
+      progress.bytes += static_cast<std::int64_t>(message.size());
+      if (progress.rows == progress_every) report(progress);
+      if (stop_.requested()) throw Stopped{};
+    }
+    writer->finish();
+    report(progress);
+    connection.query("release savepoint part", "copying");
+    return rows;
+  }
+
+  void drain(pg::CopyStream& stream) {
+    try {
+      std::string_view rest;
+      while (stream.next_blocking(rest)) {
+      }
+    } catch (const Error&) {
+      // The cancellation itself. The savepoint is rolled back by the reader's next statement.
+      cancelled_ = true;
+    }
+  }
+
+  /// A rewrite since the snapshot (ALTER TABLE, TRUNCATE, VACUUM FULL) leaves a heap that the snapshot sees as
+  /// empty or foreign. The lock keeps it from happening from here on; the file's number tells whether it did.
+  void lock_leaf(pg::Connection& connection, const CopyPart& part) {
+    std::string name = pg::quote_qualified(part.schema, part.name);
+    if (cancelled_) connection.query("rollback to savepoint part", "copying");
+    cancelled_ = false;
+    connection.query("lock table only " + name + " in access share mode", "locking " + name);
+    auto rows = connection.query(
+        fmt::format("select c.relfilenode = pg_catalog.pg_relation_filenode(c.oid) from pg_catalog.pg_class c "
+                    "join pg_catalog.pg_namespace n on n.oid = c.relnamespace where n.nspname = {} and c.relname = {}",
+                    pg::quote_literal(part.schema), pg::quote_literal(part.name)),
+        "looking for a rewritten table");
+    if (rows.rows() == 0 || !rows.flag(0, 0)) {
+      throw NeedsNewerSnapshot{"was truncated or rewritten while it was copied"};
+    }
+  }
+
+  void report(Progress& progress) {
+    board_.update([&](Status& status) {
+      for (auto& table : status.tables) {
+        if (table.schema != tables_[progress.table].schema || table.name != tables_[progress.table].name) continue;
+        table.state = TableState::copying;
+        table.rows_copied += progress.rows;
+        table.bytes_copied += progress.bytes;
+      }
+    });
+    progress.rows = progress.bytes = 0;
+  }
+
+  const CopyOptions& options_;
+  const std::vector<schema::Table>& tables_;
+  target::Target& target_;
+  Board& shared_;
+  StatusBoard& board_;
+  const StopSignal& stop_;
+  bool cancelled_ = false;
+};
+
+std::vector<CopyPart> split(schema::Catalog& catalog, const schema::Table& table, std::size_t index, bool ranges) {
+  std::vector<CopyPart> parts;
+  for (const auto& leaf : catalog.leaves(table)) {
+    CopyPart part{index, leaf.schema, leaf.name, 0, -1, leaf.pages, true};
+    if (!ranges || leaf.pages <= part_pages * 3 / 2) {
+      parts.push_back(part);
+      continue;
+    }
+    // The last range is open: blocks that were added since the table was measured may hold visible rows.
+    for (std::int64_t block = 0; block < leaf.pages; block += part_pages) {
+      part.whole = false;
+      part.first_block = block;
+      part.end_block = block + part_pages < leaf.pages ? block + part_pages : -1;
+      part.pages = part_pages;
+      parts.push_back(part);
+    }
+  }
+  return parts;
+}
+
+void set_table_state(StatusBoard& board, const schema::Table& table, TableState state, bool reset) {
+  board.update([&](Status& status) {
+    for (auto& entry : status.tables) {
+      if (entry.schema != table.schema || entry.name != table.name) continue;
+      entry.state = state;
+      if (reset) entry.rows_copied = entry.bytes_copied = 0;
+    }
+  });
+}
+
+/// The calling thread's side: it alone uses the target's metadata.
+class Coordinator {
+ public:
+  Coordinator(const CopyOptions& options, const std::vector<schema::Table>& tables, target::Target& target,
+              StatusBoard& board, Board& shared)
+      : options_(options), tables_(tables), target_(target), board_(board), shared_(shared) {}
+
+  std::vector<Oid> run(pg::Connection& connection, const StopSignal& stop) {
+    schema::Catalog catalog(connection);
+    bool ranges = connection.server_version() >= 140000;  // 13 scans the whole heap for a ctid range
+    parts_.resize(tables_.size());
+    for (std::size_t i = 0; i < tables_.size(); ++i) parts_[i] = split(catalog, tables_[i], i, ranges);
+    // The largest tables first, so that no reader is left alone with one at the end.
+    std::vector<std::size_t> order(tables_.size());
+    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+    std::sort(order.begin(), order.end(), [&](auto a, auto b) { return tables_[a].bytes > tables_[b].bytes; });
+    for (std::size_t index : order) enqueue(index);
+    std::vector<Oid> unfinished;
+    while (finished_ < tables_.size()) {
+      std::vector<std::size_t> settled;
+      {
+        std::unique_lock lock(shared_.mutex);
+        shared_.changed.wait_for(lock, std::chrono::milliseconds(100),
+                                 [&] { return shared_.error || !shared_.settled.empty(); });
+        if (shared_.error || stop.requested()) break;
+        settled.swap(shared_.settled);
+      }
+      for (std::size_t index : settled) settle(index, unfinished);
+    }
+    std::lock_guard lock(shared_.mutex);
+    shared_.done = true;
+    shared_.changed.notify_all();
+    return unfinished;
+  }
+
+ private:
+  void enqueue(std::size_t index) {
+    target_.create_table(tables_[index]);
+    set_table_state(board_, tables_[index], TableState::pending, /*reset=*/true);
+    std::lock_guard lock(shared_.mutex);
+    shared_.rows[index] = 0;
+    shared_.copy_again[index] = false;
+    shared_.parts_left[index] = static_cast<int>(parts_[index].size());
+    shared_.parts.insert(shared_.parts.end(), parts_[index].begin(), parts_[index].end());
+    if (parts_[index].empty()) shared_.settled.push_back(index);
+    shared_.changed.notify_all();
+  }
+
+  void settle(std::size_t index, std::vector<Oid>& unfinished) {
+    bool again = false;
+    bool given_up = false;
+    std::int64_t rows = 0;
+    {
+      std::lock_guard lock(shared_.mutex);
+      again = shared_.copy_again[index];
+      given_up = shared_.given_up[index];
+      rows = shared_.rows[index];
+    }
+    if (given_up) {
+      unfinished.push_back(tables_[index].oid);
+    } else if (again) {
+      enqueue(index);
+      return;
+    } else {
+      target_.finish_copy(tables_[index].oid, options_.snapshot_lsn, rows);
+      set_table_state(board_, tables_[index], TableState::copied, /*reset=*/false);
+      log::info("copy", "{}: {} rows copied", tables_[index].qualified(), rows);
+    }
+    ++finished_;
+  }
+
+  const CopyOptions& options_;
+  const std::vector<schema::Table>& tables_;
+  target::Target& target_;
+  StatusBoard& board_;
+  Board& shared_;
+  std::vector<std::vector<CopyPart>> parts_;
+  std::size_t finished_ = 0;
+};
+
+}  // namespace
+
+std::string copy_command(const schema::Table& table, const CopyPart& part, bool binary) {
+  std::string columns;
+  bool generated = false;
+  for (const auto& column : table.columns) {
+    columns += (columns.empty() ? "" : ", ") + pg::quote_identifier(column.name);
+    generated |= column.generated;
+  }
+  std::string name = pg::quote_qualified(part.schema, part.name);
+  const char* format = binary ? " to stdout (format binary)" : " to stdout";
+  if (part.whole && table.row_filter.empty() && !generated && !columns.empty()) {
+    return fmt::format("copy {} ({}){}", name, columns, format);
+  }
+  std::string where;
+  auto add = [&](const std::string& condition) { where += (where.empty() ? " where " : " and ") + condition; };
+  if (!part.whole) add(fmt::format("ctid >= '({},0)'::pg_catalog.tid", part.first_block));
+  if (part.end_block >= 0) add(fmt::format("ctid < '({},0)'::pg_catalog.tid", part.end_block));
+  if (!table.row_filter.empty()) add("(" + table.row_filter + ")");
+  return fmt::format("copy (select {} from only {}{}){}", columns, name, where, format);
+}
+
+std::vector<Oid> copy_tables(const CopyOptions& options, const std::vector<schema::Table>& tables,
+                             target::Target& target, StatusBoard& board, const StopSignal& stop) {
+  if (tables.empty()) return {};
+  auto connection = pg::Connection::open(options.source, {pg::Mode::sql, "tailrace snapshot"});
+  Board shared;
+  shared.parts_left.resize(tables.size());
+  shared.readers_at_work.resize(tables.size());
+  shared.rows.resize(tables.size());
+  shared.given_up.resize(tables.size());
+  shared.copy_again.resize(tables.size());
+  std::vector<Oid> unfinished;
+  {
+    std::vector<std::jthread> readers;
+    auto count = std::max(options.readers, 1);
+    for (int i = 0; i < count; ++i) {
+      readers.emplace_back([&] { Reader(options, tables, target, shared, board, stop).run(); });
+    }
+    try {
+      unfinished = Coordinator(options, tables, target, board, shared).run(connection, stop);
+    } catch (...) {
+      std::lock_guard lock(shared.mutex);
+      if (!shared.error) shared.error = std::current_exception();
+    }
+    std::lock_guard lock(shared.mutex);
+    shared.done = true;
+    shared.changed.notify_all();
+  }
+  if (shared.error) std::rethrow_exception(shared.error);
+  return unfinished;
+}
+
+}  // namespace tailrace::pipeline

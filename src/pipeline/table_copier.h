@@ -1,0 +1,45 @@
+#pragma once
+// TableCopier: copies tables under one exported snapshot with several readers; large tables are split by
+// ctid ranges (a heap's physical order; PostgreSQL documentation: "System Columns", "SET TRANSACTION").
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/lsn.h"
+#include "base/stop.h"
+#include "pipeline/status.h"
+#include "schema/table.h"
+#include "target/target.h"
+
+namespace tailrace::pipeline {
+
+struct CopyOptions {
+  std::string source;  ///< connection string
+  std::string snapshot;  ///< exported; its exporter must stay as it is until the copy is over
+  Lsn snapshot_lsn;
+  int readers = 4;
+  bool allow_binary = true;
+};
+
+/// The target is used by the calling thread for everything but the rows themselves. Tables that were rewritten
+/// or dropped since the snapshot stay uncopied and are returned: they need a newer snapshot. Throws when a
+/// reader fails, and leaves quietly when a stop is requested.
+std::vector<Oid> copy_tables(const CopyOptions& options, const std::vector<schema::Table>& tables,
+                             target::Target& target, StatusBoard& board, const StopSignal& stop);
+
+/// A part of a table for one reader: blocks [first_block, end_block) of one leaf; no end is the rest of it.
+struct CopyPart {
+  std::size_t table = 0;  ///< index into the tables
+  std::string schema;     ///< of the leaf
+  std::string name;
+  std::int64_t first_block = 0;
+  std::int64_t end_block = -1;
+  std::int64_t pages = 0;
+  bool whole = true;  ///< all of the leaf: no ctid condition
+};
+
+/// Pure. The statement that copies a part.
+std::string copy_command(const schema::Table& table, const CopyPart& part, bool binary);
+
+}  // namespace tailrace::pipeline

@@ -1,0 +1,74 @@
+#include "serve/control_client.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "serve/status_json.h"
+#include "serve/unix_socket.h"
+
+namespace tailrace::serve {
+namespace {
+
+constexpr auto quick = std::chrono::seconds(10);
+
+/// The part of a good answer under `key`, as JSON; the server's own words as an Error otherwise.
+std::string part_of(const std::string& response, const char* key) {
+  auto value = nlohmann::json::parse(response, nullptr, /*allow_exceptions=*/false);
+  if (!value.is_object() || !value.contains("ok"))
+    throw Error(Retry::fatal, "the running tailrace gave an answer that this version does not understand",
+                "Use the same version for both");
+  if (!value["ok"].get<bool>())
+    throw Error(Retry::needs_operator,
+                fmt::format("the running tailrace refused: {}", value.value("error", "")));
+  return value.contains(key) ? value[key].dump() : "";
+}
+
+}  // namespace
+
+std::optional<std::string> ControlClient::ask(const std::string& request, const StopSignal* stop) const {
+  Descriptor socket = connect_unix(path_);
+  if (!socket.valid()) return std::nullopt;
+  std::string response;
+  bool sent = send_all(socket.get(), request + "\n");
+  auto deadline = std::chrono::steady_clock::now() + quick;
+  while (sent && !response.contains('\n')) {
+    if (wait_readable(socket.get(), 200)) {
+      if (!receive_some(socket.get(), response)) break;
+    } else if (stop != nullptr ? stop->requested() : std::chrono::steady_clock::now() > deadline) {
+      throw Error(Retry::transient, fmt::format("no answer from the tailrace at {}", path_),
+                  "It may be very busy or stuck; its log says more");
+    }
+  }
+  if (!response.contains('\n'))
+    throw Error(Retry::transient, fmt::format("the tailrace at {} went away before it answered", path_));
+  return response;
+}
+
+std::optional<std::string> ControlClient::status_json() const {
+  auto response = ask(R"({"command":"status"})", nullptr);
+  if (!response) return std::nullopt;
+  return part_of(*response, "status");
+}
+
+std::optional<pipeline::Status> ControlClient::status() const {
+  auto json = status_json();
+  if (!json) return std::nullopt;
+  return status_from_json(*json);
+}
+
+std::optional<pipeline::VerifyReport> ControlClient::verify(const StopSignal& stop) const {
+  auto response = ask(R"({"command":"verify"})", &stop);
+  if (!response) return std::nullopt;
+  return verify_from_json(part_of(*response, "report"));
+}
+
+bool ControlClient::stop() const {
+  auto response = ask(R"({"command":"stop"})", nullptr);
+  if (!response) return false;
+  part_of(*response, "");
+  return true;
+}
+
+}  // namespace tailrace::serve

@@ -1,0 +1,190 @@
+#include "serve/control_server.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <future>
+#include <list>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/error.h"
+#include "base/fnv.h"
+#include "base/log.h"
+#include "serve/status_json.h"
+#include "serve/unix_socket.h"
+
+namespace tailrace::serve {
+namespace {
+
+constexpr std::size_t longest_path = 107;
+constexpr std::size_t longest_request = 64 * 1024;
+constexpr int request_timeout_ms = 2000;
+
+std::string refusal(const std::string& why) {
+  return nlohmann::json{{"ok", false}, {"error", why}}.dump(-1, ' ', false,
+                                                            nlohmann::json::error_handler_t::replace);
+}
+
+std::string answer(const char* key, const std::string& json) {
+  return fmt::format(R"({{"ok":true,"{}":{}}})", key, json);
+}
+
+/// Only a socket that nobody listens on is removed; anything else under this name is not ours to touch.
+void clear_stale(const std::string& path) {
+  struct stat info{};
+  if (::lstat(path.c_str(), &info) != 0) return;
+  if (!S_ISSOCK(info.st_mode))
+    throw Error(Retry::needs_operator, fmt::format("{} is in the way of the control socket", path),
+                "Move that file, or set control_socket to another path");
+  if (connect_unix(path).valid())
+    throw Error(Retry::needs_operator,
+                fmt::format("another tailrace is running on this target (it answers at {})", path),
+                "Look at it with `tailrace status`, or stop it first");
+  ::unlink(path.c_str());
+}
+
+}  // namespace
+
+std::string control_socket_path(const std::string& target_file) {
+  // Both sides must arrive at one name, wherever they were started.
+  auto file = std::filesystem::weakly_canonical(std::filesystem::absolute(target_file)).string();
+  std::string beside = file + ".tailrace.sock";
+  if (beside.size() <= longest_path) return beside;
+  std::uint64_t hash = fnv1a(file);
+  const char* runtime = std::getenv("XDG_RUNTIME_DIR");
+  if (runtime != nullptr && *runtime != '\0') return fmt::format("{}/tailrace-{:016x}.sock", runtime, hash);
+  return fmt::format("/tmp/tailrace-{}-{:016x}.sock", ::geteuid(), hash);
+}
+
+class ControlServer::Listener {
+ public:
+  Listener(std::string path, pipeline::StatusBoard& board, StopSignal& stop, Verify verify)
+      : path_(std::move(path)), board_(board), stop_(stop), verify_(std::move(verify)) {
+    clear_stale(path_);
+    socket_ = listen_unix(path_);
+    struct stat info{};
+    if (::stat(path_.c_str(), &info) == 0) inode_ = info.st_ino;
+    wake_ = Descriptor(::eventfd(0, EFD_CLOEXEC));
+    TAILRACE_CHECK(wake_.valid());
+    thread_ = std::thread([this] { accept_loop(); });
+  }
+
+  ~Listener() {
+    closing_.request();
+    std::uint64_t one = 1;
+    [[maybe_unused]] auto written = ::write(wake_.get(), &one, sizeof(one));
+    thread_.join();
+    // Where somebody put another socket in our place, it is theirs.
+    struct stat info{};
+    if (::stat(path_.c_str(), &info) == 0 && info.st_ino == inode_) ::unlink(path_.c_str());
+    for (Session& session : sessions_) {
+      ::shutdown(session.socket.get(), SHUT_RD);  // wakes one that still waits for its request
+      session.thread.join();
+    }
+  }
+
+  const std::string& path() const { return path_; }
+
+ private:
+  struct Session {
+    Descriptor socket;
+    std::atomic<bool> done{false};
+    std::thread thread;
+  };
+
+  void accept_loop() {
+    while (!closing_.requested()) {
+      std::array<pollfd, 2> entries{{{socket_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}}};
+      ::poll(entries.data(), entries.size(), -1);
+      std::erase_if(sessions_, [](Session& session) {
+        if (!session.done) return false;
+        session.thread.join();
+        return true;
+      });
+      if ((entries[0].revents & POLLIN) == 0) continue;
+      Descriptor client(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      constexpr std::size_t most = 32;  // a broken script must not cost us a thread a second
+      if (!client.valid() || sessions_.size() >= most) continue;
+      Session& session = sessions_.emplace_back();
+      session.socket = std::move(client);
+      session.thread = std::thread([this, &session] {
+        serve(session.socket.get());
+        ::shutdown(session.socket.get(), SHUT_RDWR);
+        session.done = true;
+      });
+    }
+  }
+
+  void serve(int fd) {
+    std::string request;
+    while (!request.contains('\n')) {
+      if (request.size() > longest_request || !wait_readable(fd, request_timeout_ms)) return;
+      if (!receive_some(fd, request)) break;
+    }
+    std::string response;
+    try {
+      auto command = nlohmann::json::parse(request).at("command").get<std::string>();
+      response = respond(command, fd);
+    } catch (const nlohmann::json::exception&) {
+      response = refusal(R"(a request is one line such as {"command":"status"})");
+    } catch (const std::exception& error) {
+      response = refusal(error.what());
+    }
+    send_all(fd, response + "\n");
+  }
+
+  std::string respond(const std::string& command, int fd) {
+    if (command == "status") return answer("status", to_json(board_.read()));
+    if (command == "verify") return verify(fd);
+    if (command == "stop") {
+      log::info("control", "asked to stop through the control socket");
+      stop_.request();
+      return R"({"ok":true})";
+    }
+    return refusal("unknown command; known: status, verify, stop");
+  }
+
+  std::string verify(int fd) {
+    if (!verify_) return refusal("this tailrace cannot verify while it runs");
+    std::unique_lock one_at_a_time(verifying_, std::try_to_lock);
+    if (!one_at_a_time) return refusal("a verify is running already");
+    StopSignal cancel;
+    auto report = std::async(std::launch::async, [&] { return verify_(cancel); });
+    while (report.wait_for(std::chrono::milliseconds(100)) != std::future_status::ready)
+      if (closing_.requested() || peer_gone(fd)) cancel.request();
+    return answer("report", to_json(report.get()));
+  }
+
+  std::string path_;
+  pipeline::StatusBoard& board_;
+  StopSignal& stop_;
+  Verify verify_;
+  Descriptor socket_;
+  Descriptor wake_;
+  ino_t inode_ = 0;
+  StopSignal closing_;
+  std::mutex verifying_;
+  std::list<Session> sessions_;  ///< touched by the accepting thread, and after its end
+  std::thread thread_;
+};
+
+ControlServer::ControlServer(std::string path, pipeline::StatusBoard& board, StopSignal& stop, Verify verify)
+    : listener_(std::make_unique<Listener>(std::move(path), board, stop, std::move(verify))) {}
+
+ControlServer::~ControlServer() = default;
+
+const std::string& ControlServer::path() const {
+  return listener_->path();
+}
+
+}  // namespace tailrace::serve

@@ -1,0 +1,216 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include "base/error.h"
+#include "serve/control_client.h"
+#include "serve/control_server.h"
+#include "serve/human.h"
+#include "serve/status_json.h"
+#include "serve/status_view.h"
+
+namespace tailrace::serve {
+namespace {
+
+using pipeline::RunState;
+using pipeline::Status;
+using pipeline::TableState;
+using pipeline::TableStatus;
+using testing::HasSubstr;
+using testing::Not;
+
+Status sample() {
+  Status status;
+  status.name = "shop";
+  status.source = "postgres://app@db/shop";
+  status.target = "duckdb:shop.duckdb";
+  status.slot = status.publication = "shop";
+  status.state = RunState::copying;
+  status.message = "quote \" and Größe";
+  status.server_version = 150006;
+  status.pid = 4711;
+  status.started_at = {812'345'678'901'234};
+  status.applied = Lsn{0x1000};
+  status.source_lsn = Lsn{0x100001000};
+  status.lag_seconds = 0.25;
+  status.changes = 1234567;
+  TableStatus orders;
+  orders.schema = "public";
+  orders.name = "orders";
+  orders.state = TableState::copying;
+  orders.estimated_rows = 1000;
+  orders.estimated_bytes = 1 << 20;
+  orders.rows_copied = 500;
+  TableStatus done = orders;
+  done.name = "a";
+  done.state = TableState::streaming;
+  done.copied_at = Lsn{0xABC};
+  status.tables = {orders, done};
+  return status;
+}
+
+TEST(StatusJson, ComesBackAsItWas) {
+  std::string text = to_json(sample());
+  EXPECT_EQ(to_json(status_from_json(text)), text);
+  Status back = status_from_json(text);
+  EXPECT_EQ(back.started_at, sample().started_at);
+  EXPECT_EQ(back.retained_wal_bytes, -1);
+  EXPECT_EQ(back.tables[1].copied_at, Lsn{0xABC});
+  EXPECT_EQ(back.state, RunState::copying);
+}
+
+TEST(StatusJson, UnknownIsNullAndBadTextDoesNotThrow) {
+  EXPECT_THAT(to_json(Status{}), HasSubstr(R"("lag_seconds":null)"));
+  EXPECT_THAT(to_json(Status{}), HasSubstr(R"("applied":null)"));
+  Status status;
+  status.message = "\xff";
+  EXPECT_THAT(to_json(status), HasSubstr("\xEF\xBF\xBD"));
+  EXPECT_THROW(status_from_json("{}"), Error);
+  EXPECT_THROW(status_from_json("nonsense"), Error);
+}
+
+TEST(StatusJson, VerifyReport) {
+  pipeline::VerifyReport report{
+      Lsn{0x10}, false, {{"public.a", 2, 1, false, {{"public.a", "id=1", "(1,x)", ""}}}}, ""};
+  std::string text = to_json(report);
+  EXPECT_EQ(to_json(verify_from_json(text)), text);
+  EXPECT_EQ(verify_from_json(text).tables[0].differences[0].key, "id=1");
+}
+
+TEST(StatusView, FitsTheTerminalAndSaysWhatMatters) {
+  for (std::size_t width : {40U, 80U, 200U}) {
+    std::istringstream lines(render_status(sample(), {false, width, 0, {812'345'738'901'234}}));
+    for (std::string line; std::getline(lines, line);) EXPECT_LE(display_width(line), width) << line;
+  }
+  auto text = render_status(sample(), {false, 120, 0, {812'345'738'901'234}});
+  EXPECT_THAT(text, HasSubstr("tailrace shop  copying  pid 4711, up 1m 0s"));
+  EXPECT_THAT(text, HasSubstr("PostgreSQL 15.6"));
+  EXPECT_THAT(text, HasSubstr("lag 0.2 s · 4.0 GB of WAL behind"));
+  EXPECT_THAT(text, HasSubstr("75 % · 1 of 2 tables"));
+  auto few = render_status(sample(), {false, 120, 1, {}});
+  EXPECT_THAT(few, HasSubstr("public.orders"));
+  EXPECT_THAT(few, HasSubstr("... and 1 more tables"));
+}
+
+TEST(StatusView, Lines) {
+  EXPECT_EQ(render_line(sample(), 1234.5, 80),
+            "copying: 1 of 2 tables, 1,000 rows, 0 B, 75 %, 1,234 rows/s, 1m 20s left");
+  auto status = sample();
+  status.state = RunState::streaming;
+  EXPECT_THAT(render_line(status, -1, -1), HasSubstr("streaming: lag 0.2 s"));
+  EXPECT_THAT(render_line(status, -1, -1), Not(HasSubstr("/s")));
+}
+
+TEST(Human, Numbers) {
+  EXPECT_EQ(human_count(-1234567), "-1,234,567");
+  EXPECT_EQ(human_count(123), "123");
+  EXPECT_EQ(human_bytes(1536), "1.5 kB");
+  EXPECT_EQ(human_duration(93784), "1d 2h");
+  EXPECT_EQ(clip("Größenordnung", 6), "Größe…");
+  EXPECT_EQ(pad_left("ö", 3), "  ö");
+}
+
+class Control : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = std::filesystem::temp_directory_path() / ("tailrace_serve_" + std::to_string(getpid()));
+    std::filesystem::create_directory(folder_);
+    path_ = (folder_ / "x.sock").string();
+    board_.update([](Status& status) { status = sample(); });
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  std::filesystem::path folder_;
+  std::string path_;
+  pipeline::StatusBoard board_;
+  StopSignal stop_;
+};
+
+TEST_F(Control, AnswersStatusVerifyAndStop) {
+  ControlClient client(path_);
+  EXPECT_FALSE(client.status().has_value());
+  {
+    ControlServer server(path_, board_, stop_,
+                         [](const StopSignal&) { return pipeline::VerifyReport{Lsn{1}, true, {}, ""}; });
+    struct stat info{};
+    ASSERT_EQ(stat(path_.c_str(), &info), 0);
+    EXPECT_EQ(info.st_mode & 0777U, 0600U);
+    EXPECT_EQ(client.status()->name, "shop");
+    EXPECT_EQ(client.status_json().value(), to_json(sample()));
+    EXPECT_TRUE(client.verify(stop_)->equal);
+    EXPECT_FALSE(stop_.requested());
+    EXPECT_TRUE(client.stop());
+    EXPECT_TRUE(stop_.requested());
+  }
+  EXPECT_FALSE(std::filesystem::exists(path_));
+  EXPECT_FALSE(client.stop());
+}
+
+TEST_F(Control, RefusalsAreSentences) {
+  ControlServer server(path_, board_, stop_, {});
+  try {
+    ControlClient(path_).verify(stop_);
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.message(), HasSubstr("cannot verify while it runs"));
+  }
+  EXPECT_THROW(ControlServer(path_, board_, stop_, {}), Error);
+  EXPECT_TRUE(ControlClient(path_).status().has_value())
+      << "the refused one must not take the first one's socket";
+}
+
+TEST_F(Control, ADeadSocketIsReplacedAndAFileIsNot) {
+  int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path_.data(), path_.size());
+  ASSERT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  close(fd);
+  {
+    ControlServer server(path_, board_, stop_, {});
+  }
+  std::ofstream(path_) << "precious";
+  EXPECT_THROW(ControlServer(path_, board_, stop_, {}), Error);
+  EXPECT_TRUE(std::filesystem::exists(path_));
+}
+
+TEST_F(Control, ClosingCancelsAVerify) {
+  std::atomic<bool> cancelled = false;
+  std::thread asker;
+  {
+    ControlServer server(path_, board_, stop_, [&](const StopSignal& cancel) {
+      while (cancel.sleep(std::chrono::milliseconds(10))) {
+      }
+      cancelled = true;
+      return pipeline::VerifyReport{{}, false, {}, "stopped"};
+    });
+    asker = std::thread([&] { EXPECT_EQ(ControlClient(path_).verify(stop_)->error, "stopped"); });
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  }
+  asker.join();
+  EXPECT_TRUE(cancelled);
+}
+
+TEST(ControlPath, BesideTheFileOrHashed) {
+  EXPECT_EQ(control_socket_path("/tmp/shop.duckdb"), "/tmp/shop.duckdb.tailrace.sock");
+  std::string deep = "/tmp/" + std::string(120, 'x') + "/shop.duckdb";
+  setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);
+  EXPECT_THAT(control_socket_path(deep), testing::StartsWith("/run/user/7/tailrace-"));
+  EXPECT_EQ(control_socket_path(deep), control_socket_path(deep));
+  unsetenv("XDG_RUNTIME_DIR");
+  EXPECT_THAT(control_socket_path(deep), testing::StartsWith("/tmp/tailrace-"));
+}
+
+}  // namespace
+}  // namespace tailrace::serve

@@ -1,0 +1,214 @@
+#include "serve/status_json.h"
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+
+namespace tailrace::serve {
+namespace {
+
+using nlohmann::json;
+using pipeline::RunState;
+using pipeline::Status;
+using pipeline::TableState;
+using pipeline::TableStatus;
+
+json time_or_null(PgTimestamp time) {
+  return time.micros == 0 ? json() : json(time.str());
+}
+json lsn_or_null(Lsn lsn) {
+  return lsn.valid() ? json(lsn.str()) : json();
+}
+/// -1 is how Status says unknown; JSON has null for it.
+template <typename T>
+json known_or_null(T value) {
+  return value < 0 ? json() : json(value);
+}
+
+/// Server messages are valid UTF-8 as a rule, but not by promise: what is not becomes U+FFFD.
+std::string dump(const json& value) {
+  return value.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+PgTimestamp parse_time(const json& value) {
+  if (value.is_null()) return {};
+  std::tm parts{};
+  int micros = 0;
+  if (std::sscanf(value.get_ref<const std::string&>().c_str(), "%d-%d-%dT%d:%d:%d.%6dZ", &parts.tm_year,
+                  &parts.tm_mon, &parts.tm_mday, &parts.tm_hour, &parts.tm_min, &parts.tm_sec, &micros) != 7)
+    throw Error(Retry::fatal, "a time in the status is not understood");
+  parts.tm_year -= 1900;
+  parts.tm_mon -= 1;
+  return {(timegm(&parts) - pg_epoch_unix_seconds) * 1'000'000 + micros};
+}
+
+Lsn parse_lsn(const json& value) {
+  if (value.is_null()) return {};
+  auto lsn = Lsn::parse(value.get_ref<const std::string&>());
+  if (!lsn) throw Error(Retry::fatal, "a position in the status is not understood");
+  return *lsn;
+}
+
+template <typename T>
+T number_or_unknown(const json& value) {
+  return value.is_null() ? T(-1) : value.get<T>();
+}
+
+template <typename State>
+State parse_state(const json& value, State last) {
+  for (int i = 0; i <= static_cast<int>(last); ++i)
+    if (value.get_ref<const std::string&>() == to_string(static_cast<State>(i))) return static_cast<State>(i);
+  throw Error(Retry::fatal, "a state in the status is not known to this version");
+}
+
+json table_json(const TableStatus& table) {
+  return {{"schema", table.schema},
+          {"name", table.name},
+          {"target_name", table.target_name},
+          {"state", to_string(table.state)},
+          {"estimated_rows", known_or_null(table.estimated_rows)},
+          {"estimated_bytes", table.estimated_bytes},
+          {"rows_copied", table.rows_copied},
+          {"bytes_copied", table.bytes_copied},
+          {"inserts", table.inserts},
+          {"updates", table.updates},
+          {"deletes", table.deletes},
+          {"truncates", table.truncates},
+          {"copied_at", lsn_or_null(table.copied_at)},
+          {"note", table.note},
+          {"last_error", table.last_error}};
+}
+
+TableStatus parse_table(const json& value) {
+  TableStatus table;
+  table.schema = value.at("schema");
+  table.name = value.at("name");
+  table.target_name = value.at("target_name");
+  table.state = parse_state(value.at("state"), TableState::stopped);
+  table.estimated_rows = number_or_unknown<std::int64_t>(value.at("estimated_rows"));
+  table.estimated_bytes = value.at("estimated_bytes");
+  table.rows_copied = value.at("rows_copied");
+  table.bytes_copied = value.at("bytes_copied");
+  table.inserts = value.at("inserts");
+  table.updates = value.at("updates");
+  table.deletes = value.at("deletes");
+  table.truncates = value.at("truncates");
+  table.copied_at = parse_lsn(value.at("copied_at"));
+  table.note = value.at("note");
+  table.last_error = value.at("last_error");
+  return table;
+}
+
+/// Runs `parse` and gives its complaints our own words.
+template <typename Parse>
+auto understood(const std::string& text, Parse parse) {
+  try {
+    return parse(json::parse(text));
+  } catch (const json::exception& error) {
+    throw Error(Retry::fatal, std::string("an answer is not what this version expects: ") + error.what(),
+                "The running tailrace and this command may be of different versions");
+  }
+}
+
+}  // namespace
+
+std::string to_json(const Status& status) {
+  json out = {{"name", status.name},
+              {"source", status.source},
+              {"target", status.target},
+              {"slot", status.slot},
+              {"publication", status.publication},
+              {"state", to_string(status.state)},
+              {"message", status.message},
+              {"server_version", status.server_version},
+              {"pid", status.pid},
+              {"started_at", time_or_null(status.started_at)},
+              {"binary", status.binary},
+              {"received", lsn_or_null(status.received)},
+              {"applied", lsn_or_null(status.applied)},
+              {"acknowledged", lsn_or_null(status.acknowledged)},
+              {"source_lsn", lsn_or_null(status.source_lsn)},
+              {"retained_wal_bytes", known_or_null(status.retained_wal_bytes)},
+              {"lag_seconds", known_or_null(status.lag_seconds)},
+              {"transactions", status.transactions},
+              {"changes", status.changes},
+              {"commits", status.commits},
+              {"reconnects", status.reconnects},
+              {"last_commit_time", time_or_null(status.last_commit_time)},
+              {"resident_bytes", status.resident_bytes},
+              {"tables", json::array()}};
+  for (const TableStatus& table : status.tables) out["tables"].push_back(table_json(table));
+  return dump(out);
+}
+
+Status status_from_json(const std::string& text) {
+  return understood(text, [](const json& value) {
+    Status status;
+    status.name = value.at("name");
+    status.source = value.at("source");
+    status.target = value.at("target");
+    status.slot = value.at("slot");
+    status.publication = value.at("publication");
+    status.state = parse_state(value.at("state"), RunState::failed);
+    status.message = value.at("message");
+    status.server_version = value.at("server_version");
+    status.pid = value.at("pid");
+    status.started_at = parse_time(value.at("started_at"));
+    status.binary = value.at("binary");
+    status.received = parse_lsn(value.at("received"));
+    status.applied = parse_lsn(value.at("applied"));
+    status.acknowledged = parse_lsn(value.at("acknowledged"));
+    status.source_lsn = parse_lsn(value.at("source_lsn"));
+    status.retained_wal_bytes = number_or_unknown<std::int64_t>(value.at("retained_wal_bytes"));
+    status.lag_seconds = number_or_unknown<double>(value.at("lag_seconds"));
+    status.transactions = value.at("transactions");
+    status.changes = value.at("changes");
+    status.commits = value.at("commits");
+    status.reconnects = value.at("reconnects");
+    status.last_commit_time = parse_time(value.at("last_commit_time"));
+    status.resident_bytes = value.at("resident_bytes");
+    for (const json& table : value.at("tables")) status.tables.push_back(parse_table(table));
+    return status;
+  });
+}
+
+std::string to_json(const pipeline::VerifyReport& report) {
+  json out = {{"lsn", lsn_or_null(report.lsn)},
+              {"equal", report.equal},
+              {"error", report.error.empty() ? json() : json(report.error)},
+              {"tables", json::array()}};
+  for (const auto& table : report.tables) {
+    json differences = json::array();
+    for (const auto& difference : table.differences)
+      differences.push_back({{"table", difference.table},
+                             {"key", difference.key},
+                             {"source_row", difference.source_row},
+                             {"target_row", difference.target_row}});
+    out["tables"].push_back({{"table", table.table},
+                             {"source_rows", table.source_rows},
+                             {"target_rows", table.target_rows},
+                             {"equal", table.equal},
+                             {"differences", std::move(differences)}});
+  }
+  return dump(out);
+}
+
+pipeline::VerifyReport verify_from_json(const std::string& text) {
+  return understood(text, [](const json& value) {
+    pipeline::VerifyReport report;
+    report.lsn = parse_lsn(value.at("lsn"));
+    report.equal = value.at("equal");
+    if (!value.at("error").is_null()) report.error = value.at("error");
+    for (const json& table : value.at("tables")) {
+      pipeline::VerifyTable out{
+          table.at("table"), table.at("source_rows"), table.at("target_rows"), table.at("equal"), {}};
+      for (const json& d : table.at("differences"))
+        out.differences.push_back({d.at("table"), d.at("key"), d.at("source_row"), d.at("target_row")});
+      report.tables.push_back(std::move(out));
+    }
+    return report;
+  });
+}
+
+}  // namespace tailrace::serve

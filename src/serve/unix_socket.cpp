@@ -1,0 +1,113 @@
+#include "serve/unix_socket.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "base/error.h"
+
+namespace tailrace::serve {
+namespace {
+
+sockaddr_un address_of(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof(address.sun_path))
+    throw Error(Retry::needs_operator,
+                fmt::format("the control socket's path is {} bytes long, and a Unix socket takes {}",
+                            path.size(), sizeof(address.sun_path) - 1),
+                "Set control_socket to a shorter path");
+  std::memcpy(address.sun_path, path.data(), path.size());
+  return address;
+}
+
+Error failed(std::string_view doing, const std::string& path) {
+  return Error(Retry::needs_operator,
+               fmt::format("cannot {} the control socket {}: {}", doing, path, std::strerror(errno)),
+               "Check the folder's permissions, or set control_socket to a path that this user may use");
+}
+
+Descriptor open_socket(const std::string& path) {
+  Descriptor fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd.valid()) throw failed("open", path);
+  return fd;
+}
+
+}  // namespace
+
+Descriptor::~Descriptor() {
+  if (fd_ >= 0) ::close(fd_);
+}
+Descriptor::Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
+  std::swap(fd_, other.fd_);
+  return *this;
+}
+
+Descriptor connect_unix(const std::string& path) {
+  auto address = address_of(path);
+  Descriptor fd = open_socket(path);
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
+    if (errno == ENOENT || errno == ECONNREFUSED || errno == ENOTDIR) return Descriptor();
+    throw failed("reach", path);
+  }
+  // In a folder that all may write to, somebody else could wait under this name.
+  ucred peer{};
+  socklen_t size = sizeof(peer);
+  bool known = ::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0;
+  if (!known || (peer.uid != ::geteuid() && peer.uid != 0 && ::geteuid() != 0))
+    throw Error(Retry::needs_operator, fmt::format("the control socket {} belongs to another user", path),
+                "Set control_socket to a path in a folder of your own");
+  return fd;
+}
+
+Descriptor listen_unix(const std::string& path) {
+  auto address = address_of(path);
+  Descriptor fd = open_socket(path);
+  // Before bind, so that there is no moment in which others may connect.
+  ::fchmod(fd.get(), 0600);
+  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0)
+    throw failed("create", path);
+  ::chmod(path.c_str(), 0600);
+  if (::listen(fd.get(), 16) != 0) throw failed("listen on", path);
+  return fd;
+}
+
+bool wait_readable(int fd, int milliseconds) {
+  pollfd entry{fd, POLLIN, 0};
+  return ::poll(&entry, 1, milliseconds) > 0;
+}
+
+bool peer_gone(int fd) {
+  pollfd entry{fd, POLLOUT, 0};
+  return ::poll(&entry, 1, 0) > 0 && (entry.revents & (POLLHUP | POLLERR)) != 0;
+}
+
+bool send_all(int fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    auto sent = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent <= 0) return false;
+    bytes.remove_prefix(static_cast<std::size_t>(sent));
+  }
+  return true;
+}
+
+bool receive_some(int fd, std::string& into) {
+  char buffer[16384];
+  ssize_t got = 0;
+  do got = ::recv(fd, buffer, sizeof(buffer), 0);
+  while (got < 0 && errno == EINTR);
+  if (got <= 0) return false;
+  into.append(buffer, static_cast<std::size_t>(got));
+  return true;
+}
+
+}  // namespace tailrace::serve

@@ -1,0 +1,34 @@
+#pragma once
+// Report: what a comparison found.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/lsn.h"
+
+namespace tailrace::verify {
+
+struct Difference {
+  std::string table;
+  std::string key;         ///< "id=42", or the whole row where there is no key
+  std::string source_row;  ///< empty: missing there
+  std::string target_row;
+};
+
+struct TableReport {
+  std::string table;
+  std::int64_t source_rows = 0;
+  std::int64_t target_rows = 0;
+  bool equal = true;
+  std::vector<Difference> differences;  ///< the first few
+};
+
+struct Report {
+  Lsn lsn;  ///< where both sides were compared
+  bool equal = false;
+  std::vector<TableReport> tables;
+  std::string error;  ///< why it could not be done; empty if it was
+};
+
+}  // namespace tailrace::verify

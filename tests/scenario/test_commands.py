@@ -1,0 +1,224 @@
+"""The commands beside `run`: what they print, what they leave behind, what never shows."""
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from compare import compare
+from duckdb_file import DuckdbFile
+from tailrace import BINARY, run
+from waiting import wait_until
+
+SETUP = """
+CREATE TABLE customers (id int PRIMARY KEY, name text, balance numeric(10,2));
+INSERT INTO customers SELECT i, 'c' || i, i * 1.5 FROM generate_series(1, 500) i;
+CREATE TABLE log (at timestamptz DEFAULT now(), line text); INSERT INTO log (line) VALUES ('one')
+"""
+SECRET = "s3cr3t-hunter2"
+
+
+@pytest.fixture
+def filled(shop):
+    shop.execute(SETUP)
+    return shop
+
+
+def traces(shop):
+    """All that tailrace may have left in a source."""
+    return (shop.value("SELECT count(*) FROM pg_replication_slots WHERE database = current_database()"),
+            shop.value("SELECT count(*) FROM pg_publication"),
+            shop.value("SELECT count(*) FROM pg_namespace WHERE nspname = 'tailrace'"))
+
+
+def test_help_and_version():
+    outcome = run("--help")
+    assert outcome.returncode == 0
+    for command in ("run", "check", "init", "teardown", "snapshot", "status", "verify", "tail"):
+        assert command in outcome.stdout
+        assert run(command, "--help").returncode == 0
+    assert run("--version").returncode == 0
+    assert run("no-such-command").returncode != 0
+
+
+def test_check(filled):
+    outcome = run("check", "-c", filled.mirror.config)
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+    assert "wal_level" in outcome.stdout
+    assert traces(filled) == (0, 0, 0)
+    assert not filled.mirror.file.exists()
+
+
+def test_check_finds_wal_level(own_cluster, shop_on):
+    shop = shop_on(own_cluster(15, wal_level="replica"))
+    shop.execute(SETUP)
+    outcome = run("check", shop.url, shop.mirror.target)
+    assert outcome.returncode != 0
+    assert "wal_level" in outcome.stdout
+    assert "ALTER SYSTEM SET wal_level" in outcome.stdout
+
+
+def test_init_run_teardown(filled):
+    for options, expected in (([], (0, 1)), (["--create-slot"], (1, 1))):
+        for _ in ("first", "a second time, which is harmless"):
+            outcome = run("init", "-c", filled.mirror.config, *options)
+            assert outcome.returncode == 0, outcome.stderr
+            assert traces(filled)[:2] == expected
+    filled.execute("INSERT INTO log (line) VALUES ('between init and run')")
+    filled.mirror.start()
+    filled.mirror.wait_caught_up(filled.cluster)
+    filled.settle()
+    outcome = run("teardown", "-c", filled.mirror.config)
+    assert outcome.returncode == 0, outcome.stderr
+    assert traces(filled) == (0, 0, 0)
+    assert run("teardown", "-c", filled.mirror.config).returncode == 0, "a second teardown is harmless"
+
+
+def test_snapshot(filled):
+    outcome = run("snapshot", filled.url, filled.mirror.target)
+    assert outcome.returncode == 0, outcome.stderr
+    assert compare(filled.cluster, filled.name, filled.mirror.file) == 501
+    assert traces(filled)[0] == 0, "a snapshot leaves no slot"
+
+
+def test_status_json(filled):
+    assert filled.mirror.status() is None, "nothing runs and there is no file"
+    filled.mirror.start()
+    filled.mirror.wait_caught_up(filled.cluster)
+    filled.execute("UPDATE customers SET balance = 0 WHERE id <= 10; DELETE FROM customers WHERE id = 11;"
+                   "INSERT INTO customers VALUES (1000, 'new', 1)")
+    filled.mirror.wait_caught_up(filled.cluster)
+    status = filled.mirror.status()
+    assert status["state"] == "streaming"
+    assert status["slot"] == filled.name
+    assert status["pid"] == filled.mirror.process.pid
+    assert status["server_version"] // 10000 == filled.cluster.version
+    table = filled.mirror.table("public.customers")
+    assert table["state"] == "streaming"
+    assert table["rows_copied"] == 500
+    assert (table["inserts"], table["updates"], table["deletes"]) == (1, 10, 1)
+    human = run("status", filled.mirror.target)
+    assert human.returncode == 0
+    assert "customers" in human.stdout
+    filled.settle()
+
+
+def test_lag_shows(filled):
+    """What is not applied yet shows in received, applied and retained WAL."""
+    filled.mirror.start()
+    filled.mirror.wait_caught_up(filled.cluster)
+    status = filled.mirror.wait_status(lambda status: status["lag_seconds"] == 0, what="no lag")
+    assert status["retained_wal_bytes"] >= 0
+    filled.settle()
+
+
+def test_verify_finds_an_altered_row(filled):
+    filled.mirror.start()
+    filled.mirror.wait_caught_up(filled.cluster)
+    assert filled.mirror.verify().returncode == 0
+    filled.mirror.stop()
+    with DuckdbFile(filled.mirror.file, writable=True) as mirror:
+        mirror.query("UPDATE public.customers SET balance = balance + 0.01 WHERE id = 77")
+    filled.mirror.start()
+    filled.mirror.wait_caught_up(filled.cluster)
+    outcome = filled.mirror.verify()
+    assert outcome.returncode != 0
+    assert "customers" in outcome.stdout + outcome.stderr
+    assert "77" in outcome.stdout + outcome.stderr, "the key of the row that differs"
+
+
+@pytest.mark.parametrize("damage", ["DELETE FROM public.customers WHERE id = 5",
+                                    "INSERT INTO public.customers VALUES (9999, 'ghost', 0)",
+                                    "INSERT INTO public.log SELECT * FROM public.log",
+                                    "UPDATE public.customers SET name = NULL WHERE id = 5"])
+def test_verify_finds(filled, damage):
+    filled.mirror.start()
+    filled.mirror.wait_caught_up(filled.cluster)
+    filled.mirror.stop()
+    with DuckdbFile(filled.mirror.file, writable=True) as mirror:
+        mirror.query(damage)
+    filled.mirror.start()
+    filled.mirror.wait_caught_up(filled.cluster)
+    assert filled.mirror.verify().returncode != 0
+
+
+def test_tail(filled, tmp_path):
+    """The decoded stream as JSON lines."""
+    output = tmp_path / "tail.jsonl"
+    with open(output, "wb") as out, open(tmp_path / "tail.err", "wb") as err:
+        process = subprocess.Popen([BINARY, "tail", filled.url], stdout=out, stderr=err)
+    try:
+        wait_until(lambda: filled.value("SELECT count(*) FROM pg_replication_slots WHERE active"
+                                        " AND database = current_database()"), what="tail to listen")
+        filled.execute("INSERT INTO customers VALUES (1000, 'tailed 🐘', 1.50);"
+                       "UPDATE customers SET balance = 2 WHERE id = 1000; DELETE FROM customers WHERE id = 1000")
+
+        def whole_lines():
+            return [line for line in output.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+        wait_until(lambda: "delete" in "".join(whole_lines()), what=lambda: f"a delete; {whole_lines()}")
+        events = [json.loads(line) for line in whole_lines()]
+        assert any("tailed 🐘" in json.dumps(event, ensure_ascii=False) for event in events)
+    finally:
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+    wait_until(lambda: traces(filled)[0] == 0, what="the temporary slot to go")
+
+
+def test_secrets_never_show(filled):
+    """A password is in the source's URL, and nowhere else: not in logs, status, errors, nor another user's ps."""
+    filled.execute(f"ALTER ROLE postgres PASSWORD '{SECRET}'")
+    url = filled.cluster.url(filled.name, password=SECRET)
+    filled.mirror.source = url
+    filled.mirror.configure(log={"level": "debug"})
+    filled.mirror.start()
+    filled.mirror.wait_caught_up(filled.cluster)
+    shown = json.dumps(filled.mirror.status()) + run("status", filled.mirror.target).stdout
+    shown += Path(f"/proc/{filled.mirror.process.pid}/cmdline").read_text()
+    checked = run("check", url, filled.mirror.target)
+    verified = run("verify", url, filled.mirror.target)
+    shown += checked.stdout + checked.stderr + verified.stdout + verified.stderr
+    filled.settle()
+    shown += filled.mirror.log_text()
+    assert filled.mirror.file.name in shown
+    assert SECRET not in shown
+    assert SECRET.encode() not in filled.mirror.file.read_bytes()
+    wrong = run("check", url.replace("127.0.0.1", "127.0.0.2:1,127.0.0.1").replace(filled.name, "nowhere"),
+                filled.mirror.target)
+    assert wrong.returncode != 0
+    assert SECRET not in wrong.stdout + wrong.stderr
+
+
+def test_password_on_the_command_line_is_wiped(filled):
+    """Given as an argument, the password must not stay in /proc/PID/cmdline."""
+    url = filled.cluster.url(filled.name, password=SECRET)
+    with open(filled.mirror.log, "wb") as log:
+        filled.mirror.process = subprocess.Popen([BINARY, "run", url, filled.mirror.target], stdout=log, stderr=log)
+    filled.mirror.wait_streaming()
+    cmdline = Path(f"/proc/{filled.mirror.process.pid}/cmdline").read_text()
+    assert "run" in cmdline
+    assert SECRET not in cmdline
+    filled.mirror.stop()
+    assert SECRET not in filled.mirror.log_text()
+
+
+@pytest.mark.parametrize("text, place", [
+    ("source: x\nno_such_key: 1\n", ":2:"), ("snapshot:\n  readers: many\n", ":2:"), ("tables: [unclosed\n", ":"),
+], ids=["unknown-key", "wrong-value", "broken-yaml"])
+def test_configuration_mistakes_have_a_place(tmp_path, text, place):
+    config = tmp_path / "wrong.yaml"
+    config.write_text(text)
+    outcome = run("run", "-c", config)
+    assert outcome.returncode != 0
+    assert f"wrong.yaml{place}" in outcome.stderr
+
+
+def test_json_log(filled):
+    filled.mirror.configure(log={"format": "json"})
+    filled.mirror.start()
+    filled.mirror.wait_caught_up(filled.cluster)
+    filled.mirror.stop()
+    lines = filled.mirror.log_text().splitlines()
+    assert lines
+    for line in lines:
+        json.loads(line)

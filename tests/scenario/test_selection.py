@@ -1,0 +1,97 @@
+"""Which tables, columns and rows are replicated. Invariant: the target equals the selected part of the source, and
+nothing else of it is there."""
+import pytest
+
+from duckdb_file import DuckdbFile
+
+SETUP = """
+CREATE SCHEMA sales; CREATE SCHEMA "Odd.Name";
+CREATE TABLE public.a (id int PRIMARY KEY, v text); CREATE TABLE public.audit_log (id int PRIMARY KEY, v text);
+CREATE TABLE sales.orders (id int PRIMARY KEY, v text); CREATE TABLE sales.secret (id int PRIMARY KEY, v text);
+CREATE TABLE "Odd.Name".t (id int PRIMARY KEY, v text);
+INSERT INTO public.a VALUES (1, 'a'); INSERT INTO public.audit_log VALUES (1, 'l');
+INSERT INTO sales.orders VALUES (1, 'o'); INSERT INTO sales.secret VALUES (1, 's');
+INSERT INTO "Odd.Name".t VALUES (1, 't')
+"""
+ALL = {"public.a", "public.audit_log", "sales.orders", "sales.secret", "Odd.Name.t"}
+
+
+def tables_of(path):
+    with DuckdbFile(path) as mirror:
+        return {".".join(name) for name in mirror.tables() if name[0] != "main"}
+
+
+@pytest.mark.parametrize("patterns, selected", [
+    (["*"], ALL),
+    (["public.*"], {"public.a", "public.audit_log"}),
+    (["public.*", "!public.audit_*"], {"public.a"}),
+    (["!*.secret"], ALL - {"sales.secret"}),
+    (["*.*", "!sales.*", "sales.orders"], ALL - {"sales.secret"}),
+    (["sales.orde?s", '"Odd.Name".t'], {"sales.orders", "Odd.Name.t"}),
+], ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+def test_patterns(shop, patterns, selected):
+    shop.execute(SETUP)
+    shop.mirror.configure(tables=patterns)
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    for table in ("public.a", "public.audit_log", "sales.orders", "sales.secret", '"Odd.Name".t'):
+        shop.execute(f"INSERT INTO {table} VALUES (2, 'two')")
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.verified()
+    shop.mirror.stop()
+    assert tables_of(shop.mirror.file) == selected
+    with DuckdbFile(shop.mirror.file) as mirror:
+        for name in selected:
+            schema, table = name.rsplit(".", 1)
+            assert mirror.value(f'(SELECT count(*) FROM "{schema}"."{table}")') == "2"
+
+
+def test_columns(shop):
+    shop.execute("CREATE TABLE t (id int PRIMARY KEY, a text, secret text, b int);"
+                 "INSERT INTO t VALUES (1, 'a', 'hidden', 1)")
+    shop.mirror.configure(tables=[{"table": "public.t", "columns": ["id", "b", "a"]}])
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.execute("INSERT INTO t VALUES (2, 'b', 'hidden', 2); UPDATE t SET secret = 'x';"
+                 "UPDATE t SET a = 'z' WHERE id = 1")
+    shop.settle(columns={"public.t": ["id", "a", "b"]})
+    assert b"hidden" not in shop.mirror.file.read_bytes()
+
+
+def test_rows(shop):
+    """Rows enter and leave the filter by updates."""
+    shop.execute("CREATE TABLE t (id int, region text, v int, PRIMARY KEY (id, region));"
+                 "INSERT INTO t SELECT i, CASE WHEN i % 2 = 0 THEN 'eu' ELSE 'us' END, i FROM generate_series(1, 50) i")
+    shop.mirror.configure(tables=[{"table": "public.t", "where": "region = 'eu'"}])
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.execute("UPDATE t SET v = -v; UPDATE t SET region = 'eu' WHERE id IN (1, 3); DELETE FROM t WHERE id = 6")
+    shop.execute("UPDATE t SET region = 'us' WHERE id IN (2, 4); INSERT INTO t VALUES (60, 'eu', 1), (61, 'us', 1)")
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.verified()
+    assert shop.settle(where={"public.t": "region = 'eu'"}) > 20
+
+
+def test_own_publication_is_used_as_it_is(shop):
+    shop.execute("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY); INSERT INTO t VALUES (1);"
+                 "CREATE PUBLICATION mine FOR TABLE t WITH (publish = 'insert, update, delete, truncate')")
+    shop.mirror.configure(publication={"name": "mine", "create": False})
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.execute("INSERT INTO t VALUES (2); INSERT INTO u VALUES (2)")
+    shop.settle(tables=["public.t"])
+    assert tables_of(shop.mirror.file) == {"public.t"}
+
+
+def test_selection_that_grows_and_shrinks_between_runs(shop):
+    shop.execute(SETUP)
+    shop.mirror.configure(tables=["public.a", "sales.secret"])
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.mirror.stop()
+    shop.execute("INSERT INTO public.a VALUES (2, 'b'); INSERT INTO sales.orders VALUES (2, 'b')")
+    shop.mirror.configure(tables=["public.a", "sales.orders"])
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.execute("INSERT INTO sales.orders VALUES (3, 'c'); UPDATE public.a SET v = 'u'")
+    shop.settle(tables=["public.a", "sales.orders"])
