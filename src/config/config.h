@@ -50,7 +50,6 @@ struct Limits {
 };
 
 struct Intervals {
-  Milliseconds heartbeat{30'000};  ///< a logical message to move an idle slot; 0 turns it off
   Milliseconds status{5'000};      ///< feedback to the server at the latest
 };
 

@@ -59,7 +59,6 @@ std::string describe(const Config& config) {
   value("duckdb_memory", format_size(config.limits.duckdb_memory));
   out << YAML::EndMap;
   begin("intervals");
-  value("heartbeat", format_duration(config.intervals.heartbeat));
   value("status", format_duration(config.intervals.status));
   out << YAML::EndMap;
   begin("connect");

@@ -127,11 +127,11 @@ TEST_F(SecretFile, NeverShown) {
 
 TEST(Config, DescriptionReadsBack) {
   auto text = describe(read_text("name: x\ntables: [\"!a.b\", {table: c.d, columns: [e], where: \"e > ''\"}]\n"
-                                 "binary: off\nlimits: {memory: 1GB}\nintervals: {heartbeat: 1500ms}\n",
+                                 "binary: off\nlimits: {memory: 1GB}\nintervals: {status: 1500ms}\n",
                                  "t.yaml")
                            .value());
   EXPECT_EQ(describe(read_text(text, "again.yaml").value()), text);
-  EXPECT_THAT(text, HasSubstr("heartbeat: 1500ms"));
+  EXPECT_THAT(text, HasSubstr("status: 1500ms"));
 }
 
 TEST(Config, TheDocumentedExampleIsValid) {

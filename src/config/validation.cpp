@@ -76,8 +76,6 @@ class Judge {
     if (config_.snapshot.readers < 1 || config_.snapshot.readers > 64)
       add("snapshot.readers", "must be between 1 and 64");
     at_least("intervals.status", config_.intervals.status, Milliseconds(100));
-    if (config_.intervals.heartbeat.count() != 0)
-      at_least("intervals.heartbeat", config_.intervals.heartbeat, Milliseconds(1000));
     at_least("connect.timeout", config_.connect.timeout, Milliseconds(1000));
     at_least("connect.backoff_min", config_.connect.backoff_min, Milliseconds(1));
     if (config_.connect.backoff_max < config_.connect.backoff_min)

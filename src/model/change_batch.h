@@ -39,11 +39,12 @@ struct Truncate {
   bool restart_identity = false;
 };
 
+/// Borrows the batch's arena.
 struct LogicalMessage {
   Lsn lsn;
   bool transactional = false;
-  std::string prefix;
-  std::string content;
+  std::string_view prefix;
+  std::string_view content;
 };
 
 /// One source transaction, or the part of it that this batch holds. Its changes are
@@ -71,9 +72,13 @@ struct ChangeBatch {
   /// transaction that is not complete yet.
   Lsn progress;
 
+  /// The stream had nothing more when this was handed on: commit now, waiting would gain nothing.
+  bool caught_up = false;
+
   /// What the batch holds in memory, roughly.
   std::size_t bytes() const {
-    return arena.footprint() + changes.size() * sizeof(Change) + transactions.size() * sizeof(TransactionSpan);
+    return arena.footprint() + changes.size() * sizeof(Change) + truncates.size() * sizeof(Truncate) +
+           messages.size() * sizeof(LogicalMessage) + transactions.size() * sizeof(TransactionSpan);
   }
   bool empty() const { return transactions.empty() && messages.empty(); }
 };

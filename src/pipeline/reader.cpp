@@ -11,6 +11,9 @@ using namespace std::chrono_literals;
 // larger still.
 constexpr std::size_t full_bytes = 2 << 20;
 constexpr std::size_t part_bytes = 4 << 20;
+// A pause of this length in the stream means that we caught up; while it flows on, batches gather.
+constexpr auto gap = 500us;
+constexpr auto gather_at_most = 20ms;
 constexpr auto idle_progress_every = 10s;
 constexpr auto acknowledge_every = 100ms;
 
@@ -72,7 +75,14 @@ void Reader::deliver_if_full() {
 
 void Reader::on_drained() {
   if (!assembler_.in_transaction()) {
-    if (assembler_.has_changes()) deliver();
+    if (assembler_.has_changes()) {
+      if (!std::exchange(gathering_, true)) gathering_since_ = Clock::now();
+      if (stream_->wait(gap)) {
+        if (Clock::now() - gathering_since_ >= gather_at_most) deliver();
+        return;
+      }
+      deliver(/*caught_up=*/true);
+    }
     deliver_progress();
   }
   acknowledge();
@@ -100,8 +110,9 @@ void Reader::acknowledge() {
   });
 }
 
-void Reader::deliver() {
-  std::shared_ptr<const ChangeBatch> batch = assembler_.seal();
+void Reader::deliver(bool caught_up) {
+  std::shared_ptr<const ChangeBatch> batch = assembler_.seal(caught_up);
+  gathering_ = false;
   delivered_ = batch->progress;
   std::size_t bytes = std::max<std::size_t>(batch->bytes(), 1);
   while (!queue_.push_for(batch, bytes, 50ms)) {
@@ -120,7 +131,7 @@ void Reader::deliver_progress() {
   bool due = Clock::now() - last_progress_ >= idle_progress_every;
   if (!due && !stream_->reply_requested() && !applier_.barrier_waits()) return;
   last_progress_ = Clock::now();
-  deliver();
+  deliver(/*caught_up=*/true);
 }
 
 }  // namespace tailrace::pipeline

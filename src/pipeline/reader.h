@@ -30,7 +30,7 @@ class Reader {
   void on_message(std::string_view payload);
   void on_drained();
   void deliver_if_full();
-  void deliver();
+  void deliver(bool caught_up = false);
   void deliver_progress();
   void acknowledge();
   bool leaving() const { return stop_.requested() || queue_.closed(); }
@@ -42,6 +42,8 @@ class Reader {
   StatusBoard& board_;
   const StopSignal& stop_;
   Lsn delivered_;  ///< progress of the last batch handed on
+  Clock::time_point gathering_since_;  ///< when the batch in hand got its first part
+  bool gathering_ = false;
   Clock::time_point last_progress_;
   Clock::time_point last_acknowledged_;
 };

@@ -343,24 +343,37 @@ void Session::apply_from(BatchQueue& queue, Applier& applier) {
   std::vector<std::shared_ptr<const ChangeBatch>> batches;
   while (!stop_.requested()) {
     batches.clear();
-    auto next = queue.pop_for(100ms);
-    bool idle = !next;
-    std::size_t bytes = 0;
-    while (next) {
-      bytes += (*next)->bytes();
-      batches.push_back(std::move(*next));
-      if (bytes >= config_.limits.batch) break;
-      next = queue.try_pop();
-    }
+    gather(queue, batches);
     if (!batches.empty()) {
       std::int64_t commits = board_.read_commits();
+      auto began = Clock::now();
       applier.apply(batches);
       if (board_.read_commits() != commits) {
         last_applied_ = Clock::now();
+        last_commit_took_ = last_applied_ - began;
         tidy_ = false;
       }
     }
-    periodic(applier, idle);
+    periodic(applier, batches.empty());
+  }
+}
+
+/// One transaction when the stream is quiet; while it flows, as much as comes in several times of what a commit
+/// takes, so that commits cost a small part of the time, and never more than the limit.
+void Session::gather(BatchQueue& queue, std::vector<std::shared_ptr<const ChangeBatch>>& batches) {
+  auto next = queue.pop_for(100ms);
+  auto patience = std::clamp<Clock::duration>(last_commit_took_ * 8, 20ms, 1s);
+  auto until = Clock::now() + patience;
+  std::size_t bytes = 0;
+  while (next) {
+    bool caught_up = (*next)->caught_up;
+    bytes += (*next)->bytes();
+    batches.push_back(std::move(*next));
+    if (bytes >= config_.limits.batch || stop_.requested()) return;
+    next = queue.try_pop();
+    if (next || caught_up) continue;
+    auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());
+    if (left > 0ms) next = queue.pop_for(left);
   }
 }
 

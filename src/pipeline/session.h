@@ -45,6 +45,7 @@ class Session {
   bool stream_in_binary();
   void stream();
   void apply_from(BatchQueue& queue, Applier& applier);
+  void gather(BatchQueue& queue, std::vector<std::shared_ptr<const ChangeBatch>>& batches);
   void periodic(Applier& applier, bool idle);
   void observe(Applier& applier);
 
@@ -62,6 +63,7 @@ class Session {
   std::chrono::steady_clock::time_point last_observed_;
   std::chrono::steady_clock::time_point last_rewrite_check_;
   std::chrono::steady_clock::time_point last_applied_;
+  std::chrono::steady_clock::duration last_commit_took_{};
   bool tidy_ = true;  ///< nothing was committed since the target was last tidied
 };
 

@@ -103,7 +103,7 @@ bool ReplicationStream::take(std::string_view message, std::string_view& payload
   }
 }
 
-void ReplicationStream::wait(std::chrono::milliseconds limit) {
+bool ReplicationStream::wait(std::chrono::microseconds limit) {
   if (drained_bytes_ >= behind_bytes) let_socket_fill();
   drained_bytes_ = 0;
   auto deadline = Clock::now() + limit;
@@ -112,8 +112,8 @@ void ReplicationStream::wait(std::chrono::milliseconds limit) {
     auto now = Clock::now();
     check_silence(now);
     auto left = std::min<Clock::duration>(deadline - now, status_interval_);
-    if (left <= 0us) return;
-    if (copy_.wait_readable(std::chrono::duration_cast<std::chrono::microseconds>(left) + 1us)) return;
+    if (left <= 0us) return false;
+    if (copy_.wait_readable(std::chrono::duration_cast<std::chrono::microseconds>(left) + 1us)) return true;
   }
 }
 

@@ -48,7 +48,8 @@ class ReplicationStream {
 
   /// Waits for more, at most `limit`; feedback goes on. While the stream is ahead of us it first lets the
   /// socket fill, so that the server sends much at a time.
-  void wait(std::chrono::milliseconds limit);
+  /// True when there is something to read.
+  bool wait(std::chrono::microseconds limit);
 
   /// Sends feedback if its time has come; call it while something else keeps you from next().
   void keep_alive();

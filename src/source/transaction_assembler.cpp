@@ -43,13 +43,22 @@ bool TransactionAssembler::add(std::string_view payload) {
 /// Inside a stream block or a prepare everything but its end waits in the spool.
 bool TransactionAssembler::spool(const Message& message, std::string_view payload) {
   switch (message.type) {
-    case MessageType::stream_stop:
-    case MessageType::prepare: return false;
+    case MessageType::stream_stop: return false;
+    case MessageType::prepare:
+      if (decoder_.in_stream()) out_of_order("a stream block ends as a prepare does");
+      return false;
     case MessageType::relation:
       // In a prepare the server counts the description as sent for good, so it also counts here at once.
       if (!decoder_.in_stream()) put_relation(message.relation, arrivals_ + 1);
       break;
-    default: break;
+    case MessageType::insert:
+    case MessageType::update:
+    case MessageType::remove:
+    case MessageType::type:
+    case MessageType::truncate:
+    case MessageType::message:
+    case MessageType::origin: break;
+    default: out_of_order("a block holds what belongs outside of it");
   }
   Xid subxid = message.xid != 0 ? message.xid : block_xid_;
   spool_.add(block_xid_, subxid, ++arrivals_, payload, decoder_.in_stream());
@@ -57,16 +66,18 @@ bool TransactionAssembler::spool(const Message& message, std::string_view payloa
 }
 
 bool TransactionAssembler::control(const Message& message) {
+  if (open_) out_of_order("another transaction's fate comes inside of a transaction");
   switch (message.type) {
     case MessageType::stream_start:
     case MessageType::begin_prepare:
-      if (open_) out_of_order("a block begins inside of a transaction");
       block_xid_ = message.xid;
       return false;
     case MessageType::stream_stop: block_xid_ = 0; return false;
     case MessageType::stream_abort: spool_.abort(message.xid, message.subxid); return false;
     case MessageType::stream_commit: start_replay(message, spool_.take(message.xid)); return true;
     case MessageType::prepare:
+      if (block_xid_ == 0) out_of_order("a prepare ends that never began");
+      [[fallthrough]];
     case MessageType::stream_prepare:
       block_xid_ = 0;
       spool_.prepare(message.xid, std::string(message.gid), message.commit_lsn);
@@ -170,8 +181,12 @@ void TransactionAssembler::add_truncate(const Message& message) {
 void TransactionAssembler::add_logical_message(const Message& message) {
   if (skipping_) return;
   auto index = static_cast<std::uint32_t>(batch_->messages.size());
+  auto keep = [&](std::string_view text) {
+    const std::byte* copy = batch_->arena.copy(text.data(), text.size());
+    return std::string_view(reinterpret_cast<const char*>(copy), text.size());
+  };
   batch_->messages.push_back(
-      {message.message_lsn, message.transactional, std::string(message.name), std::string(message.content)});
+      {message.message_lsn, message.transactional, keep(message.name), keep(message.content)});
   if (!open_) return;
   Change change;
   change.kind = ChangeKind::message;
@@ -252,7 +267,7 @@ void TransactionAssembler::finish_replay() {
   replayed_relations_.clear();
 }
 
-std::shared_ptr<const ChangeBatch> TransactionAssembler::seal() {
+std::shared_ptr<const ChangeBatch> TransactionAssembler::seal(bool caught_up) {
   if (open_ && !skipping_) {
     TransactionSpan part = current_;
     part.change_count = batch_->changes.size() - part.first_change;
@@ -262,6 +277,7 @@ std::shared_ptr<const ChangeBatch> TransactionAssembler::seal() {
     current_.first_change = 0;
   }
   batch_->progress = progress_;
+  batch_->caught_up = caught_up;
   auto sealed = std::exchange(batch_, std::make_shared<ChangeBatch>());
   ++batch_serial_;
   return sealed;

@@ -39,7 +39,7 @@ class TransactionAssembler {
   Lsn acknowledge_below() const { return spool_.oldest_prepared(); }
 
   /// Hands over what was gathered; the rest of an open transaction goes into the next batch.
-  std::shared_ptr<const ChangeBatch> seal();
+  std::shared_ptr<const ChangeBatch> seal(bool caught_up = false);
 
  private:
   struct CachedRelation {

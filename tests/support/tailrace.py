@@ -41,7 +41,7 @@ class Tailrace:
     def configure(self, **settings):
         """Rewrites the configuration for the next start. JSON is YAML."""
         whole = {"name": self.name, "source": self.source, "target": self.target,
-                 "connect": {"backoff_max": "1s"}, "intervals": {"heartbeat": "1s", "status": "1s"}, **settings}
+                 "connect": {"backoff_max": "1s"}, "intervals": {"status": "1s"}, **settings}
         self.config.write_text(json.dumps(whole), encoding="utf-8")
 
     # The process -----------------------------------------------------------------------------------------

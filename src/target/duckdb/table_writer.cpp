@@ -5,11 +5,9 @@
 namespace tailrace::target::duckdb {
 namespace {
 
-/// Types on which DuckDB's equality is looser than identity: -0 = 0, '1 month' = '30 days', 12:00+00 = 13:00+01.
+/// Types on which DuckDB's equality is looser than identity: '1 month' = '30 days', 12:00+00 = 13:00+01.
 bool equality_is_loose(const ColumnType& type) {
   switch (type.codec) {
-    case Codec::float32:
-    case Codec::float64:
     case Codec::interval:
     case Codec::timetz: return true;
     case Codec::list: return type.element && equality_is_loose(*type.element);

@@ -1,6 +1,8 @@
 #include "target/duckdb/value_writer.h"
 
+#include <bit>
 #include <charconv>
+#include <cmath>
 #include <cstring>
 #include <type_traits>
 
@@ -79,6 +81,20 @@ struct WriteFunctions {
     return WriteResult::ok;
   }
 
+  // DuckDB's storage takes 0 and -0 for one value (constant and run-length segments) and may give either back
+  // after a checkpoint, so a column that has both cannot be a float column there.
+  template <typename T>
+  static WriteResult stored_float(Writer& to, T value, idx_t row) {
+    if (value == 0 && std::signbit(value)) return WriteResult::does_not_fit;
+    to.store<T>(row, value);
+    return WriteResult::ok;
+  }
+  template <typename T>
+  static WriteResult float_binary(Writer& to, std::string_view bytes, idx_t row) {
+    std::conditional_t<std::is_same_v<T, float>, std::uint32_t, std::uint64_t> bits{};
+    if (!load(bytes, bits)) return WriteResult::malformed;
+    return stored_float(to, std::bit_cast<T>(bits), row);
+  }
   template <typename T>
   static WriteResult float_text(Writer& to, std::string_view bytes, idx_t row) {
     T value{};
@@ -88,8 +104,7 @@ struct WriteFunctions {
     } else {
       good = codec::parse_float8(bytes, value);
     }
-    to.store<T>(row, value);
-    return stored(good);
+    return good ? stored_float(to, value, row) : WriteResult::malformed;
   }
 
   template <typename T>
@@ -297,8 +312,8 @@ struct WriteFunctions {
       case Codec::int64: return {integer_text<std::int64_t>, integer_binary<std::int64_t>};
       case Codec::uint32: return {integer_text<std::uint32_t>, integer_binary<std::uint32_t>};
       case Codec::uint64: return {integer_text<std::uint64_t>, integer_binary<std::uint64_t>};
-      case Codec::float32: return {float_text<float>, integer_binary<std::uint32_t>};
-      case Codec::float64: return {float_text<double>, integer_binary<std::uint64_t>};
+      case Codec::float32: return {float_text<float>, float_binary<float>};
+      case Codec::float64: return {float_text<double>, float_binary<double>};
       case Codec::decimal: return for_decimal(type);
       case Codec::date: return {date_text, date_binary};
       case Codec::time: return {time_text, time_binary};

@@ -1,0 +1,61 @@
+"""Receiving and decoding a backlog, by tailrace and by what it is measured against."""
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from processes import ServerSide, run_timed
+
+RECEIVE = Path(os.environ["BENCH_BUILD"]) / "bench/receive"
+SLOT = "bench_reader"
+
+
+@dataclass
+class Reading:
+    seconds: float
+    cpu: float
+    server_cpu: float
+    resident: int = 0
+    detail: dict = None
+
+
+def host(server, transport):
+    return str(server.home) if transport == "unix" else "127.0.0.1"
+
+
+def pg_recvlogical(prepared, transport, binary=True):
+    server = prepared.server
+    command = [server.bin / "pg_recvlogical", "-h", host(server, transport), "-p", server.port, "-U", "postgres",
+               "-d", prepared.database, "-S", SLOT, "--start", "--no-loop", "-f", "/dev/null", "-E", prepared.end,
+               "-o", "proto_version=1", "-o", f"publication_names={prepared.publication}", "-o", "messages=true"]
+    return command + (["-o", "binary=true"] if binary else [])
+
+
+def receive(mode, prepared, transport, binary=True):
+    server = prepared.server
+    command = [RECEIVE, mode, host(server, transport), server.port, prepared.database, SLOT, prepared.publication,
+               prepared.end]
+    return command + (["binary"] if binary else [])
+
+
+def measure(prepared, reader, transport, binary=True):
+    """Reads the whole backlog once. `reader`: pg_recvlogical, or a mode of bench/receive."""
+    slots = prepared.slots
+    slots.copy(prepared.original_slot, SLOT)
+    if reader == "pg_recvlogical":
+        command = pg_recvlogical(prepared, transport, binary)
+    else:
+        command = receive(reader, prepared, transport, binary)
+    with ServerSide(slots, SLOT) as side:
+        seconds, cpu, resident, output = run_timed(command)
+    slots.drop(SLOT)
+    detail = json.loads(output) if output else {}
+    return Reading(seconds, cpu, side.seconds or 0, resident, detail)
+
+
+def perf(prepared, reader, transport, output):
+    """For people: the same under `perf record`."""
+    prepared.slots.copy(prepared.original_slot, SLOT)
+    command = ["perf", "record", "-g", "-o", output, *map(str, receive(reader, prepared, transport))]
+    subprocess.run(command, check=True)
