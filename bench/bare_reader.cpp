@@ -158,10 +158,9 @@ Counts BareReader::read(const std::string& start_replication, Lsn end) {
       if (load<std::uint64_t>(&body[wal_data_header + commit_end_lsn]) >= end.value) return counts;
     }
     if (Clock::now() - last_status_ >= status_every) send_status();
-    pacer.pause();
-    while (!wait_readable(1000)) send_status();
+    if (!pacer.wait(status_every)) continue;
     ++counts.reads;
-    pacer.got(receive());
+    receive();
   }
 }
 

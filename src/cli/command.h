@@ -36,8 +36,9 @@ struct Options {
   std::string log_format;
   bool json = false;
   bool watch = false;
-  bool create_slot = false;   ///< init
-  bool stop_running = false;  ///< teardown
+  std::vector<std::string> recopy;  ///< run
+  bool create_slot = false;         ///< init
+  bool stop_running = false;        ///< teardown
 };
 
 /// Thrown by load(); main prints the problems and leaves with exit_usage.

@@ -9,7 +9,7 @@ int command_run(const Options& options) {
   pipeline::StatusBoard board;
   pipeline::Engine engine(config, board, stop_signal());
   Running running(config, board, [&](const StopSignal& stop) { return engine.compare(stop); });
-  engine.run();
+  engine.run(options.recopy);
   return exit_ok;
 }
 

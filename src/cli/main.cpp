@@ -97,6 +97,10 @@ class CommandLine {
                 "  tailrace run postgres://app@db/shop duckdb:shop.duckdb -t 'public.*' -t '!public.audit_*'\n"
                 "  tailrace run -c tailrace.yaml\n"
                 "Ctrl-C finishes the batch and leaves; run the same command again to go on.");
+    run->add_option("--recopy", options_.recopy, "Copy this table anew, as SCHEMA.TABLE; repeat it for more")
+        ->type_name("TABLE")
+        ->expected(1)
+        ->take_all();
     auto* snapshot = command(app_, "snapshot", "One consistent copy, without following", command_snapshot,
                              "  tailrace snapshot postgres://app@db/shop duckdb:shop.duckdb --readers 8");
     for (auto* each : {run, snapshot}) {

@@ -18,15 +18,6 @@ constexpr PgTimestamp time_a{777'000'000'123'456};
 const MessageBuilder plain;
 const MessageBuilder in_block{4711};
 
-Cells cells_of(const TupleData& tuple) {
-  Cells out;
-  for (TupleWalker columns(tuple); !columns.done();) {
-    Value value = columns.next();
-    out.push_back({value.kind, std::string(value.bytes)});
-  }
-  return out;
-}
-
 /// One of each, and in which surroundings it comes: used by the tests that cut and extend messages.
 struct Sample {
   std::string bytes;

@@ -10,24 +10,9 @@
 #include "base/byte_reader.h"
 #include "base/lsn.h"
 #include "model/relation.h"
-#include "model/tuple.h"
+#include "model/tuple_builder.h"
 
 namespace tailrace::pgoutput {
-
-/// One column of a row; by default NULL.
-struct Cell {
-  ValueKind kind = ValueKind::null;
-  std::string bytes;
-
-  bool operator==(const Cell&) const = default;
-  auto operator<=>(const Cell&) const = default;
-};
-using Cells = std::vector<Cell>;
-
-inline Cell text_cell(std::string bytes) { return {ValueKind::text, std::move(bytes)}; }
-inline Cell binary_cell(std::string bytes) { return {ValueKind::binary, std::move(bytes)}; }
-inline Cell null_cell() { return {}; }
-inline Cell unchanged_cell() { return {ValueKind::unchanged, {}}; }
 
 /// Big-endian fields, one after the other.
 class MessageWriter {
@@ -57,10 +42,7 @@ class MessageWriter {
   }
   MessageWriter& tuple(const Cells& cells) {
     number(static_cast<std::uint16_t>(cells.size()));
-    for (const auto& cell : cells) {
-      letter(static_cast<char>(cell.kind));
-      if (cell.kind == ValueKind::text || cell.kind == ValueKind::binary) counted(cell.bytes);
-    }
+    append_columns(cells, out_);
     return *this;
   }
   std::string take() { return std::move(out_); }

@@ -137,9 +137,7 @@ void Applier::prepare(Table& table, const std::shared_ptr<const Relation>& relat
     target_.evolve(table.record.oid, evolution);
     changed_ = true;
     if (!evolution.empty()) log::info("apply", "{} changed its definition at the source; the target follows", relation->qualified());
-    for (auto& record : target_.tables()) {
-      if (record.oid == table.record.oid) table.record = std::move(record);
-    }
+    read_record(table);
   }
   table.prepared = relation;
 }
@@ -231,15 +229,24 @@ void Applier::meet_barriers(Lsn progress, Lsn next_commit) {
   barrier_waits_ = !barriers_.empty();
 }
 
-void Applier::check_rewrites() {
-  std::vector<Oid> oids;
-  for (const auto& [oid, table] : tables_) oids.push_back(oid);
-  auto filenodes = catalog().current_filenodes(oids);
-  for (auto& [oid, table] : tables_) {
-    if (table.ignored || !was_rewritten(table.record, filenodes[oid], catalog())) continue;
-    std::string name = table.record.schema + "." + table.record.name;
-    target_.mark_for_copy(oid, "its rows were rewritten at the source");
-    throw target::RestartFromCheckpoint(fmt::format("{} was rewritten at the source", name));
+void Applier::evolve(Oid oid, const target::Evolution& evolution) {
+  TAILRACE_CHECK(!began_);
+  begin();
+  target_.evolve(oid, evolution);
+  target_.commit(checkpoint_);
+  began_ = false;
+  if (auto found = tables_.find(oid); found != tables_.end()) {
+    read_record(found->second);
+    found->second.prepared = nullptr;
+  }
+}
+
+void Applier::read_record(Table& table) {
+  for (auto& record : target_.tables()) {
+    if (record.oid == table.record.oid) {
+      table.record = std::move(record);
+      return;
+    }
   }
 }
 

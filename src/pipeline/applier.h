@@ -40,8 +40,8 @@ class Applier {
   /// RestartFromCheckpoint when the target must be prepared first.
   void apply(const std::vector<std::shared_ptr<const ChangeBatch>>& batches);
 
-  /// Looks for tables that were rewritten without a word in the stream; throws RestartFromCheckpoint.
-  void check_rewrites();
+  /// Gives a table another definition at the checkpoint, in a transaction of its own.
+  void evolve(Oid table, const target::Evolution& evolution);
 
   /// Everything that ends at or before this is durable in the target.
   Lsn durable() const { return {durable_.load(std::memory_order_acquire)}; }
@@ -73,6 +73,7 @@ class Applier {
   void flush();
   void commit(Lsn progress, PgTimestamp time);
   void meet_barriers(Lsn progress, Lsn next_commit);
+  void read_record(Table& table);
   schema::Catalog& catalog();
 
   target::Target& target_;

@@ -18,12 +18,29 @@ constexpr int most_restarts_a_minute = 20;
 
 }  // namespace
 
-void Engine::run() {
+void Engine::mark_for_copy(target::Target& target, const std::vector<std::string>& tables) {
+  for (const auto& name : tables) {
+    bool found = false;
+    for (const auto& record : target.tables()) {
+      if (record.schema + "." + record.name != name) continue;
+      target.mark_for_copy(record.oid, "asked for");
+      found = true;
+    }
+    if (!found) {
+      throw Error(Retry::needs_operator, fmt::format("the target has no table {} to copy anew", name),
+                  "Write it as SCHEMA.TABLE, as 'tailrace status' lists it");
+    }
+  }
+}
+
+void Engine::run(const std::vector<std::string>& recopy) {
+  bool marked = false;
   while (!stop_.requested()) {
     bool established = false;
     try {
       auto target = target::open(config_.target.kind, config_.target.path, static_cast<std::int64_t>(config_.limits.duckdb_memory));
       established = target->checkpoint().has_value();
+      if (!std::exchange(marked, true)) mark_for_copy(*target, recopy);
       try {
         attempt(*target);
       } catch (...) {

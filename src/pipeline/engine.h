@@ -40,13 +40,15 @@ class Engine {
   Engine(const config::Config& config, StatusBoard& board, const StopSignal& stop)
       : config_(config), board_(board), stop_(stop) {}
 
-  /// Returns when a stop is requested; throws Error only when a human is needed.
-  void run();
+  /// Returns when a stop is requested; throws Error only when a human is needed. `recopy`: tables, as
+  /// SCHEMA.TABLE, to copy anew first.
+  void run(const std::vector<std::string>& recopy = {});
   /// Compares source and target at one position while both go on; `stop` ends the comparison early.
   VerifyReport compare(const StopSignal& stop);
 
  private:
   void attempt(target::Target& target);
+  static void mark_for_copy(target::Target& target, const std::vector<std::string>& tables);
   bool wait_before_retry(const Error& error, bool established);
 
   const config::Config& config_;

@@ -28,6 +28,9 @@ TableFold::TableFold(std::shared_ptr<const Relation> relation) {
 
 void TableFold::add(const Change& change) {
   ++changes_;
+  // A server flattens what it sends of the old row. Equal rows and keys could not be told without it.
+  if (change.old_tuple.has_unchanged) [[unlikely]]
+    contradiction("an old row came without its values");
   switch (change.kind) {
     case ChangeKind::insert:
       ++out_.inserts;
@@ -119,7 +122,8 @@ void TableFold::update_keyed(const Change& change) {
     lookup = entry->removed;
   }
   TupleData after = change.new_tuple;
-  if (change.old_tuple.present() && after.has_unchanged) after = fill_from_old(change);
+  if (after.has_unchanged && change.old_tuple.present()) after = fill_from_old(change);
+  if (after.has_unchanged) require_key(after);
   std::string_view new_key = change.old_tuple.present() ? key_of(after) : old_key;
   if (change.old_tuple.present() && new_key != old_key) entry = &find(new_key);
   if (entry->row != no_index) contradiction("an update gives a row a key that another row has");
@@ -151,6 +155,18 @@ void TableFold::update_full(const Change& change) {
   std::uint32_t row = add_row(after);
   out_.rows[row].base = entry.row;
   entry.row = row;
+}
+
+void TableFold::require_key(const TupleData& tuple) const {
+  TupleWalker columns(tuple);
+  for (const auto& column : out_.relation->columns) {
+    if (columns.next().kind != ValueKind::unchanged || !column.is_key) continue;
+    throw Error(Retry::needs_operator,
+                fmt::format("a row of {} was updated whose key came without its large (TOASTed) value",
+                            out_.relation->qualified()),
+                "PostgreSQL before 13.6 and 14.2 leaves such keys out: update the server, then run 'tailrace teardown' "
+                "and start again with a new target file");
+  }
 }
 
 /// Takes values that the new row leaves out from the old one: all of them with REPLICA IDENTITY FULL, else those

@@ -41,6 +41,7 @@ class TableFold {
   void update_keyed(const Change& change);
   void update_full(const Change& change);
   TupleData fill_from_old(const Change& change);
+  void require_key(const TupleData& tuple) const;
 
   void start_indexing();
   std::string_view key_of(const TupleData& tuple);

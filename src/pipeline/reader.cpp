@@ -12,7 +12,10 @@ using namespace std::chrono_literals;
 constexpr std::size_t full_bytes = 2 << 20;
 constexpr std::size_t part_bytes = 4 << 20;
 // A pause of this length in the stream means that we caught up; while it flows on, batches gather.
+// In the middle of much, the server may only have been sent to sleep for a moment: a longer one is needed.
 constexpr auto gap = 500us;
+constexpr auto gap_in_flow = 8ms;
+constexpr std::size_t flow_bytes = 256 << 10;
 constexpr auto gather_at_most = 20ms;
 constexpr auto idle_progress_every = 10s;
 constexpr auto acknowledge_every = 100ms;
@@ -77,7 +80,8 @@ void Reader::on_drained() {
   if (!assembler_.in_transaction()) {
     if (assembler_.has_changes()) {
       if (!std::exchange(gathering_, true)) gathering_since_ = Clock::now();
-      if (stream_->wait(gap)) {
+      bool flowing = delivered_in_flow_ + assembler_.bytes() >= flow_bytes;
+      if (stream_->wait(flowing ? std::chrono::microseconds(gap_in_flow) : gap)) {
         if (Clock::now() - gathering_since_ >= gather_at_most) deliver();
         return;
       }
@@ -113,6 +117,7 @@ void Reader::acknowledge() {
 void Reader::deliver(bool caught_up) {
   std::shared_ptr<const ChangeBatch> batch = assembler_.seal(caught_up);
   gathering_ = false;
+  delivered_in_flow_ = caught_up ? 0 : delivered_in_flow_ + batch->bytes();
   delivered_ = batch->progress;
   std::size_t bytes = std::max<std::size_t>(batch->bytes(), 1);
   while (!queue_.push_for(batch, bytes, 50ms)) {

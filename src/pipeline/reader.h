@@ -44,6 +44,7 @@ class Reader {
   Lsn delivered_;  ///< progress of the last batch handed on
   Clock::time_point gathering_since_;  ///< when the batch in hand got its first part
   bool gathering_ = false;
+  std::size_t delivered_in_flow_ = 0;  ///< bytes handed on since the stream last paused
   Clock::time_point last_progress_;
   Clock::time_point last_acknowledged_;
 };

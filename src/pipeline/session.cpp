@@ -8,7 +8,6 @@
 #include <thread>
 
 #include "base/log.h"
-#include "pipeline/evolution.h"
 #include "pipeline/table_copier.h"
 #include "schema/catalog.h"
 
@@ -19,7 +18,7 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
 constexpr auto observe_every = 1s;
-constexpr auto rewrite_check_every = 30s;
+constexpr auto look_every = 10s;
 constexpr auto tidy_after = 5s;
 
 std::string spool_directory() {
@@ -295,7 +294,8 @@ void Session::stream() {
   auto checkpoint = target_.checkpoint();
   TAILRACE_CHECK(checkpoint.has_value());
   Applier applier(target_, config_.source, config_.publication.name, board_);
-  applier.check_rewrites();
+  watch_ = std::make_unique<DefinitionWatch>(config_.source, publication_spec(config_), target_);
+  watch_->look(applier);
   source::StreamOptions options;
   options.slot = config_.slot.name;
   options.publication = config_.publication.name;
@@ -339,7 +339,7 @@ void Session::stream() {
 }
 
 void Session::apply_from(BatchQueue& queue, Applier& applier) {
-  last_rewrite_check_ = last_applied_ = Clock::now();
+  last_look_ = last_applied_ = Clock::now();
   std::vector<std::shared_ptr<const ChangeBatch>> batches;
   while (!stop_.requested()) {
     batches.clear();
@@ -384,9 +384,9 @@ void Session::periodic(Applier& applier, bool idle) {
     observe(applier);
   }
   if (applier.in_transaction()) return;
-  if (now - last_rewrite_check_ >= rewrite_check_every) {
-    last_rewrite_check_ = now;
-    applier.check_rewrites();
+  if (now - last_look_ >= look_every) {
+    last_look_ = now;
+    watch_->look(applier);
   }
   if (idle && !tidy_ && now - last_applied_ >= tidy_after) {
     target_.tidy();

@@ -9,6 +9,7 @@
 #include "base/stop.h"
 #include "config/config.h"
 #include "pipeline/applier.h"
+#include "pipeline/definition_watch.h"
 #include "pipeline/reader.h"
 #include "pipeline/status.h"
 #include "source/publication.h"
@@ -58,10 +59,11 @@ class Session {
   std::unique_ptr<pg::Connection> connection_;
   source::SystemIdentity identity_;
   source::PublicationInfo publication_;
+  std::unique_ptr<DefinitionWatch> watch_;
   bool two_phase_ = false;
   Lsn slot_position_;
   std::chrono::steady_clock::time_point last_observed_;
-  std::chrono::steady_clock::time_point last_rewrite_check_;
+  std::chrono::steady_clock::time_point last_look_;
   std::chrono::steady_clock::time_point last_applied_;
   std::chrono::steady_clock::duration last_commit_took_{};
   bool tidy_ = true;  ///< nothing was committed since the target was last tidied

@@ -8,10 +8,8 @@
 namespace tailrace::source {
 namespace {
 
-using pgoutput::Cells;
 using pgoutput::make_relation;
 using pgoutput::MessageBuilder;
-using pgoutput::text_cell;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -98,7 +96,7 @@ class TransactionAssemblerTest : public testing::Test {
 
 TEST_F(TransactionAssemblerTest, GathersWholeTransactions) {
   add({begin(1, 10), relation(orders, "orders", 2), plain.insert(orders, {text_cell("1"), text_cell("a")}),
-       plain.update(orders, 'K', {text_cell("1"), {}}, {text_cell("2"), pgoutput::unchanged_cell()}), commit(10, 20)});
+       plain.update(orders, 'K', {text_cell("1"), {}}, {text_cell("2"), unchanged_cell()}), commit(10, 20)});
   EXPECT_FALSE(assembler_.in_transaction());
   EXPECT_EQ(assembler_.progress(), Lsn{20});
   add({begin(2, 30), plain.remove(orders, 'K', {text_cell("2"), {}}), plain.truncate({orders}, 3), commit(30, 40)});

@@ -142,6 +142,7 @@ def test_changes(shop, case, backlog):
     shop.settle()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_changes_in_text(shop, case):
     """The same with values as text and tiny batches, so that folding and chunking meet at every boundary."""

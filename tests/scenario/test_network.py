@@ -1,6 +1,7 @@
 """Connections that break in every way, in copy and in stream. Invariant: it recovers by itself, and at the
 checkpoint's LSN the target equals the source."""
 import threading
+import time
 
 import pytest
 
@@ -32,7 +33,8 @@ def write(shop, stop):
             step += 1
 
 
-@pytest.mark.parametrize("fault", ["drop", "half_close", "refuse", "stall"])
+@pytest.mark.parametrize("fault", ["drop", "half_close", "refuse",
+                                   pytest.param("stall", marks=pytest.mark.slow)])
 def test_faults_in_stream(proxied, fault):
     shop, proxy = proxied, proxied.proxy
     shop.mirror.start()
@@ -72,6 +74,7 @@ def test_faults_in_copy(proxied, fault):
     assert shop.settle(timeout=120) == 150000
 
 
+@pytest.mark.slow
 def test_wal_sender_timeout_does_not_strike(own_cluster, shop_on):
     """Feedback goes out on its own timer, also while the target is busy and while nothing happens."""
     shop = shop_on(own_cluster(15, wal_sender_timeout="2s"))
@@ -81,8 +84,8 @@ def test_wal_sender_timeout_does_not_strike(own_cluster, shop_on):
     shop.execute("INSERT INTO t SELECT i, repeat(md5(i::text), 10) FROM generate_series(1, 300000) i")
     shop.execute("UPDATE t SET v = md5(v)")
     shop.mirror.wait_caught_up(shop.cluster, timeout=120)
-    begin = shop.value("SELECT now()")
-    wait_until(lambda: shop.value("SELECT now() - %r::timestamptz > '4 seconds'" % str(begin)), what="an idle while")
+    begin = time.monotonic()
+    wait_until(lambda: time.monotonic() > begin + 5, what="twice the time limit without any change")
     assert shop.mirror.status()["reconnects"] == 0
     assert "terminating walsender" not in shop.cluster.log_text()
     shop.settle()

@@ -39,6 +39,7 @@ def test_copy_and_follow(version, shop_on, binary):
     assert shop.settle() > 7000
 
 
+@pytest.mark.slow
 def test_copy_under_writes(version, shop_on):
     """Changes that happen during the copy are in the copy or in the stream, never in both or in none."""
     shop = shop_on(version)

@@ -8,6 +8,7 @@ def peak_memory(process):
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
 
 
+@pytest.mark.slow
 def test_big_transactions(shop):
     shop.execute("CREATE TABLE t (id int PRIMARY KEY, v text, n numeric(10,2))")
     shop.mirror.start()

@@ -1,6 +1,7 @@
 #include "target/duckdb/database.h"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 namespace tailrace::target::duckdb {
@@ -117,6 +118,8 @@ Database::Database(const DatabaseOptions& options) : file_(options.file) {
   set(config, "autoinstall_known_extensions", "false");
   set(config, "autoload_known_extensions", "false");
   set(config, "preserve_insertion_order", "false");
+  // The walsender and our reader want cores too, and one thread that works beats two that hand over.
+  set(config, "threads", std::to_string(std::max(1u, std::thread::hardware_concurrency() / 2)));
   if (options.read_only) set(config, "access_mode", "READ_ONLY");
   if (options.memory_bytes > 0) set(config, "memory_limit", fmt::format("{}B", options.memory_bytes));
   // A checkpoint after every 16 MB of log, DuckDB's default, rewrites the row groups that were touched each
