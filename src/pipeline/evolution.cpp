@@ -52,22 +52,27 @@ std::variant<Evolution, CopyAnew> plan_columns(const TableRecord& record, const 
       continue;
     }
     if (new_file && known->version != version) return CopyAnew{"a column was altered and its rows were rewritten"};
-    if (known->name != column.name) {
-      for (const auto& other : record.columns) {
-        // Two columns that trade names would need a third name on the way.
-        if (other.name == column.name) return CopyAnew{"its columns traded names"};
-      }
-      out.renamed_columns.emplace_back(known->name, column.name);
-    }
+    if (known->name != column.name) out.renamed_columns.emplace_back(known->name, column.name);
     if (known->type_oid != column.type_oid || known->typmod != column.typmod) {
       if (!keeps_text(*known, column)) return CopyAnew{"a column's type changed"};
       out.retyped_columns.push_back(describe(column, attribute->second, catalog));
     }
   }
   if (!std::is_sorted(seen.begin(), seen.end())) return CopyAnew{"its columns came in another order"};
+  bool some_stay = false;
   for (const auto& column : record.columns) {
-    if (std::find(seen.begin(), seen.end(), column.attnum) == seen.end()) out.dropped_columns.push_back(column.name);
+    if (std::find(seen.begin(), seen.end(), column.attnum) == seen.end()) {
+      out.dropped_columns.push_back(column.name);
+      continue;
+    }
+    some_stay = true;
+    // Columns that trade names would need a third name on the way.
+    for (const auto& [from, to] : out.renamed_columns) {
+      if (to == column.name && from != column.name) return CopyAnew{"its columns traded names"};
+    }
   }
+  // A DuckDB table is never without columns, so the last old one cannot go before the first new one comes.
+  if (!some_stay) return CopyAnew{"all of its columns were replaced"};
   return out;
 }
 

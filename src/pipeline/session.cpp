@@ -362,6 +362,14 @@ void Session::apply_from(BatchQueue& queue, Applier& applier) {
 /// takes, so that commits cost a small part of the time, and never more than the limit.
 void Session::gather(BatchQueue& queue, std::vector<std::shared_ptr<const ChangeBatch>>& batches) {
   auto next = queue.pop_for(100ms);
+  // What came before the reader failed is applied; the next call tells of the failure.
+  auto take = [&](std::chrono::milliseconds wait) -> decltype(next) {
+    try {
+      return queue.pop_for(wait);
+    } catch (const std::exception&) {
+      return std::nullopt;
+    }
+  };
   auto patience = std::clamp<Clock::duration>(last_commit_took_ * 8, 20ms, 1s);
   auto until = Clock::now() + patience;
   std::size_t bytes = 0;
@@ -370,10 +378,10 @@ void Session::gather(BatchQueue& queue, std::vector<std::shared_ptr<const Change
     bytes += (*next)->bytes();
     batches.push_back(std::move(*next));
     if (bytes >= config_.limits.batch || stop_.requested()) return;
-    next = queue.try_pop();
+    next = take(0ms);
     if (next || caught_up) continue;
     auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());
-    if (left > 0ms) next = queue.pop_for(left);
+    if (left > 0ms) next = take(left);
   }
 }
 

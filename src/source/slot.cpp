@@ -33,7 +33,8 @@ std::string slot_query(const std::string& name, int version) {
       " from pg_replication_slots s left join pg_stat_replication r on r.pid = s.active_pid"
       " where s.slot_name = {}",
       since(version, 14, "s.two_phase", "false"), since(version, 17, "s.failover", "false"),
-      since(version, 17, "s.synced", "false"),
+      // A promoted standby keeps the mark, where it has no meaning any more.
+      since(version, 17, "s.synced and pg_is_in_recovery()", "false"),
       since(version, 17, "coalesce(s.invalidation_reason, '')", conflict.c_str()), pg_epoch_unix_seconds,
       pg::quote_literal(name));
 }

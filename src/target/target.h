@@ -79,8 +79,8 @@ class CopyWriter {
 /// Cheap, exact changes of a table's definition, in this order. Anything else is a new copy.
 struct Evolution {
   std::optional<std::string> rename;  ///< new name within its schema
+  std::vector<std::string> dropped_columns;  ///< never all of them
   std::vector<std::pair<std::string, std::string>> renamed_columns;  ///< from, to
-  std::vector<std::string> dropped_columns;
   struct Added {
     schema::Column column;
     std::optional<std::string> value;  ///< what existing rows have there, as text; nothing is NULL

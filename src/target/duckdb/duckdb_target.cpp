@@ -230,6 +230,11 @@ void DuckDbTarget::evolve(Oid oid, const Evolution& evolution) {
     table.name = *evolution.rename;
     table.target_name = name;
   }
+  for (const auto& name : evolution.dropped_columns) {
+    MirrorColumn& column = find(name);
+    session_.query(fmt::format("ALTER TABLE {} DROP COLUMN {}", table.sql_name(), quote_name(column.name)), "dropping a column");
+    std::erase_if(table.columns, [&](const auto& other) { return other.source.name == name; });
+  }
   for (const auto& [from, to] : evolution.renamed_columns) {
     std::vector<std::string> names;
     for (const auto& column : table.columns) {
@@ -243,13 +248,7 @@ void DuckDbTarget::evolve(Oid oid, const Evolution& evolution) {
     column.source.name = to;
     column.name = name;
   }
-  // New columns come before old ones go: a DuckDB table is never without any.
   for (const auto& added : evolution.added_columns) add_column(table, added);
-  for (const auto& name : evolution.dropped_columns) {
-    MirrorColumn& column = find(name);
-    session_.query(fmt::format("ALTER TABLE {} DROP COLUMN {}", table.sql_name(), quote_name(column.name)), "dropping a column");
-    std::erase_if(table.columns, [&](const auto& other) { return other.source.name == name; });
-  }
   for (const auto& column : evolution.retyped_columns) {
     MirrorColumn& mirrored = find(column.name);
     ColumnType type = map_column(*column.type, column.typmod, column.dimensions);
