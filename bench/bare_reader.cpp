@@ -1,11 +1,11 @@
 #include "bare_reader.h"
 
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <arpa/inet.h>
 #include <unistd.h>
 
 #include <array>
@@ -154,13 +154,14 @@ Counts BareReader::read(const std::string& start_replication, Lsn end) {
       if (type != 'd') fail(std::string(body));
       ++counts.messages;
       counts.bytes += body.size();
-      if (body.size() <= wal_data_header + commit_end_lsn || body[0] != 'w' || body[wal_data_header] != 'C') continue;
+      if (body.size() <= wal_data_header + commit_end_lsn || body[0] != 'w' || body[wal_data_header] != 'C')
+        continue;
       if (load<std::uint64_t>(&body[wal_data_header + commit_end_lsn]) >= end.value) return counts;
     }
     if (Clock::now() - last_status_ >= status_every) send_status();
     if (!pacer.wait(status_every)) continue;
     ++counts.reads;
-    receive();
+    pacer.got(receive());
   }
 }
 

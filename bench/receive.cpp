@@ -33,9 +33,10 @@ struct Request {
 
 Counts decode(const Request& request) {
   using Event = source::ReplicationStream::Event;
-  auto conninfo = fmt::format("host={} port={} dbname={} user=postgres sslmode=disable", request.host, request.port,
-                              request.database);
-  source::ReplicationStream stream(pg::Connection::open(conninfo, {pg::Mode::replication, "bench"}), request.options);
+  auto conninfo = fmt::format("host={} port={} dbname={} user=postgres sslmode=disable", request.host,
+                              request.port, request.database);
+  source::ReplicationStream stream(pg::Connection::open(conninfo, {pg::Mode::replication, "bench"}),
+                                   request.options);
   source::TransactionAssembler assembler("/tmp", {});
   Counts counts;
   std::string_view payload;
@@ -73,7 +74,8 @@ void print(const Counts& counts, double seconds) {
   auto to_seconds = [](const timeval& time) {
     return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
   };
-  fmt::print(R"({{"seconds": {:.3f}, "cpu": {:.3f}, "messages": {}, "bytes": {}, "reads": {}, "rss": {}}})" "\n",
+  fmt::print(R"({{"seconds": {:.3f}, "cpu": {:.3f}, "messages": {}, "bytes": {}, "reads": {}, "rss": {}}})"
+             "\n",
              seconds, to_seconds(usage.ru_utime) + to_seconds(usage.ru_stime), counts.messages, counts.bytes,
              counts.reads, usage.ru_maxrss * 1024);
 }

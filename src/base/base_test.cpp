@@ -24,11 +24,13 @@ TEST(Lsn, IsWrittenAsPostgresDoes) {
 }
 
 TEST(Lsn, IsReadBack) {
-  for (std::uint64_t value : {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{0x123456789ABCDEF0}, UINT64_MAX}) {
+  for (std::uint64_t value :
+       {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{0x123456789ABCDEF0}, UINT64_MAX}) {
     EXPECT_EQ(Lsn::parse(Lsn{value}.str()), Lsn{value});
   }
   EXPECT_EQ(Lsn::parse("a/bcd"), Lsn{0x0000000A00000BCD});
-  for (const char* wrong : {"", "/", "0", "0/", "/0", "0/0/0", "0/0 ", " 0/0", "g/0", "0x1/0", "-1/0", "100000000/0"}) {
+  for (const char* wrong :
+       {"", "/", "0", "0/", "/0", "0/0/0", "0/0 ", " 0/0", "g/0", "0x1/0", "-1/0", "100000000/0"}) {
     EXPECT_FALSE(Lsn::parse(wrong).has_value()) << wrong;
   }
 }
@@ -103,7 +105,9 @@ TEST(Arena, KeepsWhatItIsGiven) {
     total += size;
   };
   for (int i = 0; i < 2000; ++i) keep(random() % 1000);
-  for (std::size_t size : {Arena::block_size / 4, Arena::block_size / 4 + 1, Arena::block_size, Arena::block_size * 3}) keep(size);
+  for (std::size_t size :
+       {Arena::block_size / 4, Arena::block_size / 4 + 1, Arena::block_size, Arena::block_size * 3})
+    keep(size);
   for (int i = 0; i < 2000; ++i) keep(random() % 1000);
   Arena moved = std::move(arena);
   for (const auto& [bytes, at] : kept) {

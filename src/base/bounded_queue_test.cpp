@@ -14,7 +14,9 @@ namespace {
 using namespace std::chrono_literals;
 using Queue = BoundedQueue<std::unique_ptr<int>>;
 
-std::unique_ptr<int> item(int value) { return std::make_unique<int>(value); }
+std::unique_ptr<int> item(int value) {
+  return std::make_unique<int>(value);
+}
 
 TEST(BoundedQueue, HandsItemsOverInOrder) {
   Queue queue(100);

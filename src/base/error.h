@@ -47,10 +47,10 @@ class Error : public std::runtime_error {
 std::string_view to_string(Retry retry);
 
 /// An invariant that must hold in release builds too. Its failure is Retry::fatal.
-#define TAILRACE_CHECK(condition)                                          \
-  do {                                                                     \
-    if (!(condition)) [[unlikely]]                                         \
-      ::tailrace::check_failed(#condition, __FILE__, __LINE__);            \
+#define TAILRACE_CHECK(condition)                               \
+  do {                                                          \
+    if (!(condition)) [[unlikely]]                              \
+      ::tailrace::check_failed(#condition, __FILE__, __LINE__); \
   } while (false)
 
 [[noreturn]] void check_failed(const char* condition, const char* file, int line);

@@ -18,7 +18,8 @@ class StopSignal {
     while (!requested()) {
       auto left = deadline - std::chrono::steady_clock::now();
       if (left <= std::chrono::milliseconds(0)) return true;
-      std::this_thread::sleep_for(std::min<std::chrono::steady_clock::duration>(left, std::chrono::milliseconds(50)));
+      std::this_thread::sleep_for(
+          std::min<std::chrono::steady_clock::duration>(left, std::chrono::milliseconds(50)));
     }
     return false;
   }

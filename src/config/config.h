@@ -50,7 +50,7 @@ struct Limits {
 };
 
 struct Intervals {
-  Milliseconds status{5'000};      ///< feedback to the server at the latest
+  Milliseconds status{5'000};  ///< feedback to the server at the latest
 };
 
 struct Connect {

@@ -20,10 +20,18 @@ struct Cell {
 };
 using Cells = std::vector<Cell>;
 
-inline Cell text_cell(std::string bytes) { return {ValueKind::text, std::move(bytes)}; }
-inline Cell binary_cell(std::string bytes) { return {ValueKind::binary, std::move(bytes)}; }
-inline Cell null_cell() { return {}; }
-inline Cell unchanged_cell() { return {ValueKind::unchanged, {}}; }
+inline Cell text_cell(std::string bytes) {
+  return {ValueKind::text, std::move(bytes)};
+}
+inline Cell binary_cell(std::string bytes) {
+  return {ValueKind::binary, std::move(bytes)};
+}
+inline Cell null_cell() {
+  return {};
+}
+inline Cell unchanged_cell() {
+  return {ValueKind::unchanged, {}};
+}
 
 /// The columns of a row as the stream carries them, behind their count.
 inline void append_columns(const Cells& cells, std::string& out) {

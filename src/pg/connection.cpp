@@ -1,6 +1,7 @@
 #include "pg/connection.h"
 
 #include <libpq-fe.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <charconv>
@@ -30,7 +31,8 @@ bool starts_with_any(std::string_view text, std::initializer_list<std::string_vi
 Retry classify(std::string_view sqlstate) {
   // 08 connection, 53 resources, 57P0x shutdown or start-up, 40 rollback for concurrency, 55006 in use,
   // 58030 I/O: the same attempt may succeed later.
-  if (starts_with_any(sqlstate, {"08", "53", "57P01", "57P02", "57P03", "57P05", "40001", "40P01", "55006", "58030"})) {
+  if (starts_with_any(sqlstate,
+                      {"08", "53", "57P01", "57P02", "57P03", "57P05", "40001", "40P01", "55006", "58030"})) {
     return Retry::transient;
   }
   return Retry::needs_operator;
@@ -39,7 +41,8 @@ Retry classify(std::string_view sqlstate) {
 std::string trim(std::string_view text) {
   while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.remove_suffix(1);
   std::string out(text);
-  for (std::size_t at = out.find('\n'); at != std::string::npos; at = out.find('\n', at)) out.replace(at, 1, "; ");
+  for (std::size_t at = out.find('\n'); at != std::string::npos; at = out.find('\n', at))
+    out.replace(at, 1, "; ");
   return out;
 }
 
@@ -81,9 +84,11 @@ std::string connect_remedy(std::string_view message) {
 }
 
 bool connect_may_succeed_later(std::string_view message) {
-  for (auto hopeless : {"authentication failed", "no password supplied", "no pg_hba.conf entry", "does not exist",
-                        "permission denied", "must be superuser", "not permitted to log in"}) {
-    // "No such file or directory" (a socket of a server that is down) is hopeful, "database x does not exist" not.
+  for (auto hopeless :
+       {"authentication failed", "no password supplied", "no pg_hba.conf entry", "does not exist",
+        "permission denied", "must be superuser", "not permitted to log in"}) {
+    // "No such file or directory" (a socket of a server that is down) is hopeful, "database x does not exist"
+    // not.
     if (message.find(hopeless) != std::string_view::npos) return false;
   }
   return true;
@@ -91,10 +96,18 @@ bool connect_may_succeed_later(std::string_view message) {
 
 }  // namespace
 
-void Result::free(pg_result* raw) { PQclear(raw); }
-int Result::rows() const { return PQntuples(raw_.get()); }
-int Result::columns() const { return PQnfields(raw_.get()); }
-bool Result::is_null(int row, int column) const { return PQgetisnull(raw_.get(), row, column) != 0; }
+void Result::free(pg_result* raw) {
+  PQclear(raw);
+}
+int Result::rows() const {
+  return PQntuples(raw_.get());
+}
+int Result::columns() const {
+  return PQnfields(raw_.get());
+}
+bool Result::is_null(int row, int column) const {
+  return PQgetisnull(raw_.get(), row, column) != 0;
+}
 
 std::string_view Result::get(int row, int column) const {
   return {PQgetvalue(raw_.get(), row, column), static_cast<std::size_t>(PQgetlength(raw_.get(), row, column))};
@@ -107,7 +120,9 @@ std::int64_t Result::i64(int row, int column) const {
   return value;
 }
 
-Lsn Result::lsn(int row, int column) const { return Lsn::parse(get(row, column)).value_or(Lsn{}); }
+Lsn Result::lsn(int row, int column) const {
+  return Lsn::parse(get(row, column)).value_or(Lsn{});
+}
 
 std::int64_t Result::affected() const {
   std::string_view text = PQcmdTuples(raw_.get());
@@ -120,11 +135,19 @@ Connection Connection::open(const std::string& conninfo, const ConnectOptions& o
   parse(conninfo);
   std::string timeout = std::to_string(options.connect_timeout_seconds);
   // Defaults come first, so that the user's own string wins; what must hold comes after it.
-  const char* keywords[] = {"connect_timeout", "keepalives_idle", "keepalives_interval", "keepalives_count",
-                            "tcp_user_timeout", "fallback_application_name", "dbname", "client_encoding",
-                            options.mode == Mode::replication ? "replication" : nullptr, nullptr};
-  const char* values[] = {timeout.c_str(), "30", "10", "3", "60000", options.application_name.c_str(),
-                          conninfo.c_str(), "UTF8", "database", nullptr};
+  const char* keywords[] = {"connect_timeout",
+                            "keepalives_idle",
+                            "keepalives_interval",
+                            "keepalives_count",
+                            "tcp_user_timeout",
+                            "fallback_application_name",
+                            "dbname",
+                            "client_encoding",
+                            options.mode == Mode::replication ? "replication" : nullptr,
+                            nullptr};
+  const char* values[] = {
+      timeout.c_str(),  "30",   "10",       "3",    "60000", options.application_name.c_str(),
+      conninfo.c_str(), "UTF8", "database", nullptr};
   Connection connection(PQconnectdbParams(keywords, values, /*expand_dbname=*/1));
   pg_conn* raw = connection.raw_.get();
   if (PQstatus(raw) != CONNECTION_OK) {
@@ -137,9 +160,12 @@ Connection Connection::open(const std::string& conninfo, const ConnectOptions& o
   return connection;
 }
 
-void Connection::finish(pg_conn* raw) { PQfinish(raw); }
+void Connection::finish(pg_conn* raw) {
+  PQfinish(raw);
+}
 
 Result Connection::query(const std::string& sql, std::string_view purpose) {
+  if (patience_.count() > 0) return wait_for_result(PQsendQuery(raw_.get(), sql.c_str()) == 1, purpose);
   return check(Result(PQexec(raw_.get(), sql.c_str())), purpose);
 }
 
@@ -148,9 +174,38 @@ Result Connection::query(const std::string& sql, const std::vector<std::optional
   std::vector<const char*> values;
   values.reserve(parameters.size());
   for (const auto& parameter : parameters) values.push_back(parameter ? parameter->c_str() : nullptr);
-  Result result(PQexecParams(raw_.get(), sql.c_str(), static_cast<int>(values.size()), nullptr, values.data(),
-                             nullptr, nullptr, 0));
-  return check(std::move(result), purpose);
+  auto count = static_cast<int>(values.size());
+  if (patience_.count() > 0) {
+    bool sent =
+        PQsendQueryParams(raw_.get(), sql.c_str(), count, nullptr, values.data(), nullptr, nullptr, 0) == 1;
+    return wait_for_result(sent, purpose);
+  }
+  return check(
+      Result(PQexecParams(raw_.get(), sql.c_str(), count, nullptr, values.data(), nullptr, nullptr, 0)),
+      purpose);
+}
+
+Result Connection::wait_for_result(bool sent, std::string_view purpose) {
+  if (!sent) throw make_error(raw_.get(), nullptr, purpose);
+  auto deadline = std::chrono::steady_clock::now() + patience_;
+  Result last(nullptr);
+  for (;;) {
+    while (PQisBusy(raw_.get()) != 0) {
+      auto left =
+          std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+      pollfd descriptor{socket(), POLLIN, 0};
+      if (left.count() <= 0 || poll(&descriptor, 1, static_cast<int>(left.count())) == 0) {
+        throw Error(Retry::transient, fmt::format("no answer from the server for {} s while {}",
+                                                  patience_.count() / 1000, purpose));
+      }
+      if (PQconsumeInput(raw_.get()) == 0) throw make_error(raw_.get(), nullptr, purpose);
+    }
+    pg_result* next = PQgetResult(raw_.get());
+    if (next == nullptr) return check(std::move(last), purpose);
+    last = Result(next);
+    auto status = PQresultStatus(next);
+    if (status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH) return last;
+  }
 }
 
 Result Connection::check(Result result, std::string_view purpose) {
@@ -165,14 +220,21 @@ Result Connection::check(Result result, std::string_view purpose) {
   }
 }
 
-int Connection::server_version() const { return PQserverVersion(raw_.get()); }
-int Connection::backend_pid() const { return PQbackendPID(raw_.get()); }
-int Connection::socket() const { return PQsocket(raw_.get()); }
+int Connection::server_version() const {
+  return PQserverVersion(raw_.get());
+}
+int Connection::backend_pid() const {
+  return PQbackendPID(raw_.get());
+}
+int Connection::socket() const {
+  return PQsocket(raw_.get());
+}
 
 bool Connection::is_unix_socket() const {
   sockaddr_storage address{};
   socklen_t length = sizeof(address);
-  return getsockname(socket(), reinterpret_cast<sockaddr*>(&address), &length) == 0 && address.ss_family == AF_UNIX;
+  return getsockname(socket(), reinterpret_cast<sockaddr*>(&address), &length) == 0 &&
+         address.ss_family == AF_UNIX;
 }
 
 void Connection::cancel() const {
@@ -191,8 +253,8 @@ std::string redact(const std::string& conninfo) {
   std::string user = value("user", "");
   std::string host = value("host", value("hostaddr", "").c_str());
   std::string port = value("port", "");
-  return fmt::format("postgres://{}{}{}{}/{}", user, user.empty() ? "" : "@", host, port.empty() ? "" : ":" + port,
-                     value("dbname", user.c_str()));
+  return fmt::format("postgres://{}{}{}{}/{}", user, user.empty() ? "" : "@", host,
+                     port.empty() ? "" : ":" + port, value("dbname", user.c_str()));
 }
 
 std::string quote_identifier(std::string_view name) {

@@ -2,7 +2,7 @@
 // Connection: RAII around libpq, the only room that includes its header. Errors are tailrace::Error with the
 // SQLSTATE, the statement's purpose and a retry class. Not thread-safe; one thread at a time, except cancel().
 
-#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -51,8 +51,8 @@ struct ConnectOptions {
 class Connection {
  public:
   /// `conninfo`: a URL or a keyword string, as libpq takes it. Pins the session settings on which text values
-  /// depend (DateStyle, IntervalStyle, extra_float_digits, bytea_output, client_encoding, TimeZone, lc_monetary),
-  /// and row_security = off, so that a policy hides no row silently.
+  /// depend (DateStyle, IntervalStyle, extra_float_digits, bytea_output, client_encoding, TimeZone,
+  /// lc_monetary), and row_security = off, so that a policy hides no row silently.
   static Connection open(const std::string& conninfo, const ConnectOptions& options = {});
 
   Connection(Connection&&) noexcept = default;
@@ -63,6 +63,10 @@ class Connection {
   /// One statement with text parameters ($1 ...); nullopt is NULL.
   Result query(const std::string& sql, const std::vector<std::optional<std::string>>& parameters,
                std::string_view purpose);
+
+  /// From now on a query() that gets no answer for so long counts as a lost connection: a network that swallows
+  /// packets tells nobody. 0, the default, waits for ever, as a copy under a lock must.
+  void set_patience(std::chrono::milliseconds patience) { patience_ = patience; }
 
   int server_version() const;  ///< as 150004
   int backend_pid() const;
@@ -77,7 +81,10 @@ class Connection {
   explicit Connection(pg_conn* raw) : raw_(raw, &finish) {}
   static void finish(pg_conn* raw);
   Result check(Result result, std::string_view purpose);
+  /// The last result of what was sent, as PQexec gives it.
+  Result wait_for_result(bool sent, std::string_view purpose);
   std::unique_ptr<pg_conn, void (*)(pg_conn*)> raw_;
+  std::chrono::milliseconds patience_{0};
 };
 
 /// A connection string without its secrets, for people: "postgres://app@db:5432/shop".

@@ -11,7 +11,9 @@ namespace tailrace::pg {
 CopyStream::CopyStream(Connection& connection, std::string_view purpose)
     : connection_(connection), purpose_(purpose) {}
 
-CopyStream::~CopyStream() { free_message(); }
+CopyStream::~CopyStream() {
+  free_message();
+}
 
 void CopyStream::free_message() {
   if (message_ != nullptr) PQfreemem(message_);

@@ -2,84 +2,92 @@
 
 #include <poll.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
-#include <cstdio>
+
+#include "base/error.h"
 
 namespace tailrace::pg {
 namespace {
+
+using namespace std::chrono_literals;
+
 long knob(const char* name, long other) {
   const char* text = std::getenv(name);
   return text != nullptr ? std::atol(text) : other;
 }
-// Experiment.
-const long mode = knob("PACE_MODE", 2), rcvbuf = knob("PACE_RCVBUF", 512 * 1024), longest = knob("PACE_PAUSE", 2000),
-           full = knob("PACE_FULL", 256 * 1024), after = knob("PACE_AFTER", 2000), gap = knob("PACE_GAP", 1000),
-           slack = knob("PACE_SLACK", 0), shortest = knob("PACE_MIN", 50), first = knob("PACE_FIRST", 0);
+const int tcp_receive_buffer = (int)knob("PACE_RCVBUF", 512 * 1024);
+const int tcp_slices = (int)knob("PACE_SLICES", 4);
+const auto tcp_slice = std::chrono::microseconds(knob("PACE_SLICE", 500));
+const auto unix_pause = std::chrono::microseconds(knob("PACE_UNIX", 50));
 
-std::size_t readable(int socket) {
+// Judged by what came in this time, not by gaps: on a busy machine a sender that is behind makes pauses of
+// several milliseconds, too.
+constexpr auto window = 20ms;
+const std::size_t behind_bytes = (std::size_t)knob("PACE_BEHIND", 40'000);  // in one window: 2 MB/s
+
+void sleep(std::chrono::microseconds time) {
+  timespec span{0, time.count() * 1000};
+  nanosleep(&span, nullptr);
+}
+
+std::size_t readable_bytes(int socket) {
   int bytes = 0;
   if (ioctl(socket, FIONREAD, &bytes) != 0 || bytes < 0) return 0;
   return static_cast<std::size_t>(bytes);
 }
-void sleep_micros(long micros) {
-  timespec time{micros / 1'000'000, (micros % 1'000'000) * 1000};
-  nanosleep(&time, nullptr);
-}
+
 }  // namespace
 
-ReadPacer::ReadPacer(int socket, bool unix_socket) : socket_(socket), unix_socket_(unix_socket) {
-  if (slack > 0) prctl(PR_SET_TIMERSLACK, slack);
-  if (!unix_socket && rcvbuf > 0) {
-    int size = static_cast<int>(rcvbuf);
-    setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
-  }
+bool wait_readable(int socket, std::chrono::microseconds timeout) {
+  pollfd entry{socket, POLLIN, 0};
+  timespec time{timeout.count() / 1'000'000, (timeout.count() % 1'000'000) * 1000};
+  int ready = ppoll(&entry, 1, &time, nullptr);
+  if (ready < 0 && errno != EINTR) throw Error(Retry::transient, "waiting for a socket failed");
+  return ready > 0;
 }
 
-void ReadPacer::lowat(int bytes) {
-  if (bytes == lowat_) return;
-  setsockopt(socket_, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes));
-  lowat_ = bytes;
-}
-
-bool ReadPacer::poll(std::chrono::microseconds limit) {
-  pollfd descriptor{socket_, POLLIN, 0};
-  timespec time{limit.count() / 1'000'000, (limit.count() % 1'000'000) * 1000};
-  return ppoll(&descriptor, 1, &time, nullptr) > 0;
+ReadPacer::ReadPacer(int socket, bool unix_socket)
+    : socket_(socket), unix_socket_(unix_socket), window_start_(Clock::now()) {
+  if (unix_socket_) return;
+  setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &tcp_receive_buffer, sizeof(tcp_receive_buffer));
+  int size = tcp_receive_buffer;
+  socklen_t length = sizeof(size);
+  getsockopt(socket, SOL_SOCKET, SO_RCVBUF, &size, &length);
+  full_bytes_ = static_cast<std::size_t>(std::max(size, 0)) / 4;
 }
 
 bool ReadPacer::wait(std::chrono::microseconds limit) {
-  auto start = Clock::now();
-  if (start - flows_since_ > std::chrono::microseconds(after)) pause();
-  auto paused = Clock::now();
-  bool ready = poll(limit);
-  if (ready && Clock::now() - paused > std::chrono::microseconds(gap)) flows_since_ = Clock::now();
-  return ready;
+  if (behind(Clock::now())) let_socket_fill();
+  return wait_readable(socket_, limit);
 }
 
-void ReadPacer::pause() {
-  if (mode == 0) return;
-  if (mode == 1) {  // fixed
-    sleep_micros(longest);
-  } else if (mode == 2) {  // adaptive sleep
-    sleep_micros(pause_);
-    std::size_t now = readable(socket_);
-    if (now >= static_cast<std::size_t>(full)) pause_ = std::max(pause_ * 3 / 4, shortest);
-    else if (now < static_cast<std::size_t>(full) * 3 / 4) pause_ = std::min(pause_ * 5 / 4, longest);
-  } else if (mode == 3) {  // low water mark
-    if (first) sleep_micros(first);
-    lowat(static_cast<int>(full));
-    poll(std::chrono::microseconds(longest));
-    lowat(1);
-  } else if (mode == 4) {  // sliced sleep until full
-    for (long i = 0; i < longest; i += shortest) {
-      sleep_micros(shortest);
-      if (readable(socket_) >= static_cast<std::size_t>(full)) return;
-    }
+bool ReadPacer::behind(Clock::time_point now) {
+  auto elapsed = now - window_start_;
+  if (elapsed < window) return behind_;
+  behind_ = bytes_ * static_cast<std::size_t>(window / 1us) >=
+            behind_bytes * static_cast<std::size_t>(elapsed / 1us);
+  bytes_ = 0;
+  window_start_ = now;
+  return behind_;
+}
+
+void ReadPacer::let_socket_fill() const {
+  // A Unix socket holds a few hundred messages, and its writer waits when it is full: a short pause is all
+  // that it can use.
+  if (unix_socket_) {
+    if (unix_pause > 0us) sleep(unix_pause);
+    return;
+  }
+  // Wide rows fill the buffer early: then the pause is over.
+  for (int i = 0; i < tcp_slices; ++i) {
+    sleep(tcp_slice);
+    if (readable_bytes(socket_) >= full_bytes_) return;
   }
 }
+
 }  // namespace tailrace::pg

@@ -8,8 +8,12 @@ namespace {
               "This is damage on the wire or an unknown protocol version; nothing of it was applied");
 }
 
-PgTimestamp read_time(ByteReader& in) { return {in.i64()}; }
-Lsn read_lsn(ByteReader& in) { return {in.u64()}; }
+PgTimestamp read_time(ByteReader& in) {
+  return {in.i64()};
+}
+Lsn read_lsn(ByteReader& in) {
+  return {in.u64()};
+}
 
 }  // namespace
 
@@ -158,7 +162,8 @@ void Decoder::read_truncate(ByteReader& in) {
   auto flags = in.u8();
   out_.cascade = (flags & 1) != 0;
   out_.restart_identity = (flags & 2) != 0;
-  if (in.remaining() != static_cast<std::size_t>(count) * 4) malformed("a truncate lists more tables than it holds");
+  if (in.remaining() != static_cast<std::size_t>(count) * 4)
+    malformed("a truncate lists more tables than it holds");
   out_.truncated.clear();
   for (std::uint32_t i = 0; i < count; ++i) out_.truncated.push_back(in.u32());
 }

@@ -31,9 +31,10 @@ std::vector<Sample> samples() {
   Relation relation = make_relation(42, "orders", 3, {0, 2});
   auto contents = [&](const MessageBuilder& build, bool in_stream) {
     for (const auto& bytes :
-         {build.relation(relation), build.type(16400, "public", "mood"), build.insert(42, row), build.update(42, row),
-          build.update(42, 'K', row, row), build.update(42, 'O', row, row), build.remove(42, 'K', row),
-          build.remove(42, 'O', row), build.truncate({42, 43}, 3), build.message(true, lsn_a, "audit", "hello")}) {
+         {build.relation(relation), build.type(16400, "public", "mood"), build.insert(42, row),
+          build.update(42, row), build.update(42, 'K', row, row), build.update(42, 'O', row, row),
+          build.remove(42, 'K', row), build.remove(42, 'O', row), build.truncate({42, 43}, 3),
+          build.message(true, lsn_a, "audit", "hello")}) {
       out.push_back({bytes, in_stream, false});
     }
   };
@@ -43,7 +44,8 @@ std::vector<Sample> samples() {
        {plain.begin(9, lsn_a, time_a), plain.commit(lsn_a, lsn_b, time_a), plain.origin(lsn_a, "node"),
         plain.stream_start(9, true), plain.stream_commit(9, lsn_a, lsn_b, time_a), plain.stream_abort(9, 10),
         plain.begin_prepare(9, lsn_a, lsn_b, "gid", time_a), plain.prepare(9, lsn_a, lsn_b, "gid", time_a),
-        plain.stream_prepare(9, lsn_a, lsn_b, "gid", time_a), plain.commit_prepared(9, lsn_a, lsn_b, "gid", time_a),
+        plain.stream_prepare(9, lsn_a, lsn_b, "gid", time_a),
+        plain.commit_prepared(9, lsn_a, lsn_b, "gid", time_a),
         plain.rollback_prepared(9, lsn_a, lsn_b, "gid", {}, time_a)}) {
     out.push_back({bytes, false, false});
   }
@@ -94,7 +96,8 @@ TEST(Decoder, ReadsTheFrameOfATransaction) {
 }
 
 TEST(Decoder, ReadsARelation) {
-  Relation relation{42, "shop", "Orders", ReplicaIdentity::index, {{"id", 20, -1, true}, {"total", 1700, 655366, false}}};
+  Relation relation{
+      42, "shop", "Orders", ReplicaIdentity::index, {{"id", 20, -1, true}, {"total", 1700, 655366, false}}};
   Decoder decoder;
   EXPECT_EQ(decoder.decode(plain.relation(relation)).relation, relation);
   // The message object is used again: an older relation's columns must not shine through.
@@ -123,7 +126,8 @@ TEST(Decoder, ReadsAType) {
 }
 
 TEST(Decoder, ReadsEveryKindOfValue) {
-  Cells row{text_cell("abc"), null_cell(), unchanged_cell(), binary_cell(std::string("\0\xff", 2)), text_cell("")};
+  Cells row{text_cell("abc"), null_cell(), unchanged_cell(), binary_cell(std::string("\0\xff", 2)),
+            text_cell("")};
   Decoder decoder;
   std::string bytes = plain.insert(42, row);
   const Message& message = decoder.decode(bytes);
@@ -199,9 +203,10 @@ TEST(Decoder, ReadsTheXidOfEveryMessageInAStreamBlock) {
   EXPECT_EQ(decoder.decode(plain.stream_start(4700, true)).xid, 4700u);
   EXPECT_TRUE(decoder.in_stream());
   Relation relation = make_relation(42, "orders", 1, {0});
-  for (const auto& bytes : {in_block.relation(relation), in_block.type(1, "s", "t"), in_block.insert(42, {null_cell()}),
-                            in_block.update(42, {null_cell()}), in_block.remove(42, 'K', {null_cell()}),
-                            in_block.truncate({42}), in_block.message(true, lsn_a, "p", "c")}) {
+  for (const auto& bytes :
+       {in_block.relation(relation), in_block.type(1, "s", "t"), in_block.insert(42, {null_cell()}),
+        in_block.update(42, {null_cell()}), in_block.remove(42, 'K', {null_cell()}), in_block.truncate({42}),
+        in_block.message(true, lsn_a, "p", "c")}) {
     EXPECT_EQ(decoder.decode(bytes).xid, 4711u) << bytes[0];
   }
   decoder.decode(plain.stream_stop());
@@ -239,7 +244,8 @@ TEST(Decoder, ReadsTwoPhaseCommit) {
         std::pair{plain.prepare(9, lsn_a, lsn_b, "gid", time_a), MessageType::prepare},
         std::pair{plain.stream_prepare(9, lsn_a, lsn_b, "gid", time_a), MessageType::stream_prepare},
         std::pair{plain.commit_prepared(9, lsn_a, lsn_b, "gid", time_a), MessageType::commit_prepared},
-        std::pair{plain.rollback_prepared(9, lsn_a, lsn_b, "gid", {1}, time_a), MessageType::rollback_prepared}}) {
+        std::pair{plain.rollback_prepared(9, lsn_a, lsn_b, "gid", {1}, time_a),
+                  MessageType::rollback_prepared}}) {
     const Message& message = decoder.decode(bytes);
     EXPECT_EQ(message.type, type);
     EXPECT_EQ(message.xid, 9u);

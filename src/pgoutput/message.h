@@ -38,7 +38,8 @@ enum class MessageType : char {
 /// One decoded message; which fields count depends on `type`. Reused by the decoder from call to call.
 struct Message {
   MessageType type = MessageType::begin;
-  /// The (sub)transaction, inside a stream block only; else 0. For stream_*, prepares and begin: the transaction.
+  /// The (sub)transaction, inside a stream block only; else 0. For stream_*, prepares and begin: the
+  /// transaction.
   Xid xid = 0;
   Xid subxid = 0;  ///< stream_abort
 
@@ -52,7 +53,7 @@ struct Message {
   std::string_view gid;
   bool first_segment = false;  ///< stream_start
 
-  std::string_view name;  ///< origin: its name; type: its name; message: its prefix
+  std::string_view name;    ///< origin: its name; type: its name; message: its prefix
   std::string_view schema;  ///< type
   Oid oid = 0;              ///< insert, update, remove: the relation; type: the type
 

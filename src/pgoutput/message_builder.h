@@ -69,7 +69,8 @@ class MessageBuilder {
   std::string relation(const Relation& relation) const {
     auto out = content('R');
     out.number(relation.oid).c_string(relation.schema).c_string(relation.name);
-    out.letter(static_cast<char>(relation.identity)).number(static_cast<std::uint16_t>(relation.columns.size()));
+    out.letter(static_cast<char>(relation.identity))
+        .number(static_cast<std::uint16_t>(relation.columns.size()));
     for (const auto& column : relation.columns) {
       out.flag(column.is_key).c_string(column.name).number(column.type_oid).number(column.typmod);
     }
@@ -78,8 +79,12 @@ class MessageBuilder {
   std::string type(Oid oid, std::string_view schema, std::string_view name) const {
     return content('Y').number(oid).c_string(schema).c_string(name).take();
   }
-  std::string insert(Oid oid, const Cells& row) const { return content('I').number(oid).letter('N').tuple(row).take(); }
-  std::string update(Oid oid, const Cells& row) const { return content('U').number(oid).letter('N').tuple(row).take(); }
+  std::string insert(Oid oid, const Cells& row) const {
+    return content('I').number(oid).letter('N').tuple(row).take();
+  }
+  std::string update(Oid oid, const Cells& row) const {
+    return content('U').number(oid).letter('N').tuple(row).take();
+  }
   /// `old_kind`: K for a key, O for a whole row.
   std::string update(Oid oid, char old_kind, const Cells& old_row, const Cells& row) const {
     return content('U').number(oid).letter(old_kind).tuple(old_row).letter('N').tuple(row).take();
@@ -94,10 +99,13 @@ class MessageBuilder {
     for (Oid oid : tables) out.number(oid);
     return out.take();
   }
-  std::string message(bool transactional, Lsn lsn, std::string_view prefix, std::string_view content_bytes) const {
+  std::string message(bool transactional, Lsn lsn, std::string_view prefix,
+                      std::string_view content_bytes) const {
     return content('M').flag(transactional).lsn(lsn).c_string(prefix).counted(content_bytes).take();
   }
-  std::string stream_start(Xid xid, bool first) const { return MessageWriter().letter('S').number(xid).flag(first).take(); }
+  std::string stream_start(Xid xid, bool first) const {
+    return MessageWriter().letter('S').number(xid).flag(first).take();
+  }
   std::string stream_stop() const { return "E"; }
   std::string stream_commit(Xid xid, Lsn commit_lsn, Lsn end_lsn, PgTimestamp time = {}) const {
     return MessageWriter().letter('c').number(xid).letter('\0').lsn(commit_lsn).lsn(end_lsn).time(time).take();
@@ -109,16 +117,27 @@ class MessageBuilder {
   std::string stream_abort(Xid xid, Xid subxid, Lsn lsn, PgTimestamp time) const {
     return MessageWriter().letter('A').number(xid).number(subxid).lsn(lsn).time(time).take();
   }
-  std::string begin_prepare(Xid xid, Lsn prepare_lsn, Lsn end_lsn, std::string_view gid, PgTimestamp time = {}) const {
-    return MessageWriter().letter('b').lsn(prepare_lsn).lsn(end_lsn).time(time).number(xid).c_string(gid).take();
+  std::string begin_prepare(Xid xid, Lsn prepare_lsn, Lsn end_lsn, std::string_view gid,
+                            PgTimestamp time = {}) const {
+    return MessageWriter()
+        .letter('b')
+        .lsn(prepare_lsn)
+        .lsn(end_lsn)
+        .time(time)
+        .number(xid)
+        .c_string(gid)
+        .take();
   }
-  std::string prepare(Xid xid, Lsn prepare_lsn, Lsn end_lsn, std::string_view gid, PgTimestamp time = {}) const {
+  std::string prepare(Xid xid, Lsn prepare_lsn, Lsn end_lsn, std::string_view gid,
+                      PgTimestamp time = {}) const {
     return outcome('P', xid, prepare_lsn, end_lsn, gid, time);
   }
-  std::string stream_prepare(Xid xid, Lsn prepare_lsn, Lsn end_lsn, std::string_view gid, PgTimestamp time = {}) const {
+  std::string stream_prepare(Xid xid, Lsn prepare_lsn, Lsn end_lsn, std::string_view gid,
+                             PgTimestamp time = {}) const {
     return outcome('p', xid, prepare_lsn, end_lsn, gid, time);
   }
-  std::string commit_prepared(Xid xid, Lsn commit_lsn, Lsn end_lsn, std::string_view gid, PgTimestamp time = {}) const {
+  std::string commit_prepared(Xid xid, Lsn commit_lsn, Lsn end_lsn, std::string_view gid,
+                              PgTimestamp time = {}) const {
     return outcome('K', xid, commit_lsn, end_lsn, gid, time);
   }
   std::string rollback_prepared(Xid xid, Lsn prepare_end, Lsn rollback_end, std::string_view gid,
@@ -144,11 +163,13 @@ class MessageBuilder {
 };
 
 /// A table with columns c0, c1, ... of type text, of which `key` are the replica identity.
-inline Relation make_relation(Oid oid, std::string name, std::size_t columns, const std::vector<std::size_t>& key,
+inline Relation make_relation(Oid oid, std::string name, std::size_t columns,
+                              const std::vector<std::size_t>& key,
                               ReplicaIdentity identity = ReplicaIdentity::by_default) {
   constexpr Oid text_oid = 25;
   Relation out{oid, "public", std::move(name), identity, {}};
-  for (std::size_t i = 0; i < columns; ++i) out.columns.push_back({"c" + std::to_string(i), text_oid, -1, false});
+  for (std::size_t i = 0; i < columns; ++i)
+    out.columns.push_back({"c" + std::to_string(i), text_oid, -1, false});
   for (std::size_t i : key) out.columns[i].is_key = true;
   if (identity == ReplicaIdentity::full) {
     for (auto& column : out.columns) column.is_key = true;

@@ -27,6 +27,7 @@ Applier::Applier(target::Target& target, std::string source, std::string publica
 }
 
 void Applier::apply(const std::vector<std::shared_ptr<const ChangeBatch>>& batches) {
+  if (!began_) wait_while_held();
   Lsn progress = checkpoint_.lsn;
   PgTimestamp time = checkpoint_.commit_time;
   bool whole = true;
@@ -42,6 +43,7 @@ void Applier::apply(const std::vector<std::shared_ptr<const ChangeBatch>>& batch
       if (transaction.ends) {
         ++transactions_;
         progress = std::max(progress, transaction.end_lsn);
+        last_commit_ = transaction.commit_lsn;
         time = transaction.commit_time;
         checkpoint_.commit_time = time;
       }
@@ -105,7 +107,8 @@ Applier::Table& Applier::find_table(const Relation& relation) {
   auto publication = source::read_publication(*connection_, publication_);
   bool published = publication && std::any_of(publication->tables.begin(), publication->tables.end(),
                                               [&](const auto& table) { return table.oid == relation.oid; });
-  if (published) throw target::RestartFromCheckpoint(fmt::format("{} is new and will be copied", relation.qualified()));
+  if (published)
+    throw target::RestartFromCheckpoint(fmt::format("{} is new and will be copied", relation.qualified()));
   log::info("apply", "changes of {} are left out: it is not published any more", relation.qualified());
   Table& table = tables_[relation.oid];
   table.ignored = true;
@@ -115,6 +118,7 @@ Applier::Table& Applier::find_table(const Relation& relation) {
 schema::Catalog& Applier::catalog() {
   if (!catalog_) {
     connection_.emplace(pg::Connection::open(source_, {pg::Mode::sql, "tailrace catalog"}));
+    connection_->set_patience(std::chrono::seconds(30));
     catalog_.emplace(*connection_);
   }
   return *catalog_;
@@ -128,7 +132,8 @@ void Applier::prepare(Table& table, const std::shared_ptr<const Relation>& relat
     target_.rollback();
     began_ = false;
     target_.mark_for_copy(table.record.oid, anew->reason);
-    throw target::RestartFromCheckpoint(fmt::format("{} must be copied anew: {}", relation->qualified(), anew->reason));
+    throw target::RestartFromCheckpoint(
+        fmt::format("{} must be copied anew: {}", relation->qualified(), anew->reason));
   }
   auto& evolution = std::get<target::Evolution>(plan);
   bool recorded = evolution.filenode == table.record.filenode && evolution.columns == table.record.columns;
@@ -136,7 +141,8 @@ void Applier::prepare(Table& table, const std::shared_ptr<const Relation>& relat
     begin();
     target_.evolve(table.record.oid, evolution);
     changed_ = true;
-    if (!evolution.empty()) log::info("apply", "{} changed its definition at the source; the target follows", relation->qualified());
+    if (!evolution.empty())
+      log::info("apply", "{} changed its definition at the source; the target follows", relation->qualified());
     read_record(table);
   }
   table.prepared = relation;
@@ -207,15 +213,32 @@ void Applier::request(std::shared_ptr<Barrier> barrier) {
   std::lock_guard lock(barrier_mutex_);
   barriers_.push_back(std::move(barrier));
   barrier_waits_ = true;
+  held_until_ = {};
+  held_changed_.notify_all();
 }
 
-/// `progress`: what the target would hold after a commit now. `next_commit`: of the transaction to come, invalid
-/// if there is none in hand; it lets a barrier be met before the stream's own position reaches it.
+void Applier::hold(std::chrono::steady_clock::time_point until) {
+  std::lock_guard lock(barrier_mutex_);
+  held_until_ = until;
+  held_changed_.notify_all();
+}
+
+void Applier::wait_while_held() {
+  std::unique_lock lock(barrier_mutex_);
+  while (std::chrono::steady_clock::now() < held_until_) held_changed_.wait_until(lock, held_until_);
+}
+
+/// `progress`: what the target would hold after a commit now. `next_commit`: of the transaction to come,
+/// invalid if there is none in hand; it lets a barrier be met before the stream's own position reaches it.
 void Applier::meet_barriers(Lsn progress, Lsn next_commit) {
   std::lock_guard lock(barrier_mutex_);
   std::erase_if(barriers_, [&](const std::shared_ptr<Barrier>& barrier) {
     bool reached = progress >= barrier->lsn || (next_commit.valid() && next_commit >= barrier->lsn);
     if (!reached) return false;
+    if (last_commit_ >= barrier->lsn) {
+      barrier->view.set_exception(std::make_exception_ptr(BarrierPassed()));
+      return true;
+    }
     try {
       flush();
       commit(progress, checkpoint_.commit_time);

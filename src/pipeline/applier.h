@@ -4,6 +4,8 @@
 // table's copy already holds.
 
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <functional>
 #include <future>
 #include <map>
@@ -29,6 +31,11 @@ struct Barrier {
   std::promise<std::unique_ptr<target::TargetView>> view;
 };
 
+/// Given to a barrier that came too late: the target is beyond it already.
+struct BarrierPassed : std::exception {
+  const char* what() const noexcept override { return "the target is beyond the position to compare at"; }
+};
+
 /// One thread: the runner's; except request(), withdraw() and durable().
 class Applier {
  public:
@@ -50,6 +57,10 @@ class Applier {
 
   /// The view is made when every transaction that commits before `lsn`, and none after it, is in the target.
   void request(std::shared_ptr<Barrier> barrier);
+  /// Until `until`, or the next request or release, nothing more is applied: time to find out where the
+  /// barrier has to be, without running past it.
+  void hold(std::chrono::steady_clock::time_point until);
+  void release() { hold({}); }
   bool barrier_waits() const { return barrier_waits_.load(std::memory_order_acquire); }
 
  private:
@@ -57,8 +68,8 @@ class Applier {
     target::TableRecord record;
     std::shared_ptr<const Relation> prepared;  ///< the version that the target was last prepared for
     std::optional<TableFold> fold;
-    TableStatus counts;             ///< since the last commit
-    std::size_t status_index = 0;   ///< where the board lists it
+    TableStatus counts;            ///< since the last commit
+    std::size_t status_index = 0;  ///< where the board lists it
     bool counted = false;
     bool ignored = false;
   };
@@ -68,7 +79,9 @@ class Applier {
   Table* table_for(const ChangeBatch& batch, std::uint32_t relation);
   Table& find_table(const Relation& relation);
   void prepare(Table& table, const std::shared_ptr<const Relation>& relation);
-  bool covers(const Table& table, Lsn commit_lsn) const { return table.ignored || commit_lsn < table.record.copied_at; }
+  bool covers(const Table& table, Lsn commit_lsn) const {
+    return table.ignored || commit_lsn < table.record.copied_at;
+  }
   void begin();
   void flush();
   void commit(Lsn progress, PgTimestamp time);
@@ -86,7 +99,7 @@ class Applier {
   std::vector<Table*> touched_;   ///< with an open fold
   std::vector<Table*> counted_;   ///< with counts that the board does not show yet
   bool began_ = false;
-  bool changed_ = false;          ///< something but the checkpoint goes into this commit
+  bool changed_ = false;  ///< something but the checkpoint goes into this commit
   std::int64_t transactions_ = 0;
   std::int64_t changes_ = 0;
   std::atomic<std::uint64_t> durable_{0};
@@ -94,7 +107,12 @@ class Applier {
   std::optional<pg::Connection> connection_;
   std::optional<schema::Catalog> catalog_;
 
+  void wait_while_held();
+
   std::mutex barrier_mutex_;
+  std::condition_variable held_changed_;
+  std::chrono::steady_clock::time_point held_until_{};
+  Lsn last_commit_;  ///< commit_lsn of the last transaction that was applied
   std::vector<std::shared_ptr<Barrier>> barriers_;
   std::atomic<bool> barrier_waits_{false};
 };

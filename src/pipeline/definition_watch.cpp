@@ -15,15 +15,17 @@ Relation describe(const schema::Table& table) {
   out.schema = table.schema;
   out.name = table.name;
   out.identity = table.identity;
-  for (const auto& column : table.columns) out.columns.push_back({column.name, column.type->oid, column.typmod, column.is_key});
+  for (const auto& column : table.columns)
+    out.columns.push_back({column.name, column.type->oid, column.typmod, column.is_key});
   return out;
 }
 
 bool matches(const target::TableRecord& record, const Relation& relation) {
   if (record.schema != relation.schema || record.name != relation.name) return false;
-  return std::equal(record.columns.begin(), record.columns.end(), relation.columns.begin(), relation.columns.end(),
-                    [](const auto& known, const auto& now) {
-                      return known.name == now.name && known.type_oid == now.type_oid && known.typmod == now.typmod;
+  return std::equal(record.columns.begin(), record.columns.end(), relation.columns.begin(),
+                    relation.columns.end(), [](const auto& known, const auto& now) {
+                      return known.name == now.name && known.type_oid == now.type_oid &&
+                             known.typmod == now.typmod;
                     });
 }
 
@@ -35,21 +37,25 @@ DefinitionWatch::DefinitionWatch(std::string source, source::PublicationSpec spe
 void DefinitionWatch::look(Applier& applier) {
   if (!catalog_) {
     connection_.emplace(pg::Connection::open(source_, {pg::Mode::sql, "tailrace catalog"}));
+    connection_->set_patience(std::chrono::seconds(30));
     catalog_.emplace(*connection_);
   }
   auto publication = source::read_publication(*connection_, spec_.name);
   if (!publication) {
-    throw Error(Retry::needs_operator, fmt::format("publication \"{}\" does not exist any more", spec_.name),
-                "Changes since it was dropped cannot be had: 'tailrace teardown', then run with a new target file");
+    throw Error(
+        Retry::needs_operator, fmt::format("publication \"{}\" does not exist any more", spec_.name),
+        "Changes since it was dropped cannot be had: 'tailrace teardown', then run with a new target file");
   }
   look_for_new_tables(*publication);
   look_for_rewrites();
   // The position first: what the catalogs show then is at least as new.
-  Lsn position = connection_
-                     ->query("select case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() "
-                             "else pg_catalog.pg_current_wal_insert_lsn() end",
-                             "reading the source's position")
-                     .lsn(0, 0);
+  Lsn position =
+      connection_
+          ->query(
+              "select case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() "
+              "else pg_catalog.pg_current_wal_insert_lsn() end",
+              "reading the source's position")
+          .lsn(0, 0);
   std::vector<schema::Catalog::Wanted> wanted;
   for (const auto& table : publication->tables) wanted.push_back({table.oid, table.columns, table.row_filter});
   look_for_definitions(catalog_->tables(wanted), position, applier);
@@ -61,11 +67,13 @@ void DefinitionWatch::look_for_new_tables(const source::PublicationInfo& publica
   for (const auto& table : publication.tables) published.insert(table.oid);
   for (const auto& record : target_.tables()) known.insert(record.oid);
   for (const auto& table : publication.tables) {
-    if (!known.contains(table.oid)) throw target::RestartFromCheckpoint(table.schema + "." + table.name + " is new");
+    if (!known.contains(table.oid))
+      throw target::RestartFromCheckpoint(table.schema + "." + table.name + " is new");
   }
   if (!spec_.create || !publication.managed || publication.all_tables) return;
   for (const auto& table : source::select_tables(source::read_catalog_tables(*connection_), spec_)) {
-    if (!published.contains(table.table.oid)) throw target::RestartFromCheckpoint(table.table.qualified() + " is new");
+    if (!published.contains(table.table.oid))
+      throw target::RestartFromCheckpoint(table.table.qualified() + " is new");
   }
 }
 
@@ -77,11 +85,13 @@ void DefinitionWatch::look_for_rewrites() {
   for (const auto& record : records) {
     if (!was_rewritten(record, filenodes[record.oid], *catalog_)) continue;
     target_.mark_for_copy(record.oid, "its rows were rewritten at the source");
-    throw target::RestartFromCheckpoint(fmt::format("{}.{} was rewritten at the source", record.schema, record.name));
+    throw target::RestartFromCheckpoint(
+        fmt::format("{}.{} was rewritten at the source", record.schema, record.name));
   }
 }
 
-void DefinitionWatch::look_for_definitions(const std::vector<schema::Table>& tables, Lsn position, Applier& applier) {
+void DefinitionWatch::look_for_definitions(const std::vector<schema::Table>& tables, Lsn position,
+                                           Applier& applier) {
   std::map<Oid, target::TableRecord> records;
   for (auto& record : target_.tables()) records.emplace(record.oid, std::move(record));
   auto before = std::exchange(seen_, {});
@@ -99,7 +109,8 @@ void DefinitionWatch::look_for_definitions(const std::vector<schema::Table>& tab
     auto plan = plan_evolution(record->second, relation, *catalog_);
     if (auto* anew = std::get_if<CopyAnew>(&plan)) {
       target_.mark_for_copy(table.oid, anew->reason);
-      throw target::RestartFromCheckpoint(fmt::format("{} must be copied anew: {}", table.qualified(), anew->reason));
+      throw target::RestartFromCheckpoint(
+          fmt::format("{} must be copied anew: {}", table.qualified(), anew->reason));
     }
     applier.evolve(table.oid, std::get<target::Evolution>(plan));
     log::info("apply", "{} changed its definition at the source; the target follows", table.qualified());

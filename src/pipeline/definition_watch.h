@@ -1,6 +1,6 @@
 #pragma once
-// DefinitionWatch: looks at the source's catalogs now and then, for what the stream never says: tables that were
-// created, rows that were rewritten, and new definitions of tables that nobody writes to.
+// DefinitionWatch: looks at the source's catalogs now and then, for what the stream never says: tables that
+// were created, rows that were rewritten, and new definitions of tables that nobody writes to.
 
 #include <chrono>
 #include <map>

@@ -15,6 +15,8 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
 constexpr int most_restarts_a_minute = 20;
+constexpr auto longest_hold = 5s;
+constexpr int most_meetings = 10;
 
 }  // namespace
 
@@ -38,7 +40,8 @@ void Engine::run(const std::vector<std::string>& recopy) {
   while (!stop_.requested()) {
     bool established = false;
     try {
-      auto target = target::open(config_.target.kind, config_.target.path, static_cast<std::int64_t>(config_.limits.duckdb_memory));
+      auto target = target::open(config_.target.kind, config_.target.path,
+                                 static_cast<std::int64_t>(config_.limits.duckdb_memory));
       established = target->checkpoint().has_value();
       if (!std::exchange(marked, true)) mark_for_copy(*target, recopy);
       try {
@@ -82,8 +85,8 @@ void Engine::attempt(target::Target& target) {
         restarts = 0;
       }
       if (++restarts > most_restarts_a_minute) {
-        throw Error(Retry::transient, fmt::format("the target was prepared anew {} times in a minute; last: {}", restarts,
-                                                  restart.what()));
+        throw Error(Retry::transient, fmt::format("the target was prepared anew {} times in a minute; last: {}",
+                                                  restarts, restart.what()));
       }
     }
   }
@@ -104,39 +107,71 @@ bool Engine::wait_before_retry(const Error& error, bool established) {
   return stop_.sleep(backoff_) || true;
 }
 
+/// Both sides at one position: the source as a transaction sees it, the target as a view of it.
+struct Engine::Meeting {
+  std::unique_ptr<pg::Connection> exporter;
+  std::unique_ptr<pg::Connection> source;
+  std::unique_ptr<target::TargetView> view;
+  Lsn lsn;
+};
+
+Engine::Meeting Engine::meet(const StopSignal& stop) {
+  auto give_up = [&] { return stop.requested() || stop_.requested(); };
+  auto with_applier = [&](const auto& action) {
+    std::unique_lock lock(applier_mutex_);
+    while (applier_ == nullptr) {
+      if (give_up()) throw Error(Retry::needs_operator, "the comparison was stopped");
+      applier_changed_.wait_for(lock, 100ms);
+    }
+    action(*applier_);
+  };
+  Meeting out;
+  out.exporter = std::make_unique<pg::Connection>(
+      pg::Connection::open(config_.source, {pg::Mode::replication, config_.name + " verify"}));
+  // A slot's consistent point is not known before it is there. So that the target does not run past it, the
+  // applier is held meanwhile, but not for as long as a long transaction at the source may make it take.
+  with_applier([](Applier& applier) { applier.hold(Clock::now() + longest_hold); });
+  auto name = fmt::format("{}_verify_{}", config_.slot.name.substr(0, 40), out.exporter->backend_pid());
+  auto slot = source::create_slot(*out.exporter, name, {true, false, true});
+  out.lsn = slot.consistent_point;
+  auto barrier = std::make_shared<Barrier>();
+  barrier->lsn = slot.consistent_point;
+  auto reached = barrier->view.get_future();
+  with_applier([&](Applier& applier) { applier.request(barrier); });
+  barrier.reset();  // the applier's is the only one left: when that goes, the promise is broken and we know
+  out.source = std::make_unique<pg::Connection>(
+      pg::Connection::open(config_.source, {pg::Mode::sql, config_.name + " verify"}));
+  out.source->query("begin isolation level repeatable read read only; set transaction snapshot " +
+                        pg::quote_literal(slot.snapshot),
+                    "importing the snapshot");
+  while (reached.wait_for(100ms) != std::future_status::ready) {
+    if (give_up()) throw Error(Retry::needs_operator, "the comparison was stopped");
+  }
+  out.view = reached.get();
+  return out;
+}
+
 VerifyReport Engine::compare(const StopSignal& stop) {
   VerifyReport report;
   try {
-    auto replication = pg::Connection::open(config_.source, {pg::Mode::replication, config_.name + " verify"});
-    auto slot = source::create_slot(replication, fmt::format("{}_verify_{}", config_.slot.name.substr(0, 40), replication.backend_pid()),
-                                    {true, false, true});
-    auto source = pg::Connection::open(config_.source, {pg::Mode::sql, config_.name + " verify"});
-    source.query("begin isolation level repeatable read read only; set transaction snapshot " + pg::quote_literal(slot.snapshot),
-                 "importing the snapshot");
-    report.lsn = slot.consistent_point;
-    auto barrier = std::make_shared<Barrier>();
-    barrier->lsn = slot.consistent_point;
-    auto reached = barrier->view.get_future();
-    {
-      std::unique_lock lock(applier_mutex_);
-      while (applier_ == nullptr) {
-        if (stop.requested() || stop_.requested()) throw Error(Retry::needs_operator, "the comparison was stopped");
-        applier_changed_.wait_for(lock, 100ms);
+    std::optional<Meeting> meeting;
+    for (int attempt = 1; !meeting; ++attempt) {
+      try {
+        meeting = meet(stop);
+      } catch (const BarrierPassed&) {
+        if (attempt == most_meetings) throw;
       }
-      applier_->request(barrier);
     }
-    barrier.reset();  // the applier's is the only one left: when that goes, the promise is broken and we know
-    while (reached.wait_for(100ms) != std::future_status::ready) {
-      if (stop.requested() || stop_.requested()) throw Error(Retry::needs_operator, "the comparison was stopped");
-    }
-    auto view = reached.get();
-    auto publication = source::read_publication(source, config_.publication.name);
-    if (!publication) throw Error(Retry::needs_operator, fmt::format("publication {} is gone", config_.publication.name));
+    report.lsn = meeting->lsn;
+    auto publication = source::read_publication(*meeting->source, config_.publication.name);
+    if (!publication)
+      throw Error(Retry::needs_operator, fmt::format("publication {} is gone", config_.publication.name));
     std::vector<schema::Catalog::Wanted> wanted;
-    for (const auto& table : publication->tables) wanted.push_back({table.oid, table.columns, table.row_filter});
+    for (const auto& table : publication->tables)
+      wanted.push_back({table.oid, table.columns, table.row_filter});
     report.equal = true;
-    for (const auto& table : schema::Catalog(source).tables(wanted)) {
-      report.tables.push_back(verify::compare_table(source, table, *view, stop));
+    for (const auto& table : schema::Catalog(*meeting->source).tables(wanted)) {
+      report.tables.push_back(verify::compare_table(*meeting->source, table, *meeting->view, stop));
       report.equal = report.equal && report.tables.back().equal;
     }
   } catch (const std::future_error&) {
@@ -171,7 +206,8 @@ VerifyReport verify(const config::Config& config, const StopSignal& stop) {
 }
 
 void snapshot(const config::Config& config, StatusBoard& board, const StopSignal& stop) {
-  auto target = target::open(config.target.kind, config.target.path, static_cast<std::int64_t>(config.limits.duckdb_memory));
+  auto target = target::open(config.target.kind, config.target.path,
+                             static_cast<std::int64_t>(config.limits.duckdb_memory));
   if (!target->tables().empty() || target->checkpoint()) {
     throw Error(Retry::needs_operator, fmt::format("{} holds a mirror already", config.target.path),
                 "A snapshot needs a new file; to go on following, use 'tailrace run'");

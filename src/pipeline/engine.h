@@ -48,6 +48,8 @@ class Engine {
 
  private:
   void attempt(target::Target& target);
+  struct Meeting;
+  Meeting meet(const StopSignal& stop);
   static void mark_for_copy(target::Target& target, const std::vector<std::string>& tables);
   bool wait_before_retry(const Error& error, bool established);
 

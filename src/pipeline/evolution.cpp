@@ -10,11 +10,13 @@ using target::RecordedColumn;
 using target::TableRecord;
 
 const RecordedColumn* find(const std::vector<RecordedColumn>& columns, std::int16_t attnum) {
-  auto at = std::find_if(columns.begin(), columns.end(), [&](const auto& column) { return column.attnum == attnum; });
+  auto at =
+      std::find_if(columns.begin(), columns.end(), [&](const auto& column) { return column.attnum == attnum; });
   return at == columns.end() ? nullptr : &*at;
 }
 
-schema::Column describe(const RelationColumn& column, const schema::Catalog::Attribute& attribute, schema::Catalog& catalog) {
+schema::Column describe(const RelationColumn& column, const schema::Catalog::Attribute& attribute,
+                        schema::Catalog& catalog) {
   schema::Column out;
   out.attnum = attribute.attnum;
   out.name = column.name;
@@ -26,16 +28,18 @@ schema::Column describe(const RelationColumn& column, const schema::Catalog::Att
   return out;
 }
 
-/// Changes of type that keep every value's text: another length or precision without a rewrite, text and varchar.
+/// Changes of type that keep every value's text: another length or precision without a rewrite, text and
+/// varchar.
 bool keeps_text(const RecordedColumn& before, const RelationColumn& after) {
   constexpr Oid text = 25;
   constexpr Oid varchar = 1043;
   if (before.type_oid == after.type_oid) return true;
-  return (before.type_oid == text || before.type_oid == varchar) && (after.type_oid == text || after.type_oid == varchar);
+  return (before.type_oid == text || before.type_oid == varchar) &&
+         (after.type_oid == text || after.type_oid == varchar);
 }
 
-std::variant<Evolution, CopyAnew> plan_columns(const TableRecord& record, const Relation& relation, schema::Catalog& catalog,
-                                               bool new_file) {
+std::variant<Evolution, CopyAnew> plan_columns(const TableRecord& record, const Relation& relation,
+                                               schema::Catalog& catalog, bool new_file) {
   Evolution out;
   auto attributes = catalog.attributes(record.oid);
   std::vector<std::int16_t> seen;
@@ -51,7 +55,8 @@ std::variant<Evolution, CopyAnew> plan_columns(const TableRecord& record, const 
       out.added_columns.push_back({describe(column, attribute->second, catalog), missing_value});
       continue;
     }
-    if (new_file && known->version != version) return CopyAnew{"a column was altered and its rows were rewritten"};
+    if (new_file && known->version != version)
+      return CopyAnew{"a column was altered and its rows were rewritten"};
     if (known->name != column.name) out.renamed_columns.emplace_back(known->name, column.name);
     if (known->type_oid != column.type_oid || known->typmod != column.typmod) {
       if (!keeps_text(*known, column)) return CopyAnew{"a column's type changed"};
@@ -97,7 +102,8 @@ bool was_rewritten(const TableRecord& record, Oid filenode, schema::Catalog& cat
   auto attributes = catalog.attributes(record.oid);
   return std::any_of(record.columns.begin(), record.columns.end(), [&](const auto& known) {
     auto now = attributes.find(known.name);
-    return now != attributes.end() && (now->second.attnum != known.attnum || now->second.version != known.version);
+    return now != attributes.end() &&
+           (now->second.attnum != known.attnum || now->second.version != known.version);
   });
 }
 

@@ -23,8 +23,8 @@ struct CopyAnew {
 
 /// What to do so that a target table prepared for `record` takes rows of `relation`. The catalog shows the
 /// source as it is now, which may be later than the stream: where the two disagree, the answer is CopyAnew.
-std::variant<target::Evolution, CopyAnew> plan_evolution(const target::TableRecord& record, const Relation& relation,
-                                                         schema::Catalog& catalog);
+std::variant<target::Evolution, CopyAnew> plan_evolution(const target::TableRecord& record,
+                                                         const Relation& relation, schema::Catalog& catalog);
 
 /// True when the table's rows were rewritten by a change of one of its columns since it was recorded
 /// (ALTER COLUMN TYPE ... USING, DROP and ADD of the same name): the stream may never say so.

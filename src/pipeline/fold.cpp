@@ -22,8 +22,9 @@ TableFold::TableFold(std::shared_ptr<const Relation> relation) {
   for (std::size_t i = 0; i < columns.size(); ++i) {
     if (columns[i].is_key) key_columns_.push_back(static_cast<std::uint16_t>(i));
   }
-  contiguous_key_ = !key_columns_.empty() &&
-                    static_cast<std::size_t>(key_columns_.back() - key_columns_.front() + 1) == key_columns_.size();
+  contiguous_key_ =
+      !key_columns_.empty() &&
+      static_cast<std::size_t>(key_columns_.back() - key_columns_.front() + 1) == key_columns_.size();
 }
 
 void TableFold::add(const Change& change) {
@@ -80,12 +81,13 @@ void TableFold::insert(const TupleData& tuple) {
   // A row filter that starts to match sends an insert whose unchanged TOAST values were never seen here;
   // PostgreSQL's own subscriber turns them into NULL.
   if (tuple.has_unchanged) {
-    throw Error(Retry::needs_operator,
-                fmt::format("a row of {} that began to match its row filter came without its large (TOASTed) values",
-                            out_.relation->qualified()),
-                fmt::format("PostgreSQL sends them only with ALTER TABLE {} REPLICA IDENTITY FULL; set it, then "
-                            "run 'tailrace teardown' and start again with a new target file",
-                            out_.relation->qualified()));
+    throw Error(
+        Retry::needs_operator,
+        fmt::format("a row of {} that began to match its row filter came without its large (TOASTed) values",
+                    out_.relation->qualified()),
+        fmt::format("PostgreSQL sends them only with ALTER TABLE {} REPLICA IDENTITY FULL; set it, then "
+                    "run 'tailrace teardown' and start again with a new target file",
+                    out_.relation->qualified()));
   }
   if (!indexing_) {
     add_row(tuple);
@@ -117,7 +119,8 @@ void TableFold::update_keyed(const Change& change) {
   std::uint32_t lookup = no_index;
   std::uint32_t older = std::exchange(entry->row, no_index);
   if (older == no_index) {
-    if (entry->removed != no_index || out_.truncate) contradiction("a row is updated that is not there any more");
+    if (entry->removed != no_index || out_.truncate)
+      contradiction("a row is updated that is not there any more");
     add_delete(*entry, before);
     lookup = entry->removed;
   }
@@ -148,7 +151,8 @@ void TableFold::update_keyed(const Change& change) {
 }
 
 void TableFold::update_full(const Change& change) {
-  if (!change.old_tuple.present()) contradiction("an update of a table with REPLICA IDENTITY FULL lacks the old row");
+  if (!change.old_tuple.present())
+    contradiction("an update of a table with REPLICA IDENTITY FULL lacks the old row");
   TupleData after = change.new_tuple.has_unchanged ? fill_from_old(change) : change.new_tuple;
   remove(change.old_tuple);
   Entry& entry = find(key_of(after));
@@ -161,16 +165,18 @@ void TableFold::require_key(const TupleData& tuple) const {
   TupleWalker columns(tuple);
   for (const auto& column : out_.relation->columns) {
     if (columns.next().kind != ValueKind::unchanged || !column.is_key) continue;
-    throw Error(Retry::needs_operator,
-                fmt::format("a row of {} was updated whose key came without its large (TOASTed) value",
-                            out_.relation->qualified()),
-                "PostgreSQL before 13.6 and 14.2 leaves such keys out: update the server, then run 'tailrace teardown' "
-                "and start again with a new target file");
+    throw Error(
+        Retry::needs_operator,
+        fmt::format("a row of {} was updated whose key came without its large (TOASTed) value",
+                    out_.relation->qualified()),
+        "PostgreSQL before 13.6 and 14.2 leaves such keys out: update the server, then run 'tailrace teardown' "
+        "and start again with a new target file");
   }
 }
 
-/// Takes values that the new row leaves out from the old one: all of them with REPLICA IDENTITY FULL, else those
-/// of the key (a key that is itself TOASTed comes as unchanged; the other columns of a key tuple are absent).
+/// Takes values that the new row leaves out from the old one: all of them with REPLICA IDENTITY FULL, else
+/// those of the key (a key that is itself TOASTed comes as unchanged; the other columns of a key tuple are
+/// absent).
 TupleData TableFold::fill_from_old(const Change& change) {
   auto* bytes = out_.arena.allocate(change.old_tuple.size + change.new_tuple.size);
   TupleData filled{bytes, 0, change.new_tuple.column_count, false};
@@ -290,7 +296,8 @@ void TableFold::grow() {
 }
 
 void TableFold::contradiction(const char* what) const {
-  throw Error(Retry::fatal, fmt::format("the changes of {} contradict each other: {}", out_.relation->qualified(), what),
+  throw Error(Retry::fatal,
+              fmt::format("the changes of {} contradict each other: {}", out_.relation->qualified(), what),
               "This is a bug in tailrace or a damaged replica identity index at the source; nothing of this "
               "batch was applied. REINDEX the source's index, then run 'tailrace verify'");
 }

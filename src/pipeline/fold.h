@@ -30,8 +30,8 @@ class TableFold {
   struct Entry {
     std::uint64_t hash = 0;
     std::string_view key;
-    std::uint32_t row = no_index;     ///< live row with this key; without a key: head of the equal rows
-    std::uint32_t removed = no_index; ///< index into deletes
+    std::uint32_t row = no_index;      ///< live row with this key; without a key: head of the equal rows
+    std::uint32_t removed = no_index;  ///< index into deletes
     bool used = false;
   };
 
@@ -54,11 +54,11 @@ class TableFold {
 
   TableBatch out_;
   std::vector<std::uint16_t> key_columns_;
-  bool full_ = false;             ///< identity is the whole row
-  bool contiguous_key_ = false;   ///< the key's bytes are one slice of the tuple
-  bool indexing_ = false;         ///< false while only inserts were seen: they need no index
+  bool full_ = false;            ///< identity is the whole row
+  bool contiguous_key_ = false;  ///< the key's bytes are one slice of the tuple
+  bool indexing_ = false;        ///< false while only inserts were seen: they need no index
   std::size_t changes_ = 0;
-  std::vector<Entry> entries_;    ///< open addressing, size a power of two
+  std::vector<Entry> entries_;  ///< open addressing, size a power of two
   std::size_t entry_count_ = 0;
 };
 

@@ -25,7 +25,9 @@ struct Shape {
   ReplicaIdentity identity = ReplicaIdentity::by_default;
 };
 
-void PrintTo(const Shape& shape, std::ostream* out) { *out << shape.name; }
+void PrintTo(const Shape& shape, std::ostream* out) {
+  *out << shape.name;
+}
 
 const TypedColumn number{"int4", {"1", "2", "3", "-2147483648", "2147483647"}};
 const TypedColumn text{"text", {"", "a", "A", "'", "NULL", "\\N", "a longer text than a vector holds"}};
@@ -118,7 +120,8 @@ TEST_P(FoldAndTarget, MirrorWhateverHappens) {
         if (!folded.empty()) target->apply(oid, folded);
       }
       target->commit({"slot", "system", 1, {++lsn.value}, {}});
-      ASSERT_EQ(mirrored(*target, oid), source.row_set()) << shape.name << ", seed " << oid << ", commit " << commit;
+      ASSERT_EQ(mirrored(*target, oid), source.row_set())
+          << shape.name << ", seed " << oid << ", commit " << commit;
     }
   }
   // And it is all in the file.
@@ -129,16 +132,16 @@ TEST_P(FoldAndTarget, MirrorWhateverHappens) {
   for (Oid oid = 1; oid <= 3; ++oid) EXPECT_EQ(mirrored(*target, oid), before[oid - 1]);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Shapes, FoldAndTarget,
-    testing::Values(Shape{"OneKeyColumn", {number, text, blob, list}, {0}},
-                    Shape{"ScatteredKey", {text, amount, number, span}, {0, 2}},
-                    Shape{"NothingButKey", {blob, flag}, {0, 1}},
-                    Shape{"WholeRow", {flag, amount, text}, {}, ReplicaIdentity::full},
-                    Shape{"WholeLooseRow", {span, zoned}, {}, ReplicaIdentity::full},
-                    Shape{"WholeList", {list}, {}, ReplicaIdentity::full},
-                    Shape{"NoColumns", {}, {}, ReplicaIdentity::full}, Shape{"NoKey", {number, span}, {}}),
-    [](const auto& param_info) { return param_info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Shapes, FoldAndTarget,
+                         testing::Values(Shape{"OneKeyColumn", {number, text, blob, list}, {0}},
+                                         Shape{"ScatteredKey", {text, amount, number, span}, {0, 2}},
+                                         Shape{"NothingButKey", {blob, flag}, {0, 1}},
+                                         Shape{"WholeRow", {flag, amount, text}, {}, ReplicaIdentity::full},
+                                         Shape{"WholeLooseRow", {span, zoned}, {}, ReplicaIdentity::full},
+                                         Shape{"WholeList", {list}, {}, ReplicaIdentity::full},
+                                         Shape{"NoColumns", {}, {}, ReplicaIdentity::full},
+                                         Shape{"NoKey", {number, span}, {}}),
+                         [](const auto& param_info) { return param_info.param.name; });
 
 }  // namespace
 }  // namespace tailrace::pipeline

@@ -93,7 +93,9 @@ struct Shape {
   ReplicaIdentity identity = ReplicaIdentity::by_default;
 };
 
-void PrintTo(const Shape& shape, std::ostream* out) { *out << shape.name; }
+void PrintTo(const Shape& shape, std::ostream* out) {
+  *out << shape.name;
+}
 
 class FoldProperty : public testing::TestWithParam<Shape> {};
 
@@ -120,7 +122,8 @@ TEST_P(FoldProperty, IsWhatTheChangesDoOneByOne) {
       EXPECT_EQ(fold.change_count(), changes);
       TableBatch folded = std::move(fold).finish();
       EXPECT_EQ(folded.truncates, truncates);
-      EXPECT_EQ(folded.inserts + folded.updates + folded.removes + folded.truncates, static_cast<std::int64_t>(changes));
+      EXPECT_EQ(folded.inserts + folded.updates + folded.removes + folded.truncates,
+                static_cast<std::int64_t>(changes));
       target.apply(folded);
       ASSERT_EQ(target.rows(), source.row_set()) << GetParam().name << ", seed " << seed << ", batch " << batch;
     }
@@ -128,14 +131,16 @@ TEST_P(FoldProperty, IsWhatTheChangesDoOneByOne) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Shapes, FoldProperty,
-    testing::Values(Shape{"OneKeyColumn", 4, {0}}, Shape{"KeyAtTheEnd", 3, {2}}, Shape{"NothingButKey", 2, {0, 1}},
-                    Shape{"CompositeKey", 5, {1, 2}}, Shape{"ScatteredKey", 5, {0, 2, 4}},
-                    Shape{"KeyOfAnIndex", 3, {1}, ReplicaIdentity::index},
-                    Shape{"WholeRow", 3, {}, ReplicaIdentity::full}, Shape{"WholeNarrowRow", 1, {}, ReplicaIdentity::full},
-                    Shape{"NoColumns", 0, {}, ReplicaIdentity::full}, Shape{"NoKey", 2, {}}),
-    [](const auto& param_info) { return param_info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Shapes, FoldProperty,
+                         testing::Values(Shape{"OneKeyColumn", 4, {0}}, Shape{"KeyAtTheEnd", 3, {2}},
+                                         Shape{"NothingButKey", 2, {0, 1}}, Shape{"CompositeKey", 5, {1, 2}},
+                                         Shape{"ScatteredKey", 5, {0, 2, 4}},
+                                         Shape{"KeyOfAnIndex", 3, {1}, ReplicaIdentity::index},
+                                         Shape{"WholeRow", 3, {}, ReplicaIdentity::full},
+                                         Shape{"WholeNarrowRow", 1, {}, ReplicaIdentity::full},
+                                         Shape{"NoColumns", 0, {}, ReplicaIdentity::full},
+                                         Shape{"NoKey", 2, {}}),
+                         [](const auto& param_info) { return param_info.param.name; });
 
 // The shape of what comes out: not only right, but little.
 
@@ -191,7 +196,8 @@ TEST_F(TableFoldTest, MakesManyUpdatesOne) {
 }
 
 TEST_F(TableFoldTest, LooksUpOnlyWhatTheBatchDoesNotKnow) {
-  auto batch = fold(table(2, {0}), {insert({one_, a_}), update({one_, unchanged_cell()}), update({two_, unchanged_cell()})});
+  auto batch = fold(table(2, {0}),
+                    {insert({one_, a_}), update({one_, unchanged_cell()}), update({two_, unchanged_cell()})});
   EXPECT_EQ(batch.live_rows, 2u);
   EXPECT_EQ(batch.rows_to_look_up, 1u);
   ASSERT_EQ(batch.deletes.size(), 1u);
@@ -244,7 +250,8 @@ TEST_F(TableFoldTest, RefusesChangesThatContradictEachOther) {
   expect_contradiction(keyed, {insert({one_, a_}), insert({one_, b_}), update({two_, a_})}, "inserted twice");
   expect_contradiction(keyed, {remove({one_, {}}), remove({one_, {}})}, "deleted twice");
   expect_contradiction(keyed, {remove({one_, {}}), update({one_, a_})}, "not there any more");
-  expect_contradiction(keyed, {insert({one_, a_}), insert({two_, a_}), update({one_, {}}, {two_, b_})}, "another row has");
+  expect_contradiction(keyed, {insert({one_, a_}), insert({two_, a_}), update({one_, {}}, {two_, b_})},
+                       "another row has");
   expect_contradiction(keyed, {update({one_, a_})}, "not there any more", /*truncate_first=*/true);
   expect_contradiction(keyed, {remove({one_, {}})}, "TRUNCATE removed", /*truncate_first=*/true);
   expect_contradiction(table(2, {}), {remove({one_, a_})}, "without a replica identity");
@@ -256,7 +263,8 @@ TEST_F(TableFoldTest, RefusesChangesThatContradictEachOther) {
 TEST_F(TableFoldTest, RefusesAnOldRowWithoutItsValues) {
   auto whole = table(2, {}, ReplicaIdentity::full);
   expect_contradiction(whole, {remove({one_, unchanged_cell()})}, "without its values");
-  expect_contradiction(whole, {update({one_, unchanged_cell()}, {one_, unchanged_cell()})}, "without its values");
+  expect_contradiction(whole, {update({one_, unchanged_cell()}, {one_, unchanged_cell()})},
+                       "without its values");
 }
 
 TEST_F(TableFoldTest, RefusesAKeyThatWasNotSent) {

@@ -1,6 +1,6 @@
 #pragma once
-// RandomTable: a source table that lives a random life, for tests: it tells each change as the replication stream
-// would, and holds the rows as they are afterwards, changed one by one without any cleverness.
+// RandomTable: a source table that lives a random life, for tests: it tells each change as the replication
+// stream would, and holds the rows as they are afterwards, changed one by one without any cleverness.
 
 #include <algorithm>
 #include <random>
@@ -14,8 +14,10 @@ namespace tailrace::pipeline {
 
 class RandomTable {
  public:
-  /// `values`: what may stand in each column, as text; few, so that keys come back and rows without a key are equal.
-  RandomTable(std::shared_ptr<const Relation> relation, std::uint64_t seed, std::vector<std::vector<std::string>> values = {})
+  /// `values`: what may stand in each column, as text; few, so that keys come back and rows without a key are
+  /// equal.
+  RandomTable(std::shared_ptr<const Relation> relation, std::uint64_t seed,
+              std::vector<std::vector<std::string>> values = {})
       : relation_(std::move(relation)), random_(seed), values_(std::move(values)) {
     values_.resize(relation_->columns.size(), {"", "1", "11", "12", "2", "3", "4"});
     full_ = relation_->identity == ReplicaIdentity::full;
@@ -27,7 +29,9 @@ class RandomTable {
 
   const std::vector<Cells>& rows() const { return rows_; }
   std::multiset<Cells> row_set() const { return {rows_.begin(), rows_.end()}; }
-  std::size_t below(std::size_t bound) { return std::uniform_int_distribution<std::size_t>(0, bound - 1)(random_); }
+  std::size_t below(std::size_t bound) {
+    return std::uniform_int_distribution<std::size_t>(0, bound - 1)(random_);
+  }
 
   /// The next change; its tuples live as long as `store`.
   Change next(TupleStore& store) {
@@ -54,7 +58,8 @@ class RandomTable {
   bool key_is_taken(const Cells& row, const Cells* except) const {
     if (full_ || key_.empty()) return false;
     return std::any_of(rows_.begin(), rows_.end(), [&](const Cells& other) {
-      return &other != except && std::all_of(key_.begin(), key_.end(), [&](std::size_t i) { return other[i] == row[i]; });
+      return &other != except &&
+             std::all_of(key_.begin(), key_.end(), [&](std::size_t i) { return other[i] == row[i]; });
     });
   }
 

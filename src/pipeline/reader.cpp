@@ -7,8 +7,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Batches are cut at the end of a transaction once they are worth a hand-over, and inside of one only when it is
-// larger still.
+// Batches are cut at the end of a transaction once they are worth a hand-over, and inside of one only when it
+// is larger still.
 constexpr std::size_t full_bytes = 2 << 20;
 constexpr std::size_t part_bytes = 4 << 20;
 // A pause of this length in the stream means that we caught up; while it flows on, batches gather.
@@ -22,8 +22,8 @@ constexpr auto acknowledge_every = 100ms;
 
 }  // namespace
 
-Reader::Reader(std::unique_ptr<source::ReplicationStream> stream, source::TransactionAssembler assembler, BatchQueue& queue,
-               const Applier& applier, StatusBoard& board, const StopSignal& stop)
+Reader::Reader(std::unique_ptr<source::ReplicationStream> stream, source::TransactionAssembler assembler,
+               BatchQueue& queue, const Applier& applier, StatusBoard& board, const StopSignal& stop)
     : stream_(std::move(stream)),
       assembler_(std::move(assembler)),
       queue_(queue),

@@ -17,8 +17,8 @@ using BatchQueue = BoundedQueue<std::shared_ptr<const ChangeBatch>>;
 
 class Reader {
  public:
-  Reader(std::unique_ptr<source::ReplicationStream> stream, source::TransactionAssembler assembler, BatchQueue& queue,
-         const Applier& applier, StatusBoard& board, const StopSignal& stop);
+  Reader(std::unique_ptr<source::ReplicationStream> stream, source::TransactionAssembler assembler,
+         BatchQueue& queue, const Applier& applier, StatusBoard& board, const StopSignal& stop);
 
   /// Returns when a stop is requested or the queue is closed; closes the queue, with the error if one ended it.
   void run();
@@ -41,7 +41,7 @@ class Reader {
   const Applier& applier_;
   StatusBoard& board_;
   const StopSignal& stop_;
-  Lsn delivered_;  ///< progress of the last batch handed on
+  Lsn delivered_;                      ///< progress of the last batch handed on
   Clock::time_point gathering_since_;  ///< when the batch in hand got its first part
   bool gathering_ = false;
   std::size_t delivered_in_flow_ = 0;  ///< bytes handed on since the stream last paused

@@ -20,6 +20,8 @@ using Clock = std::chrono::steady_clock;
 constexpr auto observe_every = 1s;
 constexpr auto look_every = 10s;
 constexpr auto tidy_after = 5s;
+// For queries that read a catalog; what waits for locks or running transactions has no such limit.
+constexpr auto query_patience = 30s;
 
 std::string spool_directory() {
   const char* directory = std::getenv("TMPDIR");
@@ -54,11 +56,12 @@ void list_missing(const std::vector<schema::Table>& missing, Status& status) {
 }  // namespace
 
 source::PublicationSpec publication_spec(const config::Config& config) {
-  return {config.publication.name, config.tables, config.publication.create, config.publication.via_partition_root};
+  return {config.publication.name, config.tables, config.publication.create,
+          config.publication.via_partition_root};
 }
 
-Session::Session(const config::Config& config, target::Target& target, StatusBoard& board, const StopSignal& stop,
-                 std::function<void(Applier*)> started)
+Session::Session(const config::Config& config, target::Target& target, StatusBoard& board,
+                 const StopSignal& stop, std::function<void(Applier*)> started)
     : config_(config), target_(target), board_(board), stop_(stop), started_(std::move(started)) {}
 
 void Session::run() {
@@ -81,10 +84,13 @@ void Session::run() {
 void Session::connect() {
   pg::ConnectOptions options;
   options.application_name = config_.name;
-  options.connect_timeout_seconds = static_cast<int>(std::max<std::int64_t>(config_.connect.timeout.count() / 1000, 2));
+  options.connect_timeout_seconds =
+      static_cast<int>(std::max<std::int64_t>(config_.connect.timeout.count() / 1000, 2));
   connection_ = std::make_unique<pg::Connection>(pg::Connection::open(config_.source, options));
+  connection_->set_patience(query_patience);
   options.mode = pg::Mode::replication;
   auto replication = pg::Connection::open(config_.source, options);
+  replication.set_patience(query_patience);
   identity_ = source::identify_system(replication);
   board_.update([&](Status& status) {
     status.server_version = connection_->server_version();
@@ -103,15 +109,18 @@ void Session::check_position(const Checkpoint& checkpoint) {
   }
   if (checkpoint.slot != config_.slot.name) {
     throw Error(Retry::needs_operator,
-                fmt::format("the target follows slot \"{}\", but slot \"{}\" is configured", checkpoint.slot, config_.slot.name),
-                fmt::format("Use --name or slot.name so that the slot is \"{}\", or name a new target file", checkpoint.slot));
+                fmt::format("the target follows slot \"{}\", but slot \"{}\" is configured", checkpoint.slot,
+                            config_.slot.name),
+                fmt::format("Use --name or slot.name so that the slot is \"{}\", or name a new target file",
+                            checkpoint.slot));
   }
   if (identity_.wal_position < checkpoint.lsn) {
-    throw Error(Retry::needs_operator,
-                fmt::format("the server is at {}, behind what the target already has ({}): it is a standby that was "
-                            "promoted, or a backup that was restored, without the last changes",
-                            identity_.wal_position.str(), checkpoint.lsn.str()),
-                "Copy anew: 'tailrace teardown', then run with a new target file");
+    throw Error(
+        Retry::needs_operator,
+        fmt::format("the server is at {}, behind what the target already has ({}): it is a standby that was "
+                    "promoted, or a backup that was restored, without the last changes",
+                    identity_.wal_position.str(), checkpoint.lsn.str()),
+        "Copy anew: 'tailrace teardown', then run with a new target file");
   }
 }
 
@@ -130,10 +139,11 @@ void Session::ensure_slot() {
 
 /// The publication exists by now: a slot cannot see one that is younger than itself.
 std::optional<Session::Snapshot> Session::create_main_slot() {
-  Checkpoint checkpoint{config_.slot.name, identity_.system_identifier, identity_.timeline, {}, PgTimestamp::now()};
+  Checkpoint checkpoint{
+      config_.slot.name, identity_.system_identifier, identity_.timeline, {}, PgTimestamp::now()};
   if (auto slot = source::acquire_slot(*connection_, config_.slot.name, std::nullopt, stop_)) {
-    // Made by 'init', or by a run that ended before its first checkpoint. Its changes begin where it stands; the
-    // copy is made under a later snapshot, and what lies between is left out table by table.
+    // Made by 'init', or by a run that ended before its first checkpoint. Its changes begin where it stands;
+    // the copy is made under a later snapshot, and what lies between is left out table by table.
     two_phase_ = slot->two_phase;
     slot_position_ = slot->confirmed_flush;
     checkpoint.lsn = slot->confirmed_flush;
@@ -148,7 +158,8 @@ std::optional<Session::Snapshot> Session::create_main_slot() {
   options.mode = pg::Mode::replication;
   options.application_name = config_.name;
   auto exporter = std::make_unique<pg::Connection>(pg::Connection::open(config_.source, options));
-  log::info("source", "creating slot {}; this waits for the transactions that are running now", config_.slot.name);
+  log::info("source", "creating slot {}; this waits for the transactions that are running now",
+            config_.slot.name);
   auto created = source::create_slot(*exporter, config_.slot.name, {false, config_.slot.failover, true});
   checkpoint.lsn = slot_position_ = created.consistent_point;
   target_.initialize(checkpoint);
@@ -174,7 +185,8 @@ void Session::drop_replaced_tables() {
     names.insert(table.schema + "." + table.name);
   }
   for (const auto& record : target_.tables()) {
-    if (!published.contains(record.oid) && names.contains(record.schema + "." + record.name)) target_.drop_table(record.oid);
+    if (!published.contains(record.oid) && names.contains(record.schema + "." + record.name))
+      target_.drop_table(record.oid);
   }
 }
 
@@ -211,16 +223,19 @@ void Session::list_tables(const std::vector<schema::Table>& missing) {
   });
 }
 
-void copy_once(const config::Config& config, target::Target& target, StatusBoard& board, const StopSignal& stop) {
+void copy_once(const config::Config& config, target::Target& target, StatusBoard& board,
+               const StopSignal& stop) {
   auto exporter = pg::Connection::open(config.source, {pg::Mode::sql, config.name + " snapshot"});
   exporter.query("begin isolation level repeatable read read only", "taking a snapshot");
-  auto row = exporter.query("select pg_catalog.pg_export_snapshot(), case when pg_catalog.pg_is_in_recovery() then "
-                            "pg_catalog.pg_last_wal_replay_lsn() else pg_catalog.pg_current_wal_insert_lsn() end",
-                            "taking a snapshot");
+  auto row = exporter.query(
+      "select pg_catalog.pg_export_snapshot(), case when pg_catalog.pg_is_in_recovery() then "
+      "pg_catalog.pg_last_wal_replay_lsn() else pg_catalog.pg_current_wal_insert_lsn() end",
+      "taking a snapshot");
   std::string name = row.str(0, 0);
   Lsn lsn = row.lsn(0, 1);
   std::vector<schema::Catalog::Wanted> wanted;
-  for (const auto& table : source::select_tables(source::read_catalog_tables(exporter), publication_spec(config))) {
+  for (const auto& table :
+       source::select_tables(source::read_catalog_tables(exporter), publication_spec(config))) {
     wanted.push_back({table.table.oid, table.columns, table.where});
   }
   auto tables = schema::Catalog(exporter).tables(wanted);
@@ -233,9 +248,10 @@ void copy_once(const config::Config& config, target::Target& target, StatusBoard
   auto unfinished = copy_tables(options, tables, target, board, stop);
   if (stop.requested()) return;
   if (!unfinished.empty()) {
-    throw Error(Retry::needs_operator, fmt::format("{} tables were truncated, rewritten or dropped while they were copied",
-                                                   unfinished.size()),
-                "Take the snapshot again into a new file");
+    throw Error(
+        Retry::needs_operator,
+        fmt::format("{} tables were truncated, rewritten or dropped while they were copied", unfinished.size()),
+        "Take the snapshot again into a new file");
   }
   target.initialize({"", "", 0, lsn, PgTimestamp::now()});
   board.update([](Status& status) { status.state = RunState::stopped; });
@@ -263,7 +279,8 @@ void Session::copy_missing(std::optional<Snapshot> snapshot) {
     status.state = RunState::copying;
     status.message = fmt::format("copying {} tables", missing.size());
   });
-  log::info("copy", "copying {} tables at {} with {} readers", missing.size(), snapshot->lsn.str(), config_.snapshot.readers);
+  log::info("copy", "copying {} tables at {} with {} readers", missing.size(), snapshot->lsn.str(),
+            config_.snapshot.readers);
   CopyOptions options{config_.source, snapshot->name, snapshot->lsn, config_.snapshot.readers,
                       config_.binary != config::Binary::off};
   auto unfinished = copy_tables(options, missing, target_, board_, stop_);
@@ -279,10 +296,11 @@ bool Session::stream_in_binary() {
   for (const auto& table : schema::Catalog(*connection_).tables(wanted_tables(publication_))) {
     if (target_.reads_binary(table)) continue;
     if (config_.binary == config::Binary::on) {
-      throw Error(Retry::needs_operator,
-                  fmt::format("binary: on is configured, but {} has a column whose type has no binary form here",
-                              table.qualified()),
-                  "Use binary: auto, or leave that column out");
+      throw Error(
+          Retry::needs_operator,
+          fmt::format("binary: on is configured, but {} has a column whose type has no binary form here",
+                      table.qualified()),
+          "Use binary: auto, or leave that column out");
     }
     return false;
   }
@@ -299,7 +317,8 @@ void Session::stream() {
   source::StreamOptions options;
   options.slot = config_.slot.name;
   options.publication = config_.publication.name;
-  // With prepared transactions the server must begin before them; what is in the target already is left out here.
+  // With prepared transactions the server must begin before them; what is in the target already is left out
+  // here.
   options.start = two_phase_ ? slot_position_ : checkpoint->lsn;
   options.binary = stream_in_binary();
   options.streaming = config_.streaming;
@@ -307,8 +326,10 @@ void Session::stream() {
   pg::ConnectOptions connect;
   connect.mode = pg::Mode::replication;
   connect.application_name = config_.name;
-  auto stream = std::make_unique<source::ReplicationStream>(pg::Connection::open(config_.source, connect), options);
-  log::info("source", "streaming from {} in {} format", checkpoint->lsn.str(), options.binary ? "binary" : "text");
+  auto stream =
+      std::make_unique<source::ReplicationStream>(pg::Connection::open(config_.source, connect), options);
+  log::info("source", "streaming from {} in {} format", checkpoint->lsn.str(),
+            options.binary ? "binary" : "text");
   board_.update([&](Status& status) {
     status.state = RunState::streaming;
     status.message = "following";
@@ -317,8 +338,8 @@ void Session::stream() {
     for (auto& table : status.tables) table.state = TableState::streaming;
   });
   BatchQueue queue(config_.limits.queue);
-  Reader reader(std::move(stream), source::TransactionAssembler(spool_directory(), checkpoint->lsn), queue, applier, board_,
-                stop_);
+  Reader reader(std::move(stream), source::TransactionAssembler(spool_directory(), checkpoint->lsn), queue,
+                applier, board_, stop_);
   std::jthread reading([&] { reader.run(); });
   started_(&applier);
   struct Leave {
@@ -404,12 +425,13 @@ void Session::periodic(Applier& applier, bool idle) {
 
 void Session::observe(Applier& applier) {
   auto row = connection_->query(
-      fmt::format("select case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() "
-                  "else pg_catalog.pg_current_wal_flush_lsn() end, "
-                  "(select case when pg_catalog.pg_is_in_recovery() then null else pg_catalog.pg_wal_lsn_diff("
-                  "pg_catalog.pg_current_wal_flush_lsn(), restart_lsn)::int8 end from pg_catalog.pg_replication_slots "
-                  "where slot_name = {})",
-                  pg::quote_literal(config_.slot.name)),
+      fmt::format(
+          "select case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() "
+          "else pg_catalog.pg_current_wal_flush_lsn() end, "
+          "(select case when pg_catalog.pg_is_in_recovery() then null else pg_catalog.pg_wal_lsn_diff("
+          "pg_catalog.pg_current_wal_flush_lsn(), restart_lsn)::int8 end from pg_catalog.pg_replication_slots "
+          "where slot_name = {})",
+          pg::quote_literal(config_.slot.name)),
       "reading the source's position");
   board_.update([&](Status& status) {
     status.source_lsn = row.lsn(0, 0);

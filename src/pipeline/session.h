@@ -20,7 +20,8 @@ namespace tailrace::pipeline {
 
 class Session {
  public:
-  /// `started`: told the applier once streaming begins, and null when it is over; for those who wait for a position.
+  /// `started`: told the applier once streaming begins, and null when it is over; for those who wait for a
+  /// position.
   Session(const config::Config& config, target::Target& target, StatusBoard& board, const StopSignal& stop,
           std::function<void(Applier*)> started);
 
@@ -72,6 +73,7 @@ class Session {
 source::PublicationSpec publication_spec(const config::Config& config);
 
 /// One consistent copy of the selected tables, with neither slot nor publication.
-void copy_once(const config::Config& config, target::Target& target, StatusBoard& board, const StopSignal& stop);
+void copy_once(const config::Config& config, target::Target& target, StatusBoard& board,
+               const StopSignal& stop);
 
 }  // namespace tailrace::pipeline

@@ -45,10 +45,10 @@ struct Status {
   std::int64_t pid = 0;
   PgTimestamp started_at;
   bool binary = false;
-  Lsn received;      ///< end of the last thing read from the stream
-  Lsn applied;       ///< durable in the target
-  Lsn acknowledged;  ///< told to the slot
-  Lsn source_lsn;    ///< the source's current WAL position, when last asked
+  Lsn received;                          ///< end of the last thing read from the stream
+  Lsn applied;                           ///< durable in the target
+  Lsn acknowledged;                      ///< told to the slot
+  Lsn source_lsn;                        ///< the source's current WAL position, when last asked
   std::int64_t retained_wal_bytes = -1;  ///< held back by the slot; -1 unknown
   double lag_seconds = -1;  ///< age of the newest change not yet applied, 0 when in step; -1 unknown
   std::int64_t transactions = 0;

@@ -41,27 +41,28 @@ struct Board {
   std::mutex mutex;
   std::condition_variable changed;
   std::deque<CopyPart> parts;
-  std::vector<int> parts_left;          // per table
-  std::vector<int> readers_at_work;     // per table
-  std::vector<std::int64_t> rows;       // per table, of finished parts
-  std::vector<bool> given_up;           // per table: needs a newer snapshot
-  std::vector<bool> copy_again;         // per table: a column must be widened first
-  std::vector<std::size_t> settled;     // tables without work left, to be finished by the calling thread
+  std::vector<int> parts_left;       // per table
+  std::vector<int> readers_at_work;  // per table
+  std::vector<std::int64_t> rows;    // per table, of finished parts
+  std::vector<bool> given_up;        // per table: needs a newer snapshot
+  std::vector<bool> copy_again;      // per table: a column must be widened first
+  std::vector<std::size_t> settled;  // tables without work left, to be finished by the calling thread
   std::exception_ptr error;
   bool done = false;
 };
 
 class Reader {
  public:
-  Reader(const CopyOptions& options, const std::vector<schema::Table>& tables, target::Target& target, Board& shared,
-         StatusBoard& board, const StopSignal& stop)
+  Reader(const CopyOptions& options, const std::vector<schema::Table>& tables, target::Target& target,
+         Board& shared, StatusBoard& board, const StopSignal& stop)
       : options_(options), tables_(tables), target_(target), shared_(shared), board_(board), stop_(stop) {}
 
   void run() {
     try {
       auto connection = pg::Connection::open(options_.source, {pg::Mode::sql, "tailrace snapshot"});
       connection.query("begin isolation level repeatable read read only", "beginning to copy");
-      connection.query("set transaction snapshot " + pg::quote_literal(options_.snapshot), "importing the snapshot");
+      connection.query("set transaction snapshot " + pg::quote_literal(options_.snapshot),
+                       "importing the snapshot");
       while (auto part = take()) work(connection, *part);
     } catch (const Stopped&) {
       return;
@@ -75,7 +76,8 @@ class Reader {
  private:
   std::optional<CopyPart> take() {
     std::unique_lock lock(shared_.mutex);
-    shared_.changed.wait(lock, [&] { return shared_.done || shared_.error || stop_.requested() || !shared_.parts.empty(); });
+    shared_.changed.wait(
+        lock, [&] { return shared_.done || shared_.error || stop_.requested() || !shared_.parts.empty(); });
     if (shared_.done || shared_.error || stop_.requested()) return std::nullopt;
     CopyPart part = std::move(shared_.parts.front());
     shared_.parts.pop_front();
@@ -102,7 +104,8 @@ class Reader {
     if (give_up || again) drop_rest(part.table);
     if (give_up) {
       shared_.given_up[part.table] = true;
-      log::warn("copy", "{} {}; it will be copied under a newer snapshot", tables_[part.table].qualified(), *give_up);
+      log::warn("copy", "{} {}; it will be copied under a newer snapshot", tables_[part.table].qualified(),
+                *give_up);
     }
     if (again) shared_.copy_again[part.table] = true;
     if (shared_.parts_left[part.table] == 0) shared_.settled.push_back(part.table);
@@ -127,8 +130,15 @@ class Reader {
     }
     bool binary = options_.allow_binary && target_.reads_binary(table);
     auto writer = target_.copy(table.oid, binary);
-    connection.query(copy_command(table, part, binary), "copying " + table.qualified());
     std::string purpose = "copying " + table.qualified();
+    try {
+      connection.query(copy_command(table, part, binary), purpose);
+    } catch (const Error& error) {
+      // The snapshot shows columns that were dropped or renamed before the lock was had.
+      if (error.sqlstate() != "42703" && error.sqlstate() != "42P01") throw;
+      connection.query("rollback to savepoint part", purpose);
+      throw NeedsNewerSnapshot{"changed its columns while it was copied"};
+    }
     pg::CopyStream stream(connection, purpose);
     Progress progress{part.table, 0, 0};
     std::int64_t rows = 0;
@@ -136,7 +146,8 @@ class Reader {
     bool first = binary;
     while (stream.next_blocking(message)) {
       if (first) {
-        if (message.size() < binary_header) throw Error(Retry::fatal, "a binary COPY begins without its header");
+        if (message.size() < binary_header)
+          throw Error(Retry::fatal, "a binary COPY begins without its header");
         message.remove_prefix(binary_header);
         first = false;
       }
@@ -181,9 +192,10 @@ class Reader {
     cancelled_ = false;
     connection.query("lock table only " + name + " in access share mode", "locking " + name);
     auto rows = connection.query(
-        fmt::format("select c.relfilenode = pg_catalog.pg_relation_filenode(c.oid) from pg_catalog.pg_class c "
-                    "join pg_catalog.pg_namespace n on n.oid = c.relnamespace where n.nspname = {} and c.relname = {}",
-                    pg::quote_literal(part.schema), pg::quote_literal(part.name)),
+        fmt::format(
+            "select c.relfilenode = pg_catalog.pg_relation_filenode(c.oid) from pg_catalog.pg_class c "
+            "join pg_catalog.pg_namespace n on n.oid = c.relnamespace where n.nspname = {} and c.relname = {}",
+            pg::quote_literal(part.schema), pg::quote_literal(part.name)),
         "looking for a rewritten table");
     if (rows.rows() == 0 || !rows.flag(0, 0)) {
       throw NeedsNewerSnapshot{"was truncated or rewritten while it was copied"};
@@ -193,7 +205,8 @@ class Reader {
   void report(Progress& progress) {
     board_.update([&](Status& status) {
       for (auto& table : status.tables) {
-        if (table.schema != tables_[progress.table].schema || table.name != tables_[progress.table].name) continue;
+        if (table.schema != tables_[progress.table].schema || table.name != tables_[progress.table].name)
+          continue;
         table.state = TableState::copying;
         table.rows_copied += progress.rows;
         table.bytes_copied += progress.bytes;
@@ -211,7 +224,8 @@ class Reader {
   bool cancelled_ = false;
 };
 
-std::vector<CopyPart> split(schema::Catalog& catalog, const schema::Table& table, std::size_t index, bool ranges) {
+std::vector<CopyPart> split(schema::Catalog& catalog, const schema::Table& table, std::size_t index,
+                            bool ranges) {
   std::vector<CopyPart> parts;
   for (const auto& leaf : catalog.leaves(table)) {
     CopyPart part{index, leaf.schema, leaf.name, 0, -1, leaf.pages, true};

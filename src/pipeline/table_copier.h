@@ -15,7 +15,7 @@
 namespace tailrace::pipeline {
 
 struct CopyOptions {
-  std::string source;  ///< connection string
+  std::string source;    ///< connection string
   std::string snapshot;  ///< exported; its exporter must stay as it is until the copy is over
   Lsn snapshot_lsn;
   int readers = 4;

@@ -15,10 +15,13 @@ schema::Table orders() {
   return out;
 }
 
-CopyPart whole_table() { return {0, "public", "orders", 0, -1, 10, true}; }
+CopyPart whole_table() {
+  return {0, "public", "orders", 0, -1, 10, true};
+}
 
 TEST(CopyCommand, CopiesAWholeTableDirectly) {
-  EXPECT_EQ(copy_command(orders(), whole_table(), false), R"(copy "public"."orders" ("id", "Total") to stdout)");
+  EXPECT_EQ(copy_command(orders(), whole_table(), false),
+            R"(copy "public"."orders" ("id", "Total") to stdout)");
   EXPECT_EQ(copy_command(orders(), whole_table(), true),
             R"(copy "public"."orders" ("id", "Total") to stdout (format binary))");
 }
@@ -30,13 +33,15 @@ TEST(CopyCommand, NamesTheLeafAndQuotesIt) {
 
 TEST(CopyCommand, CutsARangeOfBlocks) {
   CopyPart part{0, "public", "orders", 8192, 16384, 8192, false};
-  EXPECT_EQ(copy_command(orders(), part, true),
-            R"(copy (select "id", "Total" from only "public"."orders" where ctid >= '(8192,0)'::pg_catalog.tid )"
-            R"(and ctid < '(16384,0)'::pg_catalog.tid) to stdout (format binary))");
+  EXPECT_EQ(
+      copy_command(orders(), part, true),
+      R"(copy (select "id", "Total" from only "public"."orders" where ctid >= '(8192,0)'::pg_catalog.tid )"
+      R"(and ctid < '(16384,0)'::pg_catalog.tid) to stdout (format binary))");
   part.end_block = -1;
-  EXPECT_EQ(copy_command(orders(), part, false),
-            R"(copy (select "id", "Total" from only "public"."orders" where ctid >= '(8192,0)'::pg_catalog.tid) )"
-            "to stdout");
+  EXPECT_EQ(
+      copy_command(orders(), part, false),
+      R"(copy (select "id", "Total" from only "public"."orders" where ctid >= '(8192,0)'::pg_catalog.tid) )"
+      "to stdout");
 }
 
 TEST(CopyCommand, KeepsTheRowFilterApart) {
@@ -60,7 +65,8 @@ TEST(CopyCommand, TakesGeneratedColumnsFromAQuery) {
 TEST(CopyCommand, CopiesRowsWithoutColumns) {
   schema::Table table = orders();
   table.columns.clear();
-  EXPECT_EQ(copy_command(table, whole_table(), false), R"(copy (select  from only "public"."orders") to stdout)");
+  EXPECT_EQ(copy_command(table, whole_table(), false),
+            R"(copy (select  from only "public"."orders") to stdout)");
 }
 
 }  // namespace

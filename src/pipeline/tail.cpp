@@ -52,7 +52,8 @@ void append_position(const TransactionSpan& transaction, std::string& out) {
                      transaction.commit_time.str());
 }
 
-void append_change(const ChangeBatch& batch, const Change& change, const TransactionSpan& transaction, std::string& out) {
+void append_change(const ChangeBatch& batch, const Change& change, const TransactionSpan& transaction,
+                   std::string& out) {
   static constexpr const char* names[] = {"insert", "update", "delete", "truncate", "message"};
   out += fmt::format(R"({{"op":"{}")", names[static_cast<std::size_t>(change.kind)]);
   append_position(transaction, out);
@@ -102,13 +103,15 @@ void print(const ChangeBatch& batch, std::FILE* out) {
     }
   }
   if (std::fwrite(text.data(), 1, text.size(), out) != text.size() || std::fflush(out) != 0) {
-    throw Error(Retry::needs_operator, "the output cannot be written", "Whoever reads it went away, or its disk is full");
+    throw Error(Retry::needs_operator, "the output cannot be written",
+                "Whoever reads it went away, or its disk is full");
   }
 }
 
 }  // namespace
 
-/// A temporary slot: it sees what commits from now on, holds nothing back afterwards, and disturbs no other reader.
+/// A temporary slot: it sees what commits from now on, holds nothing back afterwards, and disturbs no other
+/// reader.
 void tail(const config::Config& config, std::FILE* out, const StopSignal& stop) {
   auto sql = pg::Connection::open(config.source);
   auto spec = publication_spec(config);
@@ -132,8 +135,9 @@ void tail(const config::Config& config, std::FILE* out, const StopSignal& stop) 
     }
   } cleanup{sql, spec.name, made};
   auto replication = pg::Connection::open(config.source, {pg::Mode::replication, config.name + " tail"});
-  auto slot = source::create_slot(replication, fmt::format("{}_tail_{}", config.slot.name.substr(0, 40), replication.backend_pid()),
-                                  {true, false, false});
+  auto slot = source::create_slot(
+      replication, fmt::format("{}_tail_{}", config.slot.name.substr(0, 40), replication.backend_pid()),
+      {true, false, false});
   source::StreamOptions options;
   options.slot = slot.name;
   options.publication = spec.name;
@@ -168,7 +172,8 @@ void tail(const config::Config& config, std::FILE* out, const StopSignal& stop) 
         stream.wait(100ms);
         break;
       case source::ReplicationStream::Event::ended:
-        throw Error(Retry::needs_operator, "the server ended the stream: it is shutting down", "Start again when it is back");
+        throw Error(Retry::needs_operator, "the server ended the stream: it is shutting down",
+                    "Start again when it is back");
     }
   }
   stream.finish();

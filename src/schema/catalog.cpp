@@ -28,7 +28,8 @@ std::vector<Table> Catalog::tables(const std::vector<Wanted>& wanted) {
       "else c.reltuples::int8 end, "
       "case when c.relkind = 'p' then (select coalesce(sum(pg_catalog.pg_table_size(l.relid)), 0)::int8 from "
       "pg_catalog.pg_partition_tree(c.oid) l where l.isleaf) else pg_catalog.pg_table_size(c.oid) end "
-      "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.oid = any($1::oid[])",
+      "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.oid = "
+      "any($1::oid[])",
       {oid_array(oids)}, "reading the selected tables");
   std::map<Oid, Table> found;
   for (int row = 0; row < rows.rows(); ++row) {
@@ -144,8 +145,9 @@ void Catalog::load_types(const std::vector<Oid>& oids) {
 }
 
 std::map<Oid, Oid> Catalog::current_filenodes(const std::vector<Oid>& tables) {
-  auto rows = connection_.query("select o, coalesce(pg_catalog.pg_relation_filenode(o), 0) from pg_catalog.unnest($1::oid[]) o",
-                                {oid_array(tables)}, "looking for rewritten tables");
+  auto rows = connection_.query(
+      "select o, coalesce(pg_catalog.pg_relation_filenode(o), 0) from pg_catalog.unnest($1::oid[]) o",
+      {oid_array(tables)}, "looking for rewritten tables");
   std::map<Oid, Oid> out;
   for (int row = 0; row < rows.rows(); ++row) out[rows.oid(row, 0)] = rows.oid(row, 1);
   return out;
@@ -154,10 +156,11 @@ std::map<Oid, Oid> Catalog::current_filenodes(const std::vector<Oid>& tables) {
 std::map<std::string, Catalog::Attribute> Catalog::attributes(Oid table) {
   // attmissingval is an anyarray of one value, whose text form is that array's: read the element through it.
   auto rows = connection_.query(
-      fmt::format("select attname, attnum, attndims, xmin::text::int8, atthasmissing, "
-                  "case when atthasmissing then (pg_catalog.array_to_json(attmissingval::text::text[])->>0) end "
-                  "from pg_catalog.pg_attribute where attrelid = {} and attnum > 0 and not attisdropped",
-                  table),
+      fmt::format(
+          "select attname, attnum, attndims, xmin::text::int8, atthasmissing, "
+          "case when atthasmissing then (pg_catalog.array_to_json(attmissingval::text::text[])->>0) end "
+          "from pg_catalog.pg_attribute where attrelid = {} and attnum > 0 and not attisdropped",
+          table),
       "reading the columns of a changed table");
   std::map<std::string, Attribute> out;
   for (int row = 0; row < rows.rows(); ++row) {
@@ -172,18 +175,20 @@ std::map<std::string, Catalog::Attribute> Catalog::attributes(Oid table) {
 std::vector<Catalog::Leaf> Catalog::leaves(const Table& table) {
   auto rows = connection_.query(
       table.partitioned
-          ? fmt::format("select n.nspname, c.relname, pg_catalog.pg_relation_size(c.oid) / "
-                        "pg_catalog.current_setting('block_size')::int8 from pg_catalog.pg_partition_tree({}) t "
-                        "join pg_catalog.pg_class c on c.oid = t.relid join pg_catalog.pg_namespace n "
-                        "on n.oid = c.relnamespace where t.isleaf and c.relkind = 'r' order by 3 desc, 1, 2",
-                        table.oid)
+          ? fmt::format(
+                "select n.nspname, c.relname, pg_catalog.pg_relation_size(c.oid) / "
+                "pg_catalog.current_setting('block_size')::int8 from pg_catalog.pg_partition_tree({}) t "
+                "join pg_catalog.pg_class c on c.oid = t.relid join pg_catalog.pg_namespace n "
+                "on n.oid = c.relnamespace where t.isleaf and c.relkind = 'r' order by 3 desc, 1, 2",
+                table.oid)
           : fmt::format("select n.nspname, c.relname, pg_catalog.pg_relation_size(c.oid) / "
                         "pg_catalog.current_setting('block_size')::int8 from pg_catalog.pg_class c "
                         "join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.oid = {}",
                         table.oid),
       "measuring a table");
   std::vector<Leaf> out;
-  for (int row = 0; row < rows.rows(); ++row) out.push_back({rows.str(row, 0), rows.str(row, 1), rows.i64(row, 2)});
+  for (int row = 0; row < rows.rows(); ++row)
+    out.push_back({rows.str(row, 0), rows.str(row, 1), rows.i64(row, 2)});
   return out;
 }
 

@@ -29,8 +29,8 @@ class Catalog {
   /// A type that does not exist (any more) comes back as an unknown one, whose values are taken as text.
   std::shared_ptr<const Type> type(Oid oid);
 
-  /// The heap's file now, not as the snapshot sees it: another one means that the table was rewritten, truncated
-  /// or vacuumed in full. 0 for a partitioned table, and for one that is gone.
+  /// The heap's file now, not as the snapshot sees it: another one means that the table was rewritten,
+  /// truncated or vacuumed in full. 0 for a partitioned table, and for one that is gone.
   Oid current_filenode(Oid table) { return current_filenodes({table}).at(table); }
   std::map<Oid, Oid> current_filenodes(const std::vector<Oid>& tables);
 

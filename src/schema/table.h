@@ -32,8 +32,8 @@ struct Column {
   std::int32_t typmod = -1;
   int dimensions = 0;  ///< declared array dimensions (pg_attribute.attndims)
   bool not_null = false;
-  bool is_key = false;     ///< part of the replica identity
-  bool generated = false;  ///< COPY takes it from a query only
+  bool is_key = false;        ///< part of the replica identity
+  bool generated = false;     ///< COPY takes it from a query only
   std::uint32_t version = 0;  ///< xmin of its pg_attribute row: another one means that it was altered
 };
 
@@ -45,7 +45,7 @@ struct Table {
   std::vector<Column> columns;  ///< published columns, in attnum order
   std::string row_filter;       ///< the publication's WHERE, empty if none
   bool partitioned = false;     ///< a partitioned root, published as itself
-  Oid filenode = 0;               ///< of its heap as the snapshot sees it; 0 for a partitioned root
+  Oid filenode = 0;             ///< of its heap as the snapshot sees it; 0 for a partitioned root
   std::int64_t estimated_rows = -1;
   std::int64_t bytes = 0;
 

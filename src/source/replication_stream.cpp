@@ -1,10 +1,8 @@
 #include "source/replication_stream.h"
 
-#include <sys/socket.h>
-#include <time.h>
-
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "base/byte_reader.h"
 
@@ -15,28 +13,19 @@ using namespace std::chrono_literals;
 
 constexpr std::string_view purpose = "reading the replication stream";
 
-// A receive buffer of a fixed size, and a pause before it is read: the walsender then finds its socket full,
-// and sends many messages with one call instead of one each. docs/architecture.md has the measurements.
-constexpr int tcp_receive_buffer = 512 * 1024;
-constexpr std::size_t behind_bytes = 32 * 1024;
-
 std::string quote_publication(const std::string& name) {
   // A list of quoted identifiers inside of a literal.
   return pg::quote_literal(pg::quote_identifier(name));
-}
-
-void sleep_micros(long micros) {
-  timespec time{micros / 1'000'000, (micros % 1'000'000) * 1000};
-  nanosleep(&time, nullptr);
 }
 
 }  // namespace
 
 std::string start_replication_command(const StreamOptions& options, int server_version) {
   bool streaming = options.streaming && server_version >= 140000;
-  std::string sql = fmt::format("START_REPLICATION SLOT {} LOGICAL {} (proto_version '{}', publication_names {}",
-                                pg::quote_identifier(options.slot), options.start.str(), streaming ? 2 : 1,
-                                quote_publication(options.publication));
+  std::string sql =
+      fmt::format("START_REPLICATION SLOT {} LOGICAL {} (proto_version '{}', publication_names {}",
+                  pg::quote_identifier(options.slot), options.start.str(), streaming ? 2 : 1,
+                  quote_publication(options.publication));
   if (server_version >= 140000) sql += fmt::format(", binary '{}', messages 'true'", options.binary);
   if (streaming) sql += ", streaming 'on'";
   return sql + ")";
@@ -47,16 +36,9 @@ ReplicationStream::ReplicationStream(pg::Connection connection, const StreamOpti
       copy_(connection_, purpose),
       status_interval_(options.status_interval),
       silence_limit_(options.silence_limit),
-      unix_socket_(connection_.is_unix_socket()),
+      pacer_(connection_.socket(), connection_.is_unix_socket()),
       received_(options.start),
       durable_(options.start) {
-  if (!unix_socket_) {
-    setsockopt(connection_.socket(), SOL_SOCKET, SO_RCVBUF, &tcp_receive_buffer, sizeof(tcp_receive_buffer));
-    int size = 0;
-    socklen_t length = sizeof(size);
-    getsockopt(connection_.socket(), SOL_SOCKET, SO_RCVBUF, &size, &length);
-    receive_buffer_ = static_cast<std::size_t>(std::max(size, 0));
-  }
   connection_.query(start_replication_command(options, connection_.server_version()), "starting replication");
   last_heard_ = last_status_ = Clock::now();
   send_status();
@@ -67,14 +49,14 @@ ReplicationStream::Event ReplicationStream::next(std::string_view& payload) {
     std::string_view message;
     switch (copy_.next(message)) {
       case pg::CopyStream::Next::data:
-        drained_bytes_ += message.size();
+        pacer_.got(message.size());
         if (take(message, payload)) return Event::message;
         return Event::keepalive;
       case pg::CopyStream::Next::end: return Event::ended;
       case pg::CopyStream::Next::nothing_yet: break;
     }
     keep_alive();
-    if (!copy_.wait_readable(0us)) return Event::drained;
+    if (!std::exchange(readable_, false) && copy_.readable_bytes() < pacer_.worth_reading()) return Event::drained;
     last_heard_ = Clock::now();
     pinged_ = false;
     copy_.read_socket();
@@ -104,8 +86,6 @@ bool ReplicationStream::take(std::string_view message, std::string_view& payload
 }
 
 bool ReplicationStream::wait(std::chrono::microseconds limit) {
-  if (drained_bytes_ >= behind_bytes) let_socket_fill();
-  drained_bytes_ = 0;
   auto deadline = Clock::now() + limit;
   for (;;) {
     keep_alive();
@@ -113,23 +93,8 @@ bool ReplicationStream::wait(std::chrono::microseconds limit) {
     check_silence(now);
     auto left = std::min<Clock::duration>(deadline - now, status_interval_);
     if (left <= 0us) return false;
-    if (copy_.wait_readable(std::chrono::duration_cast<std::chrono::microseconds>(left) + 1us)) return true;
-  }
-}
-
-void ReplicationStream::let_socket_fill() {
-  // A Unix socket holds little and wakes its writer early: a short pause is all that it can use.
-  if (unix_socket_) {
-    sleep_micros(50);
-    return;
-  }
-  // Stop waiting as soon as the buffer is nearly full (wide rows), or nothing more comes (we caught up).
-  std::size_t before = copy_.readable_bytes();
-  for (int slice = 0; slice < 4; ++slice) {
-    sleep_micros(500);
-    std::size_t now = copy_.readable_bytes();
-    if (now == before || now >= receive_buffer_ / 2) return;
-    before = now;
+    readable_ = pacer_.wait(std::chrono::duration_cast<std::chrono::microseconds>(left) + 1us);
+    if (readable_) return true;
   }
 }
 
@@ -140,8 +105,9 @@ void ReplicationStream::keep_alive() {
 void ReplicationStream::check_silence(Clock::time_point now) {
   auto silence = now - last_heard_;
   if (silence >= silence_limit_) {
-    throw Error(Retry::transient, fmt::format("the server has been silent for {} s",
-                                              std::chrono::duration_cast<std::chrono::seconds>(silence).count()));
+    throw Error(Retry::transient,
+                fmt::format("the server has been silent for {} s",
+                            std::chrono::duration_cast<std::chrono::seconds>(silence).count()));
   }
   if (silence >= silence_limit_ / 2 && !pinged_) {
     pinged_ = true;
@@ -149,7 +115,9 @@ void ReplicationStream::check_silence(Clock::time_point now) {
   }
 }
 
-void ReplicationStream::set_durable(Lsn lsn) { durable_ = std::max(durable_, lsn); }
+void ReplicationStream::set_durable(Lsn lsn) {
+  durable_ = std::max(durable_, lsn);
+}
 
 void ReplicationStream::send_status_if_changed() {
   if (durable_ != sent_durable_ || received_ != sent_received_) send_status();

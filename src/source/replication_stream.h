@@ -16,6 +16,7 @@
 #include "base/lsn.h"
 #include "pg/connection.h"
 #include "pg/copy_stream.h"
+#include "pg/read_pacer.h"
 
 namespace tailrace::source {
 
@@ -75,16 +76,14 @@ class ReplicationStream {
   using Clock = std::chrono::steady_clock;
 
   bool take(std::string_view message, std::string_view& payload);
-  void let_socket_fill();
   void check_silence(Clock::time_point now);
 
   pg::Connection connection_;
   pg::CopyStream copy_;
   std::chrono::milliseconds status_interval_;
   std::chrono::milliseconds silence_limit_;
-  bool unix_socket_;
-  std::size_t receive_buffer_ = 0;
-  std::size_t drained_bytes_ = 0;  ///< since the last wait
+  pg::ReadPacer pacer_;
+  bool readable_ = false;  ///< wait() saw data, or the socket's end, that was not read yet
   Lsn received_;
   Lsn durable_;
   Lsn server_position_;

@@ -69,9 +69,7 @@ bool TransactionAssembler::control(const Message& message) {
   if (open_) out_of_order("another transaction's fate comes inside of a transaction");
   switch (message.type) {
     case MessageType::stream_start:
-    case MessageType::begin_prepare:
-      block_xid_ = message.xid;
-      return false;
+    case MessageType::begin_prepare: block_xid_ = message.xid; return false;
     case MessageType::stream_stop: block_xid_ = 0; return false;
     case MessageType::stream_abort: spool_.abort(message.xid, message.subxid); return false;
     case MessageType::stream_commit: start_replay(message, spool_.take(message.xid)); return true;
@@ -85,8 +83,10 @@ bool TransactionAssembler::control(const Message& message) {
     case MessageType::commit_prepared: {
       std::string gid(message.gid);
       if (!spool_.has_prepared(gid)) {
-        throw Error(Retry::needs_operator, fmt::format("the prepared transaction '{}' was committed, but its changes "
-                                                       "were handed to an earlier reader of this slot", gid),
+        throw Error(Retry::needs_operator,
+                    fmt::format("the prepared transaction '{}' was committed, but its changes "
+                                "were handed to an earlier reader of this slot",
+                                gid),
                     "Run 'tailrace teardown' and start again with a new target");
       }
       start_replay(message, spool_.take_prepared(gid));
@@ -101,7 +101,8 @@ bool TransactionAssembler::control(const Message& message) {
   return false;
 }
 
-void TransactionAssembler::add_content(const Message& message, std::string_view payload, std::uint64_t arrival) {
+void TransactionAssembler::add_content(const Message& message, std::string_view payload,
+                                       std::uint64_t arrival) {
   switch (message.type) {
     case MessageType::insert:
     case MessageType::update:
@@ -200,8 +201,8 @@ void TransactionAssembler::put_relation(const Relation& relation, std::uint64_t 
   cached.arrival = arrival;
   // Descriptions come again and again; only a changed one is a new version.
   if (cached.relation && *cached.relation == relation) return;
-  if (auto known = relations_.find(relation.oid); replay_ && known != relations_.end() &&
-                                                  known->second.relation && *known->second.relation == relation) {
+  if (auto known = relations_.find(relation.oid);
+      replay_ && known != relations_.end() && known->second.relation && *known->second.relation == relation) {
     cached.relation = known->second.relation;
   } else {
     cached.relation = std::make_shared<const Relation>(relation);

@@ -79,8 +79,8 @@ class TransactionAssembler {
   bool skipping_ = false;  ///< the open transaction is in the target already
   Lsn applied_;
   TransactionSpan current_;
-  Xid block_xid_ = 0;       ///< transaction of the stream block or prepare that we are in, else 0
-  Lsn replay_end_;          ///< end_lsn of the transaction that is being read back
+  Xid block_xid_ = 0;  ///< transaction of the stream block or prepare that we are in, else 0
+  Lsn replay_end_;     ///< end_lsn of the transaction that is being read back
   std::unique_ptr<SpoolReader> replay_;
   Lsn progress_;
 };

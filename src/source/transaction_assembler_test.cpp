@@ -41,7 +41,8 @@ class TransactionAssemblerTest : public testing::Test {
       for (std::size_t i = 0; i < transaction.change_count; ++i) {
         out.push_back(describe(*batch, batch->changes[transaction.first_change + i]));
       }
-      if (transaction.ends) out.push_back(fmt::format("end {} @{}", transaction.xid, transaction.end_lsn.value));
+      if (transaction.ends)
+        out.push_back(fmt::format("end {} @{}", transaction.xid, transaction.end_lsn.value));
     }
     sealed_.push_back(std::move(batch));
     return out;
@@ -51,7 +52,8 @@ class TransactionAssemblerTest : public testing::Test {
     static constexpr const char* names[] = {"insert", "update", "delete", "truncate", "message"};
     std::string out = names[static_cast<std::size_t>(change.kind)];
     if (change.kind == ChangeKind::truncate) {
-      for (auto relation : batch.truncates[change.index].relations) out += " " + batch.relations[relation]->name;
+      for (auto relation : batch.truncates[change.index].relations)
+        out += " " + batch.relations[relation]->name;
       return out;
     }
     if (change.kind == ChangeKind::message) {
@@ -69,7 +71,9 @@ class TransactionAssemblerTest : public testing::Test {
     for (TupleWalker columns(tuple); !columns.done();) {
       Value value = columns.next();
       if (out.size() > 1) out += ",";
-      out += value.kind == ValueKind::null ? "null" : value.kind == ValueKind::unchanged ? "?" : std::string(value.bytes);
+      out += value.kind == ValueKind::null        ? "null"
+             : value.kind == ValueKind::unchanged ? "?"
+                                                  : std::string(value.bytes);
     }
     return out + ")";
   }
@@ -84,7 +88,9 @@ class TransactionAssemblerTest : public testing::Test {
   }
 
   static std::string begin(Xid xid, std::uint64_t commit) { return plain.begin(xid, {commit}, {7}); }
-  static std::string commit(std::uint64_t commit, std::uint64_t end) { return plain.commit({commit}, {end}, {7}); }
+  static std::string commit(std::uint64_t commit, std::uint64_t end) {
+    return plain.commit({commit}, {end}, {7});
+  }
   static std::string relation(Oid oid, const char* name, std::size_t columns = 1) {
     return plain.relation(make_relation(oid, name, columns, {0}));
   }
@@ -99,9 +105,10 @@ TEST_F(TransactionAssemblerTest, GathersWholeTransactions) {
        plain.update(orders, 'K', {text_cell("1"), {}}, {text_cell("2"), unchanged_cell()}), commit(10, 20)});
   EXPECT_FALSE(assembler_.in_transaction());
   EXPECT_EQ(assembler_.progress(), Lsn{20});
-  add({begin(2, 30), plain.remove(orders, 'K', {text_cell("2"), {}}), plain.truncate({orders}, 3), commit(30, 40)});
-  EXPECT_THAT(words(), ElementsAre("begin 1", "insert orders(1,a)", "update orders(1,null)(2,?)", "end 1 @20", "begin 2",
-                                   "delete orders(2,null)", "truncate orders", "end 2 @40"));
+  add({begin(2, 30), plain.remove(orders, 'K', {text_cell("2"), {}}), plain.truncate({orders}, 3),
+       commit(30, 40)});
+  EXPECT_THAT(words(), ElementsAre("begin 1", "insert orders(1,a)", "update orders(1,null)(2,?)", "end 1 @20",
+                                   "begin 2", "delete orders(2,null)", "truncate orders", "end 2 @40"));
   const ChangeBatch& batch = *sealed_[0];
   EXPECT_EQ(batch.progress, Lsn{40});
   EXPECT_EQ(batch.relations.size(), 1u);
@@ -127,7 +134,8 @@ TEST_F(TransactionAssemblerTest, HandsOnALongTransactionInParts) {
   add({insert(orders, "b")});
   EXPECT_THAT(words(), ElementsAre("insert orders(b)"));
   add({insert(orders, "c"), commit(10, 20), begin(2, 30), insert(orders, "d"), commit(30, 40)});
-  EXPECT_THAT(words(), ElementsAre("insert orders(c)", "end 1 @20", "begin 2", "insert orders(d)", "end 2 @40"));
+  EXPECT_THAT(words(),
+              ElementsAre("insert orders(c)", "end 1 @20", "begin 2", "insert orders(d)", "end 2 @40"));
   // Until the end is here nothing of it may count as progress.
   EXPECT_EQ(sealed_[0]->progress, Lsn{});
   EXPECT_EQ(sealed_[1]->progress, Lsn{});
@@ -165,7 +173,8 @@ TEST_F(TransactionAssemblerTest, KeepsVersionsOfARelationApart) {
   add({begin(1, 10), relation(orders, "orders", 1), insert(orders, "a"), relation(orders, "orders", 2),
        plain.insert(orders, {text_cell("b"), text_cell("c")}), relation(orders, "orders", 2),
        plain.insert(orders, {text_cell("d"), text_cell("e")}), commit(10, 20)});
-  EXPECT_THAT(words(), ElementsAre("begin 1", "insert orders(a)", "insert orders(b,c)", "insert orders(d,e)", "end 1 @20"));
+  EXPECT_THAT(words(), ElementsAre("begin 1", "insert orders(a)", "insert orders(b,c)", "insert orders(d,e)",
+                                   "end 1 @20"));
   const ChangeBatch& batch = *sealed_[0];
   ASSERT_EQ(batch.relations.size(), 2u);
   EXPECT_EQ(batch.relations[0]->columns.size(), 1u);
@@ -174,8 +183,8 @@ TEST_F(TransactionAssemblerTest, KeepsVersionsOfARelationApart) {
 }
 
 TEST_F(TransactionAssemblerTest, KeepsOneObjectForARelationThatDidNotChange) {
-  add({begin(1, 10), relation(orders, "orders"), relation(items, "items"), insert(items, "a"), insert(orders, "b"),
-       commit(10, 20)});
+  add({begin(1, 10), relation(orders, "orders"), relation(items, "items"), insert(items, "a"),
+       insert(orders, "b"), commit(10, 20)});
   words();
   add({begin(2, 30), relation(orders, "orders"), insert(orders, "c"), insert(items, "d"), commit(30, 40)});
   EXPECT_THAT(words(), ElementsAre("begin 2", "insert orders(c)", "insert items(d)", "end 2 @40"));
@@ -184,7 +193,8 @@ TEST_F(TransactionAssemblerTest, KeepsOneObjectForARelationThatDidNotChange) {
 }
 
 TEST_F(TransactionAssemblerTest, CarriesMessagesInsideAndOutsideOfTransactions) {
-  add({plain.message(false, {5}, "free", "1"), begin(1, 10), plain.message(true, {6}, "bound", "2"), commit(10, 20)});
+  add({plain.message(false, {5}, "free", "1"), begin(1, 10), plain.message(true, {6}, "bound", "2"),
+       commit(10, 20)});
   EXPECT_TRUE(assembler_.has_changes());
   EXPECT_THAT(words(), ElementsAre("begin 1", "message bound=2", "end 1 @20"));
   const auto& messages = sealed_[0]->messages;
@@ -224,9 +234,10 @@ TEST_F(TransactionAssemblerTest, RefusesAPrepareThatNeverBegan) {
 
 TEST_F(TransactionAssemblerTest, RefusesAFrameInsideOfABlock) {
   MessageBuilder block(5);
-  for (const auto& frame : {begin(1, 10), commit(10, 20), plain.stream_commit(5, {10}, {20}), plain.stream_abort(5, 5),
-                            plain.prepare(5, {10}, {20}, "gid"), plain.commit_prepared(5, {10}, {20}, "gid"),
-                            plain.begin_prepare(5, {10}, {20}, "gid")}) {
+  for (const auto& frame :
+       {begin(1, 10), commit(10, 20), plain.stream_commit(5, {10}, {20}), plain.stream_abort(5, 5),
+        plain.prepare(5, {10}, {20}, "gid"), plain.commit_prepared(5, {10}, {20}, "gid"),
+        plain.begin_prepare(5, {10}, {20}, "gid")}) {
     TransactionAssembler assembler(testing::TempDir(), {});
     assembler.add(plain.stream_start(5, true));
     EXPECT_THROW(assembler.add(frame), Error) << frame[0];
@@ -282,13 +293,15 @@ TEST_F(TransactionAssemblerTest, KeepsInterleavedTransactionsApart) {
   MessageBuilder five(5);
   MessageBuilder six(6);
   Relation table = make_relation(orders, "orders", 1, {0});
-  add({plain.stream_start(5, true), five.relation(table), five.insert(orders, {text_cell("5a")}), plain.stream_stop(),
-       plain.stream_start(6, true), six.relation(table), six.insert(orders, {text_cell("6a")}), plain.stream_stop(),
-       begin(7, 10), relation(orders, "orders"), insert(orders, "7a"), commit(10, 20),
-       plain.stream_start(5, false), five.insert(orders, {text_cell("5b")}), plain.stream_stop(),
-       plain.stream_commit(6, {30}, {40}), plain.stream_commit(5, {50}, {60})});
-  EXPECT_THAT(words(), ElementsAre("begin 7", "insert orders(7a)", "end 7 @20", "begin 6", "insert orders(6a)", "end 6 @40",
-                                   "begin 5", "insert orders(5a)", "insert orders(5b)", "end 5 @60"));
+  add({plain.stream_start(5, true), five.relation(table), five.insert(orders, {text_cell("5a")}),
+       plain.stream_stop(), plain.stream_start(6, true), six.relation(table),
+       six.insert(orders, {text_cell("6a")}), plain.stream_stop(), begin(7, 10), relation(orders, "orders"),
+       insert(orders, "7a"), commit(10, 20), plain.stream_start(5, false),
+       five.insert(orders, {text_cell("5b")}), plain.stream_stop(), plain.stream_commit(6, {30}, {40}),
+       plain.stream_commit(5, {50}, {60})});
+  EXPECT_THAT(words(),
+              ElementsAre("begin 7", "insert orders(7a)", "end 7 @20", "begin 6", "insert orders(6a)",
+                          "end 6 @40", "begin 5", "insert orders(5a)", "insert orders(5b)", "end 5 @60"));
 }
 
 TEST_F(TransactionAssemblerTest, LeavesOutAbortedSubtransactions) {
@@ -300,8 +313,8 @@ TEST_F(TransactionAssemblerTest, LeavesOutAbortedSubtransactions) {
        second.insert(orders, {text_cell("second")}), plain.stream_stop(), plain.stream_abort(5, 6),
        plain.stream_start(5, false), second.insert(orders, {text_cell("again")}), plain.stream_stop(),
        plain.stream_commit(5, {10}, {20})});
-  EXPECT_THAT(words(), ElementsAre("begin 5", "insert orders(top)", "insert orders(second)", "insert orders(again)",
-                                   "end 5 @20"));
+  EXPECT_THAT(words(), ElementsAre("begin 5", "insert orders(top)", "insert orders(second)",
+                                   "insert orders(again)", "end 5 @20"));
 }
 
 TEST_F(TransactionAssemblerTest, ForgetsAnAbortedTransaction) {
@@ -319,22 +332,25 @@ TEST_F(TransactionAssemblerTest, ForgetsAnAbortedTransaction) {
 TEST_F(TransactionAssemblerTest, KeepsAStreamedDescriptionPrivateUntilTheCommit) {
   MessageBuilder block(5);
   add({begin(1, 10), relation(orders, "orders", 1), commit(10, 20), plain.stream_start(5, true),
-       block.relation(make_relation(orders, "orders", 2, {0})), block.insert(orders, {text_cell("a"), text_cell("b")}),
-       plain.stream_stop(), begin(2, 30), insert(orders, "old shape"), commit(30, 40), plain.stream_commit(5, {50}, {60}),
-       begin(3, 70), plain.insert(orders, {text_cell("new"), text_cell("shape")}), commit(70, 80)});
-  EXPECT_THAT(words(), ElementsAre("begin 1", "end 1 @20", "begin 2", "insert orders(old shape)", "end 2 @40", "begin 5",
-                                   "insert orders(a,b)", "end 5 @60", "begin 3", "insert orders(new,shape)", "end 3 @80"));
+       block.relation(make_relation(orders, "orders", 2, {0})),
+       block.insert(orders, {text_cell("a"), text_cell("b")}), plain.stream_stop(), begin(2, 30),
+       insert(orders, "old shape"), commit(30, 40), plain.stream_commit(5, {50}, {60}), begin(3, 70),
+       plain.insert(orders, {text_cell("new"), text_cell("shape")}), commit(70, 80)});
+  EXPECT_THAT(words(), ElementsAre("begin 1", "end 1 @20", "begin 2", "insert orders(old shape)", "end 2 @40",
+                                   "begin 5", "insert orders(a,b)", "end 5 @60", "begin 3",
+                                   "insert orders(new,shape)", "end 3 @80"));
 }
 
 TEST_F(TransactionAssemblerTest, PrefersTheDescriptionThatCameLast) {
   MessageBuilder block(5);
   add({plain.stream_start(5, true), block.relation(make_relation(orders, "orders", 1, {0})),
-       block.insert(orders, {text_cell("streamed")}), plain.stream_stop(), begin(2, 30), relation(orders, "orders", 2),
-       plain.insert(orders, {text_cell("a"), text_cell("b")}), commit(30, 40), plain.stream_commit(5, {50}, {60}),
-       begin(3, 70), plain.insert(orders, {text_cell("c"), text_cell("d")}), commit(70, 80)});
+       block.insert(orders, {text_cell("streamed")}), plain.stream_stop(), begin(2, 30),
+       relation(orders, "orders", 2), plain.insert(orders, {text_cell("a"), text_cell("b")}), commit(30, 40),
+       plain.stream_commit(5, {50}, {60}), begin(3, 70), plain.insert(orders, {text_cell("c"), text_cell("d")}),
+       commit(70, 80)});
   EXPECT_THAT(words(),
-              ElementsAre("begin 2", "insert orders(a,b)", "end 2 @40", "begin 5", "insert orders(streamed)", "end 5 @60",
-                          "begin 3", "insert orders(c,d)", "end 3 @80"));
+              ElementsAre("begin 2", "insert orders(a,b)", "end 2 @40", "begin 5", "insert orders(streamed)",
+                          "end 5 @60", "begin 3", "insert orders(c,d)", "end 3 @80"));
 }
 
 TEST_F(TransactionAssemblerTest, ForgetsTheDescriptionOfAnAbortedSubtransaction) {
@@ -350,9 +366,9 @@ TEST_F(TransactionAssemblerTest, ForgetsTheDescriptionOfAnAbortedSubtransaction)
 
 TEST_F(TransactionAssemblerTest, SharesADescriptionThatAStreamedTransactionRepeats) {
   MessageBuilder block(5);
-  add({begin(1, 10), relation(orders, "orders"), insert(orders, "a"), commit(10, 20), plain.stream_start(5, true),
-       block.relation(make_relation(orders, "orders", 1, {0})), block.insert(orders, {text_cell("b")}), plain.stream_stop(),
-       plain.stream_commit(5, {30}, {40})});
+  add({begin(1, 10), relation(orders, "orders"), insert(orders, "a"), commit(10, 20),
+       plain.stream_start(5, true), block.relation(make_relation(orders, "orders", 1, {0})),
+       block.insert(orders, {text_cell("b")}), plain.stream_stop(), plain.stream_commit(5, {30}, {40})});
   words();
   // The same object, or the target would be prepared anew for nothing.
   for (const auto& relation : sealed_[0]->relations) EXPECT_EQ(relation, sealed_[0]->relations[0]);

@@ -1,7 +1,7 @@
 #include "source/transaction_spool.h"
 
-#include <lz4.h>
 #include <fcntl.h>
+#include <lz4.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -28,7 +28,8 @@ struct BlockHeader {
 };
 
 [[noreturn]] void fail(const char* what, const std::string& directory) {
-  throw Error(Retry::transient, fmt::format("{} a spool file in {} failed: {}", what, directory, std::strerror(errno)),
+  throw Error(Retry::transient,
+              fmt::format("{} a spool file in {} failed: {}", what, directory, std::strerror(errno)),
               "Free space there, or set TMPDIR to a directory with room for the largest transaction");
 }
 
@@ -94,7 +95,9 @@ std::optional<SpoolReader::Record> SpoolReader::next() {
   }
 }
 
-TransactionSpool::Entry::Entry(Entry&& other) noexcept { *this = std::move(other); }
+TransactionSpool::Entry::Entry(Entry&& other) noexcept {
+  *this = std::move(other);
+}
 
 TransactionSpool::Entry& TransactionSpool::Entry::operator=(Entry&& other) noexcept {
   std::swap(file, other.file);
@@ -109,7 +112,8 @@ TransactionSpool::Entry::~Entry() {
   if (file != nullptr) std::fclose(file);
 }
 
-void TransactionSpool::add(Xid xid, Xid subxid, std::uint64_t arrival, std::string_view payload, bool with_xid) {
+void TransactionSpool::add(Xid xid, Xid subxid, std::uint64_t arrival, std::string_view payload,
+                           bool with_xid) {
   Entry& entry = open_[xid];
   entry.with_xid = with_xid;
   RecordHeader header{static_cast<std::uint32_t>(payload.size()), subxid, arrival};
@@ -122,11 +126,13 @@ void TransactionSpool::write_block(Entry& entry) {
   if (entry.file == nullptr) entry.file = open_nameless(directory_);
   auto raw_size = static_cast<int>(entry.pending.size());
   std::vector<char> compressed(static_cast<std::size_t>(LZ4_compressBound(raw_size)));
-  int size = LZ4_compress_default(entry.pending.data(), compressed.data(), raw_size, static_cast<int>(compressed.size()));
+  int size = LZ4_compress_default(entry.pending.data(), compressed.data(), raw_size,
+                                  static_cast<int>(compressed.size()));
   TAILRACE_CHECK(size > 0);
   BlockHeader header{static_cast<std::uint32_t>(raw_size), static_cast<std::uint32_t>(size)};
   if (std::fwrite(&header, sizeof(header), 1, entry.file) != 1 ||
-      std::fwrite(compressed.data(), 1, static_cast<std::size_t>(size), entry.file) != static_cast<std::size_t>(size)) {
+      std::fwrite(compressed.data(), 1, static_cast<std::size_t>(size), entry.file) !=
+          static_cast<std::size_t>(size)) {
     fail("writing", directory_);
   }
   entry.pending.clear();
@@ -152,7 +158,8 @@ void TransactionSpool::prepare(Xid xid, const std::string& gid, Lsn prepare_lsn)
 
 std::unique_ptr<SpoolReader> TransactionSpool::reader(Entry entry) {
   if (entry.file != nullptr && std::fflush(entry.file) != 0) {
-    throw Error(Retry::transient, "a spool file cannot be written", "Free space in the directory for temporary files");
+    throw Error(Retry::transient, "a spool file cannot be written",
+                "Free space in the directory for temporary files");
   }
   return std::make_unique<SpoolReader>(std::exchange(entry.file, nullptr), std::move(entry.pending),
                                        std::move(entry.aborted), entry.with_xid);
@@ -175,7 +182,9 @@ std::unique_ptr<SpoolReader> TransactionSpool::take_prepared(const std::string& 
   return reader(std::move(entry));
 }
 
-void TransactionSpool::drop_prepared(const std::string& gid) { prepared_.erase(gid); }
+void TransactionSpool::drop_prepared(const std::string& gid) {
+  prepared_.erase(gid);
+}
 
 Lsn TransactionSpool::oldest_prepared() const {
   Lsn oldest;

@@ -43,7 +43,8 @@ TEST(TransactionSpool, GivesBackWhatItWasGiven) {
   spool.add(5, 5, 4, std::string("\0\xff", 2), true);
   auto reader = spool.take(5);
   EXPECT_TRUE(reader->with_xid());
-  EXPECT_THAT(read(std::move(reader)), ElementsAre(Kept{1, "one"}, Kept{3, ""}, Kept{4, std::string("\0\xff", 2)}));
+  EXPECT_THAT(read(std::move(reader)),
+              ElementsAre(Kept{1, "one"}, Kept{3, ""}, Kept{4, std::string("\0\xff", 2)}));
   reader = spool.take(6);
   EXPECT_FALSE(reader->with_xid());
   EXPECT_THAT(payloads(std::move(reader)), ElementsAre("other"));

@@ -38,11 +38,11 @@ struct TableRecord {
   std::string name;
   std::string target_name;  ///< qualified, as a user of the target writes it
   std::vector<RecordedColumn> columns;
-  bool copied = false;   ///< false: its copy is missing or unfinished, and must be made anew
-  Lsn copied_at;         ///< changes of transactions that commit before this are in the copy
-  Oid filenode = 0;      ///< of the source's heap when it was copied: another one means a rewrite
+  bool copied = false;  ///< false: its copy is missing or unfinished, and must be made anew
+  Lsn copied_at;        ///< changes of transactions that commit before this are in the copy
+  Oid filenode = 0;     ///< of the source's heap when it was copied: another one means a rewrite
   std::int64_t rows_copied = 0;
-  std::string note;      ///< what a user should know: widened columns
+  std::string note;  ///< what a user should know: widened columns
 };
 
 /// Thrown after the target changed durably so that what was applied since the last commit (now rolled back)
@@ -78,17 +78,18 @@ class CopyWriter {
 
 /// Cheap, exact changes of a table's definition, in this order. Anything else is a new copy.
 struct Evolution {
-  std::optional<std::string> rename;  ///< new name within its schema
-  std::vector<std::string> dropped_columns;  ///< never all of them
+  std::optional<std::string> rename;                                 ///< new name within its schema
+  std::vector<std::string> dropped_columns;                          ///< never all of them
   std::vector<std::pair<std::string, std::string>> renamed_columns;  ///< from, to
   struct Added {
     schema::Column column;
     std::optional<std::string> value;  ///< what existing rows have there, as text; nothing is NULL
   };
   std::vector<Added> added_columns;
-  std::vector<schema::Column> retyped_columns;  ///< same values, other declared type (varchar(10) -> varchar(20))
-  std::vector<RecordedColumn> columns;          ///< the whole list afterwards
-  Oid filenode = 0;                             ///< to be recorded
+  std::vector<schema::Column>
+      retyped_columns;                  ///< same values, other declared type (varchar(10) -> varchar(20))
+  std::vector<RecordedColumn> columns;  ///< the whole list afterwards
+  Oid filenode = 0;                     ///< to be recorded
   bool empty() const {
     return !rename && renamed_columns.empty() && dropped_columns.empty() && added_columns.empty() &&
            retyped_columns.empty();

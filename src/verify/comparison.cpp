@@ -71,7 +71,8 @@ void read_source(pg::Connection& source, const schema::Table& table, const std::
 
 /// Reads both sides at once, the source on a thread of its own.
 void read_both(pg::Connection& source, const schema::Table& table, const std::vector<std::string>& columns,
-               target::TargetView& view, const StopSignal& stop, const std::function<void(const Row&)>& from_source,
+               target::TargetView& view, const StopSignal& stop,
+               const std::function<void(const Row&)>& from_source,
                const std::function<void(const Row&)>& from_target) {
   std::exception_ptr failed;
   {
@@ -91,7 +92,9 @@ void read_both(pg::Connection& source, const schema::Table& table, const std::ve
   if (failed) std::rethrow_exception(failed);
 }
 
-std::string without_mark(const std::string& text) { return text.substr(0, text.find('\x1f')); }
+std::string without_mark(const std::string& text) {
+  return text.substr(0, text.find('\x1f'));
+}
 
 void name_differences(const DifferingRows& source, const DifferingRows& target, TableReport& report) {
   auto add = [&](const std::string& key, std::string source_row, std::string target_row) {
@@ -146,7 +149,8 @@ TableReport compare_table(pg::Connection& source, const schema::Table& table, ta
     }
   }
   for (const auto& name : shape.columns) {
-    bool known = std::any_of(table.columns.begin(), table.columns.end(), [&](const auto& c) { return c.name == name; });
+    bool known =
+        std::any_of(table.columns.begin(), table.columns.end(), [&](const auto& c) { return c.name == name; });
     if (known) continue;
     report.equal = false;
     report.differences.push_back({report.table, "column " + name, "", "is there"});
@@ -154,8 +158,9 @@ TableReport compare_table(pg::Connection& source, const schema::Table& table, ta
   }
   TableDigest here(shape);
   TableDigest there(shape);
-  read_both(source, table, shape.columns, view, stop, [&](const Row& row) { here.add(row); },
-            [&](const Row& row) { there.add(row); });
+  read_both(
+      source, table, shape.columns, view, stop, [&](const Row& row) { here.add(row); },
+      [&](const Row& row) { there.add(row); });
   report.source_rows = here.rows();
   report.target_rows = there.rows();
   bool any = false;
@@ -164,8 +169,9 @@ TableReport compare_table(pg::Connection& source, const schema::Table& table, ta
   report.equal = false;
   DifferingRows only_here(shape, buckets);
   DifferingRows only_there(shape, buckets);
-  read_both(source, table, shape.columns, view, stop, [&](const Row& row) { only_here.add(row); },
-            [&](const Row& row) { only_there.add(row); });
+  read_both(
+      source, table, shape.columns, view, stop, [&](const Row& row) { only_here.add(row); },
+      [&](const Row& row) { only_there.add(row); });
   name_differences(only_here, only_there, report);
   return report;
 }

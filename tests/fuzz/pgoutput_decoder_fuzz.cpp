@@ -1,5 +1,5 @@
-// Any bytes as a replication stream: decoder, assembler and fold may refuse them with an Error, and nothing else.
-// What they take must hold together: every tuple can be walked to its end, every row resolves.
+// Any bytes as a replication stream: decoder, assembler and fold may refuse them with an Error, and nothing
+// else. What they take must hold together: every tuple can be walked to its end, every row resolves.
 //
 // The input is a row of messages, each behind its length in two bytes, big-endian.
 
@@ -89,9 +89,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       fold(*assembler.seal());
     };
     while (rest.size() > 2) {
-      std::size_t length = std::min<std::size_t>(
-          static_cast<std::size_t>(static_cast<unsigned char>(rest[0])) << 8 | static_cast<unsigned char>(rest[1]),
-          rest.size() - 2);
+      std::size_t length =
+          std::min<std::size_t>(static_cast<std::size_t>(static_cast<unsigned char>(rest[0])) << 8 |
+                                    static_cast<unsigned char>(rest[1]),
+                                rest.size() - 2);
       // On the heap by itself, so that a read past it is seen, and so is one after it is gone.
       std::vector<char> message(rest.begin() + 2, rest.begin() + 2 + static_cast<std::ptrdiff_t>(length));
       rest.remove_prefix(2 + length);

@@ -51,18 +51,22 @@ std::vector<std::pair<std::string, Messages>> seeds() {
                      framed({plain.begin(1, {0x60}), plain.origin({0x50}, "node")}, changes(plain, relation),
                             {plain.commit({0x60}, {0x70})}));
     MessageBuilder block(5);
-    out.emplace_back("streamed_" + relation.name,
-                     framed({plain.stream_start(5, true)}, changes(block, relation),
-                            {MessageBuilder(6).insert(relation.oid, {text_cell("3"), null_cell(), null_cell()}),
-                             plain.stream_stop(), plain.stream_abort(5, 6), plain.stream_commit(5, {0x60}, {0x70})}));
+    out.emplace_back(
+        "streamed_" + relation.name,
+        framed({plain.stream_start(5, true)}, changes(block, relation),
+               {MessageBuilder(6).insert(relation.oid, {text_cell("3"), null_cell(), null_cell()}),
+                plain.stream_stop(), plain.stream_abort(5, 6), plain.stream_commit(5, {0x60}, {0x70})}));
   }
   out.emplace_back("prepared", framed({plain.begin_prepare(7, {0x60}, {0x68}, "gid")}, changes(plain, keyed),
-                                      {plain.prepare(7, {0x60}, {0x68}, "gid"), plain.commit_prepared(7, {0x70}, {0x78}, "gid")}));
-  out.emplace_back("prepared_streamed",
-                   framed({plain.stream_start(8, true)}, changes(MessageBuilder(8), keyed),
-                          {plain.stream_stop(), plain.stream_prepare(8, {0x60}, {0x68}, "gid"),
-                           plain.rollback_prepared(8, {0x68}, {0x78}, "gid"), plain.message(false, {0x80}, "p", "c")}));
-  out.emplace_back("held_already", framed({plain.begin(1, {0x20})}, changes(plain, keyed), {plain.commit({0x20}, {0x30})}));
+                                      {plain.prepare(7, {0x60}, {0x68}, "gid"),
+                                       plain.commit_prepared(7, {0x70}, {0x78}, "gid")}));
+  out.emplace_back(
+      "prepared_streamed",
+      framed({plain.stream_start(8, true)}, changes(MessageBuilder(8), keyed),
+             {plain.stream_stop(), plain.stream_prepare(8, {0x60}, {0x68}, "gid"),
+              plain.rollback_prepared(8, {0x68}, {0x78}, "gid"), plain.message(false, {0x80}, "p", "c")}));
+  out.emplace_back("held_already",
+                   framed({plain.begin(1, {0x20})}, changes(plain, keyed), {plain.commit({0x20}, {0x30})}));
   return out;
 }
 

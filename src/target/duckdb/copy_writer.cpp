@@ -15,7 +15,8 @@ DuckDbCopyWriter::DuckDbCopyWriter(Session session, MirrorTable table, bool bina
       must_widen_(std::move(must_widen)) {
   session_.begin();
   open_ = true;
-  appender_ = std::make_unique<RowAppender>(session_, nullptr, table_.target_schema, table_.target_name, table_.types());
+  appender_ = std::make_unique<RowAppender>(session_, nullptr, table_.target_schema, table_.target_name,
+                                            table_.types());
 }
 
 DuckDbCopyWriter::~DuckDbCopyWriter() {
@@ -61,7 +62,8 @@ void DuckDbCopyWriter::text_row(std::string_view bytes) {
   const char* end = at + bytes.size();
   for (std::size_t i = 0; i < table_.columns.size(); ++i) {
     if (at > end) damaged();
-    const auto* tab = static_cast<const char*>(at == end ? nullptr : std::memchr(at, '\t', static_cast<std::size_t>(end - at)));
+    const auto* tab = static_cast<const char*>(
+        at == end ? nullptr : std::memchr(at, '\t', static_cast<std::size_t>(end - at)));
     const char* stop = tab != nullptr ? tab : end;
     std::string_view field(at, static_cast<std::size_t>(stop - at));
     at = stop + 1;
@@ -105,10 +107,11 @@ void DuckDbCopyWriter::finish() {
 }
 
 void DuckDbCopyWriter::damaged() const {
-  throw Error(Retry::fatal, fmt::format("a row of the copy of {}.{} is not laid out as announced", table_.schema,
-                                        table_.name),
-              "The table's columns changed while it was copied, or the connection is damaged; it is copied anew on "
-              "the next start");
+  throw Error(
+      Retry::fatal,
+      fmt::format("a row of the copy of {}.{} is not laid out as announced", table_.schema, table_.name),
+      "The table's columns changed while it was copied, or the connection is damaged; it is copied anew on "
+      "the next start");
 }
 
 }  // namespace tailrace::target::duckdb

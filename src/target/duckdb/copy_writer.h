@@ -12,7 +12,8 @@ namespace tailrace::target::duckdb {
 class DuckDbCopyWriter : public CopyWriter {
  public:
   /// `must_widen` is told the DuckDB column whose value did not fit, before CopyAgain is thrown.
-  DuckDbCopyWriter(Session session, MirrorTable table, bool binary, std::function<void(std::size_t)> must_widen);
+  DuckDbCopyWriter(Session session, MirrorTable table, bool binary,
+                   std::function<void(std::size_t)> must_widen);
   ~DuckDbCopyWriter() override;
 
   void row(std::string_view copy_row) override;

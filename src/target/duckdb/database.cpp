@@ -7,7 +7,9 @@
 namespace tailrace::target::duckdb {
 namespace {
 
-bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
+bool contains(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
 
 Error open_error(std::string_view message, const std::string& file) {
   if (contains(message, "Could not set lock") || contains(message, "Conflicting lock")) {
@@ -41,7 +43,8 @@ Error duckdb_error(std::string_view message, std::string_view purpose) {
   auto what = fmt::format("DuckDB failed while {}: {}", purpose, message.substr(0, 600));
   std::replace(what.begin(), what.end(), '\n', ' ');
   if (contains(message, "No space left") || contains(message, "Disk quota exceeded")) {
-    return Error(Retry::transient, what, "Free space on the disk of the target file; it goes on by itself then");
+    return Error(Retry::transient, what,
+                 "Free space on the disk of the target file; it goes on by itself then");
   }
   if (contains(message, "Out of Memory") || contains(message, "could not allocate")) {
     return Error(Retry::needs_operator, what, "Give it more: limits.duckdb_memory in the configuration");
@@ -50,7 +53,9 @@ Error duckdb_error(std::string_view message, std::string_view purpose) {
 }
 
 Rows::Rows(Rows&& other) noexcept : raw_(std::exchange(other.raw_, duckdb_result{})) {}
-Rows::~Rows() { duckdb_destroy_result(&raw_); }
+Rows::~Rows() {
+  duckdb_destroy_result(&raw_);
+}
 
 Session::Session(duckdb_database database) {
   if (duckdb_connect(database, &raw_) == DuckDBError) {
@@ -100,7 +105,8 @@ void Session::commit() {
   try {
     query("COMMIT", "committing");
   } catch (const Error& error) {
-    throw Error(error.retry() == Retry::transient ? Retry::transient : Retry::in_doubt, error.message(), error.remedy());
+    throw Error(error.retry() == Retry::transient ? Retry::transient : Retry::in_doubt, error.message(),
+                error.remedy());
   }
 }
 
@@ -112,7 +118,8 @@ void Session::rollback() noexcept {
 
 Database::Database(const DatabaseOptions& options) : file_(options.file) {
   duckdb_config config = nullptr;
-  if (duckdb_create_config(&config) == DuckDBError) throw Error(Retry::fatal, "DuckDB cannot make a configuration");
+  if (duckdb_create_config(&config) == DuckDBError)
+    throw Error(Retry::fatal, "DuckDB cannot make a configuration");
   std::unique_ptr<duckdb_config, void (*)(duckdb_config*)> guard(&config, &duckdb_destroy_config);
   // Extensions are never fetched: what a mirror needs is linked in, and production machines have no way out.
   set(config, "autoinstall_known_extensions", "false");
@@ -133,7 +140,9 @@ Database::Database(const DatabaseOptions& options) : file_(options.file) {
   }
 }
 
-Database::~Database() { duckdb_close(&raw_); }
+Database::~Database() {
+  duckdb_close(&raw_);
+}
 
 std::string quote_name(std::string_view name) {
   std::string out = "\"";

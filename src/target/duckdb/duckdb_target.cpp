@@ -89,10 +89,11 @@ void DuckDbTarget::create_table(const schema::Table& table) {
     if (mirror_.knows(table.oid)) {
       session_.query("DROP TABLE IF EXISTS " + mirror_.at(table.oid).sql_name(), "replacing a table");
     }
-    std::string sql = fmt::format("CREATE SCHEMA IF NOT EXISTS {}; CREATE TABLE {} (", quote_name(planned.target_schema),
-                                  planned.sql_name());
+    std::string sql = fmt::format("CREATE SCHEMA IF NOT EXISTS {}; CREATE TABLE {} (",
+                                  quote_name(planned.target_schema), planned.sql_name());
     for (std::size_t i = 0; i < planned.columns.size(); ++i) {
-      sql += fmt::format("{}{} {}", i == 0 ? "" : ", ", quote_name(planned.columns[i].name), planned.columns[i].type.sql);
+      sql += fmt::format("{}{} {}", i == 0 ? "" : ", ", quote_name(planned.columns[i].name),
+                         planned.columns[i].type.sql);
     }
     session_.query(sql + ")", fmt::format("creating {}", planned.sql_name()));
     mirror_.put(session_, planned);
@@ -161,7 +162,8 @@ void DuckDbTarget::apply(Oid table, const TableBatch& batch) {
 /// a transaction of its own, outside of what was being applied.
 void DuckDbTarget::widen(Oid table, std::size_t column, const std::string& value) {
   const MirrorTable& known = mirror_.at(table);
-  log::warn("target", "column {} of {} becomes VARCHAR with PostgreSQL's exact text: a value{}{}{} does not fit {}",
+  log::warn("target",
+            "column {} of {} becomes VARCHAR with PostgreSQL's exact text: a value{}{}{} does not fit {}",
             known.columns[column].source.name, known.sql_name(), value.empty() ? "" : " ('", value,
             value.empty() ? "" : "')", known.columns[column].type.sql);
   durably([&] {
@@ -188,26 +190,30 @@ void DuckDbTarget::add_column(MirrorTable& table, const Evolution::Added& added)
   std::vector<std::string> names;
   for (const auto& column : table.columns) names.push_back(column.name);
   MirrorColumn fresh;
-  fresh.source = {added.column.attnum, added.column.name, added.column.type->oid, added.column.typmod, added.column.is_key,
-                  added.column.version};
+  fresh.source = {added.column.attnum, added.column.name,   added.column.type->oid,
+                  added.column.typmod, added.column.is_key, added.column.version};
   fresh.name = Mirror::free_name(added.column.name, names);
   fresh.type = map_column(*added.column.type, added.column.typmod, added.column.dimensions);
-  session_.query(fmt::format("ALTER TABLE {} ADD COLUMN {} {}", table.sql_name(), quote_name(fresh.name), fresh.type.sql),
-                 fmt::format("adding column {}", fresh.name));
+  session_.query(
+      fmt::format("ALTER TABLE {} ADD COLUMN {} {}", table.sql_name(), quote_name(fresh.name), fresh.type.sql),
+      fmt::format("adding column {}", fresh.name));
   if (added.value) {
-    session_.query(fmt::format("CREATE TEMP TABLE tailrace_default (v {})", fresh.type.sql), "staging a default");
+    session_.query(fmt::format("CREATE TEMP TABLE tailrace_default (v {})", fresh.type.sql),
+                   "staging a default");
     try {
       RowAppender appender(session_, "temp", "main", "tailrace_default", {fresh.type});
       appender.write(0, Value{ValueKind::text, *added.value});
       appender.end_row();
       appender.finish();
     } catch (const DoesNotFit&) {
-      throw Error(Retry::fatal, fmt::format("the default of the new column {} does not fit its type {}", fresh.name,
-                                            fresh.type.sql));
+      throw Error(Retry::fatal, fmt::format("the default of the new column {} does not fit its type {}",
+                                            fresh.name, fresh.type.sql));
     }
-    session_.query(fmt::format("UPDATE {} SET {} = (SELECT v FROM temp.tailrace_default); DROP TABLE temp.tailrace_default",
-                               table.sql_name(), quote_name(fresh.name)),
-                   "filling a new column");
+    session_.query(
+        fmt::format(
+            "UPDATE {} SET {} = (SELECT v FROM temp.tailrace_default); DROP TABLE temp.tailrace_default",
+            table.sql_name(), quote_name(fresh.name)),
+        "filling a new column");
   }
   table.columns.push_back(std::move(fresh));
 }
@@ -226,13 +232,15 @@ void DuckDbTarget::evolve(Oid oid, const Evolution& evolution) {
       if (other_oid != oid && other.target_schema == table.target_schema) names.push_back(other.target_name);
     }
     std::string name = Mirror::free_name(*evolution.rename, names);
-    session_.query(fmt::format("ALTER TABLE {} RENAME TO {}", table.sql_name(), quote_name(name)), "renaming a table");
+    session_.query(fmt::format("ALTER TABLE {} RENAME TO {}", table.sql_name(), quote_name(name)),
+                   "renaming a table");
     table.name = *evolution.rename;
     table.target_name = name;
   }
   for (const auto& name : evolution.dropped_columns) {
     MirrorColumn& column = find(name);
-    session_.query(fmt::format("ALTER TABLE {} DROP COLUMN {}", table.sql_name(), quote_name(column.name)), "dropping a column");
+    session_.query(fmt::format("ALTER TABLE {} DROP COLUMN {}", table.sql_name(), quote_name(column.name)),
+                   "dropping a column");
     std::erase_if(table.columns, [&](const auto& other) { return other.source.name == name; });
   }
   for (const auto& [from, to] : evolution.renamed_columns) {
@@ -242,8 +250,8 @@ void DuckDbTarget::evolve(Oid oid, const Evolution& evolution) {
     }
     MirrorColumn& column = find(from);
     std::string name = Mirror::free_name(to, names);
-    session_.query(fmt::format("ALTER TABLE {} RENAME COLUMN {} TO {}", table.sql_name(), quote_name(column.name),
-                               quote_name(name)),
+    session_.query(fmt::format("ALTER TABLE {} RENAME COLUMN {} TO {}", table.sql_name(),
+                               quote_name(column.name), quote_name(name)),
                    "renaming a column");
     column.source.name = to;
     column.name = name;
@@ -274,7 +282,9 @@ void DuckDbTarget::rollback() noexcept {
   }
 }
 
-void DuckDbTarget::tidy() { session_.query("CHECKPOINT", "writing a checkpoint of the file"); }
+void DuckDbTarget::tidy() {
+  session_.query("CHECKPOINT", "writing a checkpoint of the file");
+}
 
 }  // namespace
 }  // namespace duckdb

@@ -24,7 +24,8 @@ std::shared_ptr<const schema::Type> builtin(const std::string& name) {
   return out;
 }
 
-schema::Column column(std::int16_t attnum, const std::string& name, const std::string& type, std::int32_t typmod = -1) {
+schema::Column column(std::int16_t attnum, const std::string& name, const std::string& type,
+                      std::int32_t typmod = -1) {
   schema::Column out;
   out.attnum = attnum;
   out.name = name;
@@ -33,13 +34,16 @@ schema::Column column(std::int16_t attnum, const std::string& name, const std::s
   return out;
 }
 
-constexpr std::int32_t numeric(int precision, int scale) { return (precision << 16 | scale) + 4; }
+constexpr std::int32_t numeric(int precision, int scale) {
+  return (precision << 16 | scale) + 4;
+}
 
 RecordedColumn recorded(const schema::Column& column) {
   return {column.attnum, column.name, column.type->oid, column.typmod, column.is_key, column.version};
 }
 
-schema::Table table(Oid oid, const std::string& schema, const std::string& name, std::vector<schema::Column> columns) {
+schema::Table table(Oid oid, const std::string& schema, const std::string& name,
+                    std::vector<schema::Column> columns) {
   schema::Table out;
   out.oid = oid;
   out.schema = schema;
@@ -53,12 +57,15 @@ std::shared_ptr<const Relation> relation_of(const schema::Table& table,
                                             ReplicaIdentity identity = ReplicaIdentity::by_default) {
   auto out = std::make_shared<Relation>(Relation{table.oid, table.schema, table.name, identity, {}});
   for (const auto& each : table.columns) {
-    out->columns.push_back({each.name, each.type->oid, each.typmod, out->columns.empty() || identity == ReplicaIdentity::full});
+    out->columns.push_back(
+        {each.name, each.type->oid, each.typmod, out->columns.empty() || identity == ReplicaIdentity::full});
   }
   return out;
 }
 
-Cell cell(const char* text) { return text == nullptr ? null_cell() : text_cell(text); }
+Cell cell(const char* text) {
+  return text == nullptr ? null_cell() : text_cell(text);
+}
 
 Cells row(std::initializer_list<const char*> values) {
   Cells out;
@@ -102,7 +109,8 @@ class Batch {
 class DuckDbTargetTest : public testing::Test {
  protected:
   DuckDbTargetTest()
-      : directory_(testing::TempDir() + "tailrace_target_" + std::to_string(getpid())), file_(directory_ + "/mirror.duckdb") {
+      : directory_(testing::TempDir() + "tailrace_target_" + std::to_string(getpid())),
+        file_(directory_ + "/mirror.duckdb") {
     std::filesystem::remove_all(directory_);
     std::filesystem::create_directory(directory_);
     open();
@@ -128,7 +136,9 @@ class DuckDbTargetTest : public testing::Test {
     apply(batch);
     commit(lsn);
   }
-  static Checkpoint checkpoint(std::uint64_t lsn) { return {"slot", "7000000000000000001", 3, {lsn}, {123456}}; }
+  static Checkpoint checkpoint(std::uint64_t lsn) {
+    return {"slot", "7000000000000000001", 3, {lsn}, {123456}};
+  }
 
   std::vector<Cells> rows(Oid oid = orders) {
     std::vector<Cells> out;
@@ -154,30 +164,41 @@ class DuckDbTargetTest : public testing::Test {
 };
 
 TEST_F(DuckDbTargetTest, AppliesABatch) {
-  auto source = table(orders, "public", "orders", {column(1, "id", "int4"), column(2, "note", "text"), column(3, "big", "text")});
+  auto source = table(orders, "public", "orders",
+                      {column(1, "id", "int4"), column(2, "note", "text"), column(3, "big", "text")});
   create(source);
   auto relation = relation_of(source);
-  apply_and_commit(Batch(relation).insert(row({"1", "a", "x"})).insert(row({"2", nullptr, "y"})).insert(row({"3", "", "z"})));
-  EXPECT_THAT(rows(), UnorderedElementsAre(row({"1", "a", "x"}), row({"2", nullptr, "y"}), row({"3", "", "z"})));
+  apply_and_commit(Batch(relation)
+                       .insert(row({"1", "a", "x"}))
+                       .insert(row({"2", nullptr, "y"}))
+                       .insert(row({"3", "", "z"})));
+  EXPECT_THAT(rows(),
+              UnorderedElementsAre(row({"1", "a", "x"}), row({"2", nullptr, "y"}), row({"3", "", "z"})));
   Cells moved = row({"4", "b", nullptr});
   moved[2] = unchanged_cell();
-  apply_and_commit(Batch(relation).remove(row({"1", nullptr, nullptr})).replace(row({"2", nullptr, nullptr}), moved));
+  apply_and_commit(
+      Batch(relation).remove(row({"1", nullptr, nullptr})).replace(row({"2", nullptr, nullptr}), moved));
   EXPECT_THAT(rows(), UnorderedElementsAre(row({"4", "b", "y"}), row({"3", "", "z"})));
   apply_and_commit(Batch(relation).truncate().insert(row({"5", "e", "e"})));
   EXPECT_THAT(rows(), UnorderedElementsAre(row({"5", "e", "e"})));
 }
 
 TEST_F(DuckDbTargetTest, LooksUpDifferentSetsOfUnchangedColumns) {
-  auto source = table(orders, "public", "orders", {column(1, "id", "int4"), column(2, "a", "text"), column(3, "b", "text")});
+  auto source = table(orders, "public", "orders",
+                      {column(1, "id", "int4"), column(2, "a", "text"), column(3, "b", "text")});
   create(source);
   auto relation = relation_of(source);
-  apply_and_commit(Batch(relation).insert(row({"1", "a1", "b1"})).insert(row({"2", "a2", nullptr})).insert(row({"3", "a3", "b3"})));
+  apply_and_commit(Batch(relation)
+                       .insert(row({"1", "a1", "b1"}))
+                       .insert(row({"2", "a2", nullptr}))
+                       .insert(row({"3", "a3", "b3"})));
   // Keys that trade places: each looks at the rows as they were before.
   apply_and_commit(Batch(relation)
                        .replace(row({"1", nullptr, nullptr}), {cell("2"), unchanged_cell(), unchanged_cell()})
                        .replace(row({"2", nullptr, nullptr}), {cell("1"), cell("new"), unchanged_cell()})
                        .replace(row({"3", nullptr, nullptr}), {cell("3"), unchanged_cell(), cell(nullptr)}));
-  EXPECT_THAT(rows(), UnorderedElementsAre(row({"2", "a1", "b1"}), row({"1", "new", nullptr}), row({"3", "a3", nullptr})));
+  EXPECT_THAT(rows(), UnorderedElementsAre(row({"2", "a1", "b1"}), row({"1", "new", nullptr}),
+                                           row({"3", "a3", nullptr})));
 }
 
 TEST_F(DuckDbTargetTest, RefusesToChangeRowsThatAreNotThere) {
@@ -215,14 +236,18 @@ TEST_F(DuckDbTargetTest, TellsRowsApartThatDuckDbTakesForEqual) {
                        .insert(row({"1 mon", "13:00:00+01"}))
                        .insert(row({"1 mon", "13:00:00+01"}))
                        .insert(row({nullptr, nullptr})));
-  apply_and_commit(Batch(whole).remove(row({"30 days", "12:00:00+00"})).remove(row({"1 mon", "13:00:00+01"})).remove(row({nullptr, nullptr})));
+  apply_and_commit(Batch(whole)
+                       .remove(row({"30 days", "12:00:00+00"}))
+                       .remove(row({"1 mon", "13:00:00+01"}))
+                       .remove(row({nullptr, nullptr})));
   EXPECT_THAT(rows(), UnorderedElementsAre(row({"1 mon", "12:00:00+00"}), row({"1 mon", "13:00:00+01"})));
 }
 
 // Widening.
 
 TEST_F(DuckDbTargetTest, WidensAColumnAndAsksToStartOver) {
-  auto source = table(orders, "public", "orders", {column(1, "id", "int4"), column(2, "amount", "numeric", numeric(6, 2))});
+  auto source = table(orders, "public", "orders",
+                      {column(1, "id", "int4"), column(2, "amount", "numeric", numeric(6, 2))});
   create(source);
   auto relation = relation_of(source);
   apply_and_commit(Batch(relation).insert(row({"1", "12.50"})).insert(row({"2", nullptr})), 100);
@@ -252,9 +277,11 @@ TEST_F(DuckDbTargetTest, WidensAKeyOrALookedUpColumn) {
   auto relation = relation_of(source);
   apply_and_commit(Batch(relation).insert(row({"2024-01-01", "2024-01-02", "big"})));
   Batch wide_value(relation);
-  wide_value.replace(row({"2024-01-01", nullptr, nullptr}), {cell("2024-01-01"), cell("4714-11-24 BC"), unchanged_cell()});
+  wide_value.replace(row({"2024-01-01", nullptr, nullptr}),
+                     {cell("2024-01-01"), cell("4714-11-24 BC"), unchanged_cell()});
   Batch wide_key(relation);
-  wide_key.replace(row({"2024-01-01", nullptr, nullptr}), {cell("5874897-12-31"), cell("4714-11-24 BC"), unchanged_cell()});
+  wide_key.replace(row({"2024-01-01", nullptr, nullptr}),
+                   {cell("5874897-12-31"), cell("4714-11-24 BC"), unchanged_cell()});
   for (const auto* batch : {&wide_value, &wide_key}) {
     for (int tries = 0;; ++tries) {
       ASSERT_LT(tries, 3);
@@ -271,7 +298,8 @@ TEST_F(DuckDbTargetTest, WidensAKeyOrALookedUpColumn) {
 }
 
 TEST_F(DuckDbTargetTest, CopiesAgainWithAWiderColumn) {
-  auto source = table(orders, "public", "orders", {column(1, "id", "int4"), column(2, "amount", "numeric", numeric(6, 2))});
+  auto source = table(orders, "public", "orders",
+                      {column(1, "id", "int4"), column(2, "amount", "numeric", numeric(6, 2))});
   target_->create_table(source);
   {
     auto writer = target_->copy(orders, false);
@@ -337,7 +365,8 @@ TEST_F(DuckDbTargetTest, FollowsADefinition) {
   apply(Batch(relation_of(now)).insert(row({"b", "12345678.99", "c", "5"})));
   commit();
   open();
-  EXPECT_THAT(rows(), UnorderedElementsAre(row({"a", "12.50", "it's", nullptr}), row({"b", "12345678.99", "c", "5"})));
+  EXPECT_THAT(rows(),
+              UnorderedElementsAre(row({"a", "12.50", "it's", nullptr}), row({"b", "12345678.99", "c", "5"})));
   EXPECT_EQ(record().name, "purchases");
   EXPECT_EQ(record().target_name, R"("public"."purchases")");
   EXPECT_EQ(record().filenode, 777u);
@@ -349,7 +378,10 @@ TEST_F(DuckDbTargetTest, RetypesToTextWithTheExactValues) {
   auto amount = column(2, "amount", "numeric", numeric(6, 2));
   auto source = table(orders, "public", "orders", {id, amount});
   create(source);
-  apply_and_commit(Batch(relation_of(source)).insert(row({"1", "0.50"})).insert(row({"2", "-3.00"})).insert(row({"3", nullptr})));
+  apply_and_commit(Batch(relation_of(source))
+                       .insert(row({"1", "0.50"}))
+                       .insert(row({"2", "-3.00"}))
+                       .insert(row({"3", nullptr})));
   Evolution evolution;
   amount.typmod = -1;
   evolution.retyped_columns = {amount};
@@ -359,7 +391,8 @@ TEST_F(DuckDbTargetTest, RetypesToTextWithTheExactValues) {
   source.columns[1] = amount;
   apply(Batch(relation_of(source)).insert(row({"4", "1e300"})));
   commit();
-  EXPECT_THAT(rows(), UnorderedElementsAre(row({"1", "0.50"}), row({"2", "-3.00"}), row({"3", nullptr}), row({"4", "1e300"})));
+  EXPECT_THAT(rows(), UnorderedElementsAre(row({"1", "0.50"}), row({"2", "-3.00"}), row({"3", nullptr}),
+                                           row({"4", "1e300"})));
 }
 
 TEST_F(DuckDbTargetTest, ForgetsADefinitionThatIsRolledBack) {
@@ -399,7 +432,8 @@ TEST_F(DuckDbTargetTest, KeepsNamesApartThatDifferInCaseOnly) {
 }
 
 TEST_F(DuckDbTargetTest, TakesAnyName) {
-  auto odd = table(1, "odd \"schema'", "select", {column(1, "it's", "text"), column(2, "\"", "text"), column(3, "\xC3\xA9", "text")});
+  auto odd = table(1, "odd \"schema'", "select",
+                   {column(1, "it's", "text"), column(2, "\"", "text"), column(3, "\xC3\xA9", "text")});
   auto ours = table(2, "tailrace", "checkpoint", {column(1, "lsn", "text")});
   auto temporary = table(3, "temp", "t", {column(1, "a", "text")});
   auto in_main = table(4, "main", "t", {column(1, "s", "text")});

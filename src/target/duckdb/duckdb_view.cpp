@@ -11,7 +11,9 @@ DuckDbView::DuckDbView(std::shared_ptr<Database> database)
   mirror_ = Mirror::load(session_);
 }
 
-DuckDbView::~DuckDbView() { session_.rollback(); }
+DuckDbView::~DuckDbView() {
+  session_.rollback();
+}
 
 std::vector<TableRecord> DuckDbView::tables() const {
   std::vector<TableRecord> out;
@@ -35,7 +37,8 @@ void DuckDbView::scan(Oid oid, const RowVisitor& visit) {
   while (duckdb_data_chunk chunk = rows.fetch()) {
     std::unique_ptr<duckdb_data_chunk, void (*)(duckdb_data_chunk*)> guard(&chunk, &duckdb_destroy_data_chunk);
     idx_t size = duckdb_data_chunk_get_size(chunk);
-    for (std::size_t i = 0; i < renderers.size(); ++i) renderers[i].bind(duckdb_data_chunk_get_vector(chunk, i));
+    for (std::size_t i = 0; i < renderers.size(); ++i)
+      renderers[i].bind(duckdb_data_chunk_get_vector(chunk, i));
     for (idx_t row = 0; row < size; ++row) {
       for (std::size_t i = 0; i < renderers.size(); ++i) {
         text[i].clear();

@@ -16,11 +16,13 @@ CREATE TABLE tailrace.checkpoint (
   commit_micros BIGINT NOT NULL);
 CREATE TABLE tailrace.tables (
   oid UINTEGER NOT NULL, source_schema VARCHAR NOT NULL, source_name VARCHAR NOT NULL,
-  target_schema VARCHAR NOT NULL, target_name VARCHAR NOT NULL, copied BOOLEAN NOT NULL, copied_at UBIGINT NOT NULL,
+  target_schema VARCHAR NOT NULL, target_name VARCHAR NOT NULL, copied BOOLEAN NOT NULL,
+  copied_at UBIGINT NOT NULL,
   filenode UINTEGER NOT NULL, rows_copied BIGINT NOT NULL, note VARCHAR NOT NULL);
 CREATE TABLE tailrace.columns (
   table_oid UINTEGER NOT NULL, position INTEGER NOT NULL, attnum SMALLINT NOT NULL, source_name VARCHAR NOT NULL,
-  target_name VARCHAR NOT NULL, type_oid UINTEGER NOT NULL, typmod INTEGER NOT NULL, is_key BOOLEAN NOT NULL,
+  target_name VARCHAR NOT NULL, type_oid UINTEGER NOT NULL, typmod INTEGER NOT NULL,
+  is_key BOOLEAN NOT NULL,
   version UINTEGER NOT NULL, widened BOOLEAN NOT NULL, column_type VARCHAR NOT NULL);
 )";
 
@@ -68,8 +70,8 @@ MirrorColumn read_column(const std::vector<std::string>& line) {
     throw Error(Retry::needs_operator, fmt::format("the target file describes a column by '{}'", line[9]),
                 "It was written by another version of tailrace; use that one, or start with a new file");
   }
-  return {{number<std::int16_t>(line[1]), line[2], number<Oid>(line[4]), number<std::int32_t>(line[5]), line[6] == "true",
-           number<std::uint32_t>(line[7])},
+  return {{number<std::int16_t>(line[1]), line[2], number<Oid>(line[4]), number<std::int32_t>(line[5]),
+           line[6] == "true", number<std::uint32_t>(line[7])},
           line[3],
           *type,
           line[8] == "true"};
@@ -88,8 +90,9 @@ std::string MirrorTable::note() const {
   std::string out;
   for (const auto& column : columns) {
     if (!column.widened) continue;
-    out += fmt::format("{}column {} holds PostgreSQL's exact text (VARCHAR): a value did not fit its DuckDB type",
-                       out.empty() ? "" : "; ", column.source.name);
+    out +=
+        fmt::format("{}column {} holds PostgreSQL's exact text (VARCHAR): a value did not fit its DuckDB type",
+                    out.empty() ? "" : "; ", column.source.name);
   }
   return out;
 }
@@ -118,23 +121,33 @@ Mirror Mirror::load(Session& session) {
     session.commit();
     return out;
   }
-  for (const auto& line : read_text(session,
-                                    "SELECT format_version::VARCHAR, slot, system_identifier, timeline::VARCHAR, "
-                                    "lsn::VARCHAR, commit_micros::VARCHAR FROM tailrace.checkpoint")) {
+  for (const auto& line :
+       read_text(session,
+                 "SELECT format_version::VARCHAR, slot, system_identifier, timeline::VARCHAR, "
+                 "lsn::VARCHAR, commit_micros::VARCHAR FROM tailrace.checkpoint")) {
     if (number<std::int64_t>(line[0]) > format_version) {
-      throw Error(Retry::needs_operator, fmt::format("the target file has format {}, this tailrace knows {}", line[0],
-                                                     format_version),
+      throw Error(Retry::needs_operator,
+                  fmt::format("the target file has format {}, this tailrace knows {}", line[0], format_version),
                   "It was written by a newer tailrace; use that one");
     }
-    out.checkpoint_ = Checkpoint{line[1], line[2], number<std::uint32_t>(line[3]), Lsn{number<std::uint64_t>(line[4])},
-                                 PgTimestamp{number<std::int64_t>(line[5])}};
+    out.checkpoint_ =
+        Checkpoint{line[1], line[2], number<std::uint32_t>(line[3]), Lsn{number<std::uint64_t>(line[4])},
+                   PgTimestamp{number<std::int64_t>(line[5])}};
   }
   for (auto& line : read_text(session,
                               "SELECT oid::VARCHAR, source_schema, source_name, target_schema, target_name, "
                               "copied::VARCHAR, copied_at::VARCHAR, filenode::VARCHAR, rows_copied::VARCHAR "
                               "FROM tailrace.tables")) {
-    MirrorTable table{number<Oid>(line[0]), line[1], line[2], line[3], line[4], {}, line[5] == "true",
-                      Lsn{number<std::uint64_t>(line[6])}, number<Oid>(line[7]), number<std::int64_t>(line[8])};
+    MirrorTable table{number<Oid>(line[0]),
+                      line[1],
+                      line[2],
+                      line[3],
+                      line[4],
+                      {},
+                      line[5] == "true",
+                      Lsn{number<std::uint64_t>(line[6])},
+                      number<Oid>(line[7]),
+                      number<std::int64_t>(line[8])};
     out.tables_.emplace(table.oid, std::move(table));
   }
   for (const auto& line : read_text(session,
@@ -155,7 +168,8 @@ MirrorTable& Mirror::at(Oid oid) {
 
 std::string Mirror::free_name(const std::string& wanted, const std::vector<std::string>& taken) {
   auto is_taken = [&](const std::string& name) {
-    return std::any_of(taken.begin(), taken.end(), [&](const auto& other) { return folded(other) == folded(name); });
+    return std::any_of(taken.begin(), taken.end(),
+                       [&](const auto& other) { return folded(other) == folded(name); });
   };
   std::string name = wanted;
   for (int i = 2; is_taken(name); ++i) name = fmt::format("{}_{}", wanted, i);
@@ -169,7 +183,8 @@ MirrorTable Mirror::plan(const schema::Table& table) const {
   out.schema = table.schema;
   out.name = table.name;
   // These are DuckDB's and our own; "main" and "public" are free for a mirror.
-  static const std::vector<std::string> reserved = {"tailrace", "information_schema", "pg_catalog", "temp", "system"};
+  static const std::vector<std::string> reserved = {"tailrace", "information_schema", "pg_catalog", "temp",
+                                                    "system"};
   out.target_schema = table.schema;
   std::vector<std::string> other_schemas = reserved;
   std::vector<std::string> names;
@@ -183,7 +198,8 @@ MirrorTable Mirror::plan(const schema::Table& table) const {
   std::vector<std::string> column_names;
   for (const auto& column : table.columns) {
     MirrorColumn planned;
-    planned.source = {column.attnum, column.name, column.type->oid, column.typmod, column.is_key, column.version};
+    planned.source = {column.attnum, column.name,   column.type->oid,
+                      column.typmod, column.is_key, column.version};
     planned.name = free_name(column.name, column_names);
     column_names.push_back(planned.name);
     planned.type = map_column(*column.type, column.typmod, column.dimensions);
@@ -223,17 +239,18 @@ void Mirror::put(Session& session, MirrorTable table) {
     values += fmt::format("{}({}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})", i == 0 ? "" : ", ", table.oid, i,
                           column.source.attnum, quote_text(column.source.name), quote_text(column.name),
                           column.source.type_oid, column.source.typmod, column.source.is_key,
-                          column.source.version, column.widened,
-                          quote_text(serialize(column.type)));
+                          column.source.version, column.widened, quote_text(serialize(column.type)));
   }
   session.query(sql + "INSERT INTO tailrace.columns VALUES " + values, "writing the metadata");
   tables_.insert_or_assign(table.oid, std::move(table));
 }
 
 void Mirror::remove(Session& session, Oid table) {
-  session.query(fmt::format("DELETE FROM tailrace.tables WHERE oid = {0}; DELETE FROM tailrace.columns WHERE table_oid = {0}",
-                            table),
-                "writing the metadata");
+  session.query(
+      fmt::format(
+          "DELETE FROM tailrace.tables WHERE oid = {0}; DELETE FROM tailrace.columns WHERE table_oid = {0}",
+          table),
+      "writing the metadata");
   tables_.erase(table);
 }
 
@@ -248,11 +265,12 @@ void Mirror::put_checkpoint(Session& session, const Checkpoint& checkpoint) {
                               checkpoint.lsn.value, checkpoint.commit_time.micros, unix_micros),
                   "writing the checkpoint");
   } else {
-    session.query(fmt::format("DELETE FROM tailrace.checkpoint; INSERT INTO tailrace.checkpoint VALUES "
-                              "({}, {}, {}, {}, {}, make_timestamptz({}::BIGINT), {})",
-                              format_version, quote_text(checkpoint.slot), quote_text(checkpoint.system_identifier),
-                              checkpoint.timeline, checkpoint.lsn.value, unix_micros, checkpoint.commit_time.micros),
-                  "writing the checkpoint");
+    session.query(
+        fmt::format("DELETE FROM tailrace.checkpoint; INSERT INTO tailrace.checkpoint VALUES "
+                    "({}, {}, {}, {}, {}, make_timestamptz({}::BIGINT), {})",
+                    format_version, quote_text(checkpoint.slot), quote_text(checkpoint.system_identifier),
+                    checkpoint.timeline, checkpoint.lsn.value, unix_micros, checkpoint.commit_time.micros),
+        "writing the checkpoint");
   }
   checkpoint_ = checkpoint;
 }

@@ -2,10 +2,11 @@
 
 namespace tailrace::target::duckdb {
 
-RowAppender::RowAppender(Session& session, const char* catalog, const std::string& schema, const std::string& table,
-                         std::vector<ColumnType> types)
+RowAppender::RowAppender(Session& session, const char* catalog, const std::string& schema,
+                         const std::string& table, std::vector<ColumnType> types)
     : table_(schema + "." + table), types_(std::move(types)), capacity_(duckdb_vector_size()) {
-  if (duckdb_appender_create_ext(session.raw(), catalog, schema.c_str(), table.c_str(), &appender_) == DuckDBError) {
+  if (duckdb_appender_create_ext(session.raw(), catalog, schema.c_str(), table.c_str(), &appender_) ==
+      DuckDBError) {
     Error error = duckdb_error(duckdb_appender_error(appender_), fmt::format("preparing to write {}", table_));
     duckdb_appender_destroy(&appender_);
     throw error;
@@ -60,13 +61,15 @@ void RowAppender::fail(std::string_view purpose) const {
 
 void RowAppender::reject(WriteResult result, std::size_t column, const Value& value) const {
   if (result == WriteResult::does_not_fit) {
-    throw DoesNotFit{column, value.kind == ValueKind::text ? std::string(value.bytes.substr(0, 60)) : std::string()};
+    throw DoesNotFit{column,
+                     value.kind == ValueKind::text ? std::string(value.bytes.substr(0, 60)) : std::string()};
   }
-  throw Error(Retry::needs_operator,
-              fmt::format("a value for column {} of {} ({}) is not what its type promises", column + 1, table_,
-                          types_[column].sql),
-              "If the source database's encoding is SQL_ASCII, its text may not be UTF-8: leave that column out "
-              "(tables: columns:), or convert it to bytea");
+  throw Error(
+      Retry::needs_operator,
+      fmt::format("a value for column {} of {} ({}) is not what its type promises", column + 1, table_,
+                  types_[column].sql),
+      "If the source database's encoding is SQL_ASCII, its text may not be UTF-8: leave that column out "
+      "(tables: columns:), or convert it to bytea");
 }
 
 }  // namespace tailrace::target::duckdb

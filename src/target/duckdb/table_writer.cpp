@@ -72,7 +72,8 @@ void TableWriter::append_rows() {
   appender.finish();
 }
 
-std::string TableWriter::stage(const char* name, const std::vector<std::pair<std::string, ColumnType>>& columns) {
+std::string TableWriter::stage(const char* name,
+                               const std::vector<std::pair<std::string, ColumnType>>& columns) {
   std::string full_name = fmt::format("tailrace_{}_{}", name, staged_.size());
   std::string sql = fmt::format("CREATE TEMP TABLE {} (", full_name);
   for (std::size_t i = 0; i < columns.size(); ++i) {
@@ -95,7 +96,8 @@ void TableWriter::write_key(RowAppender& appender, const TupleData& tuple) {
 std::string TableWriter::key_condition() const {
   std::string sql;
   for (std::size_t i = 0; i < key_.size(); ++i) {
-    sql += fmt::format("{}t.{} = s.k{}", i == 0 ? "" : " AND ", quote_name(table_.columns[position_[key_[i]]].name), i);
+    sql += fmt::format("{}t.{} = s.k{}", i == 0 ? "" : " AND ",
+                       quote_name(table_.columns[position_[key_[i]]].name), i);
   }
   return sql;
 }
@@ -194,7 +196,8 @@ void TableWriter::look_up(const LookupGroup& group, std::size_t number) {
     columns.emplace_back(std::move(name), type);
     types.push_back(type);
   };
-  for (std::size_t i = 0; i < key_.size(); ++i) add(fmt::format("k{}", i), table_.columns[position_[key_[i]]].type);
+  for (std::size_t i = 0; i < key_.size(); ++i)
+    add(fmt::format("k{}", i), table_.columns[position_[key_[i]]].type);
   std::vector<std::string> selected(table_.columns.size());
   std::vector<std::size_t> sent;  // relation columns that the batch knows
   for (std::size_t i = 0; i < position_.size(); ++i) {
@@ -220,14 +223,16 @@ void TableWriter::look_up(const LookupGroup& group, std::size_t number) {
     }
     appender.finish();
   } catch (DoesNotFit& unfit) {
-    unfit.column = unfit.column < key_.size() ? position_[key_[unfit.column]] : position_[sent[unfit.column - key_.size()]];
+    unfit.column = unfit.column < key_.size() ? position_[key_[unfit.column]]
+                                              : position_[sent[unfit.column - key_.size()]];
     throw;
   }
   std::string list;
-  for (std::size_t i = 0; i < selected.size(); ++i) list += fmt::format("{}{} AS v{}", i == 0 ? "" : ", ", selected[i], i);
+  for (std::size_t i = 0; i < selected.size(); ++i)
+    list += fmt::format("{}{} AS v{}", i == 0 ? "" : ", ", selected[i], i);
   std::string whole = fmt::format("tailrace_whole_{}", number);
-  session_.query(fmt::format("CREATE TEMP TABLE {} AS SELECT {} FROM temp.{} s JOIN {} t ON {}", whole, list, name,
-                             table_.sql_name(), key_condition()),
+  session_.query(fmt::format("CREATE TEMP TABLE {} AS SELECT {} FROM temp.{} s JOIN {} t ON {}", whole, list,
+                             name, table_.sql_name(), key_condition()),
                  "looking up unchanged values");
   looked_up_.push_back(whole);
 }
@@ -241,16 +246,19 @@ void TableWriter::insert_looked_up() {
                     .changed();
     staged_.push_back(name);
   }
-  if (inserted != static_cast<std::int64_t>(batch_.rows_to_look_up)) missing_rows(inserted, batch_.rows_to_look_up);
+  if (inserted != static_cast<std::int64_t>(batch_.rows_to_look_up))
+    missing_rows(inserted, batch_.rows_to_look_up);
 }
 
 void TableWriter::missing_rows(std::int64_t found, std::size_t wanted) const {
-  throw Error(Retry::needs_operator,
-              fmt::format("{} rows of {} were to be changed in the target, but {} are there", wanted, table_.sql_name(),
-                          found),
-              "Something else changed the target, or the source's replica identity index is damaged. Nothing of this "
-              "batch was applied; 'tailrace verify' shows what differs, and copying the table anew mends it: "
-              "tailrace run --recopy " + table_.schema + "." + table_.name);
+  throw Error(
+      Retry::needs_operator,
+      fmt::format("{} rows of {} were to be changed in the target, but {} are there", wanted, table_.sql_name(),
+                  found),
+      "Something else changed the target, or the source's replica identity index is damaged. Nothing of this "
+      "batch was applied; 'tailrace verify' shows what differs, and copying the table anew mends it: "
+      "tailrace run --recopy " +
+          table_.schema + "." + table_.name);
 }
 
 }  // namespace tailrace::target::duckdb

@@ -39,10 +39,10 @@ class TableWriter {
   Session& session_;
   const MirrorTable& table_;
   const TableBatch& batch_;
-  std::vector<std::size_t> position_;         ///< relation column -> DuckDB column
-  std::vector<std::size_t> key_;              ///< relation columns of the key
-  std::vector<std::string> staged_;           ///< temporary tables to drop
-  std::vector<std::string> looked_up_;        ///< temporary tables with whole rows
+  std::vector<std::size_t> position_;   ///< relation column -> DuckDB column
+  std::vector<std::size_t> key_;        ///< relation columns of the key
+  std::vector<std::string> staged_;     ///< temporary tables to drop
+  std::vector<std::string> looked_up_;  ///< temporary tables with whole rows
 };
 
 }  // namespace tailrace::target::duckdb

@@ -48,7 +48,8 @@ std::string text_function(Session& session, const ColumnType& type) {
   duckdb_destroy_logical_type(&argument);
   duckdb_destroy_logical_type(&result);
   duckdb_destroy_scalar_function(&function);
-  if (failed) throw Error(Retry::fatal, fmt::format("DuckDB refused the function that renders {} as text", type.sql));
+  if (failed)
+    throw Error(Retry::fatal, fmt::format("DuckDB refused the function that renders {} as text", type.sql));
   return name;
 }
 

@@ -211,18 +211,21 @@ def emit(connection, declared, sql, values, outcome):
 def random_values(count):
     """declared type -> (DuckDB type, values)"""
     draw = random.Random(20240229)
+
     def number(digits, scale):
         value = draw.randrange(10 ** draw.randint(1, digits)) * draw.choice([1, -1, 1, 10 ** draw.randint(0, 3)])
         value %= 10 ** digits
         sign = draw.choice(["", "-"])
         text = str(value).rjust(scale + 1, "0")
         return sign + (text[:-scale] + "." + text[-scale:] if scale else text)
+
     def double():
         while True:
             text = any_double()
             value = float(text)
             if value == 0 or abs(value) >= 5e-324 and abs(value) != float("inf"):
                 return text if value else "0"  # the server refuses what underflows
+
     def any_double():
         kind = draw.randrange(6)
         if kind == 0:
@@ -236,6 +239,7 @@ def random_values(count):
         if kind == 4:
             return str(draw.randrange(2 ** draw.randint(1, 63)))
         return str(draw.randrange(10 ** draw.randint(1, 12)) / 10 ** draw.randint(0, 8))
+
     def single():
         while True:
             value = struct.unpack("f", draw.randbytes(4))[0]
@@ -245,14 +249,17 @@ def random_values(count):
                 value = float(draw.randrange(2 ** draw.randint(1, 40)))
             if value == value and abs(value) != float("inf"):
                 return repr(value)
+
     def interval():
         return (f"{draw.choice([0, draw.randint(-3000, 3000)])} mons {draw.choice([0, draw.randint(-40, 40)])} days "
                 f"{draw.choice([0, draw.randint(-10 ** 12, 10 ** 12), draw.randint(-90, 90) * 10 ** 6])} microseconds")
+
     def inet():
         if draw.randrange(2):
             return ".".join(str(draw.randrange(256)) for _ in range(4)) + f"/{draw.randint(0, 32)}"
         words = [draw.choice([0, 0, draw.randrange(65536), 0xFFFF]) for _ in range(8)]
         return ":".join(f"{each:x}" for each in words) + f"/{draw.randint(0, 128)}"
+
     def text():
         return "".join(draw.choice('abc "\\{},NUL\tä€') for _ in range(draw.randrange(20)))
     makers = {
