@@ -20,15 +20,15 @@ long knob(const char* name, long other) {
   const char* text = std::getenv(name);
   return text != nullptr ? std::atol(text) : other;
 }
-const int tcp_receive_buffer = (int)knob("PACE_RCVBUF", 512 * 1024);
-const int tcp_slices = (int)knob("PACE_SLICES", 4);
+const int tcp_receive_buffer = static_cast<int>(knob("PACE_RCVBUF", 512 * 1024));
+const int tcp_slices = static_cast<int>(knob("PACE_SLICES", 4));
 const auto tcp_slice = std::chrono::microseconds(knob("PACE_SLICE", 500));
 const auto unix_pause = std::chrono::microseconds(knob("PACE_UNIX", 50));
 
 // Judged by what came in this time, not by gaps: on a busy machine a sender that is behind makes pauses of
 // several milliseconds, too.
 constexpr auto window = 20ms;
-const std::size_t behind_bytes = (std::size_t)knob("PACE_BEHIND", 40'000);  // in one window: 2 MB/s
+const std::size_t behind_bytes = static_cast<std::size_t>(knob("PACE_BEHIND", 40000));  // in one window: 2 MB/s
 
 void sleep(std::chrono::microseconds time) {
   timespec span{0, time.count() * 1000};

@@ -42,11 +42,11 @@ struct Board {
   std::condition_variable changed;
   std::deque<CopyPart> parts;
   std::vector<int> parts_left;       // per table
-  std::vector<int> readers_at_work;  // per table
   std::vector<std::int64_t> rows;    // per table, of finished parts
   std::vector<bool> given_up;        // per table: needs a newer snapshot
   std::vector<bool> copy_again;      // per table: a column must be widened first
   std::vector<std::size_t> settled;  // tables without work left, to be finished by the calling thread
+  bool large_rows_at_work = false;
   std::exception_ptr error;
   bool done = false;
 };
@@ -76,12 +76,16 @@ class Reader {
  private:
   std::optional<CopyPart> take() {
     std::unique_lock lock(shared_.mutex);
-    shared_.changed.wait(
-        lock, [&] { return shared_.done || shared_.error || stop_.requested() || !shared_.parts.empty(); });
+    auto next = shared_.parts.end();
+    shared_.changed.wait(lock, [&] {
+      next = std::find_if(shared_.parts.begin(), shared_.parts.end(),
+                          [&](const CopyPart& part) { return !part.large_rows || !shared_.large_rows_at_work; });
+      return shared_.done || shared_.error || stop_.requested() || next != shared_.parts.end();
+    });
     if (shared_.done || shared_.error || stop_.requested()) return std::nullopt;
-    CopyPart part = std::move(shared_.parts.front());
-    shared_.parts.pop_front();
-    ++shared_.readers_at_work[part.table];
+    CopyPart part = std::move(*next);
+    shared_.parts.erase(next);
+    if (part.large_rows) shared_.large_rows_at_work = true;
     return part;
   }
 
@@ -98,7 +102,7 @@ class Reader {
       again = true;
     }
     std::lock_guard lock(shared_.mutex);
-    --shared_.readers_at_work[part.table];
+    if (part.large_rows) shared_.large_rows_at_work = false;
     --shared_.parts_left[part.table];
     shared_.rows[part.table] += rows;
     if (give_up || again) drop_rest(part.table);
@@ -164,6 +168,8 @@ class Reader {
       ++rows;
       ++progress.rows;
       progress.bytes += static_cast<std::int64_t>(message.size());
+      stream.release();
+      writer->settle();
       if (progress.rows == progress_every) report(progress);
       if (stop_.requested()) throw Stopped{};
     }
@@ -228,7 +234,7 @@ std::vector<CopyPart> split(schema::Catalog& catalog, const schema::Table& table
                             bool ranges) {
   std::vector<CopyPart> parts;
   for (const auto& leaf : catalog.leaves(table)) {
-    CopyPart part{index, leaf.schema, leaf.name, 0, -1, leaf.pages, true};
+    CopyPart part{index, leaf.schema, leaf.name, 0, -1, leaf.pages, true, leaf.large_rows};
     if (!ranges || leaf.pages <= part_pages * 3 / 2) {
       parts.push_back(part);
       continue;
@@ -363,7 +369,6 @@ std::vector<Oid> copy_tables(const CopyOptions& options, const std::vector<schem
   auto connection = pg::Connection::open(options.source, {pg::Mode::sql, "tailrace snapshot"});
   Board shared;
   shared.parts_left.resize(tables.size());
-  shared.readers_at_work.resize(tables.size());
   shared.rows.resize(tables.size());
   shared.given_up.resize(tables.size());
   shared.copy_again.resize(tables.size());

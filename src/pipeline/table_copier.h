@@ -36,7 +36,8 @@ struct CopyPart {
   std::int64_t first_block = 0;
   std::int64_t end_block = -1;
   std::int64_t pages = 0;
-  bool whole = true;  ///< all of the leaf: no ctid condition
+  bool whole = true;        ///< all of the leaf: no ctid condition
+  bool large_rows = false;  ///< one reader at a time takes such parts: each may hold a huge row several times
 };
 
 /// Pure. The statement that copies a part.

@@ -173,22 +173,20 @@ std::map<std::string, Catalog::Attribute> Catalog::attributes(Oid table) {
 }
 
 std::vector<Catalog::Leaf> Catalog::leaves(const Table& table) {
+  std::string leaf_oids = table.partitioned
+                              ? fmt::format("(select relid from pg_catalog.pg_partition_tree({}) where isleaf)", table.oid)
+                              : fmt::format("({})", table.oid);
   auto rows = connection_.query(
-      table.partitioned
-          ? fmt::format(
-                "select n.nspname, c.relname, pg_catalog.pg_relation_size(c.oid) / "
-                "pg_catalog.current_setting('block_size')::int8 from pg_catalog.pg_partition_tree({}) t "
-                "join pg_catalog.pg_class c on c.oid = t.relid join pg_catalog.pg_namespace n "
-                "on n.oid = c.relnamespace where t.isleaf and c.relkind = 'r' order by 3 desc, 1, 2",
-                table.oid)
-          : fmt::format("select n.nspname, c.relname, pg_catalog.pg_relation_size(c.oid) / "
-                        "pg_catalog.current_setting('block_size')::int8 from pg_catalog.pg_class c "
-                        "join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.oid = {}",
-                        table.oid),
+      fmt::format("select n.nspname, c.relname, pg_catalog.pg_relation_size(c.oid) / "
+                  "pg_catalog.current_setting('block_size')::int8, "
+                  "pg_catalog.pg_table_size(c.oid) > 64 * pg_catalog.pg_relation_size(c.oid) + 33554432 "
+                  "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
+                  "where c.relkind = 'r' and c.oid in {} order by 3 desc, 1, 2",
+                  leaf_oids),
       "measuring a table");
   std::vector<Leaf> out;
   for (int row = 0; row < rows.rows(); ++row)
-    out.push_back({rows.str(row, 0), rows.str(row, 1), rows.i64(row, 2)});
+    out.push_back({rows.str(row, 0), rows.str(row, 1), rows.i64(row, 2), rows.flag(row, 3)});
   return out;
 }
 

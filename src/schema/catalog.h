@@ -49,6 +49,7 @@ class Catalog {
     std::string schema;
     std::string name;
     std::int64_t pages = 0;
+    bool large_rows = false;  ///< nearly all of it is TOAST: rows may be of any size
   };
   std::vector<Leaf> leaves(const Table& table);
 

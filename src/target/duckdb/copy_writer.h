@@ -17,6 +17,7 @@ class DuckDbCopyWriter : public CopyWriter {
   ~DuckDbCopyWriter() override;
 
   void row(std::string_view copy_row) override;
+  void settle() override { appender_->flush_if_full(); }
   void finish() override;
 
  private:

@@ -204,6 +204,7 @@ void DuckDbTarget::add_column(MirrorTable& table, const Evolution::Added& added)
       RowAppender appender(session_, "temp", "main", "tailrace_default", {fresh.type});
       appender.write(0, Value{ValueKind::text, *added.value});
       appender.end_row();
+      appender.flush_if_full();
       appender.finish();
     } catch (const DoesNotFit&) {
       throw Error(Retry::fatal, fmt::format("the default of the new column {} does not fit its type {}",

@@ -42,12 +42,13 @@ void RowAppender::flush_chunk() {
   pending_ += bytes_ + row_ * 16 * types_.size();
   row_ = 0;
   bytes_ = 0;
+  // The chunk's values go before the appender makes yet another copy of them.
+  duckdb_data_chunk_reset(chunk_);
+  bind();
   if (pending_ >= max_pending_bytes) {
     if (duckdb_appender_flush(appender_) == DuckDBError) fail("flushing rows to");
     pending_ = 0;
   }
-  duckdb_data_chunk_reset(chunk_);
-  bind();
 }
 
 void RowAppender::finish() {

@@ -35,8 +35,10 @@ class RowAppender {
       reject(result, column, value);
     bytes_ += value.bytes.size();
   }
-  void end_row() {
-    if (++row_ == capacity_ || bytes_ >= max_chunk_bytes) [[unlikely]]
+  /// Call flush_if_full() before the next row.
+  void end_row() { ++row_; }
+  void flush_if_full() {
+    if (row_ == capacity_ || bytes_ >= max_chunk_bytes) [[unlikely]]
       flush_chunk();
   }
   /// Hands everything to the table; the last call.

@@ -68,6 +68,7 @@ void TableWriter::append_rows() {
     }
     if (position_.empty()) appender.write(0, Value{});
     appender.end_row();
+    appender.flush_if_full();
   }
   appender.finish();
 }
@@ -115,6 +116,7 @@ void TableWriter::delete_by_key() {
     for (const auto& removed : batch_.deletes) {
       write_key(appender, removed.tuple);
       appender.end_row();
+      appender.flush_if_full();
     }
     appender.finish();
   } catch (DoesNotFit& unfit) {
@@ -157,6 +159,7 @@ void TableWriter::delete_by_row() {
     std::string number = std::to_string(removed.count);
     appender.write(key_.size(), Value{ValueKind::text, number});
     appender.end_row();
+    appender.flush_if_full();
     wanted += removed.count;
   }
   appender.finish();
@@ -220,6 +223,7 @@ void TableWriter::look_up(const LookupGroup& group, std::size_t number) {
       resolve_row(batch_, row, values);
       for (std::size_t i = 0; i < sent.size(); ++i) appender.write(key_.size() + i, values[sent[i]]);
       appender.end_row();
+      appender.flush_if_full();
     }
     appender.finish();
   } catch (DoesNotFit& unfit) {
