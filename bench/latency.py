@@ -11,7 +11,7 @@ POLL = 0.001
 
 
 class Sampler:
-    """When which position was first seen applied. Each sample is taken after its answer came: an upper bound."""
+    """When which position was first seen applied, each time after the answer came: an upper bound."""
 
     def __init__(self, control):
         self.control = control

@@ -1,4 +1,4 @@
-"""Prepared: a database with a mirror that was in step with it, and then the backlog, which nobody has read yet."""
+"""Prepared: a database with a mirror that was in step with it, and a backlog that nobody has read yet."""
 import os
 import shutil
 from pathlib import Path
@@ -41,16 +41,16 @@ class Prepared:
 
     def mirror(self, directory, **settings):
         return Tailrace(self.server.url(self.database), directory, self.database,
-                        **{"intervals": {"heartbeat": "0s"}, **settings})
+                        **settings)
 
     def mark_end(self):
         """A last small transaction, so that a reader that waits for a position meets something there."""
-        table = self.server.value("SELECT tablename FROM pg_publication_tables LIMIT 1", self.database)
-        key, name = self.server.execute(
-            "SELECT attname, attnum FROM pg_attribute WHERE attnum = 1 AND attrelid = %s::regclass"
-            % f"'{table}'", self.database)[0]
+        table = self.server.value("SELECT min(tablename) FROM pg_publication_tables", self.database)
+        key = self.server.value("SELECT attname FROM pg_attribute WHERE attnum = 1"
+                                f" AND attrelid = '{table}'::regclass", self.database)
         end = self.server.value("SELECT pg_current_wal_insert_lsn()::text", self.database)
-        self.server.execute(f"DELETE FROM {table} WHERE {key} = (SELECT max({key}) FROM {table})", self.database)
+        self.server.execute(f"DELETE FROM {table} WHERE {key} = (SELECT max({key}) FROM {table})",
+                            self.database)
         return end
 
     def copy_of_mirror(self):

@@ -61,7 +61,8 @@ class ServerSide:
 def run_timed(command):
     """(seconds, CPU seconds, peak resident bytes, standard output) of a command that must succeed."""
     start = time.monotonic()
-    with subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    words = [str(word) for word in command]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         output = process.stdout.read()
         errors = process.stderr.read()
         _, status, usage = os.wait4(process.pid, 0)

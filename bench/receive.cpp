@@ -74,10 +74,10 @@ void print(const Counts& counts, double seconds) {
   auto to_seconds = [](const timeval& time) {
     return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
   };
-  fmt::print(R"({{"seconds": {:.3f}, "cpu": {:.3f}, "messages": {}, "bytes": {}, "reads": {}, "rss": {}}})"
+  fmt::print(R"({{"seconds": {:.3f}, "cpu": {:.3f}, "messages": {}, "bytes": {}, "reads": {}}})"
              "\n",
              seconds, to_seconds(usage.ru_utime) + to_seconds(usage.ru_stime), counts.messages, counts.bytes,
-             counts.reads, usage.ru_maxrss * 1024);
+             counts.reads);
 }
 
 int run(const Request& request) {

@@ -1,7 +1,6 @@
 """Receiving and decoding a backlog, by tailrace and by what it is measured against."""
 import json
 import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,16 +25,17 @@ def host(server, transport):
 
 def pg_recvlogical(prepared, transport, binary=True):
     server = prepared.server
-    command = [server.bin / "pg_recvlogical", "-h", host(server, transport), "-p", server.port, "-U", "postgres",
-               "-d", prepared.database, "-S", SLOT, "--start", "--no-loop", "-f", "/dev/null", "-E", prepared.end,
-               "-o", "proto_version=1", "-o", f"publication_names={prepared.publication}", "-o", "messages=true"]
+    command = [server.bin / "pg_recvlogical", "-h", host(server, transport), "-p", server.port,
+               "-U", "postgres", "-d", prepared.database, "-S", SLOT, "--start", "--no-loop", "-f", "/dev/null",
+               "-E", prepared.end, "-o", "proto_version=1", "-o", "messages=true",
+               "-o", f"publication_names={prepared.publication}"]
     return command + (["-o", "binary=true"] if binary else [])
 
 
 def receive(mode, prepared, transport, binary=True):
     server = prepared.server
-    command = [RECEIVE, mode, host(server, transport), server.port, prepared.database, SLOT, prepared.publication,
-               prepared.end]
+    command = [RECEIVE, mode, host(server, transport), server.port, prepared.database, SLOT,
+               prepared.publication, prepared.end]
     return command + (["binary"] if binary else [])
 
 
@@ -48,14 +48,6 @@ def measure(prepared, reader, transport, binary=True):
     else:
         command = receive(reader, prepared, transport, binary)
     with ServerSide(slots, SLOT) as side:
-        seconds, cpu, resident, output = run_timed(command)
+        seconds, cpu, _, output = run_timed(command)
     slots.drop(SLOT)
-    detail = json.loads(output) if output else {}
-    return Reading(seconds, cpu, side.seconds or 0, resident, detail)
-
-
-def perf(prepared, reader, transport, output):
-    """For people: the same under `perf record`."""
-    prepared.slots.copy(prepared.original_slot, SLOT)
-    command = ["perf", "record", "-g", "-o", output, *map(str, receive(reader, prepared, transport))]
-    subprocess.run(command, check=True)
+    return Reading(seconds, cpu, side.seconds or 0, detail=json.loads(output or "{}"))

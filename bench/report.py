@@ -1,68 +1,66 @@
-"""What was measured, as one table. Times are medians with the fastest in brackets; ratios compare medians."""
+"""What was measured, as one table: medians with the fastest in brackets, and ratios of medians."""
 import os
 import platform
 import statistics
 import sys
 import time
 
-HEADER = f"{'':28} {'seconds (best)':>16} {'rate/s':>10} {'CPU us':>7} {'server':>7} {'MB':>5}  ratios"
+HEADER = f"{'':30} {'seconds (best)':>16} {'rows/s':>10} {'CPU us':>7} {'server':>7} {'MB':>5}  ratios"
+RIVALS = {"decode": ("pg_recvlogical", "count"), "follow": ("decode",), "snapshot": ("copy",)}
 
 
 class Report:
     def __init__(self):
-        self.lines = [HEADER]
-        self.workload = None
+        self.count = 0
+        self.wanted = {}
         self.readings = {}
 
     def machine(self, server):
         version = server.value("SELECT current_setting('server_version')")
-        self.line(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {platform.release()}, PostgreSQL {version}")
+        print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Linux {platform.release()},"
+              f" PostgreSQL {version}")
+        print(HEADER, flush=True)
 
-    def line(self, text=""):
-        self.lines.append(text)
+    def begin(self, title, count, wanted=None):
+        """`wanted`: {(reader, rival): the ratio to stay under}."""
+        self.count, self.wanted, self.readings = count, wanted or {}, {}
+        print(f"\n{count:,} {title}", flush=True)
 
-    def begin(self, workload):
-        self.workload, self.readings = workload, {}
-        self.line()
-        self.line(f"{workload.changes:,} {workload.title}")
-
-    def add(self, reader, transport, reading):
-        self.readings.setdefault((reader, transport), []).append(reading)
-        progress(f"{self.workload.name} {reader} {transport}: {reading.seconds:.2f} s")
+    def add(self, reader, where, reading):
+        self.readings.setdefault((reader, where), []).append(reading)
+        progress(f"{reader}, {where}: {reading.seconds:.2f} s")
 
     def end(self):
-        for (reader, transport), readings in self.readings.items():
-            self.line(self.row(f"  {reader}, {transport}", readings, self.workload.changes,
-                               self.ratios(reader, transport)))
+        for (reader, where), readings in self.readings.items():
+            print(self.row(f"  {reader}, {where}", readings, self.ratios(reader, where)))
+        sys.stdout.flush()
 
-    def ratios(self, reader, transport):
+    def ratios(self, reader, where):
         found = []
-        rivals = {"decode": ("pg_recvlogical", "count"), "follow": ("decode",)}.get(reader, ())
-        for rival in rivals:
-            if (rival, transport) in self.readings:
-                ratio = self.median(reader, transport) / self.median(rival, transport)
-                found.append(f"{ratio:.2f}x {rival}")
-        if reader == "follow" and self.workload.limit:
-            found.append(f"(wanted: {self.workload.limit}x)")
+        for rival in RIVALS.get(reader, ()):
+            if (rival, where) in self.readings:
+                wanted = self.wanted.get((reader, rival))
+                text = f"{self.median(reader, where) / self.median(rival, where):.2f}x {rival}"
+                found.append(text + (f" (wanted: {wanted})" if wanted else ""))
         return ", ".join(found)
 
-    def median(self, reader, transport):
-        return statistics.median(reading.seconds for reading in self.readings[reader, transport])
+    def median(self, reader, where):
+        return statistics.median(reading.seconds for reading in self.readings[reader, where])
 
-    @staticmethod
-    def row(name, readings, count, ratios):
+    def row(self, name, readings, ratios):
         seconds = [reading.seconds for reading in readings]
 
         def micros(which):
-            return statistics.median(getattr(reading, which) for reading in readings) / count * 1e6
+            return statistics.median(getattr(reading, which) for reading in readings) / self.count * 1e6
 
         middle = statistics.median(seconds)
         resident = max(reading.resident for reading in readings) / 2**20
-        return (f"{name:28} {middle:8.2f} ({min(seconds):5.2f}) {count / middle:10,.0f} {micros('cpu'):7.2f} "
-                f"{micros('server_cpu'):7.2f} {resident:5.0f}  {ratios}")
+        return (f"{name:30} {middle:8.2f} ({min(seconds):5.2f}) {self.count / middle:10,.0f}"
+                f" {micros('cpu'):7.2f} {micros('server_cpu'):7.2f} {resident:5.0f}  {ratios}".rstrip())
 
-    def print(self):
-        print("\n".join(self.lines))
+    @staticmethod
+    def fact(name, text):
+        print(f"\n{name}\n  {text}", flush=True)
 
 
 def progress(text):

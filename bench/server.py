@@ -1,8 +1,8 @@
 """The source server of the benchmarks, and the slots that let one backlog be read many times."""
 from cluster import PgCluster
 
-# As a user would have them, not as the tests set them up to be hostile. A large WAL, so that no checkpoint falls
-# into a measurement.
+# As a user would have them, not as the tests set them up to be hostile. A large WAL, so that no checkpoint
+# falls into a measurement.
 SETTINGS = {
     "shared_buffers": "1GB",
     "fsync": "off",

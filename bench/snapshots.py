@@ -38,8 +38,8 @@ class Snapshots:
         for first in range(0, self.pages, share):
             query = (f"COPY (SELECT * FROM events WHERE ctid >= '({first},0)' AND ctid < '({first + share},0)')"
                      " TO STDOUT (FORMAT binary)")
-            processes.append(subprocess.Popen([self.server.bin / "psql", "-qX", self.server.url(DATABASE), "-c", query],
-                                              stdout=subprocess.DEVNULL))
+            command = [self.server.bin / "psql", "-qX", self.server.url(DATABASE), "-c", query]
+            processes.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
         cpu = 0.0
         for process in processes:
             _, status, usage = os.wait4(process.pid, 0)

@@ -26,7 +26,8 @@ DELETES = """DO $$ BEGIN
     END LOOP; END $$"""
 WIDE = """DO $$ BEGIN
     FOR i IN 0 .. {count} / 100 - 1 LOOP
-        INSERT INTO wide SELECT g, (SELECT string_agg(md5((g * 1000 + k)::text), '') FROM generate_series(1, 250) k)
+        INSERT INTO wide
+        SELECT g, (SELECT string_agg(md5((g * 1000 + k)::text), '') FROM generate_series(1, 250) k)
         FROM generate_series(i * 100 + 1, (i + 1) * 100) g;
         COMMIT;
     END LOOP; END $$"""
@@ -62,7 +63,8 @@ class Pgbench(Workload):
 
     def run(self, server, database):
         clients = 8
-        self.pgbench(server, database, "-n", "-M", "prepared", "-c", clients, "-t", self.changes // 4 // clients)
+        self.pgbench(server, database, "-n", "-M", "prepared", "-c", clients,
+                     "-t", self.changes // 4 // clients)
 
     @staticmethod
     def pgbench(server, database, *options):

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 
 #include "base/error.h"
 
@@ -16,19 +15,15 @@ namespace {
 
 using namespace std::chrono_literals;
 
-long knob(const char* name, long other) {
-  const char* text = std::getenv(name);
-  return text != nullptr ? std::atol(text) : other;
-}
-const int tcp_receive_buffer = static_cast<int>(knob("PACE_RCVBUF", 512 * 1024));
-const int tcp_slices = static_cast<int>(knob("PACE_SLICES", 4));
-const auto tcp_slice = std::chrono::microseconds(knob("PACE_SLICE", 500));
-const auto unix_pause = std::chrono::microseconds(knob("PACE_UNIX", 50));
+constexpr int tcp_receive_buffer = 512 * 1024;
+constexpr int tcp_slices = 4;
+constexpr auto tcp_slice = 500us;
+constexpr auto unix_pause = 50us;
 
 // Judged by what came in this time, not by gaps: on a busy machine a sender that is behind makes pauses of
 // several milliseconds, too.
 constexpr auto window = 20ms;
-const std::size_t behind_bytes = static_cast<std::size_t>(knob("PACE_BEHIND", 40000));  // in one window: 2 MB/s
+constexpr std::size_t behind_bytes = 40'000;  // in one window: 2 MB/s
 
 void sleep(std::chrono::microseconds time) {
   timespec span{0, time.count() * 1000};
@@ -41,8 +36,7 @@ std::size_t readable_bytes(int socket) {
   return static_cast<std::size_t>(bytes);
 }
 
-}  // namespace
-
+/// A signal counts as nothing to read.
 bool wait_readable(int socket, std::chrono::microseconds timeout) {
   pollfd entry{socket, POLLIN, 0};
   timespec time{timeout.count() / 1'000'000, (timeout.count() % 1'000'000) * 1000};
@@ -50,6 +44,8 @@ bool wait_readable(int socket, std::chrono::microseconds timeout) {
   if (ready < 0 && errno != EINTR) throw Error(Retry::transient, "waiting for a socket failed");
   return ready > 0;
 }
+
+}  // namespace
 
 ReadPacer::ReadPacer(int socket, bool unix_socket)
     : socket_(socket), unix_socket_(unix_socket), window_start_(Clock::now()) {
@@ -69,8 +65,8 @@ bool ReadPacer::wait(std::chrono::microseconds limit) {
 bool ReadPacer::behind(Clock::time_point now) {
   auto elapsed = now - window_start_;
   if (elapsed < window) return behind_;
-  behind_ = bytes_ * static_cast<std::size_t>(window / 1us) >=
-            behind_bytes * static_cast<std::size_t>(elapsed / 1us);
+  behind_ =
+      bytes_ * static_cast<std::size_t>(window / 1us) >= behind_bytes * static_cast<std::size_t>(elapsed / 1us);
   bytes_ = 0;
   window_start_ = now;
   return behind_;
@@ -80,7 +76,7 @@ void ReadPacer::let_socket_fill() const {
   // A Unix socket holds a few hundred messages, and its writer waits when it is full: a short pause is all
   // that it can use.
   if (unix_socket_) {
-    if (unix_pause > 0us) sleep(unix_pause);
+    sleep(unix_pause);
     return;
   }
   // Wide rows fill the buffer early: then the pause is over.

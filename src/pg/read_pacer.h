@@ -36,7 +36,4 @@ class ReadPacer {
   bool behind_ = false;
 };
 
-/// poll() for reading. A signal counts as nothing to read.
-bool wait_readable(int socket, std::chrono::microseconds timeout);
-
 }  // namespace tailrace::pg

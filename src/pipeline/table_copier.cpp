@@ -78,8 +78,9 @@ class Reader {
     std::unique_lock lock(shared_.mutex);
     auto next = shared_.parts.end();
     shared_.changed.wait(lock, [&] {
-      next = std::find_if(shared_.parts.begin(), shared_.parts.end(),
-                          [&](const CopyPart& part) { return !part.large_rows || !shared_.large_rows_at_work; });
+      next = std::find_if(shared_.parts.begin(), shared_.parts.end(), [&](const CopyPart& part) {
+        return !part.large_rows || !shared_.large_rows_at_work;
+      });
       return shared_.done || shared_.error || stop_.requested() || next != shared_.parts.end();
     });
     if (shared_.done || shared_.error || stop_.requested()) return std::nullopt;

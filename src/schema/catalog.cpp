@@ -173,9 +173,10 @@ std::map<std::string, Catalog::Attribute> Catalog::attributes(Oid table) {
 }
 
 std::vector<Catalog::Leaf> Catalog::leaves(const Table& table) {
-  std::string leaf_oids = table.partitioned
-                              ? fmt::format("(select relid from pg_catalog.pg_partition_tree({}) where isleaf)", table.oid)
-                              : fmt::format("({})", table.oid);
+  std::string leaf_oids =
+      table.partitioned
+          ? fmt::format("(select relid from pg_catalog.pg_partition_tree({}) where isleaf)", table.oid)
+          : fmt::format("({})", table.oid);
   auto rows = connection_.query(
       fmt::format("select n.nspname, c.relname, pg_catalog.pg_relation_size(c.oid) / "
                   "pg_catalog.current_setting('block_size')::int8, "

@@ -56,7 +56,8 @@ ReplicationStream::Event ReplicationStream::next(std::string_view& payload) {
       case pg::CopyStream::Next::nothing_yet: break;
     }
     keep_alive();
-    if (!std::exchange(readable_, false) && copy_.readable_bytes() < pacer_.worth_reading()) return Event::drained;
+    if (!std::exchange(readable_, false) && copy_.readable_bytes() < pacer_.worth_reading())
+      return Event::drained;
     last_heard_ = Clock::now();
     pinged_ = false;
     copy_.read_socket();

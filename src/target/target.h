@@ -72,8 +72,8 @@ class CopyWriter {
   virtual ~CopyWriter() = default;
   /// One row as COPY sends it: without header and trailer in the binary format, without its newline in text.
   virtual void row(std::string_view copy_row) = 0;
-  /// Hands on what has gathered, if it is much. Call it when the last row's bytes are freed, so that a very large
-  /// row is never held in every form at once.
+  /// Hands on what has gathered, if it is much. Call it when the last row's bytes are freed, so that a very
+  /// large row is never held in every form at once.
   virtual void settle() = 0;
   /// Makes the rows durable. They count only once finish_copy was called for the table.
   virtual void finish() = 0;

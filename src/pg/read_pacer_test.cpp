@@ -1,0 +1,73 @@
+#include "pg/read_pacer.h"
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <string>
+
+namespace tailrace::pg {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+class ReadPacerTest : public testing::Test {
+ protected:
+  ReadPacerTest() { EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends_.data()), 0); }
+  ~ReadPacerTest() override {
+    hang_up();
+    ::close(ends_[0]);
+  }
+
+  void say(const std::string& text) {
+    ASSERT_EQ(::write(ends_[1], text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  }
+  void hang_up() {
+    if (ends_[1] >= 0) ::close(ends_[1]);
+    ends_[1] = -1;
+  }
+  /// As a stream that is behind: a lot, for longer than the pacer looks back.
+  void let_much_come() {
+    for (auto until = Clock::now() + 50ms; Clock::now() < until;) {
+      pacer_.got(100'000);
+      pacer_.wait(1ms);
+    }
+  }
+
+  std::array<int, 2> ends_{};
+  ReadPacer pacer_{ends_[0], /*unix_socket=*/true};
+};
+
+TEST_F(ReadPacerTest, SaysWhetherThereIsSomethingToRead) {
+  EXPECT_FALSE(pacer_.wait(1ms));
+  say("x");
+  EXPECT_TRUE(pacer_.wait(1s));
+}
+
+TEST_F(ReadPacerTest, TheEndOfTheConnectionIsSomethingToRead) {
+  hang_up();
+  EXPECT_TRUE(pacer_.wait(1s));
+}
+
+TEST_F(ReadPacerTest, EveryByteIsWorthReadingWhileLittleComes) {
+  pacer_.got(1000);
+  pacer_.wait(30ms);
+  EXPECT_EQ(pacer_.worth_reading(), 1U);
+}
+
+TEST_F(ReadPacerTest, ALittleIsLeftInTheSocketWhileMuchComes) {
+  let_much_come();
+  EXPECT_GT(pacer_.worth_reading(), 1000U);
+}
+
+TEST_F(ReadPacerTest, ReadsAtOnceAgainOnceItCaughtUp) {
+  let_much_come();
+  pacer_.wait(30ms);
+  pacer_.wait(1ms);
+  EXPECT_EQ(pacer_.worth_reading(), 1U);
+}
+
+}  // namespace
+}  // namespace tailrace::pg
