@@ -9,6 +9,10 @@ MINUTES ?= 5
 FUZZ_SECONDS ?= 60
 # What pytest runs; for example make test-end-to-end TESTS=scenario/test_types.py
 TESTS ?= scenario crash
+# What is worth running again under the sanitizers: what moves data, more than what words are said.
+SANITIZED ?= $(addprefix scenario/test_,changes.py types.py tables.py restart.py schema_changes.py)
+# Most tests wait more than they work, so two share the cores well.
+WORKERS ?= 2
 PYTEST := cd tests && /usr/bin/python3 -m pytest
 
 # A clone in another folder finds the objects that this one compiled.
@@ -41,14 +45,14 @@ test-unit: build  ## unit tests
 
 test-end-to-end: deps build  ## scenario and crash tests against real servers, PostgreSQL 13 to 18
 	@echo "== scenario and crash tests"
-	@$(PYTEST) $(TESTS)
+	@$(PYTEST) -n $(WORKERS) $(TESTS)
 
 test-sanitize: deps  ## unit and scenario tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@tools/build sanitize -j $(JOBS)
 	@echo "== unit tests, sanitized"
 	@ctest --test-dir build/sanitize --output-on-failure -j $(JOBS) --no-tests=error
 	@echo "== scenario tests, sanitized"
-	@$(PYTEST) scenario -m "not slow" --sanitized
+	@$(PYTEST) -n $(WORKERS) $(SANITIZED) -m "not slow" --sanitized
 
 lint: deps  ## formatter, clang-tidy, the rules of the house, Python and shell checks
 	@tools/build release --configure-only

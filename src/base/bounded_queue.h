@@ -54,7 +54,7 @@ class BoundedQueue {
   void close(std::exception_ptr error = nullptr) {
     std::lock_guard lock(mutex_);
     closed_ = true;
-    if (!error_) error_ = error;
+    if (!error_) error_ = std::move(error);
     ready_.notify_all();
     room_.notify_all();
   }

@@ -104,7 +104,8 @@ ArrayTextReader::Event ArrayTextReader::read_quoted() {
   }
   unescaped_.assign(text_.substr(start, at_ - start));
   for (; at_ < text_.size() && text_[at_] != '"'; ++at_) {
-    if (text_[at_] == '\\' && ++at_ == text_.size()) return fail();
+    if (text_[at_] == '\\') ++at_;
+    if (at_ == text_.size()) return fail();
     unescaped_.push_back(text_[at_]);
   }
   if (at_ == text_.size()) return fail();

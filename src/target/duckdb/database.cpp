@@ -46,8 +46,10 @@ Error duckdb_error(std::string_view message, std::string_view purpose) {
     return Error(Retry::transient, what,
                  "Free space on the disk of the target file; it goes on by itself then");
   }
-  if (contains(message, "Out of Memory") || contains(message, "could not allocate")) {
-    return Error(Retry::needs_operator, what, "Give it more: limits.duckdb_memory in the configuration");
+  if (contains(message, "Out of Memory") || contains(message, "could not allocate") ||
+      contains(message, "failed to pin block")) {
+    return Error(Retry::needs_operator, what,
+                 "DuckDB needs some three times the largest value: raise --memory, or limits.duckdb_memory");
   }
   return Error(Retry::fatal, what);
 }
@@ -105,8 +107,9 @@ void Session::commit() {
   try {
     query("COMMIT", "committing");
   } catch (const Error& error) {
-    throw Error(error.retry() == Retry::transient ? Retry::transient : Retry::in_doubt, error.message(),
-                error.remedy());
+    // A full disk or too little memory undid the commit; after anything else only the file itself can tell.
+    if (error.retry() != Retry::fatal) throw;
+    throw Error(Retry::in_doubt, error.message(), error.remedy());
   }
 }
 

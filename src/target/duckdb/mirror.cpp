@@ -20,10 +20,10 @@ CREATE TABLE tailrace.tables (
   copied_at UBIGINT NOT NULL,
   filenode UINTEGER NOT NULL, rows_copied BIGINT NOT NULL, note VARCHAR NOT NULL);
 CREATE TABLE tailrace.columns (
-  table_oid UINTEGER NOT NULL, position INTEGER NOT NULL, attnum SMALLINT NOT NULL, source_name VARCHAR NOT NULL,
-  target_name VARCHAR NOT NULL, type_oid UINTEGER NOT NULL, typmod INTEGER NOT NULL,
-  is_key BOOLEAN NOT NULL,
-  version UINTEGER NOT NULL, widened BOOLEAN NOT NULL, column_type VARCHAR NOT NULL);
+  table_oid UINTEGER NOT NULL, position INTEGER NOT NULL, attnum SMALLINT NOT NULL,
+  source_name VARCHAR NOT NULL, target_name VARCHAR NOT NULL, type_oid UINTEGER NOT NULL,
+  typmod INTEGER NOT NULL, is_key BOOLEAN NOT NULL, version UINTEGER NOT NULL,
+  widened BOOLEAN NOT NULL, column_type VARCHAR NOT NULL);
 )";
 
 std::string folded(std::string_view name) {
