@@ -20,7 +20,7 @@ export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help deps build demo test test-unit test-end-to-end test-sanitize lint bench soak fuzz install package clean
+.PHONY: help deps build demo test test-unit test-end-to-end test-sanitize test-sanitize-scenarios lint bench soak fuzz install package clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,10 +47,12 @@ test-end-to-end: deps build  ## scenario and crash tests against real servers, P
 	@echo "== scenario and crash tests"
 	@$(PYTEST) -n $(WORKERS) $(TESTS)
 
-test-sanitize: deps  ## unit and scenario tests under AddressSanitizer and UndefinedBehaviorSanitizer
+test-sanitize: deps  ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@tools/build sanitize -j $(JOBS)
 	@echo "== unit tests, sanitized"
 	@ctest --test-dir build/sanitize --output-on-failure -j $(JOBS) --no-tests=error
+
+test-sanitize-scenarios: test-sanitize  ## the scenario tests that move data, under the same sanitizers
 	@echo "== scenario tests, sanitized"
 	@$(PYTEST) -n $(WORKERS) $(SANITIZED) -m "not slow" --sanitized
 

@@ -24,7 +24,7 @@ class Arena {
 
   const std::byte* copy(const void* data, std::size_t size) {
     std::byte* out = allocate(size);
-    std::memcpy(out, data, size);
+    if (size != 0) std::memcpy(out, data, size);  // of nothing, an unused arena has no address
     return out;
   }
 

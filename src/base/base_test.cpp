@@ -120,6 +120,8 @@ TEST(Arena, KeepsWhatItIsGiven) {
 TEST(Arena, ReservesNothingBeforeItIsUsed) {
   EXPECT_EQ(Arena().footprint(), 0u);
   Arena arena;
+  arena.copy("", 0);
+  EXPECT_EQ(arena.footprint(), 0u);
   arena.allocate(1);
   EXPECT_EQ(arena.footprint(), Arena::block_size);
 }

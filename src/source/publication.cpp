@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/fnv.h"
+#include "base/log.h"
 
 namespace tailrace::source {
 namespace {
@@ -28,8 +29,9 @@ class Transaction {
     if (!open_) return;
     try {
       connection_.query("rollback", "rolling back");
-    } catch (const Error&) {
+    } catch (const Error& error) {
       // The connection is gone, and with it the transaction; the error under way says why.
+      log::debug("source", "{}", error.what());
     }
   }
   Transaction(const Transaction&) = delete;

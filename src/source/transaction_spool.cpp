@@ -51,7 +51,8 @@ std::FILE* open_nameless(const std::string& directory) {
 
 SpoolReader::SpoolReader(std::FILE* file, std::string tail, std::set<Xid> aborted, bool with_xid)
     : file_(file), tail_(std::move(tail)), aborted_(std::move(aborted)), with_xid_(with_xid) {
-  if (file_ != nullptr) std::rewind(file_);
+  if (file_ != nullptr && std::fseek(file_, 0, SEEK_SET) != 0)
+    throw Error(Retry::transient, "a spooled transaction cannot be read back from its file");
 }
 
 SpoolReader::~SpoolReader() {

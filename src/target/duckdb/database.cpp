@@ -84,9 +84,9 @@ Rows Session::query(const std::string& sql, std::string_view purpose) {
 Rows Session::stream(const std::string& sql, std::string_view purpose) {
   duckdb_prepared_statement statement = nullptr;
   if (duckdb_prepare(raw_, sql.c_str(), &statement) == DuckDBError) {
-    Error error = duckdb_error(duckdb_prepare_error(statement), purpose);
+    std::string message = duckdb_prepare_error(statement);
     duckdb_destroy_prepare(&statement);
-    throw error;
+    throw duckdb_error(message, purpose);
   }
   duckdb_pending_result pending = nullptr;
   duckdb_result raw{};

@@ -7,9 +7,9 @@ RowAppender::RowAppender(Session& session, const char* catalog, const std::strin
     : table_(schema + "." + table), types_(std::move(types)), capacity_(duckdb_vector_size()) {
   if (duckdb_appender_create_ext(session.raw(), catalog, schema.c_str(), table.c_str(), &appender_) ==
       DuckDBError) {
-    Error error = duckdb_error(duckdb_appender_error(appender_), fmt::format("preparing to write {}", table_));
+    std::string message = duckdb_appender_error(appender_);
     duckdb_appender_destroy(&appender_);
-    throw error;
+    throw duckdb_error(message, fmt::format("preparing to write {}", table_));
   }
   std::vector<duckdb_logical_type> logical;
   logical.reserve(types_.size());
