@@ -68,10 +68,9 @@ struct WriteFunctions {
   template <typename T>
   static WriteResult integer_text(Writer& to, std::string_view bytes, idx_t row) {
     T value{};
-    const char* last = bytes.data() + bytes.size();
-    auto [end, error] = std::from_chars(bytes.data(), last, value);
+    auto [end, error] = std::from_chars(bytes.data(), bytes.data() + bytes.size(), value);
     to.store<T>(row, value);
-    return stored(error == std::errc{} && end == last);
+    return stored(error == std::errc{} && end == bytes.data() + bytes.size());
   }
   template <typename T>
   static WriteResult integer_binary(Writer& to, std::string_view bytes, idx_t row) {
