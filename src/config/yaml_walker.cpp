@@ -25,7 +25,9 @@ void YamlWalker::mapping(const YAML::Node& node, const std::string& path, const 
       continue;
     }
     const std::string& key = entry.first.Scalar();
-    std::string inner = path.empty() ? key : path + "." + key;
+    std::string inner = path;
+    if (!inner.empty()) inner += '.';
+    inner += key;
     auto field = std::ranges::find(fields, key, &Field::key);
     if (field == fields.end()) {
       std::vector<std::string_view> keys;
