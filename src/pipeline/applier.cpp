@@ -28,32 +28,32 @@ Applier::Applier(target::Target& target, std::string source, std::string publica
 
 void Applier::apply(const std::vector<std::shared_ptr<const ChangeBatch>>& batches) {
   if (!began_) wait_while_held();
-  Lsn progress = checkpoint_.lsn;
-  PgTimestamp time = checkpoint_.commit_time;
+  progress_ = checkpoint_.lsn;
   bool whole = true;
   for (const auto& batch : batches) {
     by_index_.assign(batch->relations.size(), nullptr);
     for (const auto& transaction : batch->transactions) {
       if (barrier_waits() && transaction.begins && whole) {
-        meet_barriers(progress, transaction.commit_lsn);
+        meet_barriers(progress_, transaction.commit_lsn);
         // A commit in between changes nothing for by_index_: tables stay where they are.
       }
+      if (transaction.begins) inside_ = false;
       add(*batch, transaction);
       whole = transaction.ends;
       if (transaction.ends) {
         ++transactions_;
-        progress = std::max(progress, transaction.end_lsn);
+        inside_ = false;
+        progress_ = std::max(progress_, transaction.end_lsn);
         last_commit_ = transaction.commit_lsn;
-        time = transaction.commit_time;
-        checkpoint_.commit_time = time;
+        checkpoint_.commit_time = transaction.commit_time;
       }
     }
-    if (whole) progress = std::max(progress, batch->progress);
+    if (whole) progress_ = std::max(progress_, batch->progress);
   }
   flush();
   if (!whole) return;
-  commit(progress, time);
-  if (barrier_waits()) meet_barriers(progress, Lsn{});
+  commit(progress_, checkpoint_.commit_time);
+  if (barrier_waits()) meet_barriers(progress_, Lsn{});
 }
 
 void Applier::add(const ChangeBatch& batch, const TransactionSpan& transaction) {
@@ -75,6 +75,7 @@ void Applier::add(const ChangeBatch& batch, const TransactionSpan& transaction) 
       touched_.push_back(table);
     }
     table->fold->add(change);
+    inside_ = true;
     ++changes_;
   }
 }
@@ -89,6 +90,7 @@ void Applier::add_truncate(const ChangeBatch& batch, const Truncate& truncate, L
       touched_.push_back(table);
     }
     table->fold->truncate();
+    inside_ = true;
     ++changes_;
   }
 }
@@ -128,24 +130,42 @@ void Applier::prepare(Table& table, const std::shared_ptr<const Relation>& relat
   // What was folded for the older shape goes first.
   flush();
   auto plan = plan_evolution(table.record, *relation, catalog());
-  if (auto* anew = std::get_if<CopyAnew>(&plan)) {
-    target_.rollback();
-    began_ = false;
-    target_.mark_for_copy(table.record.oid, anew->reason);
-    throw target::RestartFromCheckpoint(
-        fmt::format("{} must be copied anew: {}", relation->qualified(), anew->reason));
-  }
+  if (auto* anew = std::get_if<CopyAnew>(&plan)) copy_anew(table, anew->reason);
   auto& evolution = std::get<target::Evolution>(plan);
   bool recorded = evolution.filenode == table.record.filenode && evolution.columns == table.record.columns;
   if (!evolution.empty() || !recorded) {
+    if (!evolution.empty()) make_room_for_evolution(table);
     begin();
     target_.evolve(table.record.oid, evolution);
     changed_ = true;
     if (!evolution.empty())
       log::info("apply", "{} changed its definition at the source; the target follows", relation->qualified());
     read_record(table);
+    for (const auto& added : evolution.added_columns) {
+      if (added.value) rows_changed(table);
+    }
   }
   table.prepared = relation;
+}
+
+/// DuckDB commits no transaction in which a table's rows were changed before its definition was. Between source
+/// transactions a commit comes in between; inside of one, which must not be torn, the table is copied anew.
+void Applier::make_room_for_evolution(Table& table) {
+  if (!table.rows_changed) return;
+  if (inside_) copy_anew(table, "its rows and then its definition changed in one transaction");
+  commit(progress_, checkpoint_.commit_time);
+}
+
+void Applier::copy_anew(const Table& table, const std::string& reason) {
+  if (began_) target_.rollback();
+  began_ = false;
+  target_.mark_for_copy(table.record.oid, reason);
+  throw target::RestartFromCheckpoint(
+      fmt::format("{}.{} must be copied anew: {}", table.record.schema, table.record.name, reason));
+}
+
+void Applier::rows_changed(Table& table) {
+  if (!std::exchange(table.rows_changed, true)) changed_tables_.push_back(&table);
 }
 
 void Applier::begin() {
@@ -168,6 +188,7 @@ void Applier::flush() {
     changed_ = true;
     try {
       target_.apply(table->record.oid, batch);
+      rows_changed(*table);
     } catch (Error& error) {
       error.with_context("applying to " + table->record.schema + "." + table->record.name);
       throw;
@@ -183,6 +204,8 @@ void Applier::commit(Lsn progress, PgTimestamp time) {
   checkpoint_.commit_time = time;
   target_.commit(checkpoint_);
   began_ = false;
+  for (Table* table : changed_tables_) table->rows_changed = false;
+  changed_tables_.clear();
   durable_.store(progress.value, std::memory_order_release);
   board_.update([&](Status& status) {
     status.applied = progress;

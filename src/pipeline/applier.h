@@ -71,6 +71,7 @@ class Applier {
     TableStatus counts;            ///< since the last commit
     std::size_t status_index = 0;  ///< where the board lists it
     bool counted = false;
+    bool rows_changed = false;  ///< in the open target transaction
     bool ignored = false;
   };
 
@@ -79,6 +80,9 @@ class Applier {
   Table* table_for(const ChangeBatch& batch, std::uint32_t relation);
   Table& find_table(const Relation& relation);
   void prepare(Table& table, const std::shared_ptr<const Relation>& relation);
+  void make_room_for_evolution(Table& table);
+  [[noreturn]] void copy_anew(const Table& table, const std::string& reason);
+  void rows_changed(Table& table);
   bool covers(const Table& table, Lsn commit_lsn) const {
     return table.ignored || commit_lsn < table.record.copied_at;
   }
@@ -95,9 +99,12 @@ class Applier {
   StatusBoard& board_;
   Checkpoint checkpoint_;
   std::map<Oid, Table> tables_;
-  std::vector<Table*> by_index_;  ///< for the relations of the batch in hand
-  std::vector<Table*> touched_;   ///< with an open fold
-  std::vector<Table*> counted_;   ///< with counts that the board does not show yet
+  std::vector<Table*> by_index_;        ///< for the relations of the batch in hand
+  std::vector<Table*> touched_;         ///< with an open fold
+  std::vector<Table*> counted_;         ///< with counts that the board does not show yet
+  std::vector<Table*> changed_tables_;  ///< with rows changed in the open target transaction
+  Lsn progress_;                        ///< end of the last whole transaction in hand
+  bool inside_ = false;                 ///< changes of a transaction that is not whole yet are in hand
   bool began_ = false;
   bool changed_ = false;  ///< something but the checkpoint goes into this commit
   std::int64_t transactions_ = 0;

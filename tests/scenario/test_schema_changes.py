@@ -45,6 +45,13 @@ CASES = {
     "rows_and_definition_in_one_transaction": [
         "INSERT INTO t VALUES (300, 'before', 1); ALTER TABLE t ADD extra text;"
         "INSERT INTO t VALUES (301, 'after', 1, 'e'); ALTER TABLE t DROP n; INSERT INTO t VALUES (302, 'last', 'f')"],
+    "updates_then_definition_in_one_transaction": [
+        "UPDATE t SET v = 'before' WHERE id < 10; DELETE FROM t WHERE id = 11; ALTER TABLE t ADD extra int DEFAULT 7;"
+        "UPDATE t SET extra = 8 WHERE id < 5; ALTER TABLE t ADD more text; UPDATE t SET more = 'm' WHERE id = 3"],
+    "definition_between_transactions_that_update": [
+        "UPDATE t SET v = 'before' WHERE id < 10", "DELETE FROM t WHERE id = 11",
+        "ALTER TABLE t ADD extra int DEFAULT 7", "UPDATE t SET extra = 8 WHERE id < 5", "ALTER TABLE t DROP n",
+        "UPDATE t SET v = 'after' WHERE id = 3"],
     "new_enum_value": ["CREATE TYPE mood AS ENUM ('a')", "ALTER TABLE t ADD m mood DEFAULT 'a'",
                        "ALTER TYPE mood ADD VALUE 'b'", "INSERT INTO t VALUES (300, 'x', 1, 'b')",
                        "ALTER TYPE mood RENAME VALUE 'b' TO 'c'", "INSERT INTO t VALUES (301, 'x', 1, 'c')"],

@@ -45,6 +45,7 @@ class DuckDbTarget : public Target {
   void widen(Oid table, std::size_t column, const std::string& value);
   void retype(MirrorTable& table, MirrorColumn& column, const ColumnType& type);
   void add_column(MirrorTable& table, const Evolution::Added& added);
+  void fill_column(const MirrorTable& table, const MirrorColumn& column, const std::string& value);
 
   std::shared_ptr<Database> database_;
   Session session_;
@@ -197,26 +198,26 @@ void DuckDbTarget::add_column(MirrorTable& table, const Evolution::Added& added)
   session_.query(
       fmt::format("ALTER TABLE {} ADD COLUMN {} {}", table.sql_name(), quote_name(fresh.name), fresh.type.sql),
       fmt::format("adding column {}", fresh.name));
-  if (added.value) {
-    session_.query(fmt::format("CREATE TEMP TABLE tailrace_default (v {})", fresh.type.sql),
-                   "staging a default");
-    try {
-      RowAppender appender(session_, "temp", "main", "tailrace_default", {fresh.type});
-      appender.write(0, Value{ValueKind::text, *added.value});
-      appender.end_row();
-      appender.flush_if_full();
-      appender.finish();
-    } catch (const DoesNotFit&) {
-      throw Error(Retry::fatal, fmt::format("the default of the new column {} does not fit its type {}",
-                                            fresh.name, fresh.type.sql));
-    }
-    session_.query(
-        fmt::format(
-            "UPDATE {} SET {} = (SELECT v FROM temp.tailrace_default); DROP TABLE temp.tailrace_default",
-            table.sql_name(), quote_name(fresh.name)),
-        "filling a new column");
-  }
   table.columns.push_back(std::move(fresh));
+}
+
+/// What rows from before the column have in it.
+void DuckDbTarget::fill_column(const MirrorTable& table, const MirrorColumn& column, const std::string& value) {
+  session_.query(fmt::format("CREATE TEMP TABLE tailrace_default (v {})", column.type.sql),
+                 "staging a default");
+  try {
+    RowAppender appender(session_, "temp", "main", "tailrace_default", {column.type});
+    appender.write(0, Value{ValueKind::text, value});
+    appender.end_row();
+    appender.finish();
+  } catch (const DoesNotFit&) {
+    throw Error(Retry::fatal, fmt::format("the default of the new column {} does not fit its type {}",
+                                          column.name, column.type.sql));
+  }
+  session_.query(
+      fmt::format("UPDATE {} SET {} = (SELECT v FROM temp.tailrace_default); DROP TABLE temp.tailrace_default",
+                  table.sql_name(), quote_name(column.name)),
+      "filling a new column");
 }
 
 void DuckDbTarget::evolve(Oid oid, const Evolution& evolution) {
@@ -262,6 +263,10 @@ void DuckDbTarget::evolve(Oid oid, const Evolution& evolution) {
     MirrorColumn& mirrored = find(column.name);
     ColumnType type = map_column(*column.type, column.typmod, column.dimensions);
     retype(table, mirrored, mirrored.widened ? widen_to_text(type) : type);
+  }
+  // Rows change after the last ALTER: DuckDB refuses to commit changes of a table that was altered after them.
+  for (const auto& added : evolution.added_columns) {
+    if (added.value) fill_column(table, find(added.column.name), *added.value);
   }
   for (const auto& recorded : evolution.columns) find(recorded.name).source = recorded;
   table.filenode = evolution.filenode;
