@@ -45,7 +45,7 @@ test-unit: build  ## unit tests
 
 test-end-to-end: deps build  ## scenario and crash tests against real servers, PostgreSQL 13 to 18
 	@echo "== scenario and crash tests"
-	@$(PYTEST) -n $(WORKERS) $(TESTS)
+	@TAILRACE_PATIENCE=$${TAILRACE_PATIENCE:-2} bash -c "$(PYTEST) -n $(WORKERS) $(TESTS)"
 
 test-sanitize: deps  ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@tools/build sanitize -j $(JOBS)

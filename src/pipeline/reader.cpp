@@ -31,6 +31,7 @@ Reader::Reader(std::unique_ptr<source::ReplicationStream> stream, source::Transa
       board_(board),
       stop_(stop),
       delivered_(applier.durable()),
+      resent_until_(applier.durable()),
       last_progress_(Clock::now()) {}
 
 void Reader::run() {
@@ -63,6 +64,9 @@ void Reader::on_message(std::string_view payload) {
     while (more && !leaving()) {
       more = assembler_.replay();
       deliver_if_full();
+      // However long the spool is, and however fast the runner takes it.
+      acknowledge();
+      stream_->keep_alive();
     }
     return;
   }
@@ -83,6 +87,7 @@ void Reader::on_drained() {
       bool flowing = delivered_in_flow_ + assembler_.bytes() >= flow_bytes;
       if (stream_->wait(flowing ? std::chrono::microseconds(gap_in_flow) : gap)) {
         if (Clock::now() - gathering_since_ >= gather_at_most) deliver();
+        acknowledge();
         return;
       }
       deliver(/*caught_up=*/true);
@@ -101,6 +106,9 @@ void Reader::acknowledge() {
   // A prepared transaction lives in our spool alone until its outcome: the slot must not pass it.
   Lsn below = assembler_.acknowledge_below();
   if (below.valid() && durable >= below) durable = Lsn{below.value - 1};
+  // What began before the checkpoint and is prepared comes again; until it has, the slot stays where it is.
+  bool all_again = assembler_.progress() > resent_until_ || stream_->server_position() >= resent_until_;
+  if (!all_again) durable = std::min(durable, stream_->acknowledged());
   stream_->set_durable(durable);
   stream_->set_received(assembler_.progress());
   auto now = Clock::now();
@@ -125,6 +133,8 @@ void Reader::deliver(bool caught_up) {
     acknowledge();
     stream_->keep_alive();
   }
+  // A stream that never pauses is acknowledged too.
+  acknowledge();
 }
 
 /// An idle or filtered stream moves on too: the position of a keepalive goes through the target like a change,

@@ -41,7 +41,8 @@ class Reader {
   const Applier& applier_;
   StatusBoard& board_;
   const StopSignal& stop_;
-  Lsn delivered_;                      ///< progress of the last batch handed on
+  Lsn delivered_;     ///< progress of the last batch handed on
+  Lsn resent_until_;  ///< the checkpoint: a slot with prepared transactions is read again from before it
   Clock::time_point gathering_since_;  ///< when the batch in hand got its first part
   bool gathering_ = false;
   std::size_t delivered_in_flow_ = 0;  ///< bytes handed on since the stream last paused

@@ -125,6 +125,8 @@ class Reader {
   /// A failed statement would end the transaction and with it the snapshot, so each part has a savepoint.
   std::int64_t copy(pg::Connection& connection, const CopyPart& part) {
     const auto& table = tables_[part.table];
+    // What the last part left aborted goes first: an aborted transaction takes no savepoint.
+    if (std::exchange(cancelled_, false)) connection.query("rollback to savepoint part", "copying");
     connection.query("savepoint part", "copying");
     try {
       lock_leaf(connection, part);
@@ -195,8 +197,6 @@ class Reader {
   /// empty or foreign. The lock keeps it from happening from here on; the file's number tells whether it did.
   void lock_leaf(pg::Connection& connection, const CopyPart& part) {
     std::string name = pg::quote_qualified(part.schema, part.name);
-    if (cancelled_) connection.query("rollback to savepoint part", "copying");
-    cancelled_ = false;
     connection.query("lock table only " + name + " in access share mode", "locking " + name);
     auto rows = connection.query(
         fmt::format(

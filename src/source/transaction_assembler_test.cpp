@@ -143,6 +143,15 @@ TEST_F(TransactionAssemblerTest, HandsOnALongTransactionInParts) {
   EXPECT_EQ(sealed_[1]->transactions[0].commit_lsn, Lsn{10});
 }
 
+TEST_F(TransactionAssemblerTest, CutsATransactionThatBeganBehindAnother) {
+  add({begin(1, 10), relation(orders, "orders"), insert(orders, "a"), commit(10, 20), begin(2, 30),
+       insert(orders, "b")});
+  EXPECT_THAT(words(), ElementsAre("begin 1", "insert orders(a)", "end 1 @20", "begin 2", "insert orders(b)"));
+  EXPECT_EQ(sealed_[0]->progress, Lsn{20});
+  add({insert(orders, "c"), commit(30, 40)});
+  EXPECT_THAT(words(), ElementsAre("insert orders(c)", "end 2 @40"));
+}
+
 TEST_F(TransactionAssemblerTest, KeepsAPartThatHoldsNothingButTheEnd) {
   add({begin(1, 10), relation(orders, "orders"), insert(orders, "a")});
   words();

@@ -1,6 +1,9 @@
 #include "target/duckdb/database.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <map>
+#include <mutex>
 #include <thread>
 #include <utility>
 
@@ -145,6 +148,21 @@ Database::Database(const DatabaseOptions& options) : file_(options.file) {
 
 Database::~Database() {
   duckdb_close(&raw_);
+}
+
+std::shared_ptr<Database> share_database(const DatabaseOptions& options) {
+  // Opening and closing exclude each other, so a file is never opened while it is being closed.
+  static std::mutex mutex;
+  static std::map<std::string, std::weak_ptr<Database>> open_files;
+  std::lock_guard lock(mutex);
+  auto& known = open_files[std::filesystem::absolute(options.file).lexically_normal().string()];
+  if (auto alive = known.lock()) return alive;
+  std::shared_ptr<Database> opened(new Database(options), [](const Database* closing) {
+    std::lock_guard closing_lock(mutex);
+    delete closing;
+  });
+  known = opened;
+  return opened;
 }
 
 std::string quote_name(std::string_view name) {

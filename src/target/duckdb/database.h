@@ -77,6 +77,11 @@ class Database {
   duckdb_database raw_ = nullptr;
 };
 
+/// The database of this file that is open in this process already, else a new one. DuckDB's lock keeps out
+/// other processes only: two instances in one would each write over what the other wrote, and a view that is
+/// compared may outlive the target that it came from.
+std::shared_ptr<Database> share_database(const DatabaseOptions& options);
+
 /// The Error for a message of DuckDB, with the remedies for a full disk and exhausted memory.
 Error duckdb_error(std::string_view message, std::string_view purpose);
 

@@ -14,7 +14,7 @@ namespace {
 class DuckDbTarget : public Target {
  public:
   explicit DuckDbTarget(const DuckDbOptions& options)
-      : database_(std::make_shared<Database>(DatabaseOptions{options.file, options.memory_bytes})),
+      : database_(share_database({options.file, options.memory_bytes, false})),
         session_(database_->session()),
         mirror_(Mirror::load(session_)) {}
 
@@ -188,7 +188,7 @@ void DuckDbTarget::retype(MirrorTable& table, MirrorColumn& column, const Column
 }
 
 void DuckDbTarget::add_column(MirrorTable& table, const Evolution::Added& added) {
-  std::vector<std::string> names;
+  std::vector<std::string> names = {std::string(row_identifier)};
   for (const auto& column : table.columns) names.push_back(column.name);
   MirrorColumn fresh;
   fresh.source = {added.column.attnum, added.column.name,   added.column.type->oid,
@@ -246,7 +246,7 @@ void DuckDbTarget::evolve(Oid oid, const Evolution& evolution) {
     std::erase_if(table.columns, [&](const auto& other) { return other.source.name == name; });
   }
   for (const auto& [from, to] : evolution.renamed_columns) {
-    std::vector<std::string> names;
+    std::vector<std::string> names = {std::string(row_identifier)};
     for (const auto& column : table.columns) {
       if (column.source.name != from) names.push_back(column.name);
     }
@@ -301,7 +301,7 @@ std::unique_ptr<Target> open_duckdb(const DuckDbOptions& options) {
 
 std::unique_ptr<TargetView> open_duckdb_view(const DuckDbOptions& options) {
   return std::make_unique<duckdb::DuckDbView>(
-      std::make_shared<duckdb::Database>(duckdb::DatabaseOptions{options.file, options.memory_bytes, true}));
+      duckdb::share_database({options.file, options.memory_bytes, true}));
 }
 
 }  // namespace tailrace::target

@@ -522,6 +522,45 @@ TEST_F(DuckDbTargetTest, ShowsAViewThatStaysAsItWas) {
   EXPECT_THAT(rows(), UnorderedElementsAre(row({"2"})));
 }
 
+TEST_F(DuckDbTargetTest, KeepsWhatIsCommittedWhileAnOlderViewIsOpen) {
+  auto source = table(orders, "public", "orders", {column(1, "id", "int4")});
+  create(source);
+  auto view = target_->view();
+  open();
+  apply_and_commit(Batch(relation_of(source)).insert(row({"1"})), 100);
+  view.reset();
+  apply_and_commit(Batch(relation_of(source)).insert(row({"2"})), 200);
+  // What a kill -9 would leave now.
+  std::string copy = directory_ + "/copy.duckdb";
+  std::filesystem::copy_file(file_, copy);
+  if (std::filesystem::exists(file_ + ".wal")) std::filesystem::copy_file(file_ + ".wal", copy + ".wal");
+  EXPECT_EQ(open_duckdb({copy, 0})->checkpoint()->lsn, Lsn{200});
+}
+
+TEST_F(DuckDbTargetTest, TakesAFileThatIsCalledAsASchema) {
+  target_.reset();
+  file_ = directory_ + "/public.duckdb";
+  open();
+  auto source = table(orders, "public", "orders", {column(1, "id", "int4")});
+  create(source);
+  apply_and_commit(Batch(relation_of(source)).insert(row({"1"})));
+  EXPECT_THAT(rows(), UnorderedElementsAre(row({"1"})));
+}
+
+TEST_F(DuckDbTargetTest, RefusesAFileThatIsCalledAsItsOwnSchema) {
+  target_.reset();
+  EXPECT_THROW(open_duckdb({directory_ + "/tailrace.duckdb", 0}), Error);
+}
+
+TEST_F(DuckDbTargetTest, DeletesWholeRowsOfATableWithAColumnNamedRowid) {
+  auto source = table(orders, "public", "orders", {column(1, "rowid", "int4"), column(2, "b", "int4")});
+  create(source);
+  auto whole = relation_of(source, ReplicaIdentity::full);
+  apply_and_commit(Batch(whole).insert(row({"7", "1"})).insert(row({"7", "2"})).insert(row({nullptr, "3"})));
+  apply_and_commit(Batch(whole).remove(row({"7", "1"})).remove(row({nullptr, "3"})));
+  EXPECT_THAT(rows(), UnorderedElementsAre(row({"7", "2"})));
+}
+
 TEST_F(DuckDbTargetTest, KeepsWhatCountsOfACopy) {
   auto source = table(orders, "public", "orders", {column(1, "id", "int4")});
   target_->create_table(source);

@@ -107,6 +107,13 @@ TableRecord MirrorTable::record() const {
 
 Mirror Mirror::load(Session& session) {
   Mirror out;
+  out.database_name_ = read_text(session, "SELECT current_database()")[0][0];
+  if (folded(out.database_name_) == "tailrace") {
+    throw Error(
+        Retry::needs_operator, "the target file cannot be called tailrace",
+        "DuckDB names a database after its file, and tailrace keeps its notes in a schema of that name: call "
+        "the file otherwise");
+  }
   auto found = read_text(session,
                          "SELECT count(*) FILTER (schema_name = 'tailrace')::VARCHAR, "
                          "count(*) FILTER (schema_name <> 'tailrace')::VARCHAR FROM duckdb_tables() "
@@ -187,6 +194,7 @@ MirrorTable Mirror::plan(const schema::Table& table) const {
                                                     "system"};
   out.target_schema = table.schema;
   std::vector<std::string> other_schemas = reserved;
+  other_schemas.push_back(database_name_);
   std::vector<std::string> names;
   for (const auto& [oid, other] : tables_) {
     if (oid == table.oid) continue;
@@ -195,7 +203,7 @@ MirrorTable Mirror::plan(const schema::Table& table) const {
   }
   out.target_schema = free_name(out.target_schema, other_schemas);
   out.target_name = free_name(table.name, names);
-  std::vector<std::string> column_names;
+  std::vector<std::string> column_names = {std::string(row_identifier)};
   for (const auto& column : table.columns) {
     MirrorColumn planned;
     planned.source = {column.attnum, column.name,   column.type->oid,

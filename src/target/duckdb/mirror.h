@@ -43,6 +43,9 @@ struct MirrorTable {
 /// The name of the column that stands in for a table without columns, which DuckDB does not have.
 constexpr std::string_view no_columns_placeholder = "tailrace_no_columns";
 
+/// DuckDB's own name for a row's position: a column of that name would hide it, so none keeps it.
+constexpr std::string_view row_identifier = "rowid";
+
 /// The metadata, cached; every change goes to the file within the session's current transaction.
 class Mirror {
  public:
@@ -66,6 +69,7 @@ class Mirror {
  private:
   std::map<Oid, MirrorTable> tables_;
   std::optional<Checkpoint> checkpoint_;
+  std::string database_name_;  ///< DuckDB's, after the file; a schema of that name would be ambiguous
 };
 
 }  // namespace tailrace::target::duckdb
