@@ -84,7 +84,7 @@ class Applier {
   [[noreturn]] void copy_anew(const Table& table, const std::string& reason);
   void rows_changed(Table& table);
   bool covers(const Table& table, Lsn commit_lsn) const {
-    return table.ignored || commit_lsn < table.record.copied_at;
+    return table.ignored || !table.record.copied || commit_lsn < table.record.copied_at;
   }
   void begin();
   void flush();

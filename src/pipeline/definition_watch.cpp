@@ -65,7 +65,9 @@ void DefinitionWatch::look_for_new_tables(const source::PublicationInfo& publica
   std::set<Oid> published;
   std::set<Oid> known;
   for (const auto& table : publication.tables) published.insert(table.oid);
-  for (const auto& record : target_.tables()) known.insert(record.oid);
+  for (const auto& record : target_.tables()) {
+    if (record.copied) known.insert(record.oid);
+  }
   for (const auto& table : publication.tables) {
     if (!known.contains(table.oid))
       throw target::RestartFromCheckpoint(table.schema + "." + table.name + " is new");

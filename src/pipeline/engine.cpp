@@ -198,7 +198,7 @@ VerifyReport verify(const config::Config& config, const StopSignal& stop) {
         leave.request();
       }
     });
-    report = engine.compare(stop.requested() ? stop : leave);
+    report = engine.compare(stop);
     leave.request();
   }
   if (failed) std::rethrow_exception(failed);

@@ -69,6 +69,7 @@ void Session::run() {
   auto outcome = source::ensure_publication(*connection_, publication_spec(config_));
   for (const auto& warning : outcome.warnings) log::warn("source", "{}", warning);
   publication_ = std::move(outcome.info);
+  forget_unpublished_tables();
   std::optional<Snapshot> snapshot;
   if (target_.checkpoint()) {
     ensure_slot();
@@ -174,6 +175,16 @@ Session::Snapshot Session::temporary_snapshot() {
   std::string name = fmt::format("{}_copy_{}", config_.slot.name.substr(0, 40), exporter->backend_pid());
   auto created = source::create_slot(*exporter, name, {true, false, true});
   return Snapshot{std::move(exporter), created.snapshot, created.consistent_point};
+}
+
+/// Changes of a table that left the publication are missed: should it come back, it is copied anew.
+void Session::forget_unpublished_tables() {
+  std::set<Oid> published;
+  for (const auto& table : publication_.tables) published.insert(table.oid);
+  for (const auto& record : target_.tables()) {
+    if (record.copied && !published.contains(record.oid))
+      target_.mark_for_copy(record.oid, "it is not published any more; what is there stays until it is again");
+  }
 }
 
 /// A table that was dropped at the source and made again under its name takes the name over here too.

@@ -1,6 +1,7 @@
 #include "target/duckdb/database.h"
 
 #include <algorithm>
+#include <condition_variable>
 #include <filesystem>
 #include <map>
 #include <mutex>
@@ -152,16 +153,28 @@ Database::~Database() {
 
 std::shared_ptr<Database> share_database(const DatabaseOptions& options) {
   // Opening and closing exclude each other, so a file is never opened while it is being closed.
+  struct OpenFile {
+    std::weak_ptr<Database> database;
+    bool open = false;  ///< until the instance is gone for good, which is later than the last reference to it
+  };
   static std::mutex mutex;
-  static std::map<std::string, std::weak_ptr<Database>> open_files;
-  std::lock_guard lock(mutex);
-  auto& known = open_files[std::filesystem::absolute(options.file).lexically_normal().string()];
-  if (auto alive = known.lock()) return alive;
-  std::shared_ptr<Database> opened(new Database(options), [](const Database* closing) {
-    std::lock_guard closing_lock(mutex);
+  static std::condition_variable closed;
+  static std::map<std::string, OpenFile> files;
+  std::unique_lock lock(mutex);
+  OpenFile& file = files[std::filesystem::absolute(options.file).lexically_normal().string()];
+  for (;;) {
+    if (auto alive = file.database.lock()) return alive;
+    if (!file.open) break;
+    closed.wait(lock);
+  }
+  std::shared_ptr<Database> opened(new Database(options), [&file](const Database* closing) {
     delete closing;
+    std::lock_guard closing_lock(mutex);
+    file.open = false;
+    closed.notify_all();
   });
-  known = opened;
+  file.database = opened;
+  file.open = true;
   return opened;
 }
 
