@@ -30,8 +30,7 @@ void walk(const TupleData& tuple, std::size_t columns) {
   }
   require(walker.position() == tuple.data + tuple.size);
   // Keeps the reads above from being left out.
-  static volatile std::size_t sink;
-  sink = bytes;
+  asm volatile("" : : "r"(bytes));
 }
 
 void check(const TableBatch& batch) {
