@@ -3,9 +3,16 @@
 
 #include <atomic>
 #include <chrono>
+#include <exception>
 #include <thread>
 
 namespace tailrace {
+
+/// Thrown by what cannot go on waiting because a stop was requested.
+class StopRequested : public std::exception {
+ public:
+  const char* what() const noexcept override { return "a stop was requested"; }
+};
 
 class StopSignal {
  public:

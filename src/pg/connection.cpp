@@ -4,9 +4,15 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <charconv>
+#include <future>
+#include <thread>
 
 namespace tailrace::pg {
+
+using namespace std::chrono_literals;
+
 namespace {
 
 // Text values, and what a scan may see, must not depend on the server's, the database's or the role's
@@ -29,10 +35,10 @@ bool starts_with_any(std::string_view text, std::initializer_list<std::string_vi
 }
 
 Retry classify(std::string_view sqlstate) {
-  // 08 connection, 53 resources, 57P0x shutdown or start-up, 40 rollback for concurrency, 55006 in use,
-  // 58030 I/O: the same attempt may succeed later.
-  if (starts_with_any(sqlstate,
-                      {"08", "53", "57P01", "57P02", "57P03", "57P05", "40001", "40P01", "55006", "58030"})) {
+  // 08 connection, 53 resources, 57014 cancelled by somebody, 57P0x shutdown or start-up, 40 rollback for
+  // concurrency, 55006 in use, 58030 I/O: the same attempt may succeed later.
+  if (starts_with_any(sqlstate, {"08", "53", "57014", "57P01", "57P02", "57P03", "57P05", "40001", "40P01",
+                                 "55006", "58030"})) {
     return Retry::transient;
   }
   return Retry::needs_operator;
@@ -165,8 +171,7 @@ void Connection::finish(pg_conn* raw) {
 }
 
 Result Connection::query(const std::string& sql, std::string_view purpose) {
-  if (patience_.count() > 0) return wait_for_result(PQsendQuery(raw_.get(), sql.c_str()) == 1, purpose);
-  return check(Result(PQexec(raw_.get(), sql.c_str())), purpose);
+  return wait_for_result(PQsendQuery(raw_.get(), sql.c_str()) == 1, purpose);
 }
 
 Result Connection::query(const std::string& sql, const std::vector<std::optional<std::string>>& parameters,
@@ -174,38 +179,57 @@ Result Connection::query(const std::string& sql, const std::vector<std::optional
   std::vector<const char*> values;
   values.reserve(parameters.size());
   for (const auto& parameter : parameters) values.push_back(parameter ? parameter->c_str() : nullptr);
-  auto count = static_cast<int>(values.size());
-  if (patience_.count() > 0) {
-    bool sent =
-        PQsendQueryParams(raw_.get(), sql.c_str(), count, nullptr, values.data(), nullptr, nullptr, 0) == 1;
-    return wait_for_result(sent, purpose);
-  }
-  return check(
-      Result(PQexecParams(raw_.get(), sql.c_str(), count, nullptr, values.data(), nullptr, nullptr, 0)),
-      purpose);
+  bool sent = PQsendQueryParams(raw_.get(), sql.c_str(), static_cast<int>(values.size()), nullptr,
+                                values.data(), nullptr, nullptr, 0) == 1;
+  return wait_for_result(sent, purpose);
 }
 
 Result Connection::wait_for_result(bool sent, std::string_view purpose) {
   if (!sent) throw make_error(raw_.get(), nullptr, purpose);
-  auto deadline = std::chrono::steady_clock::now() + patience_;
   Result last(nullptr);
   for (;;) {
-    while (PQisBusy(raw_.get()) != 0) {
-      auto left =
-          std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
-      pollfd descriptor{socket(), POLLIN, 0};
-      if (left.count() <= 0 || poll(&descriptor, 1, static_cast<int>(left.count())) == 0) {
-        throw Error(Retry::transient, fmt::format("no answer from the server for {} s while {}",
-                                                  patience_.count() / 1000, purpose));
-      }
-      if (PQconsumeInput(raw_.get()) == 0) throw make_error(raw_.get(), nullptr, purpose);
-    }
+    wait_until_answered(purpose);
     pg_result* next = PQgetResult(raw_.get());
     if (next == nullptr) return check(std::move(last), purpose);
     last = Result(next);
     auto status = PQresultStatus(next);
     if (status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH) return last;
   }
+}
+
+void Connection::wait_until_answered(std::string_view purpose) {
+  constexpr auto look_up_every = 100ms;
+  auto since = std::chrono::steady_clock::now();
+  while (PQisBusy(raw_.get()) != 0) {
+    pollfd descriptor{socket(), POLLIN, 0};
+    if (poll(&descriptor, 1, static_cast<int>(look_up_every.count())) > 0) {
+      if (PQconsumeInput(raw_.get()) == 0) throw make_error(raw_.get(), nullptr, purpose);
+      continue;
+    }
+    if (stop_ != nullptr && stop_->requested()) {
+      cancel_soon();
+      throw StopRequested();
+    }
+    if (patience_.count() > 0 && std::chrono::steady_clock::now() - since >= patience_) {
+      throw Error(Retry::transient, fmt::format("no answer from the server for {} s while {}",
+                                                patience_.count() / 1000, purpose));
+    }
+  }
+}
+
+/// What waits for a lock or for running transactions would wait on after we left. A server that is out of reach
+/// must not keep us, so this is another thread's work.
+void Connection::cancel_soon() const {
+  std::shared_ptr<PGcancel> handle(PQgetCancel(raw_.get()), &PQfreeCancel);
+  if (!handle) return;
+  auto done = std::make_shared<std::promise<void>>();
+  auto finished = done->get_future();
+  std::thread([handle, done] {
+    std::array<char, 256> message{};
+    PQcancel(handle.get(), message.data(), static_cast<int>(message.size()));
+    done->set_value();
+  }).detach();
+  finished.wait_for(1s);
 }
 
 Result Connection::check(Result result, std::string_view purpose) {
@@ -255,30 +279,6 @@ std::string redact(const std::string& conninfo) {
   std::string port = value("port", "");
   return fmt::format("postgres://{}{}{}{}/{}", user, user.empty() ? "" : "@", host,
                      port.empty() ? "" : ":" + port, value("dbname", user.c_str()));
-}
-
-std::string quote_identifier(std::string_view name) {
-  std::string out = "\"";
-  for (char c : name) {
-    if (c == '"') out.push_back('"');
-    out.push_back(c);
-  }
-  out.push_back('"');
-  return out;
-}
-
-std::string quote_literal(std::string_view text) {
-  std::string out = "'";
-  for (char c : text) {
-    if (c == '\'') out.push_back('\'');
-    out.push_back(c);
-  }
-  out.push_back('\'');
-  return out;
-}
-
-std::string quote_qualified(std::string_view schema, std::string_view name) {
-  return quote_identifier(schema) + "." + quote_identifier(name);
 }
 
 Error make_error(pg_conn* connection, pg_result* result, std::string_view purpose) {

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/lsn.h"
+#include "base/stop.h"
 
 struct pg_conn;
 struct pg_result;
@@ -64,6 +65,9 @@ class Connection {
   Result query(const std::string& sql, const std::vector<std::optional<std::string>>& parameters,
                std::string_view purpose);
 
+  /// From now on a query() that waits leaves by StopRequested once a stop is requested. Borrows the signal.
+  void leave_on(const StopSignal& stop) { stop_ = &stop; }
+
   /// From now on a query() that gets no answer for so long counts as a lost connection: a network that swallows
   /// packets tells nobody. 0, the default, waits for ever, as a copy under a lock must.
   void set_patience(std::chrono::milliseconds patience) { patience_ = patience; }
@@ -83,16 +87,15 @@ class Connection {
   Result check(Result result, std::string_view purpose);
   /// The last result of what was sent, as PQexec gives it.
   Result wait_for_result(bool sent, std::string_view purpose);
+  void wait_until_answered(std::string_view purpose);
+  void cancel_soon() const;
   std::unique_ptr<pg_conn, void (*)(pg_conn*)> raw_;
   std::chrono::milliseconds patience_{0};
+  const StopSignal* stop_ = nullptr;
 };
 
 /// A connection string without its secrets, for people: "postgres://app@db:5432/shop".
 std::string redact(const std::string& conninfo);
-
-std::string quote_identifier(std::string_view name);
-std::string quote_literal(std::string_view text);
-std::string quote_qualified(std::string_view schema, std::string_view name);
 
 /// The Error for a failed result or a lost connection. `purpose` completes "while ...".
 Error make_error(pg_conn* connection, pg_result* result, std::string_view purpose);

@@ -32,12 +32,17 @@ void Applier::apply(const std::vector<std::shared_ptr<const ChangeBatch>>& batch
   bool whole = true;
   for (const auto& batch : batches) {
     by_index_.assign(batch->relations.size(), nullptr);
+    bool may_reshape_tables = may_reshape(*batch);
     for (const auto& transaction : batch->transactions) {
       if (barrier_waits() && transaction.begins && whole) {
         meet_barriers(progress_, transaction.commit_lsn);
         // A commit in between changes nothing for by_index_: tables stay where they are.
       }
       if (transaction.begins) inside_ = false;
+      if (may_reshape_tables && transaction.begins && whole && reshapes(*batch, transaction)) {
+        flush();
+        commit(progress_, checkpoint_.commit_time);
+      }
       add(*batch, transaction);
       whole = transaction.ends;
       if (transaction.ends) {
@@ -54,6 +59,32 @@ void Applier::apply(const std::vector<std::shared_ptr<const ChangeBatch>>& batch
   if (!whole) return;
   commit(progress_, checkpoint_.commit_time);
   if (barrier_waits()) meet_barriers(progress_, Lsn{});
+}
+
+/// Looks once a batch, so that a transaction need not be looked through in the common case.
+bool Applier::may_reshape(const ChangeBatch& batch) {
+  reshaping_.assign(batch.relations.size(), false);
+  std::map<Oid, const Relation*> prepared;
+  bool any = false;
+  for (std::size_t i = 0; i < batch.relations.size(); ++i) {
+    const auto& relation = batch.relations[i];
+    auto table = tables_.find(relation->oid);
+    if (table == tables_.end()) continue;
+    auto [earlier, first] = prepared.try_emplace(relation->oid, table->second.prepared.get());
+    bool other = earlier->second != nullptr && earlier->second != relation.get();
+    earlier->second = relation.get();
+    if (other) reshaping_[i] = any = true;
+  }
+  return any;
+}
+
+bool Applier::reshapes(const ChangeBatch& batch, const TransactionSpan& transaction) const {
+  auto begin = batch.changes.begin() + static_cast<std::ptrdiff_t>(transaction.first_change);
+  return std::any_of(begin, begin + static_cast<std::ptrdiff_t>(transaction.change_count),
+                     [&](const auto& change) {
+                       return change.kind != ChangeKind::message && change.kind != ChangeKind::truncate &&
+                              reshaping_[change.index];
+                     });
 }
 
 void Applier::add(const ChangeBatch& batch, const TransactionSpan& transaction) {
@@ -149,7 +180,8 @@ void Applier::prepare(Table& table, const std::shared_ptr<const Relation>& relat
 }
 
 /// DuckDB commits no transaction in which a table's rows were changed before its definition was. Between source
-/// transactions a commit comes in between; inside of one, which must not be torn, the table is copied anew.
+/// transactions a commit comes in between (apply() sees to it before one begins; this is for what came in
+/// several batches); inside of one, which must not be torn, the table is copied anew.
 void Applier::make_room_for_evolution(Table& table) {
   if (!table.rows_changed) return;
   if (inside_) copy_anew(table, "its rows and then its definition changed in one transaction");

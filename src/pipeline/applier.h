@@ -57,10 +57,9 @@ class Applier {
 
   /// The view is made when every transaction that commits before `lsn`, and none after it, is in the target.
   void request(std::shared_ptr<Barrier> barrier);
-  /// Until `until`, or the next request or release, nothing more is applied: time to find out where the
+  /// Until `until`, or the next request, nothing more is applied: time to find out where the
   /// barrier has to be, without running past it.
   void hold(std::chrono::steady_clock::time_point until);
-  void release() { hold({}); }
   bool barrier_waits() const { return barrier_waits_.load(std::memory_order_acquire); }
 
  private:
@@ -75,6 +74,8 @@ class Applier {
     bool ignored = false;
   };
 
+  bool may_reshape(const ChangeBatch& batch);
+  bool reshapes(const ChangeBatch& batch, const TransactionSpan& transaction) const;
   void add(const ChangeBatch& batch, const TransactionSpan& transaction);
   void add_truncate(const ChangeBatch& batch, const Truncate& truncate, Lsn commit_lsn);
   Table* table_for(const ChangeBatch& batch, std::uint32_t relation);
@@ -100,6 +101,7 @@ class Applier {
   Checkpoint checkpoint_;
   std::map<Oid, Table> tables_;
   std::vector<Table*> by_index_;        ///< for the relations of the batch in hand
+  std::vector<bool> reshaping_;         ///< of those, which describe a table otherwise than it is prepared
   std::vector<Table*> touched_;         ///< with an open fold
   std::vector<Table*> counted_;         ///< with counts that the board does not show yet
   std::vector<Table*> changed_tables_;  ///< with rows changed in the open target transaction

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "pipeline/evolution.h"
+#include "pipeline/published_tables.h"
 
 namespace tailrace::pipeline {
 namespace {
@@ -47,6 +48,7 @@ void DefinitionWatch::look(Applier& applier) {
         "Changes since it was dropped cannot be had: 'tailrace teardown', then run with a new target file");
   }
   look_for_new_tables(*publication);
+  look_for_outdated_tables(*publication);
   look_for_rewrites();
   // The position first: what the catalogs show then is at least as new.
   Lsn position =
@@ -56,9 +58,7 @@ void DefinitionWatch::look(Applier& applier) {
               "else pg_catalog.pg_current_wal_insert_lsn() end",
               "reading the source's position")
           .lsn(0, 0);
-  std::vector<schema::Catalog::Wanted> wanted;
-  for (const auto& table : publication->tables) wanted.push_back({table.oid, table.columns, table.row_filter});
-  look_for_definitions(catalog_->tables(wanted), position, applier);
+  look_for_definitions(catalog_->tables(wanted_tables(*publication)), position, applier);
 }
 
 void DefinitionWatch::look_for_new_tables(const source::PublicationInfo& publication) {
@@ -77,6 +77,16 @@ void DefinitionWatch::look_for_new_tables(const source::PublicationInfo& publica
     if (!published.contains(table.table.oid))
       throw target::RestartFromCheckpoint(table.table.qualified() + " is new");
   }
+}
+
+/// One that left is marked and left alone; one that is published otherwise is copied now.
+void DefinitionWatch::look_for_outdated_tables(const source::PublicationInfo& publication) {
+  bool some_published = false;
+  for (const auto& [table, reason] : outdated_tables(publication, target_)) {
+    target_.mark_for_copy(table, reason);
+    some_published |= std::ranges::any_of(publication.tables, [&](const auto& it) { return it.oid == table; });
+  }
+  if (some_published) throw target::RestartFromCheckpoint("what is published of a table changed");
 }
 
 void DefinitionWatch::look_for_rewrites() {

@@ -25,6 +25,7 @@ class DefinitionWatch {
 
  private:
   void look_for_new_tables(const source::PublicationInfo& publication);
+  void look_for_outdated_tables(const source::PublicationInfo& publication);
   void look_for_rewrites();
   void look_for_definitions(const std::vector<schema::Table>& tables, Lsn position, Applier& applier);
 

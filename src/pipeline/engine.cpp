@@ -3,6 +3,8 @@
 #include <thread>
 
 #include "base/log.h"
+#include "base/sql_text.h"
+#include "pipeline/published_tables.h"
 #include "pipeline/session.h"
 #include "schema/catalog.h"
 #include "target/open_target.h"
@@ -78,6 +80,8 @@ void Engine::attempt(target::Target& target) {
       });
       session.run();
       return;
+    } catch (const StopRequested&) {
+      return;
     } catch (const target::RestartFromCheckpoint& restart) {
       log::info("run", "going back to the checkpoint: {}", restart.what());
       if (Clock::now() - since > 1min) {
@@ -128,6 +132,7 @@ Engine::Meeting Engine::meet(const StopSignal& stop) {
   Meeting out;
   out.exporter = std::make_unique<pg::Connection>(
       pg::Connection::open(config_.source, {pg::Mode::replication, config_.name + " verify"}));
+  out.exporter->leave_on(stop);
   // A slot's consistent point is not known before it is there. So that the target does not run past it, the
   // applier is held meanwhile, but not for as long as a long transaction at the source may make it take.
   with_applier([](Applier& applier) { applier.hold(Clock::now() + longest_hold); });
@@ -141,9 +146,7 @@ Engine::Meeting Engine::meet(const StopSignal& stop) {
   barrier.reset();  // the applier's is the only one left: when that goes, the promise is broken and we know
   out.source = std::make_unique<pg::Connection>(
       pg::Connection::open(config_.source, {pg::Mode::sql, config_.name + " verify"}));
-  out.source->query("begin isolation level repeatable read read only; set transaction snapshot " +
-                        pg::quote_literal(slot.snapshot),
-                    "importing the snapshot");
+  source::import_snapshot(*out.source, slot.snapshot);
   while (reached.wait_for(100ms) != std::future_status::ready) {
     if (give_up()) throw Error(Retry::needs_operator, "the comparison was stopped");
   }
@@ -166,11 +169,8 @@ VerifyReport Engine::compare(const StopSignal& stop) {
     auto publication = source::read_publication(*meeting->source, config_.publication.name);
     if (!publication)
       throw Error(Retry::needs_operator, fmt::format("publication {} is gone", config_.publication.name));
-    std::vector<schema::Catalog::Wanted> wanted;
-    for (const auto& table : publication->tables)
-      wanted.push_back({table.oid, table.columns, table.row_filter});
     report.equal = true;
-    for (const auto& table : schema::Catalog(*meeting->source).tables(wanted)) {
+    for (const auto& table : schema::Catalog(*meeting->source).tables(wanted_tables(*publication))) {
       report.tables.push_back(verify::compare_table(*meeting->source, table, *meeting->view, stop));
       report.equal = report.equal && report.tables.back().equal;
     }
@@ -212,7 +212,11 @@ void snapshot(const config::Config& config, StatusBoard& board, const StopSignal
     throw Error(Retry::needs_operator, fmt::format("{} holds a mirror already", config.target.path),
                 "A snapshot needs a new file; to go on following, use 'tailrace run'");
   }
-  copy_once(config, *target, board, stop);
+  try {
+    copy_once(config, *target, board, stop);
+  } catch (const StopRequested&) {
+    return;
+  }
   if (!stop.requested()) target->tidy();
 }
 

@@ -28,7 +28,6 @@ TableFold::TableFold(std::shared_ptr<const Relation> relation) {
 }
 
 void TableFold::add(const Change& change) {
-  ++changes_;
   // A server flattens what it sends of the old row. Equal rows and keys could not be told without it.
   if (change.old_tuple.has_unchanged) [[unlikely]]
     contradiction("an old row came without its values");
@@ -53,7 +52,6 @@ void TableFold::add(const Change& change) {
 }
 
 void TableFold::truncate() {
-  ++changes_;
   ++out_.truncates;
   out_.truncate = true;
   out_.deletes.clear();

@@ -22,7 +22,6 @@ class TableFold {
   void add(const Change& change);
   void truncate();
 
-  std::size_t change_count() const { return changes_; }
   /// Ends the fold; the object must not be used afterwards.
   TableBatch finish() &&;
 
@@ -57,8 +56,7 @@ class TableFold {
   bool full_ = false;            ///< identity is the whole row
   bool contiguous_key_ = false;  ///< the key's bytes are one slice of the tuple
   bool indexing_ = false;        ///< false while only inserts were seen: they need no index
-  std::size_t changes_ = 0;
-  std::vector<Entry> entries_;  ///< open addressing, size a power of two
+  std::vector<Entry> entries_;   ///< open addressing, size a power of two
   std::size_t entry_count_ = 0;
 };
 

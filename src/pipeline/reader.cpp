@@ -11,8 +11,9 @@ using namespace std::chrono_literals;
 // is larger still.
 constexpr std::size_t full_bytes = 2 << 20;
 constexpr std::size_t part_bytes = 4 << 20;
-// A pause of this length in the stream means that we caught up; while it flows on, batches gather.
-// In the middle of much, the server may only have been sent to sleep for a moment: a longer one is needed.
+// The server says when it has sent everything. Where it does not (it thinks that we know), a pause of this
+// length in the stream means that we caught up; while it flows on, batches gather. In the middle of much, the
+// server may only have been sent to sleep for a moment: a longer one is needed.
 constexpr auto gap = 500us;
 constexpr auto gap_in_flow = 8ms;
 constexpr std::size_t flow_bytes = 256 << 10;
@@ -83,6 +84,10 @@ void Reader::deliver_if_full() {
 void Reader::on_drained() {
   if (!assembler_.in_transaction()) {
     if (assembler_.has_changes()) {
+      if (stream_->at_end() && stream_->server_position() >= assembler_.progress()) {
+        deliver(/*caught_up=*/true);
+        return;
+      }
       if (!std::exchange(gathering_, true)) gathering_since_ = Clock::now();
       bool flowing = delivered_in_flow_ + assembler_.bytes() >= flow_bytes;
       if (stream_->wait(flowing ? std::chrono::microseconds(gap_in_flow) : gap)) {

@@ -8,6 +8,8 @@
 #include <thread>
 
 #include "base/log.h"
+#include "base/sql_text.h"
+#include "pipeline/published_tables.h"
 #include "pipeline/table_copier.h"
 #include "schema/catalog.h"
 
@@ -34,12 +36,6 @@ std::int64_t resident_bytes() {
   std::int64_t resident = 0;
   statm >> size >> resident;
   return resident * sysconf(_SC_PAGESIZE);
-}
-
-std::vector<schema::Catalog::Wanted> wanted_tables(const source::PublicationInfo& publication) {
-  std::vector<schema::Catalog::Wanted> wanted;
-  for (const auto& table : publication.tables) wanted.push_back({table.oid, table.columns, table.row_filter});
-  return wanted;
 }
 
 void list_missing(const std::vector<schema::Table>& missing, Status& status) {
@@ -69,7 +65,7 @@ void Session::run() {
   auto outcome = source::ensure_publication(*connection_, publication_spec(config_));
   for (const auto& warning : outcome.warnings) log::warn("source", "{}", warning);
   publication_ = std::move(outcome.info);
-  forget_unpublished_tables();
+  forget_outdated_tables();
   std::optional<Snapshot> snapshot;
   if (target_.checkpoint()) {
     ensure_slot();
@@ -89,9 +85,11 @@ void Session::connect() {
       static_cast<int>(std::max<std::int64_t>(config_.connect.timeout.count() / 1000, 2));
   connection_ = std::make_unique<pg::Connection>(pg::Connection::open(config_.source, options));
   connection_->set_patience(query_patience);
+  connection_->leave_on(stop_);
   options.mode = pg::Mode::replication;
   auto replication = pg::Connection::open(config_.source, options);
   replication.set_patience(query_patience);
+  replication.leave_on(stop_);
   identity_ = source::identify_system(replication);
   board_.update([&](Status& status) {
     status.server_version = connection_->server_version();
@@ -159,6 +157,7 @@ std::optional<Session::Snapshot> Session::create_main_slot() {
   options.mode = pg::Mode::replication;
   options.application_name = config_.name;
   auto exporter = std::make_unique<pg::Connection>(pg::Connection::open(config_.source, options));
+  exporter->leave_on(stop_);
   log::info("source", "creating slot {}; this waits for the transactions that are running now",
             config_.slot.name);
   auto created = source::create_slot(*exporter, config_.slot.name, {false, config_.slot.failover, true});
@@ -172,19 +171,15 @@ Session::Snapshot Session::temporary_snapshot() {
   options.mode = pg::Mode::replication;
   options.application_name = config_.name + " snapshot";
   auto exporter = std::make_unique<pg::Connection>(pg::Connection::open(config_.source, options));
+  exporter->leave_on(stop_);
   std::string name = fmt::format("{}_copy_{}", config_.slot.name.substr(0, 40), exporter->backend_pid());
   auto created = source::create_slot(*exporter, name, {true, false, true});
   return Snapshot{std::move(exporter), created.snapshot, created.consistent_point};
 }
 
-/// Changes of a table that left the publication are missed: should it come back, it is copied anew.
-void Session::forget_unpublished_tables() {
-  std::set<Oid> published;
-  for (const auto& table : publication_.tables) published.insert(table.oid);
-  for (const auto& record : target_.tables()) {
-    if (record.copied && !published.contains(record.oid))
-      target_.mark_for_copy(record.oid, "it is not published any more; what is there stays until it is again");
-  }
+void Session::forget_outdated_tables() {
+  for (const auto& [table, reason] : outdated_tables(publication_, target_))
+    target_.mark_for_copy(table, reason);
 }
 
 /// A table that was dropped at the source and made again under its name takes the name over here too.
@@ -237,6 +232,7 @@ void Session::list_tables(const std::vector<schema::Table>& missing) {
 void copy_once(const config::Config& config, target::Target& target, StatusBoard& board,
                const StopSignal& stop) {
   auto exporter = pg::Connection::open(config.source, {pg::Mode::sql, config.name + " snapshot"});
+  exporter.leave_on(stop);
   exporter.query("begin isolation level repeatable read read only", "taking a snapshot");
   auto row = exporter.query(
       "select pg_catalog.pg_export_snapshot(), case when pg_catalog.pg_is_in_recovery() then "
@@ -247,7 +243,7 @@ void copy_once(const config::Config& config, target::Target& target, StatusBoard
   std::vector<schema::Catalog::Wanted> wanted;
   for (const auto& table :
        source::select_tables(source::read_catalog_tables(exporter), publication_spec(config))) {
-    wanted.push_back({table.table.oid, table.columns, table.where});
+    wanted.push_back({table.table.oid, table.columns, table.where, {}});
   }
   auto tables = schema::Catalog(exporter).tables(wanted);
   board.update([&](Status& status) {
@@ -274,9 +270,8 @@ void Session::copy_missing(std::optional<Snapshot> snapshot) {
   if (!snapshot) snapshot = temporary_snapshot();
   // What a table looks like is read under the very snapshot that its rows are read under.
   auto reader = pg::Connection::open(config_.source, {pg::Mode::sql, config_.name + " snapshot"});
-  reader.query("begin isolation level repeatable read read only; set transaction snapshot " +
-                   pg::quote_literal(snapshot->name),
-               "importing the snapshot");
+  reader.leave_on(stop_);
+  source::import_snapshot(reader, snapshot->name);
   auto missing = tables_to_copy(reader);
   list_tables(missing);
   if (!config_.snapshot.enabled) {
@@ -442,7 +437,7 @@ void Session::observe(Applier& applier) {
           "(select case when pg_catalog.pg_is_in_recovery() then null else pg_catalog.pg_wal_lsn_diff("
           "pg_catalog.pg_current_wal_flush_lsn(), restart_lsn)::int8 end from pg_catalog.pg_replication_slots "
           "where slot_name = {})",
-          pg::quote_literal(config_.slot.name)),
+          quote_literal(config_.slot.name)),
       "reading the source's position");
   board_.update([&](Status& status) {
     status.source_lsn = row.lsn(0, 0);

@@ -42,7 +42,7 @@ class Session {
   Snapshot temporary_snapshot();
   void copy_missing(std::optional<Snapshot> snapshot);
   std::vector<schema::Table> tables_to_copy(pg::Connection& connection);
-  void forget_unpublished_tables();
+  void forget_outdated_tables();
   void drop_replaced_tables();
   void list_tables(const std::vector<schema::Table>& missing);
   bool stream_in_binary();

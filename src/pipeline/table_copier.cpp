@@ -9,9 +9,11 @@
 #include <thread>
 
 #include "base/log.h"
+#include "base/sql_text.h"
 #include "pg/connection.h"
 #include "pg/copy_stream.h"
 #include "schema/catalog.h"
+#include "source/slot.h"
 
 namespace tailrace::pipeline {
 namespace {
@@ -26,9 +28,6 @@ constexpr std::size_t progress_every = 4096;
 struct NeedsNewerSnapshot {
   std::string reason;
 };
-
-/// Thrown inside a reader to leave a part that is not finished.
-struct Stopped {};
 
 struct Progress {
   std::size_t table = 0;
@@ -60,11 +59,10 @@ class Reader {
   void run() {
     try {
       auto connection = pg::Connection::open(options_.source, {pg::Mode::sql, "tailrace snapshot"});
-      connection.query("begin isolation level repeatable read read only", "beginning to copy");
-      connection.query("set transaction snapshot " + pg::quote_literal(options_.snapshot),
-                       "importing the snapshot");
+      connection.leave_on(stop_);
+      source::import_snapshot(connection, options_.snapshot);
       while (auto part = take()) work(connection, *part);
-    } catch (const Stopped&) {
+    } catch (const StopRequested&) {
       return;
     } catch (...) {
       std::lock_guard lock(shared_.mutex);
@@ -151,7 +149,7 @@ class Reader {
     std::int64_t rows = 0;
     std::string_view message;
     bool first = binary;
-    while (stream.next_blocking(message)) {
+    while (next(stream, message)) {
       if (first) {
         if (message.size() < binary_header)
           throw Error(Retry::fatal, "a binary COPY begins without its header");
@@ -174,12 +172,27 @@ class Reader {
       stream.release();
       writer->settle();
       if (progress.rows == progress_every) report(progress);
-      if (stop_.requested()) throw Stopped{};
     }
     writer->finish();
     report(progress);
     connection.query("release savepoint part", "copying");
     return rows;
+  }
+
+  /// The next message; false at the end of the copy. Leaves at once when a stop is asked for, also when the
+  /// server has gone silent.
+  bool next(pg::CopyStream& stream, std::string_view& message) {
+    for (;;) {
+      switch (stream.next(message)) {
+        case pg::CopyStream::Next::data: return true;
+        case pg::CopyStream::Next::end: return false;
+        case pg::CopyStream::Next::nothing_yet: break;
+      }
+      do {
+        if (stop_.requested()) throw StopRequested();
+      } while (!stream.wait_readable(std::chrono::milliseconds(100)));
+      stream.read_socket();
+    }
   }
 
   void drain(pg::CopyStream& stream) {
@@ -196,13 +209,13 @@ class Reader {
   /// A rewrite since the snapshot (ALTER TABLE, TRUNCATE, VACUUM FULL) leaves a heap that the snapshot sees as
   /// empty or foreign. The lock keeps it from happening from here on; the file's number tells whether it did.
   void lock_leaf(pg::Connection& connection, const CopyPart& part) {
-    std::string name = pg::quote_qualified(part.schema, part.name);
+    std::string name = quote_qualified(part.schema, part.name);
     connection.query("lock table only " + name + " in access share mode", "locking " + name);
     auto rows = connection.query(
         fmt::format(
             "select c.relfilenode = pg_catalog.pg_relation_filenode(c.oid) from pg_catalog.pg_class c "
             "join pg_catalog.pg_namespace n on n.oid = c.relnamespace where n.nspname = {} and c.relname = {}",
-            pg::quote_literal(part.schema), pg::quote_literal(part.name)),
+            quote_literal(part.schema), quote_literal(part.name)),
         "looking for a rewritten table");
     if (rows.rows() == 0 || !rows.flag(0, 0)) {
       throw NeedsNewerSnapshot{"was truncated or rewritten while it was copied"};
@@ -348,10 +361,10 @@ std::string copy_command(const schema::Table& table, const CopyPart& part, bool 
   std::string columns;
   bool generated = false;
   for (const auto& column : table.columns) {
-    columns += (columns.empty() ? "" : ", ") + pg::quote_identifier(column.name);
+    columns += (columns.empty() ? "" : ", ") + quote_identifier(column.name);
     generated |= column.generated;
   }
-  std::string name = pg::quote_qualified(part.schema, part.name);
+  std::string name = quote_qualified(part.schema, part.name);
   const char* format = binary ? " to stdout (format binary)" : " to stdout";
   if (part.whole && table.row_filter.empty() && !generated && !columns.empty()) {
     return fmt::format("copy {} ({}){}", name, columns, format);
@@ -368,6 +381,7 @@ std::vector<Oid> copy_tables(const CopyOptions& options, const std::vector<schem
                              target::Target& target, StatusBoard& board, const StopSignal& stop) {
   if (tables.empty()) return {};
   auto connection = pg::Connection::open(options.source, {pg::Mode::sql, "tailrace snapshot"});
+  connection.leave_on(stop);
   Board shared;
   shared.parts_left.resize(tables.size());
   shared.rows.resize(tables.size());

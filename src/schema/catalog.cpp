@@ -50,6 +50,7 @@ std::vector<Table> Catalog::tables(const std::vector<Wanted>& wanted) {
     if (at == found.end()) continue;
     out.push_back(std::move(at->second));
     out.back().row_filter = table.row_filter;
+    out.back().membership = table.membership;
   }
   read_columns(wanted, out);
   return out;
@@ -68,8 +69,10 @@ void Catalog::read_columns(const std::vector<Wanted>& wanted, std::vector<Table>
       "select c.oid, a.attnum, a.attname, a.atttypid, a.atttypmod, a.attndims, a.attnotnull, "
       "exists (select from pg_catalog.pg_index i where i.indrelid = c.oid and a.attnum = any(i.indkey) and "
       "case c.relreplident when 'd' then i.indisprimary and i.indimmediate and i.indisvalid "
-      "when 'i' then i.indisreplident else false end), a.attgenerated <> '', a.xmin::text::int8 "
-      "from pg_catalog.pg_class c "
+      "when 'i' then i.indisreplident else false end), a.attgenerated <> '', a.xmin::text::int8, "
+      "coalesce((select s.n_distinct < -0.9 from pg_catalog.pg_stats s where s.schemaname = n.nspname and "
+      "s.tablename = c.relname and s.attname = a.attname and s.inherited = (c.relkind = 'p')), false) "
+      "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
       "join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped "
       "where c.oid = any($1::oid[]) order by c.oid, a.attnum",
       {oid_array(oids)}, "reading the selected columns");
@@ -89,6 +92,7 @@ void Catalog::read_columns(const std::vector<Wanted>& wanted, std::vector<Table>
     column.is_key = rows.flag(row, 7);
     column.generated = rows.flag(row, 8);
     column.version = static_cast<std::uint32_t>(rows.i64(row, 9));
+    column.distinct = rows.flag(row, 10);
     const auto& names = wanted_by_oid.at(rows.oid(row, 0))->columns;
     if (column.generated && (!generated_columns || names.empty())) continue;
     if (!names.empty() && std::find(names.begin(), names.end(), column.name) == names.end()) continue;

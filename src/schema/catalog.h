@@ -22,6 +22,8 @@ class Catalog {
     Oid oid = 0;
     std::vector<std::string> columns;  ///< empty: all that a publication would send
     std::string row_filter;            ///< SQL, empty for every row
+    /// Another one means that what is published of the table changed, or that it was not published for a while.
+    std::string membership;
   };
   /// The definitions, in the order asked for; a table that is not there (any more) is left out.
   std::vector<Table> tables(const std::vector<Wanted>& wanted);

@@ -34,6 +34,7 @@ struct Column {
   bool not_null = false;
   bool is_key = false;        ///< part of the replica identity
   bool generated = false;     ///< COPY takes it from a query only
+  bool distinct = false;      ///< by PostgreSQL's statistics, (nearly) every row has another value
   std::uint32_t version = 0;  ///< xmin of its pg_attribute row: another one means that it was altered
 };
 
@@ -44,6 +45,7 @@ struct Table {
   ReplicaIdentity identity = ReplicaIdentity::by_default;
   std::vector<Column> columns;  ///< published columns, in attnum order
   std::string row_filter;       ///< the publication's WHERE, empty if none
+  std::string membership;       ///< how it is in the publication, see Catalog::Wanted
   bool partitioned = false;     ///< a partitioned root, published as itself
   Oid filenode = 0;             ///< of its heap as the snapshot sees it; 0 for a partitioned root
   std::int64_t estimated_rows = -1;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/sql_text.h"
 #include "source/preflight_tables.h"
 #include "source/slot.h"
 
@@ -148,7 +149,7 @@ class Preflight {
   }
 
   void role() {
-    std::string role = pg::quote_identifier(facts_.role);
+    std::string role = quote_identifier(facts_.role);
     add(facts_.may_replicate ? Verdict::pass : Verdict::fail, "replication role",
         fmt::format("{} {} replicate", facts_.role, facts_.may_replicate ? "may" : "may not"),
         facts_.may_replicate ? "" : fmt::format("ALTER ROLE {} REPLICATION;", role));
@@ -207,7 +208,7 @@ class Preflight {
                  request_.create_slot
                      ? ""
                      : fmt::format("SELECT pg_create_logical_replication_slot({}, 'pgoutput');",
-                                   pg::quote_literal(request_.slot)));
+                                   quote_literal(request_.slot)));
     try {
       check_usable(*slot, std::nullopt);
       add(slot->wal_status == "unreserved" ? Verdict::warn : Verdict::pass, title,
@@ -235,11 +236,11 @@ class Preflight {
                              existing->tables.size()));
     if (!spec.create)
       return add(Verdict::fail, title, "does not exist, and publication.create is off",
-                 fmt::format("CREATE PUBLICATION {} FOR TABLE ...;", pg::quote_identifier(spec.name)));
+                 fmt::format("CREATE PUBLICATION {} FOR TABLE ...;", quote_identifier(spec.name)));
     if (facts_.may_create) return add(Verdict::pass, title, "will be created");
     add(Verdict::fail, title, fmt::format("{} may not create publications in {}", facts_.role, facts_.database),
-        fmt::format("GRANT CREATE ON DATABASE {} TO {};", pg::quote_identifier(facts_.database),
-                    pg::quote_identifier(facts_.role)));
+        fmt::format("GRANT CREATE ON DATABASE {} TO {};", quote_identifier(facts_.database),
+                    quote_identifier(facts_.role)));
   }
 
   pg::Connection& connection_;

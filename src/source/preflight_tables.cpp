@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "base/sql_text.h"
+
 namespace tailrace::source {
 namespace {
 
@@ -104,9 +106,9 @@ class TableChecks {
     for (const CatalogTable& table : catalog) {
       if (!request_.publication.tables.selects(table.schema, table.name)) continue;
       if (table.kind == 'f')
-        foreign.push_back(pg::quote_qualified(table.schema, table.name));
+        foreign.push_back(quote_qualified(table.schema, table.name));
       else if (table.persistence == "u")
-        unlogged.push_back(pg::quote_qualified(table.schema, table.name));
+        unlogged.push_back(quote_qualified(table.schema, table.name));
     }
     if (!unlogged.empty())
       add(Verdict::warn, "unlogged tables",

@@ -7,6 +7,7 @@
 
 #include "base/fnv.h"
 #include "base/log.h"
+#include "base/sql_text.h"
 
 namespace tailrace::source {
 namespace {
@@ -49,31 +50,52 @@ class Transaction {
 std::string comment_on(pg::Connection& connection, const std::string& name) {
   auto row =
       connection.query("select obj_description(oid, 'pg_publication') from pg_publication where pubname = " +
-                           pg::quote_literal(name),
+                           quote_literal(name),
                        "reading the publication's comment");
   return row.rows() == 0 || row.is_null(0, 0) ? "" : row.str(0, 0);
 }
 
+/// What makes a table a member: rows of the catalogs that PostgreSQL replaces whenever the table leaves, joins,
+/// or gets another column list or row filter. A partition is a member by its ancestors, too.
+std::string membership_sql(bool schemas) {
+  std::string by_schema =
+      "union all select 's' || s.oid from pg_publication_namespace s where s.pnpubid = p.oid and s.pnnspid = "
+      "c.relnamespace ";
+  return fmt::format(
+      "(select string_agg(m.id, ' ' order by m.id) from (select 'r' || r.oid from pg_publication_rel r"
+      " where r.prpubid = p.oid and (r.prrelid = c.oid or c.relispartition and r.prrelid in"
+      " (select relid from pg_partition_ancestors(c.oid)))"
+      " {}union all select 'p' || p.oid where p.puballtables) m(id))",
+      schemas ? by_schema : "");
+}
+
 std::vector<PublishedTable> read_published_tables(pg::Connection& connection, const std::string& name) {
-  // Before 15 a publication knew neither columns nor filters.
+  // Before 15 a publication knew neither columns, filters nor schemas.
   bool detailed = connection.server_version() >= 150000;
   std::string query = fmt::format(
-      "select c.oid, t.schemaname, t.tablename, {} from pg_publication_tables t"
+      "select c.oid, t.schemaname, t.tablename, {}, {} from pg_publication_tables t"
+      " join pg_publication p on p.pubname = t.pubname"
       " join pg_namespace n on n.nspname = t.schemaname"
       " join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename {}"
       " where t.pubname = {} order by t.schemaname, t.tablename{}",
-      detailed ? "coalesce(t.rowfilter, ''), exists (select 1 from pg_publication_rel r join pg_publication p"
-                 " on p.oid = r.prpubid where p.pubname = t.pubname and r.prrelid = c.oid and r.prattrs is not "
-                 "null),"
-                 " a.name"
+      detailed ? "coalesce(t.rowfilter, ''), exists (select 1 from pg_publication_rel r"
+                 " where p.oid = r.prpubid and r.prrelid = c.oid and r.prattrs is not null), a.name"
                : "'', false, null",
+      membership_sql(detailed),
       detailed ? "left join lateral unnest(t.attnames) with ordinality a(name, at) on true" : "",
-      pg::quote_literal(name), detailed ? ", a.at" : "");
+      quote_literal(name), detailed ? ", a.at" : "");
   auto rows = connection.query(query, "reading the publication's tables");
   std::vector<PublishedTable> out;
   for (int i = 0; i < rows.rows(); ++i) {
-    if (out.empty() || out.back().oid != rows.oid(i, 0))
-      out.push_back({rows.oid(i, 0), rows.str(i, 1), rows.str(i, 2), {}, rows.flag(i, 4), rows.str(i, 3)});
+    if (out.empty() || out.back().oid != rows.oid(i, 0)) {
+      out.push_back({rows.oid(i, 0),
+                     rows.str(i, 1),
+                     rows.str(i, 2),
+                     {},
+                     rows.flag(i, 4),
+                     rows.str(i, 3),
+                     rows.str(i, 6)});
+    }
     if (!rows.is_null(i, 5)) out.back().columns.push_back(rows.str(i, 5));
   }
   return out;
@@ -84,7 +106,7 @@ std::set<Oid> read_members(pg::Connection& connection, const std::string& name) 
   auto rows = connection.query(
       "select r.prrelid from pg_publication_rel r join pg_publication p on p.oid = r.prpubid"
       " where p.pubname = " +
-          pg::quote_literal(name),
+          quote_literal(name),
       "reading the publication's members");
   std::set<Oid> out;
   for (int i = 0; i < rows.rows(); ++i) out.insert(rows.oid(i, 0));
@@ -115,7 +137,7 @@ void check_identity_covered(pg::Connection& connection, const std::string& name)
           " (select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute where attrelid = "
           "oid"
           "   and attnum = any(used) and not attnum = any(key)) from identity where key is not null",
-          pg::quote_literal(name)),
+          quote_literal(name)),
       "checking column lists and row filters");
   for (int i = 0; i < rows.rows(); ++i) {
     if (!rows.is_null(i, 1))
@@ -178,7 +200,7 @@ class Keeper {
       throw Error(Retry::needs_operator,
                   fmt::format("there is no publication \"{}\" on the source", spec_.name),
                   fmt::format("CREATE PUBLICATION {} FOR TABLE ...; or set publication.create: on",
-                              pg::quote_identifier(spec_.name)));
+                              quote_identifier(spec_.name)));
     if (!spec_.create) return adopt(std::move(*existing));
     catalog_ = read_catalog_tables(connection_);
     wanted_ = select_tables(catalog_, spec_);
@@ -198,7 +220,7 @@ class Keeper {
   PublicationOutcome write(const std::optional<PublicationInfo>& existing, bool all_tables) {
     int version = connection_.server_version();
     std::string create = create_publication_sql(spec_, wanted_, all_tables, version);
-    std::string name = pg::quote_identifier(spec_.name);
+    std::string name = quote_identifier(spec_.name);
     std::string mark = fingerprint(create);
     if (existing && comment_on(connection_, spec_.name) == mark && (all_tables || members_as_wanted()))
       return {PublicationChange::unchanged, *existing, {}};
@@ -218,7 +240,7 @@ class Keeper {
       throw explain_refusal(error, sql);
     }
     check_identity_covered(connection_, spec_.name);
-    connection_.query(fmt::format("COMMENT ON PUBLICATION {} IS {}", name, pg::quote_literal(mark)),
+    connection_.query(fmt::format("COMMENT ON PUBLICATION {} IS {}", name, quote_literal(mark)),
                       "marking the publication");
     transaction.commit();
     return {existing ? PublicationChange::altered : PublicationChange::created, reread(), {}};
@@ -245,13 +267,13 @@ class Keeper {
         }))
       throw Error(Retry::needs_operator,
                   fmt::format("publication \"{}\" publishes none of the selected tables", spec_.name),
-                  fmt::format("ALTER PUBLICATION {} ADD TABLE ...;", pg::quote_identifier(spec_.name)));
+                  fmt::format("ALTER PUBLICATION {} ADD TABLE ...;", quote_identifier(spec_.name)));
     return out;
   }
 
   /// A publication of this name that somebody else made: used, if it is enough, and never altered.
   PublicationOutcome verify_foreign(PublicationInfo info) {
-    std::string name = pg::quote_identifier(spec_.name);
+    std::string name = quote_identifier(spec_.name);
     std::string own = "Give this mirror another one: --publication NAME";
     std::set<Oid> published;
     for (const PublishedTable& table : info.tables) published.insert(table.oid);
@@ -301,7 +323,7 @@ std::optional<PublicationInfo> read_publication(pg::Connection& connection, cons
   auto row = connection.query(
       "select puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot from pg_publication"
       " where pubname = " +
-          pg::quote_literal(name),
+          quote_literal(name),
       "reading the publication");
   if (row.rows() == 0) return std::nullopt;
   PublicationInfo info;
@@ -323,7 +345,7 @@ PublicationOutcome ensure_publication(pg::Connection& connection, const Publicat
 
 bool drop_publication(pg::Connection& connection, const std::string& name) {
   if (!comment_on(connection, name).starts_with(marker)) return false;
-  connection.query("DROP PUBLICATION IF EXISTS " + pg::quote_identifier(name), "dropping the publication");
+  connection.query("DROP PUBLICATION IF EXISTS " + quote_identifier(name), "dropping the publication");
   return true;
 }
 

@@ -46,6 +46,7 @@ struct PublishedTable {
   std::vector<std::string> columns;  ///< the published ones; empty on servers before 15: all
   bool column_list = false;          ///< the publication names columns; false: all, future ones too
   std::string row_filter;            ///< as the server deparses it; empty: every row
+  std::string membership;            ///< the catalog rows by which it is a member; see Catalog::Wanted
 };
 
 struct PublicationInfo {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "base/sql_text.h"
 #include "source/publication.h"
 
 namespace tailrace::source {
@@ -113,11 +114,10 @@ class Selector {
       std::string_view why = !there               ? "there is no such table on the source"
                              : found->kind == 'f' ? "it is a foreign table, which PostgreSQL does not replicate"
                                                   : "it is unlogged, so PostgreSQL writes no WAL of it";
-      throw Error(
-          Retry::needs_operator, fmt::format("cannot replicate {}: {}", rule.pattern.text(), why),
-          there && found->kind != 'f'
-              ? fmt::format("ALTER TABLE {} SET LOGGED;", pg::quote_qualified(found->schema, found->name))
-              : "Correct `tables` in the configuration (or --table); names are case-sensitive");
+      throw Error(Retry::needs_operator, fmt::format("cannot replicate {}: {}", rule.pattern.text(), why),
+                  there && found->kind != 'f'
+                      ? fmt::format("ALTER TABLE {} SET LOGGED;", quote_qualified(found->schema, found->name))
+                      : "Correct `tables` in the configuration (or --table); names are case-sensitive");
     }
   }
 

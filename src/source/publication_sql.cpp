@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/sql_text.h"
 #include "source/publication.h"
 
 namespace tailrace::source {
@@ -17,11 +18,11 @@ std::string table_list_sql(const std::vector<SelectedTable>& tables, int server_
                   "Remove them from `tables`: this server can only publish whole tables");
     if (!out.empty()) out += ", ";
     // ONLY, because without it children by inheritance come along, excluded ones too. Partitions always do.
-    out += "ONLY " + pg::quote_qualified(selected.table.schema, selected.table.name);
+    out += "ONLY " + quote_qualified(selected.table.schema, selected.table.name);
     if (!selected.columns.empty()) {
       std::string columns;
       for (const std::string& column : selected.columns)
-        columns += (columns.empty() ? "" : ", ") + pg::quote_identifier(column);
+        columns += (columns.empty() ? "" : ", ") + quote_identifier(column);
       out += " (" + columns + ")";
     }
     if (!selected.where.empty()) out += " WHERE (" + selected.where + ")";
@@ -38,7 +39,7 @@ std::string publication_options_sql(const PublicationSpec& spec, int server_vers
 
 std::string create_publication_sql(const PublicationSpec& spec, const std::vector<SelectedTable>& tables,
                                    bool all_tables, int server_version) {
-  return fmt::format("CREATE PUBLICATION {} FOR {} WITH {}", pg::quote_identifier(spec.name),
+  return fmt::format("CREATE PUBLICATION {} FOR {} WITH {}", quote_identifier(spec.name),
                      all_tables ? "ALL TABLES" : "TABLE " + table_list_sql(tables, server_version),
                      publication_options_sql(spec, server_version));
 }

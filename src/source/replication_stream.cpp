@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/byte_reader.h"
+#include "base/sql_text.h"
 
 namespace tailrace::source {
 namespace {
@@ -15,7 +16,7 @@ constexpr std::string_view purpose = "reading the replication stream";
 
 std::string quote_publication(const std::string& name) {
   // A list of quoted identifiers inside of a literal.
-  return pg::quote_literal(pg::quote_identifier(name));
+  return quote_literal(quote_identifier(name));
 }
 
 }  // namespace
@@ -24,7 +25,7 @@ std::string start_replication_command(const StreamOptions& options, int server_v
   bool streaming = options.streaming && server_version >= 140000;
   std::string sql =
       fmt::format("START_REPLICATION SLOT {} LOGICAL {} (proto_version '{}', publication_names {}",
-                  pg::quote_identifier(options.slot), options.start.str(), streaming ? 2 : 1,
+                  quote_identifier(options.slot), options.start.str(), streaming ? 2 : 1,
                   quote_publication(options.publication));
   if (server_version >= 140000) sql += fmt::format(", binary '{}', messages 'true'", options.binary);
   if (streaming) sql += ", streaming 'on'";
@@ -59,7 +60,7 @@ ReplicationStream::Event ReplicationStream::next(std::string_view& payload) {
     if (!std::exchange(readable_, false) && copy_.readable_bytes() < pacer_.worth_reading())
       return Event::drained;
     last_heard_ = Clock::now();
-    pinged_ = false;
+    pinged_.reset();
     copy_.read_socket();
   }
 }
@@ -72,9 +73,11 @@ bool ReplicationStream::take(std::string_view message, std::string_view& payload
       // start, end and send time: in logical mode the header's position is not one that may be acknowledged.
       in.bytes(24);
       payload = in.bytes(in.remaining());
+      at_end_ = false;
       return true;
     case 'k': {
       server_position_ = std::max(server_position_, Lsn{in.u64()});
+      at_end_ = true;
       in.u64();
       reply_requested_ = in.u8() != 0;
       if (reply_requested_) send_status();
@@ -103,15 +106,15 @@ void ReplicationStream::keep_alive() {
   if (Clock::now() - last_status_ >= status_interval_) send_status();
 }
 
+/// A server that we did not read for a while, because the queue was full, was silent for no fault of its own:
+/// it counts as lost only when a ping, too, stays without an answer.
 void ReplicationStream::check_silence(Clock::time_point now) {
-  auto silence = now - last_heard_;
-  if (silence >= silence_limit_) {
-    throw Error(Retry::transient,
-                fmt::format("the server has been silent for {} s",
-                            std::chrono::duration_cast<std::chrono::seconds>(silence).count()));
+  if (pinged_ && now - *pinged_ >= silence_limit_ / 2) {
+    auto silence = std::chrono::duration_cast<std::chrono::seconds>(now - last_heard_);
+    throw Error(Retry::transient, fmt::format("the server has been silent for {} s", silence.count()));
   }
-  if (silence >= silence_limit_ / 2 && !pinged_) {
-    pinged_ = true;
+  if (!pinged_ && now - last_heard_ >= silence_limit_ / 2) {
+    pinged_ = now;
     send_status(/*request_reply=*/true);
   }
 }

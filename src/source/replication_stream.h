@@ -66,6 +66,9 @@ class ReplicationStream {
 
   /// The position of the last keepalive: everything that commits before it was sent.
   Lsn server_position() const { return server_position_; }
+  /// True when the last thing that came was a keepalive that passes all before it: the server has nothing more
+  /// now. It says so each time it has sent everything, and sleeps.
+  bool at_end() const { return at_end_; }
   /// The server waits for an answer that holds this position: it is shutting down, or wonders about us.
   bool reply_requested() const { return reply_requested_; }
   Lsn acknowledged() const { return durable_; }
@@ -90,7 +93,8 @@ class ReplicationStream {
   Lsn sent_received_;
   Lsn sent_durable_;
   bool reply_requested_ = false;
-  bool pinged_ = false;
+  bool at_end_ = false;
+  std::optional<Clock::time_point> pinged_;
   Clock::time_point last_status_;
   Clock::time_point last_heard_;
 };

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "base/sql_text.h"
+
 namespace tailrace::source {
 namespace {
 
@@ -36,7 +38,7 @@ std::string slot_query(const std::string& name, int version) {
       // A promoted standby keeps the mark, where it has no meaning any more.
       since(version, 17, "s.synced and pg_is_in_recovery()", "false"),
       since(version, 17, "coalesce(s.invalidation_reason, '')", conflict.c_str()), pg_epoch_unix_seconds,
-      pg::quote_literal(name));
+      quote_literal(name));
 }
 
 std::string why_invalid(const SlotInfo& slot) {
@@ -153,12 +155,25 @@ std::optional<SlotInfo> read_slot(pg::Connection& connection, const std::string&
 }
 
 std::string create_slot_command(const std::string& name, const CreateSlotOptions& options, int server_version) {
-  std::string command = fmt::format("CREATE_REPLICATION_SLOT {}{} LOGICAL pgoutput", pg::quote_identifier(name),
+  std::string command = fmt::format("CREATE_REPLICATION_SLOT {}{} LOGICAL pgoutput", quote_identifier(name),
                                     options.temporary ? " TEMPORARY" : "");
   if (server_version < 150000)
     return command + (options.export_snapshot ? " EXPORT_SNAPSHOT" : " NOEXPORT_SNAPSHOT");
   return fmt::format("{} (SNAPSHOT '{}'{})", command, options.export_snapshot ? "export" : "nothing",
                      options.failover ? ", FAILOVER true" : "");
+}
+
+void import_snapshot(pg::Connection& connection, const std::string& snapshot) {
+  try {
+    connection.query(
+        "begin isolation level repeatable read read only; set transaction snapshot " + quote_literal(snapshot),
+        "importing the snapshot");
+  } catch (const Error& error) {
+    // Its name is not known any more, or its transaction is not in progress any more.
+    if (error.sqlstate() != "22023" && error.sqlstate() != "55000" && error.sqlstate() != "42704") throw;
+    throw Error(Retry::transient,
+                std::string("the connection that held the snapshot was lost: ") + error.what());
+  }
 }
 
 CreatedSlot create_slot(pg::Connection& replication, const std::string& name,
@@ -189,7 +204,7 @@ bool drop_slot(pg::Connection& connection, const std::string& name) {
                   "Stop the tailrace that reads it first: Ctrl-C, or `tailrace teardown --stop`");
     std::this_thread::sleep_for(std::chrono::milliseconds(150));
   }
-  connection.query(fmt::format("select pg_drop_replication_slot({})", pg::quote_literal(name)),
+  connection.query(fmt::format("select pg_drop_replication_slot({})", quote_literal(name)),
                    "dropping the replication slot");
   return true;
 }

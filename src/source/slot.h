@@ -66,6 +66,9 @@ std::optional<SlotInfo> read_slot(pg::Connection& connection, const std::string&
 /// Create the publication first: a slot cannot see a publication that is younger than its consistent point.
 /// Waits for every transaction that is running on the source. Errors: no free slot, no privilege, pgoutput
 /// not allowed, each with its remedy.
+/// Begins a transaction that sees what the snapshot sees. Error(transient) when whoever exported it is gone.
+void import_snapshot(pg::Connection& connection, const std::string& snapshot);
+
 CreatedSlot create_slot(pg::Connection& replication, const std::string& name, const CreateSlotOptions& options);
 
 /// The command that create_slot sends; pure.

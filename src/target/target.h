@@ -38,9 +38,10 @@ struct TableRecord {
   std::string name;
   std::string target_name;  ///< qualified, as a user of the target writes it
   std::vector<RecordedColumn> columns;
-  bool copied = false;  ///< false: its copy is missing or unfinished, and must be made anew
-  Lsn copied_at;        ///< changes of transactions that commit before this are in the copy
-  Oid filenode = 0;     ///< of the source's heap when it was copied: another one means a rewrite
+  bool copied = false;     ///< false: its copy is missing or unfinished, and must be made anew
+  Lsn copied_at;           ///< changes of transactions that commit before this are in the copy
+  Oid filenode = 0;        ///< of the source's heap when it was copied: another one means a rewrite
+  std::string membership;  ///< of schema::Table when it was copied: another one means that rows are missing
   std::int64_t rows_copied = 0;
   std::string note;  ///< what a user should know: widened columns
 };

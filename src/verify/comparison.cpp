@@ -5,7 +5,9 @@
 #include <functional>
 #include <thread>
 
+#include "base/sql_text.h"
 #include "pg/copy_stream.h"
+#include "pg/copy_text.h"
 #include "verify/table_digest.h"
 
 namespace tailrace::verify {
@@ -28,32 +30,17 @@ void split_row(std::string_view line, Row& row, std::vector<std::string>& unesca
       row[i].reset();
       continue;
     }
-    if (field.find('\\') != std::string_view::npos) {
-      std::string& out = unescaped[i];
-      out.clear();
-      for (std::size_t c = 0; c < field.size(); ++c) {
-        if (field[c] != '\\' || c + 1 == field.size()) {
-          out.push_back(field[c]);
-          continue;
-        }
-        static constexpr std::string_view letters = "bfnrtv";
-        static constexpr std::string_view meant = "\b\f\n\r\t\v";
-        auto letter = letters.find(field[++c]);
-        out.push_back(letter == std::string_view::npos ? field[c] : meant[letter]);
-      }
-      field = out;
-    }
-    row[i] = field;
+    row[i] = pg::unescape_copy_text(field, unescaped[i]);
   }
 }
 
 void read_source(pg::Connection& source, const schema::Table& table, const std::vector<std::string>& columns,
                  const StopSignal& stop, const std::function<void(const Row&)>& visit) {
   std::string list;
-  for (const auto& column : columns) list += (list.empty() ? "" : ", ") + pg::quote_identifier(column);
+  for (const auto& column : columns) list += (list.empty() ? "" : ", ") + quote_identifier(column);
   std::string purpose = "reading " + table.qualified();
   source.query(fmt::format("copy (select {} from {} {}{}) to stdout", list, table.partitioned ? "" : "only",
-                           pg::quote_qualified(table.schema, table.name),
+                           quote_qualified(table.schema, table.name),
                            table.row_filter.empty() ? "" : " where " + table.row_filter),
                purpose);
   pg::CopyStream stream(source, purpose);

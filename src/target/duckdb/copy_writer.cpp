@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/byte_reader.h"
+#include "pg/copy_text.h"
 
 namespace tailrace::target::duckdb {
 
@@ -70,33 +71,10 @@ void DuckDbCopyWriter::text_row(std::string_view bytes) {
     if (field == "\\N") {
       appender_->write(i, Value{});
     } else {
-      appender_->write(i, Value{ValueKind::text, unescape(field)});
+      appender_->write(i, Value{ValueKind::text, pg::unescape_copy_text(field, scratch_)});
     }
   }
   if (at != end + 1) damaged();
-}
-
-std::string_view DuckDbCopyWriter::unescape(std::string_view field) {
-  if (std::memchr(field.data(), '\\', field.size()) == nullptr) return field;
-  std::string& out = scratch_;
-  out.clear();
-  for (std::size_t i = 0; i < field.size(); ++i) {
-    if (field[i] != '\\') {
-      out.push_back(field[i]);
-      continue;
-    }
-    if (++i == field.size()) damaged();
-    switch (field[i]) {
-      case 'b': out.push_back('\b'); break;
-      case 'f': out.push_back('\f'); break;
-      case 'n': out.push_back('\n'); break;
-      case 'r': out.push_back('\r'); break;
-      case 't': out.push_back('\t'); break;
-      case 'v': out.push_back('\v'); break;
-      default: out.push_back(field[i]);
-    }
-  }
-  return out;
 }
 
 void DuckDbCopyWriter::finish() {

@@ -23,7 +23,6 @@ class DuckDbCopyWriter : public CopyWriter {
  private:
   void binary_row(std::string_view bytes);
   void text_row(std::string_view bytes);
-  std::string_view unescape(std::string_view field);
   [[noreturn]] void damaged() const;
 
   Session session_;

@@ -85,7 +85,4 @@ std::shared_ptr<Database> share_database(const DatabaseOptions& options);
 /// The Error for a message of DuckDB, with the remedies for a full disk and exhausted memory.
 Error duckdb_error(std::string_view message, std::string_view purpose);
 
-std::string quote_name(std::string_view name);
-std::string quote_text(std::string_view text);
-
 }  // namespace tailrace::target::duckdb

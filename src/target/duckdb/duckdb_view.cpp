@@ -1,5 +1,6 @@
 #include "target/duckdb/duckdb_view.h"
 
+#include "base/sql_text.h"
 #include "target/duckdb/value_renderer.h"
 
 namespace tailrace::target::duckdb {
@@ -28,7 +29,7 @@ void DuckDbView::scan(Oid oid, const RowVisitor& visit) {
   for (const auto& column : table.columns) {
     if (column.source.attnum == 0) continue;
     renderers.emplace_back(column.type);
-    list += (list.empty() ? "" : ", ") + quote_name(column.name);
+    list += (list.empty() ? "" : ", ") + quote_identifier(column.name);
   }
   Rows rows = session_.stream(fmt::format("SELECT {} FROM {}", list.empty() ? "true" : list, table.sql_name()),
                               fmt::format("reading {}", table.sql_name()));

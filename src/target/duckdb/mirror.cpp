@@ -18,7 +18,7 @@ CREATE TABLE tailrace.tables (
   oid UINTEGER NOT NULL, source_schema VARCHAR NOT NULL, source_name VARCHAR NOT NULL,
   target_schema VARCHAR NOT NULL, target_name VARCHAR NOT NULL, copied BOOLEAN NOT NULL,
   copied_at UBIGINT NOT NULL,
-  filenode UINTEGER NOT NULL, rows_copied BIGINT NOT NULL, note VARCHAR NOT NULL);
+  filenode UINTEGER NOT NULL, rows_copied BIGINT NOT NULL, membership VARCHAR NOT NULL, note VARCHAR NOT NULL);
 CREATE TABLE tailrace.columns (
   table_oid UINTEGER NOT NULL, position INTEGER NOT NULL, attnum SMALLINT NOT NULL,
   source_name VARCHAR NOT NULL, target_name VARCHAR NOT NULL, type_oid UINTEGER NOT NULL,
@@ -79,6 +79,10 @@ MirrorColumn read_column(const std::vector<std::string>& line) {
 
 }  // namespace
 
+bool same_name(std::string_view one, std::string_view other) {
+  return folded(one) == folded(other);
+}
+
 std::vector<ColumnType> MirrorTable::types() const {
   std::vector<ColumnType> out;
   out.reserve(columns.size());
@@ -98,7 +102,8 @@ std::string MirrorTable::note() const {
 }
 
 TableRecord MirrorTable::record() const {
-  TableRecord out{oid, schema, name, sql_name(), {}, copied, copied_at, filenode, rows_copied, note()};
+  TableRecord out{oid,       schema,   name,       sql_name(),  {},    copied,
+                  copied_at, filenode, membership, rows_copied, note()};
   for (const auto& column : columns) {
     if (column.source.attnum != 0) out.columns.push_back(column.source);
   }
@@ -143,7 +148,8 @@ Mirror Mirror::load(Session& session) {
   }
   for (auto& line : read_text(session,
                               "SELECT oid::VARCHAR, source_schema, source_name, target_schema, target_name, "
-                              "copied::VARCHAR, copied_at::VARCHAR, filenode::VARCHAR, rows_copied::VARCHAR "
+                              "copied::VARCHAR, copied_at::VARCHAR, filenode::VARCHAR, rows_copied::VARCHAR, "
+                              "membership "
                               "FROM tailrace.tables")) {
     MirrorTable table{number<Oid>(line[0]),
                       line[1],
@@ -154,7 +160,8 @@ Mirror Mirror::load(Session& session) {
                       line[5] == "true",
                       Lsn{number<std::uint64_t>(line[6])},
                       number<Oid>(line[7]),
-                      number<std::int64_t>(line[8])};
+                      number<std::int64_t>(line[8]),
+                      line[9]};
     out.tables_.emplace(table.oid, std::move(table));
   }
   for (const auto& line : read_text(session,
@@ -175,8 +182,7 @@ MirrorTable& Mirror::at(Oid oid) {
 
 std::string Mirror::free_name(const std::string& wanted, const std::vector<std::string>& taken) {
   auto is_taken = [&](const std::string& name) {
-    return std::any_of(taken.begin(), taken.end(),
-                       [&](const auto& other) { return folded(other) == folded(name); });
+    return std::any_of(taken.begin(), taken.end(), [&](const auto& other) { return same_name(other, name); });
   };
   std::string name = wanted;
   for (int i = 2; is_taken(name); ++i) name = fmt::format("{}_{}", wanted, i);
@@ -189,6 +195,8 @@ MirrorTable Mirror::plan(const schema::Table& table) const {
   out.oid = table.oid;
   out.schema = table.schema;
   out.name = table.name;
+  out.filenode = table.filenode;
+  out.membership = table.membership;
   // These are DuckDB's and our own; "main" and "public" are free for a mirror.
   static const std::vector<std::string> reserved = {"tailrace", "information_schema", "pg_catalog", "temp",
                                                     "system"};
@@ -199,7 +207,7 @@ MirrorTable Mirror::plan(const schema::Table& table) const {
   for (const auto& [oid, other] : tables_) {
     if (oid == table.oid) continue;
     // Two source schemas that differ in case only share one DuckDB schema; their tables then need the suffix.
-    if (folded(other.target_schema) == folded(out.target_schema)) names.push_back(other.target_name);
+    if (same_name(other.target_schema, out.target_schema)) names.push_back(other.target_name);
   }
   out.target_schema = free_name(out.target_schema, other_schemas);
   out.target_name = free_name(table.name, names);
@@ -237,17 +245,17 @@ MirrorTable Mirror::plan(const schema::Table& table) const {
 void Mirror::put(Session& session, MirrorTable table) {
   std::string sql = fmt::format(
       "DELETE FROM tailrace.tables WHERE oid = {0}; DELETE FROM tailrace.columns WHERE table_oid = {0};"
-      "INSERT INTO tailrace.tables VALUES ({0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}, {8}, {9});",
-      table.oid, quote_text(table.schema), quote_text(table.name), quote_text(table.target_schema),
-      quote_text(table.target_name), table.copied, table.copied_at.value, table.filenode, table.rows_copied,
-      quote_text(table.note()));
+      "INSERT INTO tailrace.tables VALUES ({0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}, {8}, {9}, {10});",
+      table.oid, quote_literal(table.schema), quote_literal(table.name), quote_literal(table.target_schema),
+      quote_literal(table.target_name), table.copied, table.copied_at.value, table.filenode, table.rows_copied,
+      quote_literal(table.membership), quote_literal(table.note()));
   std::string values;
   for (std::size_t i = 0; i < table.columns.size(); ++i) {
     const auto& column = table.columns[i];
     values += fmt::format("{}({}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})", i == 0 ? "" : ", ", table.oid, i,
-                          column.source.attnum, quote_text(column.source.name), quote_text(column.name),
+                          column.source.attnum, quote_literal(column.source.name), quote_literal(column.name),
                           column.source.type_oid, column.source.typmod, column.source.is_key,
-                          column.source.version, column.widened, quote_text(serialize(column.type)));
+                          column.source.version, column.widened, quote_literal(serialize(column.type)));
   }
   session.query(sql + "INSERT INTO tailrace.columns VALUES " + values, "writing the metadata");
   tables_.insert_or_assign(table.oid, std::move(table));
@@ -276,7 +284,7 @@ void Mirror::put_checkpoint(Session& session, const Checkpoint& checkpoint) {
     session.query(
         fmt::format("DELETE FROM tailrace.checkpoint; INSERT INTO tailrace.checkpoint VALUES "
                     "({}, {}, {}, {}, {}, make_timestamptz({}::BIGINT), {})",
-                    format_version, quote_text(checkpoint.slot), quote_text(checkpoint.system_identifier),
+                    format_version, quote_literal(checkpoint.slot), quote_literal(checkpoint.system_identifier),
                     checkpoint.timeline, checkpoint.lsn.value, unix_micros, checkpoint.commit_time.micros),
         "writing the checkpoint");
   }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/sql_text.h"
 #include "model/checkpoint.h"
 #include "target/duckdb/column_type.h"
 #include "target/duckdb/database.h"
@@ -33,8 +34,9 @@ struct MirrorTable {
   Lsn copied_at;
   Oid filenode = 0;
   std::int64_t rows_copied = 0;
+  std::string membership;
 
-  std::string sql_name() const { return quote_name(target_schema) + "." + quote_name(target_name); }
+  std::string sql_name() const { return quote_identifier(target_schema) + "." + quote_identifier(target_name); }
   std::vector<ColumnType> types() const;
   TableRecord record() const;
   std::string note() const;
@@ -42,6 +44,9 @@ struct MirrorTable {
 
 /// The name of the column that stands in for a table without columns, which DuckDB does not have.
 constexpr std::string_view no_columns_placeholder = "tailrace_no_columns";
+
+/// As DuckDB compares names: it folds the case of ASCII letters.
+bool same_name(std::string_view one, std::string_view other);
 
 /// DuckDB's own name for a row's position: a column of that name would hide it, so none keeps it.
 constexpr std::string_view row_identifier = "rowid";

@@ -38,7 +38,6 @@ void RowAppender::flush_chunk() {
   if (row_ == 0) return;
   duckdb_data_chunk_set_size(chunk_, row_);
   if (duckdb_append_data_chunk(appender_, chunk_) == DuckDBError) fail("writing rows to");
-  rows_ += static_cast<std::int64_t>(row_);
   pending_ += bytes_ + row_ * 16 * types_.size();
   row_ = 0;
   bytes_ = 0;

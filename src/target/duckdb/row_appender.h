@@ -44,8 +44,6 @@ class RowAppender {
   /// Hands everything to the table; the last call.
   void finish();
 
-  std::int64_t rows() const { return rows_ + static_cast<std::int64_t>(row_); }
-
  private:
   static constexpr std::size_t max_chunk_bytes = 8 << 20;
   static constexpr std::size_t max_pending_bytes = 24 << 20;
@@ -64,7 +62,6 @@ class RowAppender {
   idx_t row_ = 0;
   std::size_t bytes_ = 0;    // of values in the chunk
   std::size_t pending_ = 0;  // handed to the appender, which keeps it until it is flushed
-  std::int64_t rows_ = 0;
 };
 
 }  // namespace tailrace::target::duckdb

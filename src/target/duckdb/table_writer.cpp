@@ -2,6 +2,8 @@
 
 #include <map>
 
+#include "base/sql_text.h"
+
 namespace tailrace::target::duckdb {
 namespace {
 
@@ -98,7 +100,7 @@ std::string TableWriter::key_condition() const {
   std::string sql;
   for (std::size_t i = 0; i < key_.size(); ++i) {
     sql += fmt::format("{}t.{} = s.k{}", i == 0 ? "" : " AND ",
-                       quote_name(table_.columns[position_[key_[i]]].name), i);
+                       quote_identifier(table_.columns[position_[key_[i]]].name), i);
   }
   return sql;
 }
@@ -143,7 +145,7 @@ void TableWriter::delete_by_row() {
     types.push_back(column.type);
     columns.emplace_back(fmt::format("k{}", i), types.back());
     const char* cast = equality_is_loose(column.type) ? "::VARCHAR" : "";
-    condition += fmt::format("{1}t.{0}{2} IS NOT DISTINCT FROM s.k{3}{2}", quote_name(column.name),
+    condition += fmt::format("{1}t.{0}{2} IS NOT DISTINCT FROM s.k{3}{2}", quote_identifier(column.name),
                              i == 0 ? "" : " AND ", cast, i);
   }
   ColumnType count;
@@ -153,16 +155,21 @@ void TableWriter::delete_by_row() {
   types.push_back(count);
   columns.emplace_back("n", count);
   std::string name = stage("rows", columns);
-  RowAppender appender(session_, "temp", "main", name, types);
-  for (const auto& removed : batch_.deletes) {
-    write_key(appender, removed.tuple);
-    std::string number = std::to_string(removed.count);
-    appender.write(key_.size(), Value{ValueKind::text, number});
-    appender.end_row();
-    appender.flush_if_full();
-    wanted += removed.count;
+  try {
+    RowAppender appender(session_, "temp", "main", name, types);
+    for (const auto& removed : batch_.deletes) {
+      write_key(appender, removed.tuple);
+      std::string number = std::to_string(removed.count);
+      appender.write(key_.size(), Value{ValueKind::text, number});
+      appender.end_row();
+      appender.flush_if_full();
+      wanted += removed.count;
+    }
+    appender.finish();
+  } catch (DoesNotFit& unfit) {
+    unfit.column = position_[key_[unfit.column]];
+    throw;
   }
-  appender.finish();
   if (condition.empty()) condition = "true";
   auto found =
       session_
@@ -206,7 +213,7 @@ void TableWriter::look_up(const LookupGroup& group, std::size_t number) {
   for (std::size_t i = 0; i < position_.size(); ++i) {
     const MirrorColumn& column = table_.columns[position_[i]];
     if (group.unchanged[i]) {
-      selected[position_[i]] = "t." + quote_name(column.name);
+      selected[position_[i]] = "t." + quote_identifier(column.name);
     } else {
       selected[position_[i]] = fmt::format("s.c{}", i);
       add(fmt::format("c{}", i), column.type);

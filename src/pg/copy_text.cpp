@@ -1,0 +1,23 @@
+#include "pg/copy_text.h"
+
+namespace tailrace::pg {
+
+std::string_view unescape_copy_text(std::string_view field, std::string& scratch) {
+  static constexpr std::string_view letters = "bfnrtv";
+  static constexpr std::string_view meant = "\b\f\n\r\t\v";
+  std::size_t escape = field.find('\\');
+  if (escape == std::string_view::npos) return field;
+  scratch.clear();
+  std::size_t from = 0;
+  for (; escape != std::string_view::npos && escape + 1 < field.size(); escape = field.find('\\', from)) {
+    scratch.append(field, from, escape - from);
+    char c = field[escape + 1];
+    auto letter = letters.find(c);
+    scratch.push_back(letter == std::string_view::npos ? c : meant[letter]);
+    from = escape + 2;
+  }
+  scratch.append(field, from);
+  return scratch;
+}
+
+}  // namespace tailrace::pg

@@ -1,0 +1,31 @@
+#include "pipeline/published_tables.h"
+
+#include <map>
+
+namespace tailrace::pipeline {
+
+std::vector<schema::Catalog::Wanted> wanted_tables(const source::PublicationInfo& publication) {
+  std::vector<schema::Catalog::Wanted> out;
+  for (const auto& table : publication.tables)
+    out.push_back({table.oid, table.columns, table.row_filter, table.membership});
+  return out;
+}
+
+std::vector<Outdated> outdated_tables(const source::PublicationInfo& publication,
+                                      const target::Target& target) {
+  std::map<Oid, const source::PublishedTable*> published;
+  for (const auto& table : publication.tables) published[table.oid] = &table;
+  std::vector<Outdated> out;
+  for (const auto& record : target.tables()) {
+    if (!record.copied) continue;
+    auto found = published.find(record.oid);
+    if (found == published.end()) {
+      out.push_back({record.oid, "it is not published any more; what is there stays until it is again"});
+    } else if (found->second->membership != record.membership) {
+      out.push_back({record.oid, "what is published of it changed"});
+    }
+  }
+  return out;
+}
+
+}  // namespace tailrace::pipeline
