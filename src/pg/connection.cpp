@@ -289,13 +289,20 @@ Error make_error(pg_conn* connection, pg_result* result, std::string_view purpos
     return Error(Retry::transient, fmt::format("lost the connection to PostgreSQL while {}: {}", purpose,
                                                message.empty() ? "no reason given" : message));
   }
-  const char* primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-  const char* detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
-  const char* hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
-  std::string message = fmt::format("PostgreSQL refused while {}: {}", purpose, primary ? trim(primary) : "");
-  if (detail != nullptr) message += fmt::format(" ({})", trim(detail));
-  Error error(classify(state), message, hint != nullptr ? trim(hint) : "");
-  error.with_sqlstate(state);
+  auto field = [&](int code) {
+    const char* text = PQresultErrorField(result, code);
+    return std::string(text != nullptr ? text : "");
+  };
+  return make_error(ServerError{state, field(PG_DIAG_MESSAGE_PRIMARY), field(PG_DIAG_MESSAGE_DETAIL),
+                                field(PG_DIAG_MESSAGE_HINT)},
+                    purpose);
+}
+
+Error make_error(const ServerError& said, std::string_view purpose) {
+  std::string message = fmt::format("PostgreSQL refused while {}: {}", purpose, trim(said.message));
+  if (!said.detail.empty()) message += fmt::format(" ({})", trim(said.detail));
+  Error error(classify(said.sqlstate), message, trim(said.hint));
+  error.with_sqlstate(said.sqlstate);
   return error;
 }
 

@@ -97,6 +97,14 @@ class Connection {
 /// A connection string without its secrets, for people: "postgres://app@db:5432/shop".
 std::string redact(const std::string& conninfo);
 
+/// What an ErrorResponse says.
+struct ServerError {
+  std::string sqlstate;
+  std::string message;
+  std::string detail;
+  std::string hint;
+};
+Error make_error(const ServerError& said, std::string_view purpose);
 /// The Error for a failed result or a lost connection. `purpose` completes "while ...".
 Error make_error(pg_conn* connection, pg_result* result, std::string_view purpose);
 

@@ -1,10 +1,8 @@
 #include "pg/copy_stream.h"
 
 #include <libpq-fe.h>
-#include <poll.h>
-#include <sys/ioctl.h>
 
-#include <cerrno>
+#include "pg/socket.h"
 
 namespace tailrace::pg {
 
@@ -54,19 +52,7 @@ void CopyStream::read_socket() {
 }
 
 bool CopyStream::wait_readable(std::chrono::microseconds timeout) const {
-  pollfd descriptor{connection_.socket(), POLLIN, 0};
-  timespec time{timeout.count() / 1'000'000, (timeout.count() % 1'000'000) * 1000};
-  int ready = ppoll(&descriptor, 1, &time, nullptr);
-  if (ready < 0 && errno != EINTR) {
-    throw Error(Retry::transient, fmt::format("waiting for PostgreSQL failed while {}", purpose_));
-  }
-  return ready > 0;
-}
-
-std::size_t CopyStream::readable_bytes() const {
-  int bytes = 0;
-  if (ioctl(connection_.socket(), FIONREAD, &bytes) != 0 || bytes < 0) return 0;
-  return static_cast<std::size_t>(bytes);
+  return pg::wait_readable(connection_.socket(), timeout);
 }
 
 void CopyStream::send(std::string_view message) {

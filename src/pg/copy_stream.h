@@ -35,8 +35,6 @@ class CopyStream {
   void read_socket();
   /// True when the socket has something (or is closed), false when the time is over.
   bool wait_readable(std::chrono::microseconds timeout) const;
-  /// Bytes that wait in the socket's receive queue.
-  std::size_t readable_bytes() const;
 
   /// Sends one CopyData message and flushes it; COPY BOTH only.
   void send(std::string_view message);

@@ -1,14 +1,11 @@
 #include "pg/read_pacer.h"
 
-#include <poll.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <ctime>
 
-#include "base/error.h"
+#include "pg/socket.h"
 
 namespace tailrace::pg {
 namespace {
@@ -16,7 +13,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr int tcp_receive_buffer = 512 * 1024;
-constexpr int tcp_slices = 4;
+constexpr int tcp_slices = 20;
 constexpr auto tcp_slice = 500us;
 constexpr auto unix_pause = 50us;
 
@@ -28,21 +25,6 @@ constexpr std::size_t behind_bytes = 40'000;  // in one window: 2 MB/s
 void sleep(std::chrono::microseconds time) {
   timespec span{0, time.count() * 1000};
   nanosleep(&span, nullptr);
-}
-
-std::size_t readable_bytes(int socket) {
-  int bytes = 0;
-  if (ioctl(socket, FIONREAD, &bytes) != 0 || bytes < 0) return 0;
-  return static_cast<std::size_t>(bytes);
-}
-
-/// A signal counts as nothing to read.
-bool wait_readable(int socket, std::chrono::microseconds timeout) {
-  pollfd entry{socket, POLLIN, 0};
-  timespec time{timeout.count() / 1'000'000, (timeout.count() % 1'000'000) * 1000};
-  int ready = ppoll(&entry, 1, &time, nullptr);
-  if (ready < 0 && errno != EINTR) throw Error(Retry::transient, "waiting for a socket failed");
-  return ready > 0;
 }
 
 }  // namespace
@@ -79,10 +61,17 @@ void ReadPacer::let_socket_fill() const {
     sleep(unix_pause);
     return;
   }
-  // Wide rows fill the buffer early: then the pause is over.
+  // What a sender writes while our buffer is full it only queues, and that is the cheapest writing there is.
+  // How soon the buffer is full depends on the rows and on the sender's speed; one that does not grow is full,
+  // too.
+  std::size_t before = 0;
+  int still = 0;
   for (int i = 0; i < tcp_slices; ++i) {
     sleep(tcp_slice);
-    if (readable_bytes(socket_) >= full_bytes_) return;
+    std::size_t now = readable_bytes(socket_);
+    still = now == before ? still + 1 : 0;
+    if (now >= full_bytes_ || still == 2) return;
+    before = now;
   }
 }
 

@@ -3,6 +3,7 @@
 // costs both sides the most there is to pay for a message. So while much is coming, it lets the socket fill for
 // a moment; while little is coming, it reads at once. docs/reading-the-stream.md has the measurements.
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 
@@ -17,7 +18,7 @@ class ReadPacer {
   /// What was read since the last wait.
   void got(std::size_t bytes) { bytes_ += bytes; }
   /// Less than this is left in the socket until after the next wait(): it is what came while the rest was read.
-  std::size_t worth_reading() const { return behind_ ? few_bytes : 1; }
+  std::size_t worth_reading() const { return behind_ ? std::max(few_bytes, full_bytes_) : 1; }
   /// True when there is something to read (or the socket is closed), false when the time is over.
   bool wait(std::chrono::microseconds limit);
 

@@ -12,8 +12,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::string_view purpose = "reading the replication stream";
-
 std::string quote_publication(const std::string& name) {
   // A list of quoted identifiers inside of a literal.
   return quote_literal(quote_identifier(name));
@@ -32,15 +30,22 @@ std::string start_replication_command(const StreamOptions& options, int server_v
   return sql + ")";
 }
 
+namespace {
+
+pg::StreamConnection start(pg::Connection connection, const StreamOptions& options) {
+  std::string command = start_replication_command(options, connection.server_version());
+  return {std::move(connection), command, "reading the replication stream"};
+}
+
+}  // namespace
+
 ReplicationStream::ReplicationStream(pg::Connection connection, const StreamOptions& options)
-    : connection_(std::move(connection)),
-      copy_(connection_, purpose),
+    : copy_(start(std::move(connection), options)),
       status_interval_(options.status_interval),
       silence_limit_(options.silence_limit),
-      pacer_(connection_.socket(), connection_.is_unix_socket()),
+      pacer_(copy_.socket(), copy_.is_unix_socket()),
       received_(options.start),
       durable_(options.start) {
-  connection_.query(start_replication_command(options, connection_.server_version()), "starting replication");
   last_heard_ = last_status_ = Clock::now();
   send_status();
 }
@@ -49,12 +54,12 @@ ReplicationStream::Event ReplicationStream::next(std::string_view& payload) {
   for (;;) {
     std::string_view message;
     switch (copy_.next(message)) {
-      case pg::CopyStream::Next::data:
+      case pg::StreamConnection::Next::data:
         pacer_.got(message.size());
         if (take(message, payload)) return Event::message;
         return Event::keepalive;
-      case pg::CopyStream::Next::end: return Event::ended;
-      case pg::CopyStream::Next::nothing_yet: break;
+      case pg::StreamConnection::Next::end: return Event::ended;
+      case pg::StreamConnection::Next::nothing_yet: break;
     }
     keep_alive();
     if (!std::exchange(readable_, false) && copy_.readable_bytes() < pacer_.worth_reading())
@@ -149,8 +154,8 @@ void ReplicationStream::finish() {
   std::string_view rest;
   while (Clock::now() < deadline) {
     auto got = copy_.next(rest);
-    if (got == pg::CopyStream::Next::end) return;
-    if (got == pg::CopyStream::Next::nothing_yet && copy_.wait_readable(100ms)) copy_.read_socket();
+    if (got == pg::StreamConnection::Next::end) return;
+    if (got == pg::StreamConnection::Next::nothing_yet && copy_.wait_readable(100ms)) copy_.read_socket();
   }
 }
 

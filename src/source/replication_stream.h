@@ -15,8 +15,8 @@
 
 #include "base/lsn.h"
 #include "pg/connection.h"
-#include "pg/copy_stream.h"
 #include "pg/read_pacer.h"
+#include "pg/stream_connection.h"
 
 namespace tailrace::source {
 
@@ -81,8 +81,7 @@ class ReplicationStream {
   bool take(std::string_view message, std::string_view& payload);
   void check_silence(Clock::time_point now);
 
-  pg::Connection connection_;
-  pg::CopyStream copy_;
+  pg::StreamConnection copy_;
   std::chrono::milliseconds status_interval_;
   std::chrono::milliseconds silence_limit_;
   pg::ReadPacer pacer_;

@@ -89,3 +89,22 @@ def test_wal_sender_timeout_does_not_strike(own_cluster, shop_on):
     assert shop.mirror.status()["reconnects"] == 0
     assert "terminating walsender" not in shop.cluster.log_text()
     shop.settle()
+
+
+def test_encrypted_connections(own_cluster, shop_on):
+    """Their stream is read through libpq, others' from the socket itself."""
+    cluster = own_cluster()
+    cluster.encrypt()
+    cluster.restart()
+    shop = shop_on(cluster)
+    shop.mirror.source = shop.url + "?sslmode=require"
+    shop.mirror.configure()
+    shop.execute(f"CREATE TABLE t (id int PRIMARY KEY, v text);"
+                 f"INSERT INTO t SELECT i, repeat('x', 200) FROM generate_series(1, {ROWS}) i")
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.execute("UPDATE t SET v = repeat('long', 500000) WHERE id = 1; UPDATE t SET v = 'u' WHERE id % 3 = 0")
+    shop.execute(f"INSERT INTO t SELECT i, 'new' FROM generate_series({ROWS} + 1, {ROWS} + 5000) i")
+    shop.verified()
+    assert shop.value("SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_replication USING (pid)")
+    assert shop.settle(timeout=120) == ROWS + 5000

@@ -242,6 +242,23 @@ def test_open_transaction_while_the_slot_is_made(shop):
     assert shop.settle() == 101
 
 
+def test_stop_while_the_slot_is_made(shop):
+    """What waits for other people's transactions leaves when it is told to, and leaves nothing behind that waits."""
+    shop.execute(SETUP % 100)
+    with shop.connect(autocommit=False) as blocker:
+        blocker.execute("INSERT INTO t VALUES (7000, 'open')")
+        shop.mirror.start()
+        wait_until(lambda: "creating slot" in shop.mirror.log_text(), what="a slot being made")
+        begin = time.monotonic()
+        shop.mirror.stop()
+        assert time.monotonic() - begin < 3 * PATIENCE
+        wait_until(lambda: shop.value("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE_REPL%'"
+                                      " AND state = 'active'") == 0, what="the server to give up")
+        blocker.commit()
+    shop.mirror.start()
+    assert shop.settle() == 101
+
+
 def test_no_free_slot(shop):
     """No free replication slot is left."""
     taken = shop.value("SELECT setting::int - (SELECT count(*) FROM pg_replication_slots) FROM pg_settings"

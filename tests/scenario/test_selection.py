@@ -3,6 +3,7 @@ nothing else of it is there."""
 import pytest
 
 from duckdb_file import DuckdbFile
+from waiting import wait_until
 
 SETUP = """
 CREATE SCHEMA sales; CREATE SCHEMA "Odd.Name";
@@ -95,3 +96,46 @@ def test_selection_that_grows_and_shrinks_between_runs(shop):
     shop.mirror.wait_caught_up(shop.cluster)
     shop.execute("INSERT INTO sales.orders VALUES (3, 'c'); UPDATE public.a SET v = 'u'")
     shop.settle(tables=["public.a", "sales.orders"])
+
+
+REGIONS = ("CREATE TABLE t (id int, region text, v int, w int DEFAULT 5, PRIMARY KEY (id, region));"
+           "INSERT INTO t SELECT i, CASE WHEN i % 2 = 0 THEN 'eu' ELSE 'us' END, i FROM generate_series(1, 50) i")
+
+
+@pytest.mark.parametrize("then, how", [
+    ({"where": "region = 'us'"}, {"where": {"public.t": "region = 'us'"}}),
+    ({}, {}),
+    ({"columns": ["id", "region", "v", "w"], "where": "region = 'eu'"},
+     {"where": {"public.t": "region = 'eu'"}}),
+], ids=["another filter", "none", "more columns"])
+def test_what_is_published_of_a_table_changes_between_runs(shop, then, how):
+    """Rows and columns that were left out before are fetched: the stream alone would never bring them."""
+    shop.execute(REGIONS)
+    shop.mirror.configure(tables=[{"table": "public.t", "columns": ["id", "region", "v"], "where": "region = 'eu'"}])
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.mirror.stop()
+    shop.mirror.configure(tables=[{"table": "public.t", **then}])
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.execute("UPDATE t SET v = -v WHERE id < 10")
+    assert shop.settle(**how) > 20
+
+
+def test_an_own_publication_changes_while_it_is_followed(shop):
+    shop.execute(REGIONS + "; CREATE TABLE other (id int PRIMARY KEY); INSERT INTO other VALUES (1);"
+                 "CREATE PUBLICATION own FOR TABLE t WHERE (region = 'eu'), other")
+    shop.mirror.configure(publication={"name": "own", "create": False})
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.execute("ALTER PUBLICATION own SET TABLE t, other")
+    wait_until(lambda: "what is published of it changed" in shop.mirror.log_text(), timeout=40, what="a new copy")
+    shop.mirror.wait_caught_up(shop.cluster)
+    # Out and in again between two looks, with a change that the stream does not bring.
+    shop.execute("ALTER PUBLICATION own DROP TABLE other")
+    shop.execute("INSERT INTO other VALUES (2)")
+    shop.execute("ALTER PUBLICATION own ADD TABLE other")
+    wait_until(lambda: shop.mirror.log_text().count("what is published of it changed") == 2, timeout=40,
+               what="a second new copy")
+    shop.execute("INSERT INTO other VALUES (3)")
+    assert shop.settle() == 53

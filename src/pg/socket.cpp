@@ -1,0 +1,26 @@
+#include "pg/socket.h"
+
+#include <poll.h>
+#include <sys/ioctl.h>
+
+#include <cerrno>
+
+#include "base/error.h"
+
+namespace tailrace::pg {
+
+std::size_t readable_bytes(int socket) {
+  int bytes = 0;
+  if (ioctl(socket, FIONREAD, &bytes) != 0 || bytes < 0) return 0;
+  return static_cast<std::size_t>(bytes);
+}
+
+bool wait_readable(int socket, std::chrono::microseconds timeout) {
+  pollfd entry{socket, POLLIN, 0};
+  timespec time{timeout.count() / 1'000'000, (timeout.count() % 1'000'000) * 1000};
+  int ready = ppoll(&entry, 1, &time, nullptr);
+  if (ready < 0 && errno != EINTR) throw Error(Retry::transient, "waiting for a socket failed");
+  return ready > 0;
+}
+
+}  // namespace tailrace::pg
