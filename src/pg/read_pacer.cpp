@@ -13,8 +13,9 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr int tcp_receive_buffer = 512 * 1024;
-constexpr int tcp_slices = 20;
-constexpr auto tcp_slice = 500us;
+constexpr std::size_t plenty_bytes = 128 * 1024;
+constexpr auto shortest_pause = 500us;
+constexpr auto longest_pause = 25ms;
 constexpr auto unix_pause = 50us;
 
 // Judged by what came in this time, not by gaps: on a busy machine a sender that is behind makes pauses of
@@ -33,10 +34,6 @@ ReadPacer::ReadPacer(int socket, bool unix_socket)
     : socket_(socket), unix_socket_(unix_socket), window_start_(Clock::now()) {
   if (unix_socket_) return;
   setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &tcp_receive_buffer, sizeof(tcp_receive_buffer));
-  int size = tcp_receive_buffer;
-  socklen_t length = sizeof(size);
-  getsockopt(socket, SOL_SOCKET, SO_RCVBUF, &size, &length);
-  full_bytes_ = static_cast<std::size_t>(std::max(size, 0)) / 4;
 }
 
 bool ReadPacer::wait(std::chrono::microseconds limit) {
@@ -54,25 +51,21 @@ bool ReadPacer::behind(Clock::time_point now) {
   return behind_;
 }
 
-void ReadPacer::let_socket_fill() const {
+void ReadPacer::let_socket_fill() {
   // A Unix socket holds a few hundred messages, and its writer waits when it is full: a short pause is all
   // that it can use.
   if (unix_socket_) {
     sleep(unix_pause);
     return;
   }
-  // What a sender writes while our buffer is full it only queues, and that is the cheapest writing there is.
-  // How soon the buffer is full depends on the rows and on the sender's speed; one that does not grow is full,
-  // too.
-  std::size_t before = 0;
-  int still = 0;
-  for (int i = 0; i < tcp_slices; ++i) {
-    sleep(tcp_slice);
-    std::size_t now = readable_bytes(socket_);
-    still = now == before ? still + 1 : 0;
-    if (now >= full_bytes_ || still == 2) return;
-    before = now;
-  }
+  // What a sender writes while our buffer is full it only queues, the cheapest writing there is; and when we
+  // read, the queue fills the buffer again at once, in large packets. So the sender's queue must never run dry.
+  // We cannot see it, but what has come since the last read: if that is much, it holds more, and we may come
+  // sooner.
+  bool plenty = readable_bytes(socket_) >= plenty_bytes;
+  pause_ = plenty ? std::max<std::chrono::microseconds>(pause_ * 9 / 10, shortest_pause)
+                  : std::min<std::chrono::microseconds>(pause_ * 5 / 4, longest_pause);
+  sleep(pause_);
 }
 
 }  // namespace tailrace::pg

@@ -62,8 +62,8 @@ ReplicationStream::Event ReplicationStream::next(std::string_view& payload) {
       case pg::StreamConnection::Next::nothing_yet: break;
     }
     keep_alive();
-    if (!std::exchange(readable_, false) && copy_.readable_bytes() < pacer_.worth_reading())
-      return Event::drained;
+    bool read_on = std::exchange(readable_, false) || (pacer_.reads_on() && copy_.readable_bytes() > 0);
+    if (!read_on) return Event::drained;
     last_heard_ = Clock::now();
     pinged_.reset();
     copy_.read_socket();
