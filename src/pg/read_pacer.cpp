@@ -13,9 +13,9 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr int tcp_receive_buffer = 512 * 1024;
-constexpr std::size_t plenty_bytes = 128 * 1024;
 constexpr auto shortest_pause = 500us;
 constexpr auto longest_pause = 25ms;
+constexpr auto slice = 2ms;
 constexpr auto unix_pause = 50us;
 
 // Judged by what came in this time, not by gaps: on a busy machine a sender that is behind makes pauses of
@@ -34,6 +34,12 @@ ReadPacer::ReadPacer(int socket, bool unix_socket)
     : socket_(socket), unix_socket_(unix_socket), window_start_(Clock::now()) {
   if (unix_socket_) return;
   setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &tcp_receive_buffer, sizeof(tcp_receive_buffer));
+  // Linux doubles what one asks for, for its own use, and grants no more than net.core.rmem_max.
+  int granted = tcp_receive_buffer;
+  socklen_t length = sizeof(granted);
+  getsockopt(socket, SOL_SOCKET, SO_RCVBUF, &granted, &length);
+  plenty_bytes_ = static_cast<std::size_t>(std::max(granted, 0)) / 8;
+  full_bytes_ = static_cast<std::size_t>(std::max(granted, 0)) / 16 * 5;
 }
 
 bool ReadPacer::wait(std::chrono::microseconds limit) {
@@ -62,10 +68,12 @@ void ReadPacer::let_socket_fill() {
   // read, the queue fills the buffer again at once, in large packets. So the sender's queue must never run dry.
   // We cannot see it, but what has come since the last read: if that is much, it holds more, and we may come
   // sooner.
-  bool plenty = readable_bytes(socket_) >= plenty_bytes;
+  bool plenty = readable_bytes(socket_) >= plenty_bytes_;
   pause_ = plenty ? std::max<std::chrono::microseconds>(pause_ * 9 / 10, shortest_pause)
                   : std::min<std::chrono::microseconds>(pause_ * 5 / 4, longest_pause);
-  sleep(pause_);
+  // As much as this comes of wide rows, whose sender is out of room soon: it must not wait for us.
+  for (auto left = pause_; left.count() > 0 && readable_bytes(socket_) < full_bytes_; left -= slice)
+    sleep(std::min<std::chrono::microseconds>(left, slice));
 }
 
 }  // namespace tailrace::pg

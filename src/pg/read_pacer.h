@@ -33,6 +33,8 @@ class ReadPacer {
   std::size_t bytes_ = 0;  ///< since window_start_
   Clock::time_point window_start_;
   bool behind_ = false;
+  std::size_t plenty_bytes_ = 0;  ///< of what came over TCP while the last read was decoded
+  std::size_t full_bytes_ = 0;
   std::chrono::microseconds pause_{4000};  ///< over TCP
 };
 

@@ -158,6 +158,7 @@ void tail(const config::Config& config, std::FILE* out, const StopSignal& stop) 
         if (assembler.add(payload)) {
           while (assembler.replay()) {
             if (assembler.bytes() > part_bytes) hand_out();
+            stream.keep_alive();
           }
         }
         if (assembler.bytes() > part_bytes) hand_out();
