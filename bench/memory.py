@@ -17,8 +17,8 @@ def huge_transaction(server, directory, rows):
         return following.measure(prepared)
 
 
-def many_tables(server, directory, tables):
-    """Peak resident bytes of copying so many tables, and then changing each of them in one transaction."""
+def many_tables(server, directory, tables, at_once):
+    """Peak resident bytes of copying so many tables and then changing each: one a transaction, or all at once."""
     database = "bench_tables"
     home = Path(directory) / "tables"
     home.mkdir()
@@ -34,8 +34,9 @@ def many_tables(server, directory, tables):
                 " END LOOP; END $$", database)
         with Tailrace(server.url(database), home, database) as mirror:
             mirror.wait_streaming(timeout=900)
+            commit = "" if at_once else "COMMIT;"
             server.execute(f"DO $$ BEGIN FOR i IN 1 .. {tables} LOOP"
-                           " EXECUTE format('UPDATE t%s SET name = ''new'' WHERE id <= 10', i);"
+                           f" EXECUTE format('UPDATE t%s SET name = ''new'' WHERE id <= 10', i); {commit}"
                            " END LOOP; END $$", database)
             mirror.wait_caught_up(server, timeout=900)
             resident = peak_resident(mirror.process.pid)

@@ -7,6 +7,11 @@
 #include "source/publication.h"
 
 namespace tailrace::pipeline {
+namespace {
+
+constexpr std::size_t most_tables_a_commit = 200;
+
+}  // namespace
 
 Applier::Applier(target::Target& target, std::string source, std::string publication, StatusBoard& board)
     : target_(target), source_(std::move(source)), publication_(std::move(publication)), board_(board) {
@@ -51,6 +56,11 @@ void Applier::apply(const std::vector<std::shared_ptr<const ChangeBatch>>& batch
         progress_ = std::max(progress_, transaction.end_lsn);
         last_commit_ = transaction.commit_lsn;
         checkpoint_.commit_time = transaction.commit_time;
+        // What a target holds of an open transaction it holds per table.
+        if (touched_.size() + changed_tables_.size() > most_tables_a_commit) {
+          flush();
+          commit(progress_, checkpoint_.commit_time);
+        }
       }
     }
     if (whole) progress_ = std::max(progress_, batch->progress);

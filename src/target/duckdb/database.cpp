@@ -52,8 +52,10 @@ Error duckdb_error(std::string_view message, std::string_view purpose) {
   }
   if (contains(message, "Out of Memory") || contains(message, "could not allocate") ||
       contains(message, "failed to pin block")) {
-    return Error(Retry::needs_operator, what,
-                 "DuckDB needs some three times the largest value: raise --memory, or limits.duckdb_memory");
+    return Error(
+        Retry::needs_operator, what,
+        "DuckDB needs some three times the largest value, and some 130 kB for each table that one transaction "
+        "changes: raise --memory, or limits.duckdb_memory");
   }
   return Error(Retry::fatal, what);
 }
