@@ -37,7 +37,7 @@ demo:  ## from nothing to a live mirror of a shop's database, in front of your e
 	@tools/build release -j $(JOBS) --target tailrace
 	@demo/run
 
-test: deps build test-unit test-end-to-end test-sanitize  ## everything: unit, scenario and crash tests, sanitizers
+test: deps build test-unit test-end-to-end test-sanitize test-sanitize-scenarios  ## everything: unit, scenario and crash tests, sanitizers
 
 test-unit: build  ## unit tests
 	@echo "== unit tests"
