@@ -21,8 +21,12 @@ constexpr std::size_t header = 5;  // type, length
 constexpr auto start_patience = 60s;
 constexpr auto send_patience = 60s;
 
-std::uint32_t length_at(const char* at) {
-  return load_big_endian<std::uint32_t>(reinterpret_cast<const std::byte*>(at));
+/// Of the message that begins here, without its type. No message is larger than a gigabyte and a little.
+std::size_t length_of(const char* message) {
+  auto length = load_big_endian<std::uint32_t>(reinterpret_cast<const std::byte*>(message + 1));
+  if (length < 4 || length > 0x7fffffff)
+    throw Error(Retry::transient, "the replication connection brought something that is not a message");
+  return length;
 }
 
 /// ErrorResponse: fields of a letter and a string, ended by a zero.
@@ -61,9 +65,9 @@ StreamConnection::StreamConnection(Connection connection, const std::string& com
   send_raw('Q', std::string_view(command.c_str(), command.size() + 1));
   auto deadline = std::chrono::steady_clock::now() + start_patience;
   for (;;) {
-    while (end_ - begin_ >= header && end_ - begin_ >= length_at(&buffer_[begin_ + 1]) + 1) {
+    while (end_ - begin_ >= header && end_ - begin_ >= length_of(&buffer_[begin_]) + 1) {
       if (buffer_[begin_] == 'W') {
-        begin_ += length_at(&buffer_[begin_ + 1]) + 1;
+        begin_ += length_of(&buffer_[begin_]) + 1;
         purpose_ = std::move(purpose);
         return;
       }
@@ -80,8 +84,7 @@ StreamConnection::StreamConnection(Connection connection, const std::string& com
 
 StreamConnection::Next StreamConnection::next_in_buffer(std::string_view& out) {
   while (end_ - begin_ >= header) {
-    std::size_t length = length_at(&buffer_[begin_ + 1]);
-    if (length < 4) throw Error(Retry::transient, "the connection brought a message without a length");
+    std::size_t length = length_of(&buffer_[begin_]);
     if (end_ - begin_ < length + 1) return Next::nothing_yet;
     char type = buffer_[begin_];
     std::string_view body(buffer_.data() + begin_ + header, length - 4);
@@ -121,7 +124,7 @@ void StreamConnection::make_room() {
   }
   std::size_t wanted = usual_buffer;
   // A message of a gigabyte is rare: its room is given back after it.
-  if (end_ >= header) wanted = std::max(wanted, std::size_t{length_at(&buffer_[1])} + 1 + usual_buffer / 2);
+  if (end_ >= header) wanted = std::max(wanted, length_of(buffer_.data()) + 1 + usual_buffer / 2);
   if (wanted == buffer_.size() || end_ > wanted) return;
   buffer_.resize(wanted);
   if (wanted == usual_buffer) buffer_.shrink_to_fit();
