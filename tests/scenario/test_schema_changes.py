@@ -52,6 +52,10 @@ CASES = {
         "UPDATE t SET v = 'before' WHERE id < 10", "DELETE FROM t WHERE id = 11",
         "ALTER TABLE t ADD extra int DEFAULT 7", "UPDATE t SET extra = 8 WHERE id < 5", "ALTER TABLE t DROP n",
         "UPDATE t SET v = 'after' WHERE id = 3"],
+    "another_table_first_in_the_transaction_that_alters": [
+        "UPDATE t SET v = 'before' WHERE id < 10",
+        "INSERT INTO bystander VALUES (-1); ALTER TABLE t ADD extra int DEFAULT 7; UPDATE t SET extra = 8 WHERE id < 5",
+        "UPDATE t SET v = 'after' WHERE id = 3"],
     "new_enum_value": ["CREATE TYPE mood AS ENUM ('a')", "ALTER TABLE t ADD m mood DEFAULT 'a'",
                        "ALTER TYPE mood ADD VALUE 'b'", "INSERT INTO t VALUES (300, 'x', 1, 'b')",
                        "ALTER TYPE mood RENAME VALUE 'b' TO 'c'", "INSERT INTO t VALUES (301, 'x', 1, 'c')"],

@@ -145,3 +145,12 @@ def test_table_made_while_following(shop):
     shop.execute("INSERT INTO later SELECT i, 'x' FROM generate_series(2, 100) i; INSERT INTO t VALUES (2)")
     shop.mirror.wait_status(lambda status: shop.mirror.table("public.later"), what="the new table in the status")
     assert shop.settle() == 102
+
+
+def test_columns_that_the_statistics_call_distinct(shop):
+    """DuckDB is told how to compress these; whatever comes later must be held all the same."""
+    follow(shop, "CREATE TABLE t (id int PRIMARY KEY, v text, same text);"
+                 "INSERT INTO t SELECT i, md5(i::text), 'same' FROM generate_series(1, 150000) i; ANALYZE t",
+           ["UPDATE t SET v = 'now all alike' WHERE id % 3 = 0", "UPDATE t SET v = repeat(v, 3000) WHERE id % 9999 = 0",
+            "UPDATE t SET v = NULL WHERE id % 5 = 0",
+            "INSERT INTO t SELECT 200000 + i, '', 'x' FROM generate_series(1, 5) i"])
