@@ -293,8 +293,6 @@ void Session::copy_missing(std::optional<Snapshot> snapshot) {
   if (!unfinished.empty() && !stop_.requested()) {
     throw target::RestartFromCheckpoint(fmt::format("{} tables need a newer snapshot", unfinished.size()));
   }
-  // Many small tables would be followed from memory and not from the file.
-  if (!stop_.requested()) target_.tidy();
 }
 
 /// Binary only if every published column has a binary form that the target reads; pgoutput knows no choice per
