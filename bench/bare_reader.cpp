@@ -21,7 +21,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t buffer_bytes = 4 << 20;
 constexpr std::size_t wal_data_header = 25;
-constexpr std::size_t commit_end_lsn = 10;  // type, flags, commit LSN
+constexpr std::size_t commit_end_lsn = 10;         // type, flags, commit LSN
+constexpr std::size_t stream_commit_end_lsn = 14;  // type, xid, flags, commit LSN
 constexpr auto status_every = std::chrono::seconds(5);
 
 [[noreturn]] void fail(const std::string& what) {
@@ -154,9 +155,11 @@ Counts BareReader::read(const std::string& start_replication, Lsn end) {
       if (type != 'd') fail(std::string(body));
       ++counts.messages;
       counts.bytes += body.size();
-      if (body.size() <= wal_data_header + commit_end_lsn || body[0] != 'w' || body[wal_data_header] != 'C')
-        continue;
-      if (load<std::uint64_t>(&body[wal_data_header + commit_end_lsn]) >= end.value) return counts;
+      if (body.size() <= wal_data_header + stream_commit_end_lsn || body[0] != 'w') continue;
+      char kind = body[wal_data_header];
+      if (kind != 'C' && kind != 'c') continue;
+      std::size_t at = wal_data_header + (kind == 'C' ? commit_end_lsn : stream_commit_end_lsn);
+      if (load<std::uint64_t>(&body[at]) >= end.value) return counts;
     }
     if (Clock::now() - last_status_ >= status_every) send_status();
     if (!pacer.wait(status_every)) continue;

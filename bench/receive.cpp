@@ -1,7 +1,7 @@
 // receive MODE HOST PORT DATABASE SLOT PUBLICATION END_LSN [binary]
 //
 // Reads a slot until a transaction has ended at or after END_LSN, acknowledges nothing, and prints one JSON
-// line. MODE is
+// line. Options are those of `tailrace run`. MODE is
 //   decode  what tailrace's reader does: ReplicationStream, TransactionAssembler, batches sealed (and dropped)
 //   count   BareReader: the floor under every reader
 
@@ -45,7 +45,11 @@ Counts decode(const Request& request) {
       case Event::message: {
         ++counts.messages;
         counts.bytes += payload.size();
-        assembler.add(payload);
+        if (assembler.add(payload)) {
+          while (assembler.replay()) {
+            if (assembler.bytes() >= part_bytes) assembler.seal();
+          }
+        }
         std::size_t bytes = assembler.bytes();
         if (bytes < full_bytes || (assembler.in_transaction() && bytes < part_bytes)) break;
         assembler.seal();
@@ -101,6 +105,7 @@ int main(int count, char** words) {
     request.options.slot = words[5];
     request.options.publication = words[6];
     request.options.binary = count > 8;
+    request.options.streaming = true;
     request.end = Lsn::parse(words[7]).value();
     return bench::run(request);
   } catch (const std::exception& error) {

@@ -8,6 +8,7 @@ from processes import ServerSide, run_timed
 
 RECEIVE = Path(os.environ["BENCH_BUILD"]) / "bench/receive"
 SLOT = "bench_reader"
+STREAMING_RIVAL = "pg_recvlogical streaming"
 
 
 @dataclass
@@ -23,13 +24,14 @@ def host(server, transport):
     return str(server.home) if transport == "unix" else "127.0.0.1"
 
 
-def pg_recvlogical(prepared, transport, binary=True):
+def pg_recvlogical(prepared, transport, binary=True, streaming=False):
     server = prepared.server
     command = [server.bin / "pg_recvlogical", "-h", host(server, transport), "-p", server.port,
                "-U", "postgres", "-d", prepared.database, "-S", SLOT, "--start", "--no-loop", "-f", "/dev/null",
-               "-E", prepared.end, "-o", "proto_version=1", "-o", "messages=true",
+               "-E", prepared.end, "-o", f"proto_version={2 if streaming else 1}", "-o", "messages=true",
                "-o", f"publication_names={prepared.publication}"]
-    return command + (["-o", "binary=true"] if binary else [])
+    command += ["-o", "binary=true"] if binary else []
+    return command + (["-o", "streaming=on"] if streaming else [])
 
 
 def receive(mode, prepared, transport, binary=True):
@@ -43,8 +45,8 @@ def measure(prepared, reader, transport, binary=True):
     """Reads the whole backlog once. `reader`: pg_recvlogical, or a mode of bench/receive."""
     slots = prepared.slots
     slots.copy(prepared.original_slot, SLOT)
-    if reader == "pg_recvlogical":
-        command = pg_recvlogical(prepared, transport, binary)
+    if reader.startswith("pg_recvlogical"):
+        command = pg_recvlogical(prepared, transport, binary, reader == STREAMING_RIVAL)
     else:
         command = receive(reader, prepared, transport, binary)
     with ServerSide(slots, SLOT) as side:

@@ -6,7 +6,11 @@ import sys
 import time
 
 HEADER = f"{'':30} {'seconds (best)':>16} {'rows/s':>10} {'CPU us':>7} {'server':>7} {'MB':>5}  ratios"
-RIVALS = {"decode": ("pg_recvlogical", "count"), "follow": ("decode",), "snapshot": ("copy",)}
+RIVALS = {
+    "decode": ("pg_recvlogical", "pg_recvlogical streaming", "count"),
+    "follow": ("decode",),
+    "snapshot": ("copy",),
+}
 
 
 class Report:

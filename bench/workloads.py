@@ -44,6 +44,7 @@ class Workload:
     backlog: str
     receive: bool = True
     follow: bool = True
+    large: bool = False  # transactions beyond logical_decoding_work_mem
     limit: float = 0  # following at most so many times decoding alone
 
     def fill(self, server, database):
@@ -89,7 +90,7 @@ def workloads(scale):
     return [
         Workload("inserts", "inserts, transactions of 100", inserts, TABLE,
                  INSERTS.format(count=inserts, size=100, row=ROW), limit=1.25),
-        Workload("one", "inserts in one transaction", one, TABLE, in_one(one), follow=False),
+        Workload("one", "inserts in one transaction", one, TABLE, in_one(one), follow=False, large=True),
         Workload("one-large", "inserts in one transaction", 2 * one, TABLE, in_one(2 * one), receive=False,
                  limit=1.25),
         Workload("updates", "key updates, transactions of 100", updates, filled(2 * updates),

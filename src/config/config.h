@@ -72,7 +72,9 @@ struct Config {
   Publication publication;
   TableSelection tables;
   Binary binary = Binary::automatic;
-  bool streaming = false;  ///< receive large transactions before they commit (pgoutput's `streaming`)
+  bool streaming = true;  ///< receive large transactions before they commit (pgoutput's `streaming`)
+  std::string spool;      ///< directory for what is received of transactions still in progress; empty: see
+                          ///< spool_directory()
   Snapshot snapshot;
   Limits limits;
   Intervals intervals;

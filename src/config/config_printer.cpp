@@ -48,6 +48,7 @@ std::string describe(const Config& config) {
   emit_tables(out, config.tables);
   value("binary", text(config.binary));
   value("streaming", on(config.streaming));
+  if (!config.spool.empty()) value("spool", config.spool);
   begin("snapshot");
   value("enabled", on(config.snapshot.enabled));
   value("readers", config.snapshot.readers);

@@ -114,6 +114,7 @@ class Reader {
          {"tables", [this](const Node& n, const std::string& p) { tables(n, p); }},
          word("binary", config_.binary, binaries),
          boolean("streaming", config_.streaming),
+         string("spool", config_.spool),
          section("snapshot",
                  {boolean("enabled", config_.snapshot.enabled), integer("readers", config_.snapshot.readers)}),
          section("limits",

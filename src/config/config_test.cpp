@@ -32,6 +32,13 @@ TEST(Config, DefaultsAreDerived) {
   EXPECT_TRUE(read_text("", "t.yaml").has_value());
 }
 
+TEST(Config, SpoolIsBesideTheTargetUnlessNamed) {
+  EXPECT_EQ(spool_directory(read_text("target: duckdb:/data/shop.duckdb\n", "t.yaml").value()), "/data");
+  EXPECT_EQ(spool_directory(read_text("target: duckdb:shop.duckdb\n", "t.yaml").value()), ".");
+  EXPECT_EQ(spool_directory(read_text("spool: /tmp\n", "t.yaml").value()), "/tmp");
+  EXPECT_THAT(problems_of("spool: /nowhere\n"), HasSubstr("t.yaml:1:8: spool: /nowhere is no directory"));
+}
+
 TEST(Config, EveryProblemIsReportedAtOnceWithItsPlace) {
   auto text = problems_of(
       "nmae: x\n"

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdlib>
+#include <filesystem>
 
 #include "config/units.h"
 
@@ -35,6 +37,8 @@ class Judge {
       add("target", "is missing: give a target such as duckdb:shop.duckdb");
     names();
     tables();
+    if (!config_.spool.empty() && !std::filesystem::is_directory(config_.spool))
+      add("spool", fmt::format("{} is no directory", config_.spool));
     numbers();
     limits();
     return std::move(problems_);
@@ -116,6 +120,16 @@ Problems complete(Config& config, Needs needs) {
   if (config.limits.batch == 0) config.limits.batch = config.limits.memory / 8;
   if (config.limits.duckdb_memory == 0) config.limits.duckdb_memory = config.limits.memory / 2;
   return Judge(config).all(needs);
+}
+
+std::string spool_directory(const Config& config) {
+  if (!config.spool.empty()) return config.spool;
+  if (config.target.kind == "duckdb") {
+    auto folder = std::filesystem::path(config.target.path).parent_path();
+    return folder.empty() ? "." : folder.string();
+  }
+  const char* directory = std::getenv("TMPDIR");
+  return directory != nullptr && *directory != '\0' ? directory : "/var/tmp";
 }
 
 std::expected<Target, std::string> parse_target(const std::string& url) {

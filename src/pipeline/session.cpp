@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/sql_text.h"
+#include "config/validation.h"
 #include "pipeline/published_tables.h"
 #include "pipeline/table_copier.h"
 #include "schema/catalog.h"
@@ -24,11 +25,6 @@ constexpr auto look_every = 10s;
 constexpr auto tidy_after = 5s;
 // For queries that read a catalog; what waits for locks or running transactions has no such limit.
 constexpr auto query_patience = 30s;
-
-std::string spool_directory() {
-  const char* directory = std::getenv("TMPDIR");
-  return directory != nullptr && *directory != '\0' ? directory : "/tmp";
-}
 
 std::int64_t resident_bytes() {
   std::ifstream statm("/proc/self/statm");
@@ -344,8 +340,9 @@ void Session::stream() {
     for (auto& table : status.tables) table.state = TableState::streaming;
   });
   BatchQueue queue(config_.limits.queue);
-  Reader reader(std::move(stream), source::TransactionAssembler(spool_directory(), checkpoint->lsn), queue,
-                applier, board_, stop_);
+  Reader reader(std::move(stream),
+                source::TransactionAssembler(config::spool_directory(config_), checkpoint->lsn), queue, applier,
+                board_, stop_);
   std::jthread reading([&] { reader.run(); });
   started_(&applier);
   struct Leave {

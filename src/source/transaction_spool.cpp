@@ -30,7 +30,7 @@ struct BlockHeader {
 [[noreturn]] void fail(const char* what, const std::string& directory) {
   throw Error(Retry::transient,
               fmt::format("{} a spool file in {} failed: {}", what, directory, std::strerror(errno)),
-              "Free space there, or set TMPDIR to a directory with room for the largest transaction");
+              "Free space there, or name another directory in the configuration (spool: DIRECTORY)");
 }
 
 /// A file without a name: whatever happens, nothing stays behind.
@@ -160,7 +160,7 @@ void TransactionSpool::prepare(Xid xid, const std::string& gid, Lsn prepare_lsn)
 std::unique_ptr<SpoolReader> TransactionSpool::reader(Entry entry) {
   if (entry.file != nullptr && std::fflush(entry.file) != 0) {
     throw Error(Retry::transient, "a spool file cannot be written",
-                "Free space in the directory for temporary files");
+                "Free space there, or name another directory in the configuration (spool: DIRECTORY)");
   }
   return std::make_unique<SpoolReader>(std::exchange(entry.file, nullptr), std::move(entry.pending),
                                        std::move(entry.aborted), entry.with_xid);

@@ -65,7 +65,6 @@ def test_streamed_transactions(version, own_cluster, shop_on):
     """Large transactions that arrive before they commit, interleaved, with aborted subtransactions."""
     shop = shop_on(own_cluster(version, logical_decoding_work_mem="64kB"))
     shop.execute("CREATE TABLE items (id bigint PRIMARY KEY, body text)")
-    shop.mirror.configure(streaming=True)
     shop.mirror.start()
     shop.mirror.wait_streaming()
     with shop.connect(autocommit=False) as one, shop.connect(autocommit=False) as two:

@@ -141,6 +141,9 @@ Database::Database(const DatabaseOptions& options) : file_(options.file) {
   // A checkpoint after every 16 MB of log, DuckDB's default, rewrites the row groups that were touched each
   // time; see docs/architecture.md.
   set(config, "wal_autocheckpoint", "256MB");
+  // For a new file. DuckDB's own 256 kB are taken for every column of a table that is written to: 400 MB for
+  // 1,600 columns. Neither copying nor following was slower with 64 kB.
+  set(config, "default_block_size", "65536");
   char* error = nullptr;
   if (duckdb_open_ext(file_.c_str(), &raw_, config, &error) == DuckDBError) {
     std::string message = error != nullptr ? error : "no reason given";
