@@ -14,8 +14,8 @@ POLL = 0.02
 class ControlSocket:
     """The running tailrace's own answer to `status`, without a process for each question."""
 
-    def __init__(self, mirror):
-        self.path = f"{mirror.file}.tailrace.sock"
+    def __init__(self, path):
+        self.path = str(path)
 
     def status(self):
         """None while nobody answers."""
@@ -52,7 +52,7 @@ def measure(prepared, timeout=900, **settings):
     """From the moment that it streams until everything is durable in the file."""
     directory = prepared.copy_of_mirror()
     mirror = prepared.mirror(directory, **settings)
-    control = ControlSocket(mirror)
+    control = ControlSocket(f"{mirror.file}.tailrace.sock")
     end = lsn(prepared.end)
     with mirror:
         with ServerSide(prepared.slots, prepared.slot) as side:

@@ -36,15 +36,15 @@ class Sampler:
         self.thread.join()
 
 
-def commit_steadily(server, rate, seconds):
+def commit_steadily(server, rate, seconds, database=DATABASE, first=0):
     """[(time when the commit returned, its position)]"""
     commits = []
     # Only WAL that was flushed is streamed: a commit that does not wait for that is not there yet.
-    with server.connect(DATABASE, options="-c synchronous_commit=on") as connection:
+    with server.connect(database, options="-c synchronous_commit=on") as connection:
         start = time.monotonic()
         for number in range(int(rate * seconds)):
             time.sleep(max(start + number / rate - time.monotonic(), 0))
-            connection.execute("INSERT INTO events VALUES (%s, 1, 'a name', now(), 12.5)", (number,))
+            connection.execute("INSERT INTO events VALUES (%s, 1, 'a name', now(), 12.5)", (first + number,))
             now = time.monotonic()
             position = connection.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone()[0]
             commits.append((now, lsn(position)))
@@ -74,7 +74,7 @@ def measure(server, directory, rate=200, seconds=15):
                        " amount numeric(12, 2))", DATABASE)
         with Tailrace(server.url(DATABASE), directory, DATABASE) as mirror:
             mirror.wait_streaming()
-            with Sampler(ControlSocket(mirror)) as sampler:
+            with Sampler(ControlSocket(f"{mirror.file}.tailrace.sock")) as sampler:
                 commits = commit_steadily(server, rate, seconds)
                 mirror.wait_applied(server.value("SELECT pg_current_wal_insert_lsn()::text"), timeout=60)
                 time.sleep(0.1)

@@ -7,14 +7,33 @@ import time
 TICK = os.sysconf("SC_CLK_TCK")
 
 
-def cpu_seconds(pid):
-    """User and system time of a live process, or None."""
+def cpu_seconds(pid, first=11):
+    """User and system time of a live process, or None. With first=13 that of its children that have ended."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
             fields = stat.read().rpartition(")")[2].split()
     except OSError:
         return None
-    return (int(fields[11]) + int(fields[12])) / TICK
+    return (int(fields[first]) + int(fields[first + 1])) / TICK
+
+
+class ServerCpu:
+    """The CPU of the processes that a server has started since: of those that ended, and of those that live."""
+
+    def __init__(self, server):
+        self.pid = server.process.pid
+        self.known, self.ended = self._children(), self._ended()
+
+    def seconds(self):
+        living = [cpu_seconds(pid) for pid in self._children() - self.known]
+        return self._ended() - self.ended + sum(filter(None, living))
+
+    def _children(self):
+        with open(f"/proc/{self.pid}/task/{self.pid}/children", encoding="ascii") as children:
+            return {int(pid) for pid in children.read().split()}
+
+    def _ended(self):
+        return cpu_seconds(self.pid, first=13)
 
 
 def peak_resident(pid):

@@ -19,10 +19,9 @@ class Report:
         self.wanted = {}
         self.readings = {}
 
-    def machine(self, server):
-        version = server.value("SELECT current_setting('server_version')")
-        print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Linux {platform.release()},"
-              f" PostgreSQL {version}")
+    @staticmethod
+    def machine(server):
+        print(machine(server))
         print(HEADER, flush=True)
 
     def begin(self, title, count, wanted=None):
@@ -65,6 +64,11 @@ class Report:
     @staticmethod
     def fact(name, text):
         print(f"\n{name}\n  {text}", flush=True)
+
+
+def machine(server):
+    version = server.value("SELECT current_setting('server_version')")
+    return f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Linux {platform.release()}, PostgreSQL {version}"
 
 
 def progress(text):

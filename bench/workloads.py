@@ -2,6 +2,8 @@
 import subprocess
 from dataclasses import dataclass
 
+from server import program
+
 TABLE = """CREATE TABLE events (
     id bigint PRIMARY KEY, number int, name text, at timestamptz, amount numeric(12, 2))"""
 ROW = """g, (g % 1000)::int, 'name of event ' || lpad(g::text, 9, '0'),
@@ -31,6 +33,21 @@ WIDE = """DO $$ BEGIN
         FROM generate_series(i * 100 + 1, (i + 1) * 100) g;
         COMMIT;
     END LOOP; END $$"""
+# 2 kB of jsonb that stay in the row, 8 kB of text beside it that no compression makes smaller.
+DOCUMENTS = """CREATE TABLE documents (id bigint PRIMARY KEY, number int, attributes jsonb, body text)"""
+DOCUMENT = """g, 0, (SELECT jsonb_object_agg('key' || k, md5((g * 100 + k)::text)) FROM generate_series(1, 42) k),
+         (SELECT string_agg(encode(sha512((g * 1000 + k)::text::bytea), 'base64'), '') FROM generate_series(1, 92) k)"""
+INSERT_DOCUMENTS = """DO $$ BEGIN
+    FOR i IN 0 .. {count} / 100 - 1 LOOP
+        INSERT INTO documents SELECT {row} FROM generate_series(i * 100 + 1, (i + 1) * 100) g;
+        COMMIT;
+    END LOOP; END $$"""
+UPDATE_DOCUMENTS = """DO $$ BEGIN
+    FOR i IN 0 .. {count} / 100 - 1 LOOP
+        UPDATE documents SET number = number + 1
+        FROM generate_series(i * 100 + 1, (i + 1) * 100) g WHERE id = g * 611953::bigint % {rows} + 1;
+        COMMIT;
+    END LOOP; END $$"""
 BY_KEY = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;"
 
 
@@ -46,6 +63,7 @@ class Workload:
     follow: bool = True
     large: bool = False  # transactions beyond logical_decoding_work_mem
     limit: float = 0  # following at most so many times decoding alone
+    faster: float = 0  # into PostgreSQL at least so many times as fast as a subscription; 0: not measured
 
     def fill(self, server, database):
         server.execute(self.tables, database)
@@ -69,7 +87,7 @@ class Pgbench(Workload):
 
     @staticmethod
     def pgbench(server, database, *options):
-        subprocess.run([server.bin / "pgbench", *map(str, options), server.url(database)], check=True,
+        subprocess.run([program(server, "pgbench"), *map(str, options), server.url(database)], check=True,
                        capture_output=True)
 
 
@@ -89,15 +107,21 @@ def workloads(scale):
 
     return [
         Workload("inserts", "inserts, transactions of 100", inserts, TABLE,
-                 INSERTS.format(count=inserts, size=100, row=ROW), limit=1.25),
+                 INSERTS.format(count=inserts, size=100, row=ROW), limit=1.25, faster=1.5),
         Workload("one", "inserts in one transaction", one, TABLE, in_one(one), follow=False, large=True),
         Workload("one-large", "inserts in one transaction", 2 * one, TABLE, in_one(2 * one), receive=False,
-                 limit=1.25),
+                 limit=1.25, faster=1.9),
         Workload("updates", "key updates, transactions of 100", updates, filled(2 * updates),
-                 f"{BY_KEY}\n;\n{UPDATES.format(count=updates, rows=2 * updates)}", limit=2),
+                 f"{BY_KEY}\n;\n{UPDATES.format(count=updates, rows=2 * updates)}", limit=2, faster=2.5),
         Workload("deletes", "deletes, transactions of 100", deletes, filled(2 * deletes),
-                 f"{BY_KEY}\n;\n{DELETES.format(count=deletes)}", limit=2),
-        Pgbench("tpcb", "pgbench TPC-B, row changes", tpcb, "", "", limit=1.5),
+                 f"{BY_KEY}\n;\n{DELETES.format(count=deletes)}", limit=2, faster=2.5),
+        Pgbench("tpcb", "pgbench TPC-B, row changes", tpcb, "", "", limit=1.5, faster=2.5),
         Workload("wide", "inserts of 8 kB rows", wide, "CREATE TABLE wide (id bigint PRIMARY KEY, text text);"
                  " ALTER TABLE wide ALTER text SET STORAGE EXTERNAL", WIDE.format(count=wide), follow=False),
+        Workload("documents", "inserts of 10 kB rows, transactions of 100", wide, DOCUMENTS,
+                 INSERT_DOCUMENTS.format(count=wide, row=DOCUMENT), receive=False, follow=False, faster=1.25),
+        Workload("document-updates", "updates of 10 kB rows but not of their TOASTed values", 2 * wide,
+                 f"{DOCUMENTS}; INSERT INTO documents SELECT {DOCUMENT} FROM generate_series(1, {wide}) g",
+                 f"{BY_KEY}\n;\n{UPDATE_DOCUMENTS.format(count=2 * wide, rows=wide)}", receive=False, follow=False,
+                 faster=1.3),
     ]

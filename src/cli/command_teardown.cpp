@@ -4,6 +4,7 @@
 #include "cli/source_access.h"
 #include "serve/control_client.h"
 #include "source/slot.h"
+#include "target/open_target.h"
 
 namespace tailrace::cli {
 namespace {
@@ -35,6 +36,15 @@ int command_teardown(const Options& options) {
              dropped    ? "dropped"
              : existing ? "left alone, tailrace did not make it"
                         : "there was none");
+  if (config.target.kind == "postgres") {
+    target::OpenOptions mirror;
+    mirror.kind = config.target.kind;
+    mirror.path = config.target.path;
+    mirror.name = config.name;
+    fmt::print(
+        "{}: {}\n", config.target.url(),
+        target::forget(mirror) ? "its bookkeeping and origin dropped, the tables stay" : "there was nothing");
+  }
   return exit_ok;
 }
 

@@ -59,7 +59,8 @@ class CommandLine {
   }
 
   void target(CLI::App* to) {
-    to->add_option("target", options_.target, "duckdb:FILE; else the configuration's, or $TAILRACE_TARGET")
+    to->add_option("target", options_.target,
+                   "duckdb:FILE or postgres://...; else the configuration's, or $TAILRACE_TARGET")
         ->type_name("TARGET");
   }
 
@@ -94,6 +95,7 @@ class CommandLine {
     auto* run =
         command(app_, "run", "Copy a database, then follow its changes", command_run,
                 "  tailrace run postgres://app@db/shop duckdb:shop.duckdb\n"
+                "  tailrace run postgres://app@old/shop postgres://app@new/shop\n"
                 "  tailrace run postgres://app@db/shop duckdb:shop.duckdb -t 'public.*' -t '!public.audit_*'\n"
                 "  tailrace run -c tailrace.yaml\n"
                 "Ctrl-C finishes the batch and leaves; run the same command again to go on.");
@@ -131,10 +133,12 @@ class CommandLine {
     naming(init);
     selecting(init);
     init->add_flag("--create-slot", options_.create_slot, "Make the slot too; it holds back WAL from then on");
-    auto* teardown =
-        command(app_, "teardown", "Remove every trace from the source: slot and publication", command_teardown,
-                "  tailrace teardown postgres://admin@db/shop\n"
-                "  tailrace teardown -c tailrace.yaml --stop");
+    auto* teardown = command(
+        app_, "teardown", "Remove every trace: slot, publication, and the bookkeeping at a PostgreSQL target",
+        command_teardown,
+        "  tailrace teardown postgres://admin@db/shop\n"
+        "  tailrace teardown postgres://admin@old/shop postgres://admin@new/shop\n"
+        "  tailrace teardown -c tailrace.yaml --stop");
     source(teardown);
     target(teardown);
     naming(teardown);
@@ -147,6 +151,7 @@ class CommandLine {
                            "  tailrace status --watch\n"
                            "  tailrace status --json shop.duckdb | jq .lag_seconds");
     target(status);
+    status->add_option("--name", options_.name, "The mirror's name, where several share a PostgreSQL target");
     status->add_flag("--watch", options_.watch, "Draw it again every second");
     json(status, "As JSON (docs/status.md); with --watch one line a second");
     auto* verify = command(app_, "verify", "Prove that source and target are equal, also while tailrace runs",

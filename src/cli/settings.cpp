@@ -98,7 +98,10 @@ config::Config load(const Options& given, config::Needs needs) {
 }
 
 std::string control_path(const config::Config& config) {
-  return config.control_socket.empty() ? serve::control_socket_path(config.target.path) : config.control_socket;
+  if (!config.control_socket.empty()) return config.control_socket;
+  if (config.target.kind == "duckdb") return serve::control_socket_path(config.target.path);
+  // Several mirrors may share a PostgreSQL target; the name tells them apart.
+  return serve::control_socket_path_of(config.target.url() + " " + config.name);
 }
 
 }  // namespace tailrace::cli

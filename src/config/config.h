@@ -15,14 +15,19 @@ using Milliseconds = std::chrono::milliseconds;
 
 enum class Binary { automatic, on, off };
 
-/// `duckdb:FILE`.
+/// `duckdb:FILE`, or a PostgreSQL URL.
 struct Target {
-  std::string kind;  ///< "duckdb"
-  std::string path;  ///< as the user wrote it, without the scheme
+  std::string kind;  ///< "duckdb", "postgres"
+  std::string
+      path;  ///< as the user wrote it: a file without the scheme, or a connection string with its secrets
 
   bool given() const { return !kind.empty(); }
-  std::string url() const { return kind + ":" + path; }
+  /// For people: without secrets.
+  std::string url() const;
 };
+
+/// What a PostgreSQL target lacks: `copy` makes it like the source's, `expect` takes it as an error.
+enum class Schema { copy, expect };
 
 struct Slot {
   std::string name;       ///< empty: derived from Config::name
@@ -71,6 +76,7 @@ struct Config {
   Slot slot;
   Publication publication;
   TableSelection tables;
+  Schema schema = Schema::copy;
   Binary binary = Binary::automatic;
   bool streaming = true;  ///< receive large transactions before they commit (pgoutput's `streaming`)
   std::string spool;      ///< directory for what is received of transactions still in progress; empty: see
@@ -84,6 +90,7 @@ struct Config {
 };
 
 std::string_view to_string(Binary binary);
+std::string_view to_string(Schema schema);
 std::string_view to_string(log::Level level);
 std::string_view to_string(log::Format format);
 

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "config/units.h"
+#include "pg/connection.h"
 
 namespace tailrace::config {
 namespace {
@@ -132,12 +133,17 @@ std::string spool_directory(const Config& config) {
   return directory != nullptr && *directory != '\0' ? directory : "/var/tmp";
 }
 
+std::string Target::url() const {
+  return kind == "postgres" ? pg::redact(path) : kind + ":" + path;
+}
+
 std::expected<Target, std::string> parse_target(const std::string& url) {
+  if (url.starts_with("postgres://") || url.starts_with("postgresql://")) return Target{"postgres", url};
   constexpr std::string_view scheme = "duckdb:";
   if (!url.starts_with(scheme)) {
     bool plain_file = !url.contains(':');
     return std::unexpected(plain_file ? fmt::format("must say what it is: write duckdb:{}", url)
-                                      : "must be duckdb:FILE, such as duckdb:shop.duckdb");
+                                      : "must be duckdb:FILE or postgres://..., such as duckdb:shop.duckdb");
   }
   std::string path = url.substr(scheme.size());
   if (path.starts_with("///")) path.erase(0, 2);

@@ -47,6 +47,16 @@ struct TableBatch {
   bool empty() const { return !truncate && deletes.empty() && live_rows == 0; }
 };
 
+/// Changes of one table that must be applied one by one, in the source's order. Borrowed from ChangeBatches.
+struct RowRun {
+  struct Entry {
+    const Change* change = nullptr;  ///< insert, update or remove
+    Lsn commit_lsn;                  ///< of its source transaction
+  };
+  std::shared_ptr<const Relation> relation;
+  std::vector<Entry> entries;
+};
+
 /// The value of every column of a folded row, resolved along its chain; still `unchanged` where only the
 /// target knows it. `out` must hold the relation's column count.
 inline void resolve_row(const TableBatch& batch, const FoldedRow& row, std::vector<Value>& out) {

@@ -193,7 +193,7 @@ Result Connection::wait_for_result(bool sent, std::string_view purpose) {
     if (next == nullptr) return check(std::move(last), purpose);
     last = Result(next);
     auto status = PQresultStatus(next);
-    if (status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH) return last;
+    if (status == PGRES_COPY_OUT || status == PGRES_COPY_IN || status == PGRES_COPY_BOTH) return last;
   }
 }
 

@@ -10,6 +10,7 @@ namespace tailrace::pipeline {
 namespace {
 
 constexpr std::size_t most_tables_a_commit = 200;
+constexpr int most_attempts = 100;
 
 }  // namespace
 
@@ -33,12 +34,49 @@ Applier::Applier(target::Target& target, std::string source, std::string publica
 
 void Applier::apply(const std::vector<std::shared_ptr<const ChangeBatch>>& batches) {
   if (!began_) wait_while_held();
+  ++call_;
+  for (int attempt = 0;; ++attempt) {
+    try {
+      return apply_once(batches, attempt > 0);
+    } catch (const target::NeedsRowOrder& order) {
+      if (began_ && began_call_ != call_) {
+        // An earlier part of the transaction is lost with it.
+        throw target::RestartFromCheckpoint(order.what());
+      }
+      if (attempt == most_attempts)
+        throw Error(Retry::fatal, fmt::format("no order of changes fits: {}", order.what()));
+      roll_back();
+    }
+  }
+}
+
+/// Everything in hand goes; what was committed stays.
+void Applier::roll_back() {
+  target_.rollback();
+  began_ = changed_ = inside_ = false;
+  transactions_ = changes_ = 0;
+  for (auto& [oid, table] : tables_) {
+    table.fold.reset();
+    table.run.entries.clear();
+    table.prepared = nullptr;
+    table.counts = {};
+    table.counted = table.rows_changed = false;
+  }
+  touched_.clear();
+  counted_.clear();
+  changed_tables_.clear();
+  for (auto& record : target_.tables()) tables_[record.oid].record = std::move(record);
+}
+
+/// `again`: part of the batches may be in the target already.
+void Applier::apply_once(const std::vector<std::shared_ptr<const ChangeBatch>>& batches, bool again) {
   progress_ = checkpoint_.lsn;
   bool whole = true;
   for (const auto& batch : batches) {
     by_index_.assign(batch->relations.size(), nullptr);
     bool may_reshape_tables = may_reshape(*batch);
     for (const auto& transaction : batch->transactions) {
+      if (again && transaction.commit_lsn < checkpoint_.lsn) continue;
       if (barrier_waits() && transaction.begins && whole) {
         meet_barriers(progress_, transaction.commit_lsn);
         // A commit in between changes nothing for by_index_: tables stay where they are.
@@ -111,17 +149,23 @@ void Applier::add(const ChangeBatch& batch, const TransactionSpan& transaction) 
     const auto& relation = batch.relations[change.index];
     if (table->prepared != relation) [[unlikely]]
       prepare(*table, relation);
-    if (!table->fold) {
-      table->fold.emplace(relation);
+    if (!table->fold && table->run.entries.empty()) {
       touched_.push_back(table);
+      table->run.relation = relation;
+      if (!target_.needs_row_order(table->record.oid)) table->fold.emplace(relation);
     }
-    table->fold->add(change);
+    if (table->fold) {
+      table->fold->add(change);
+    } else {
+      table->run.entries.push_back({&change, transaction.commit_lsn});
+    }
     inside_ = true;
     ++changes_;
   }
 }
 
 void Applier::add_truncate(const ChangeBatch& batch, const Truncate& truncate, Lsn commit_lsn) {
+  if (truncate_together(batch, truncate, commit_lsn)) return;
   for (std::uint32_t index : truncate.relations) {
     Table* table = table_for(batch, index);
     if (covers(*table, commit_lsn)) continue;
@@ -134,6 +178,27 @@ void Applier::add_truncate(const ChangeBatch& batch, const Truncate& truncate, L
     inside_ = true;
     ++changes_;
   }
+}
+
+/// Where foreign keys tie tables, none of them can be emptied alone.
+bool Applier::truncate_together(const ChangeBatch& batch, const Truncate& truncate, Lsn commit_lsn) {
+  if (!target_.truncates_together()) return false;
+  std::vector<Oid> oids;
+  for (std::uint32_t index : truncate.relations) {
+    Table* table = table_for(batch, index);
+    if (covers(*table, commit_lsn)) continue;
+    if (table->prepared != batch.relations[index]) prepare(*table, batch.relations[index]);
+    oids.push_back(table->record.oid);
+    if (!std::exchange(table->counted, true)) counted_.push_back(table);
+    ++table->counts.truncates;
+    ++changes_;
+  }
+  if (oids.empty()) return true;
+  flush();
+  begin();
+  target_.truncate(oids, truncate);
+  changed_ = inside_ = true;
+  return true;
 }
 
 Applier::Table* Applier::table_for(const ChangeBatch& batch, std::uint32_t relation) {
@@ -214,23 +279,15 @@ void Applier::begin() {
   if (began_) return;
   target_.begin();
   began_ = true;
+  began_call_ = call_;
 }
 
 void Applier::flush() {
   for (Table* table : touched_) {
-    TableBatch batch = std::move(*table->fold).finish();
-    table->fold.reset();
     if (!std::exchange(table->counted, true)) counted_.push_back(table);
-    table->counts.inserts += batch.inserts;
-    table->counts.updates += batch.updates;
-    table->counts.deletes += batch.removes;
-    table->counts.truncates += batch.truncates;
-    if (batch.empty()) continue;
-    begin();
-    changed_ = true;
     try {
-      target_.apply(table->record.oid, batch);
-      rows_changed(*table);
+      bool changed = table->fold ? flush_fold(*table) : flush_run(*table);
+      if (changed) rows_changed(*table);
     } catch (Error& error) {
       error.with_context("applying to " + table->record.schema + "." + table->record.name);
       throw;
@@ -239,16 +296,46 @@ void Applier::flush() {
   touched_.clear();
 }
 
+bool Applier::flush_fold(Table& table) {
+  TableBatch batch = std::move(*table.fold).finish();
+  table.fold.reset();
+  table.counts.inserts += batch.inserts;
+  table.counts.updates += batch.updates;
+  table.counts.deletes += batch.removes;
+  table.counts.truncates += batch.truncates;
+  if (batch.empty()) return false;
+  begin();
+  changed_ = true;
+  target_.apply(table.record.oid, batch);
+  return true;
+}
+
+bool Applier::flush_run(Table& table) {
+  RowRun run = std::exchange(table.run, {});
+  for (const auto& entry : run.entries) {
+    auto kind = entry.change->kind;
+    ++(kind == ChangeKind::insert   ? table.counts.inserts
+       : kind == ChangeKind::update ? table.counts.updates
+                                    : table.counts.deletes);
+  }
+  begin();
+  changed_ = true;
+  target_.apply_in_order(table.record.oid, run);
+  return true;
+}
+
 void Applier::commit(Lsn progress, PgTimestamp time) {
   if (!began_ && progress == checkpoint_.lsn) return;
   begin();
-  checkpoint_.lsn = progress;
-  checkpoint_.commit_time = time;
-  target_.commit(checkpoint_);
+  Checkpoint next = checkpoint_;
+  next.lsn = progress;
+  next.commit_time = time;
+  target_.commit(next);
+  checkpoint_ = std::move(next);
   began_ = false;
   for (Table* table : changed_tables_) table->rows_changed = false;
   changed_tables_.clear();
-  durable_.store(progress.value, std::memory_order_release);
+  refresh_durable();
   board_.update([&](Status& status) {
     status.applied = progress;
     status.last_commit_time = time;
@@ -274,6 +361,10 @@ void Applier::commit(Lsn progress, PgTimestamp time) {
   changed_ = false;
 }
 
+void Applier::refresh_durable() {
+  if (durable() < checkpoint_.lsn) durable_.store(target_.durable().value, std::memory_order_release);
+}
+
 void Applier::request(std::shared_ptr<Barrier> barrier) {
   std::lock_guard lock(barrier_mutex_);
   barriers_.push_back(std::move(barrier));
@@ -297,20 +388,24 @@ void Applier::wait_while_held() {
 /// invalid if there is none in hand; it lets a barrier be met before the stream's own position reaches it.
 void Applier::meet_barriers(Lsn progress, Lsn next_commit) {
   std::lock_guard lock(barrier_mutex_);
+  auto reached = [&](const std::shared_ptr<Barrier>& barrier) {
+    return progress >= barrier->lsn || (next_commit.valid() && next_commit >= barrier->lsn);
+  };
+  auto late = [&](const std::shared_ptr<Barrier>& barrier) { return last_commit_ >= barrier->lsn; };
+  if (std::ranges::any_of(barriers_, [&](const auto& barrier) { return reached(barrier) && !late(barrier); })) {
+    flush();
+    commit(progress, checkpoint_.commit_time);
+  }
   std::erase_if(barriers_, [&](const std::shared_ptr<Barrier>& barrier) {
-    bool reached = progress >= barrier->lsn || (next_commit.valid() && next_commit >= barrier->lsn);
-    if (!reached) return false;
-    if (last_commit_ >= barrier->lsn) {
+    if (!reached(barrier)) return false;
+    if (late(barrier)) {
       barrier->view.set_exception(std::make_exception_ptr(BarrierPassed()));
       return true;
     }
     try {
-      flush();
-      commit(progress, checkpoint_.commit_time);
       barrier->view.set_value(target_.view());
     } catch (...) {
       barrier->view.set_exception(std::current_exception());
-      throw;
     }
     return true;
   });

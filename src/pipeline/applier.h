@@ -52,6 +52,8 @@ class Applier {
 
   /// Everything that ends at or before this is durable in the target.
   Lsn durable() const { return {durable_.load(std::memory_order_acquire)}; }
+  /// Asks a target whose commits become durable later; between transactions.
+  void refresh_durable();
   /// True between the parts of a transaction that is applied in parts.
   bool in_transaction() const { return began_; }
 
@@ -67,6 +69,7 @@ class Applier {
     target::TableRecord record;
     std::shared_ptr<const Relation> prepared;  ///< the version that the target was last prepared for
     std::optional<TableFold> fold;
+    RowRun run;                    ///< instead of the fold, where the target needs the source's order
     TableStatus counts;            ///< since the last commit
     std::size_t status_index = 0;  ///< where the board lists it
     bool counted = false;
@@ -74,10 +77,13 @@ class Applier {
     bool ignored = false;
   };
 
+  void apply_once(const std::vector<std::shared_ptr<const ChangeBatch>>& batches, bool again);
+  void roll_back();
   bool may_reshape(const ChangeBatch& batch);
   bool reshapes(const ChangeBatch& batch, const TransactionSpan& transaction) const;
   void add(const ChangeBatch& batch, const TransactionSpan& transaction);
   void add_truncate(const ChangeBatch& batch, const Truncate& truncate, Lsn commit_lsn);
+  bool truncate_together(const ChangeBatch& batch, const Truncate& truncate, Lsn commit_lsn);
   Table* table_for(const ChangeBatch& batch, std::uint32_t relation);
   Table& find_table(const Relation& relation);
   void prepare(Table& table, const std::shared_ptr<const Relation>& relation);
@@ -89,6 +95,8 @@ class Applier {
   }
   void begin();
   void flush();
+  bool flush_fold(Table& table);
+  bool flush_run(Table& table);
   void commit(Lsn progress, PgTimestamp time);
   void meet_barriers(Lsn progress, Lsn next_commit);
   void read_record(Table& table);
@@ -108,7 +116,9 @@ class Applier {
   Lsn progress_;                        ///< end of the last whole transaction in hand
   bool inside_ = false;                 ///< changes of a transaction that is not whole yet are in hand
   bool began_ = false;
-  bool changed_ = false;  ///< something but the checkpoint goes into this commit
+  std::int64_t call_ = 0;        ///< counts apply()
+  std::int64_t began_call_ = 0;  ///< the call in which the open target transaction began
+  bool changed_ = false;         ///< something but the checkpoint goes into this commit
   std::int64_t transactions_ = 0;
   std::int64_t changes_ = 0;
   std::atomic<std::uint64_t> durable_{0};

@@ -20,6 +20,16 @@ constexpr int most_restarts_a_minute = 20;
 constexpr auto longest_hold = 5s;
 constexpr int most_meetings = 10;
 
+target::OpenOptions open_options(const config::Config& config) {
+  target::OpenOptions out;
+  out.kind = config.target.kind;
+  out.path = config.target.path;
+  out.name = config.name;
+  out.memory_bytes = static_cast<std::int64_t>(config.limits.duckdb_memory);
+  out.make_structure = config.schema == config::Schema::copy;
+  return out;
+}
+
 }  // namespace
 
 void Engine::mark_for_copy(target::Target& target, const std::vector<std::string>& tables) {
@@ -39,12 +49,11 @@ void Engine::mark_for_copy(target::Target& target, const std::vector<std::string
 
 void Engine::run(const std::vector<std::string>& recopy) {
   bool marked = false;
+  bool established = false;
   while (!stop_.requested()) {
-    bool established = false;
     try {
-      auto target = target::open(config_.target.kind, config_.target.path,
-                                 static_cast<std::int64_t>(config_.limits.duckdb_memory));
-      established = target->checkpoint().has_value();
+      auto target = target::open(open_options(config_));
+      established = established || target->checkpoint().has_value();
       if (!std::exchange(marked, true)) mark_for_copy(*target, recopy);
       try {
         attempt(*target);
@@ -54,7 +63,7 @@ void Engine::run(const std::vector<std::string>& recopy) {
       }
       if (stop_.requested()) target->tidy();
     } catch (Error& error) {
-      if (!wait_before_retry(error, established)) {
+      if (!wait_before_retry(error, established || source_has_slot(error))) {
         board_.update([&](Status& status) {
           status.state = RunState::failed;
           status.message = error.what();
@@ -64,6 +73,21 @@ void Engine::run(const std::vector<std::string>& recopy) {
     }
   }
   board_.update([](Status& status) { status.state = RunState::stopped; });
+}
+
+/// A target that is away cannot say whether it was set up; the source's slot can.
+bool Engine::source_has_slot(const Error& error) const {
+  if (error.retry() != Retry::transient || config_.target.kind != "postgres") return false;
+  try {
+    auto source = pg::Connection::open(config_.source, {pg::Mode::sql, config_.name});
+    auto rows = source.query(fmt::format("select from pg_catalog.pg_replication_slots where slot_name = {}",
+                                         quote_literal(config_.slot.name)),
+                             "looking for the slot");
+    return rows.rows() > 0;
+  } catch (const Error&) {
+    // The source is away too: nothing is known.
+    return false;
+  }
 }
 
 /// Sessions follow one another at once while each ends only because the target was prepared for the next.
@@ -206,11 +230,10 @@ VerifyReport verify(const config::Config& config, const StopSignal& stop) {
 }
 
 void snapshot(const config::Config& config, StatusBoard& board, const StopSignal& stop) {
-  auto target = target::open(config.target.kind, config.target.path,
-                             static_cast<std::int64_t>(config.limits.duckdb_memory));
+  auto target = target::open(open_options(config));
   if (!target->tables().empty() || target->checkpoint()) {
-    throw Error(Retry::needs_operator, fmt::format("{} holds a mirror already", config.target.path),
-                "A snapshot needs a new file; to go on following, use 'tailrace run'");
+    throw Error(Retry::needs_operator, fmt::format("{} holds a mirror already", config.target.url()),
+                "A snapshot needs a new file, or another --name; to go on following, use 'tailrace run'");
   }
   try {
     copy_once(config, *target, board, stop);

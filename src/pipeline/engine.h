@@ -52,6 +52,7 @@ class Engine {
   Meeting meet(const StopSignal& stop);
   static void mark_for_copy(target::Target& target, const std::vector<std::string>& tables);
   bool wait_before_retry(const Error& error, bool established);
+  bool source_has_slot(const Error& error) const;
 
   const config::Config& config_;
   StatusBoard& board_;

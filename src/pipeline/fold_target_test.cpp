@@ -92,7 +92,7 @@ class FoldAndTarget : public testing::TestWithParam<Shape> {
 
 TEST_P(FoldAndTarget, MirrorWhateverHappens) {
   const Shape& shape = GetParam();
-  auto target = target::open("duckdb", file_, 0);
+  auto target = target::open({"duckdb", file_, "", 0});
   std::vector<std::vector<std::string>> values;
   for (const auto& column : shape.columns) values.push_back(column.values);
   for (Oid oid = 1; oid <= 3; ++oid) {
@@ -128,7 +128,7 @@ TEST_P(FoldAndTarget, MirrorWhateverHappens) {
   std::vector<std::multiset<Cells>> before;
   for (Oid oid = 1; oid <= 3; ++oid) before.push_back(mirrored(*target, oid));
   target.reset();
-  target = target::open("duckdb", file_, 0);
+  target = target::open({"duckdb", file_, "", 0});
   for (Oid oid = 1; oid <= 3; ++oid) EXPECT_EQ(mirrored(*target, oid), before[oid - 1]);
 }
 

@@ -66,10 +66,13 @@ void Session::run() {
   if (target_.checkpoint()) {
     ensure_slot();
   } else {
+    target_.check_tables(schema::Catalog(*connection_).tables(wanted_tables(publication_)));
     snapshot = create_main_slot();
   }
   if (stop_.requested()) return;
   copy_missing(std::move(snapshot));
+  if (stop_.requested()) return;
+  target_.complete_structure(stop_);
   if (stop_.requested()) return;
   stream();
 }
@@ -242,6 +245,7 @@ void copy_once(const config::Config& config, target::Target& target, StatusBoard
     wanted.push_back({table.table.oid, table.columns, table.where, {}});
   }
   auto tables = schema::Catalog(exporter).tables(wanted);
+  target.prepare_structure(exporter, tables);
   board.update([&](Status& status) {
     status.state = RunState::copying;
     status.server_version = exporter.server_version();
@@ -256,6 +260,8 @@ void copy_once(const config::Config& config, target::Target& target, StatusBoard
         fmt::format("{} tables were truncated, rewritten or dropped while they were copied", unfinished.size()),
         "Take the snapshot again into a new file");
   }
+  target.complete_structure(stop);
+  if (stop.requested()) return;
   target.initialize({"", "", 0, lsn, PgTimestamp::now()});
   board.update([](Status& status) { status.state = RunState::stopped; });
 }
@@ -269,6 +275,7 @@ void Session::copy_missing(std::optional<Snapshot> snapshot) {
   reader.leave_on(stop_);
   source::import_snapshot(reader, snapshot->name);
   auto missing = tables_to_copy(reader);
+  target_.prepare_structure(reader, missing);
   list_tables(missing);
   if (!config_.snapshot.enabled) {
     for (const auto& table : missing) {
@@ -416,6 +423,7 @@ void Session::periodic(Applier& applier, bool idle) {
     observe(applier);
   }
   if (applier.in_transaction()) return;
+  applier.refresh_durable();
   if (now - last_look_ >= look_every) {
     last_look_ = now;
     watch_->look(applier);

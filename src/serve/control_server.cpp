@@ -60,7 +60,11 @@ std::string control_socket_path(const std::string& target_file) {
   auto file = std::filesystem::weakly_canonical(std::filesystem::absolute(target_file)).string();
   std::string beside = file + ".tailrace.sock";
   if (beside.size() <= longest_path) return beside;
-  std::uint64_t hash = fnv1a(file);
+  return control_socket_path_of(file);
+}
+
+std::string control_socket_path_of(const std::string& identity) {
+  std::uint64_t hash = fnv1a(identity);
   const char* runtime = std::getenv("XDG_RUNTIME_DIR");
   if (runtime != nullptr && *runtime != '\0') return fmt::format("{}/tailrace-{:016x}.sock", runtime, hash);
   return fmt::format("/tmp/tailrace-{}-{:016x}.sock", ::geteuid(), hash);

@@ -15,6 +15,8 @@ namespace tailrace::serve {
 /// Where the socket of a target stands: FILE.tailrace.sock beside it, or, when that is too long for a Unix
 /// socket, under $XDG_RUNTIME_DIR (else /tmp) with a name derived from the file's absolute path.
 std::string control_socket_path(const std::string& target_file);
+/// For a target that is no file here: by what identifies the mirror.
+std::string control_socket_path_of(const std::string& identity);
 
 class ControlServer {
  public:

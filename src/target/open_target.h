@@ -8,7 +8,20 @@
 
 namespace tailrace::target {
 
-/// `kind` is a target URL's scheme, `path` its rest; the configuration has judged both.
-std::unique_ptr<Target> open(const std::string& kind, const std::string& path, std::int64_t memory_bytes);
+struct OpenOptions {
+  std::string kind;               ///< duckdb, postgres; the configuration has judged it
+  std::string path;               ///< a file, or a connection string with its secrets
+  std::string name;               ///< of the mirror: several may share a PostgreSQL target
+  std::int64_t memory_bytes = 0;  ///< DuckDB's own limit
+  bool make_structure = true;  ///< PostgreSQL: what is missing is made like the source's; else it must be there
+  bool owners = false;         ///< with owners
+  bool privileges = false;     ///< with privileges
+};
+
+std::unique_ptr<Target> open(const OpenOptions& options);
+
+/// Removes what tailrace keeps at a target that is not its own (a PostgreSQL database), besides the mirrored
+/// tables. False if there was nothing.
+bool forget(const OpenOptions& options);
 
 }  // namespace tailrace::target

@@ -1,8 +1,9 @@
 #pragma once
 // Target: the contract between the pipeline and whatever is kept in step with a source.
 //
-// Exactly once: commit() makes the applied changes and the checkpoint durable in one atomic step, and open()
-// tells that checkpoint again. Order of calls: open, then any number of
+// Exactly once: commit() makes the applied changes and the checkpoint visible in one atomic step, durable()
+// tells what no crash takes back, and open() tells that checkpoint again. Order of calls: open, then any number
+// of
 //   begin, (apply | evolve)*, commit | rollback.
 // One thread, except copy(): each CopyWriter belongs to one thread of its own and works beside the others.
 
@@ -13,8 +14,10 @@
 #include <string>
 #include <vector>
 
+#include "base/stop.h"
 #include "model/apply_batch.h"
 #include "model/checkpoint.h"
+#include "pg/connection.h"
 #include "schema/table.h"
 
 namespace tailrace::target {
@@ -51,6 +54,18 @@ struct TableRecord {
 class RestartFromCheckpoint : public std::exception {
  public:
   explicit RestartFromCheckpoint(std::string reason) : reason_(std::move(reason)) {}
+  const char* what() const noexcept override { return reason_.c_str(); }
+
+ private:
+  std::string reason_;
+};
+
+/// Thrown by apply() or commit() when the net effect of changes cannot be applied set-wise, because a
+/// constraint is violated on the way though not in the end. The caller rolls back and applies the same changes
+/// again; needs_row_order() is true for the table by then.
+class NeedsRowOrder : public std::exception {
+ public:
+  explicit NeedsRowOrder(std::string reason) : reason_(std::move(reason)) {}
   const char* what() const noexcept override { return reason_.c_str(); }
 
  private:
@@ -119,6 +134,16 @@ class Target {
   virtual std::optional<Checkpoint> checkpoint() const = 0;
   virtual std::vector<TableRecord> tables() const = 0;
 
+  /// Throws Error when the target cannot take one of the tables as it is, before anything is written anywhere.
+  virtual void check_tables(const std::vector<schema::Table>& tables);
+  /// Before tables are copied: makes what the target lacks for them (schemas, types, the tables themselves), as
+  /// far as it keeps the source's own structure. `source` is in the transaction whose snapshot the copy will
+  /// see. Durable.
+  virtual void prepare_structure(pg::Connection& source, const std::vector<schema::Table>& tables);
+  /// After all copies, and before anything is applied: indexes, constraints, triggers, views. Goes on where an
+  /// earlier attempt ended. Durable.
+  virtual void complete_structure(const StopSignal& stop);
+
   /// Makes the table new and empty, to be copied; what was there under this oid goes. Durable.
   virtual void create_table(const schema::Table& table) = 0;
   /// Removes the table and what is known of it. Durable.
@@ -136,8 +161,18 @@ class Target {
   virtual void begin() = 0;
   /// Throws RestartFromCheckpoint when a column had to be widened.
   virtual void apply(Oid table, const TableBatch& batch) = 0;
+  /// True when a table's changes must come by apply_in_order().
+  virtual bool needs_row_order(Oid table) const;
+  virtual void apply_in_order(Oid table, const RowRun& run);
+  /// True: truncations come by truncate(), in their place among the changes; else table by table, in their
+  /// TableBatch.
+  virtual bool truncates_together() const;
+  virtual void truncate(const std::vector<Oid>& tables, const Truncate& how);
   virtual void evolve(Oid table, const Evolution& evolution) = 0;
+  /// One atomic step. Durable at once, or when durable() says so.
   virtual void commit(const Checkpoint& checkpoint) = 0;
+  /// The position of the last commit that no crash of the target takes back; invalid before the first.
+  virtual Lsn durable() = 0;
   virtual void rollback() noexcept = 0;
 
   /// Called when there is nothing to do for a while, and before a clean end.

@@ -10,19 +10,9 @@ import pytest
 
 import workload
 from chaos import Killer
-from duckdb_file import DuckdbFile
 
 KILLS = int(os.environ.get("TAILRACE_KILLS", "12"))
 SEED = os.environ.get("TAILRACE_SEED") or str(random.randrange(1_000_000))
-
-
-def accounts_balance(path):
-    """True if what is visible in the file is a state that some commit left at the source."""
-    with DuckdbFile(path) as mirror:
-        if ("public", "accounts") not in mirror.tables():
-            return True
-        total = mirror.value("(SELECT sum(balance) FROM public.accounts)")
-        return total is None or float(total) == workload.SUM
 
 
 @pytest.mark.parametrize("binary", ["auto", "off"])
@@ -38,13 +28,13 @@ def test_kills_under_load(shop, binary):
             else:
                 killer.strike()
             if killer.kills % 4 == 0:
-                assert accounts_balance(shop.mirror.file), f"seed {SEED}: a transaction is torn"
+                assert workload.balanced(shop.mirror.into), f"seed {SEED}: a transaction is torn"
         shop.mirror.start()
     print(f"{load.count} transactions, {killer.kills} kills")
     shop.mirror.wait_caught_up(shop.cluster, timeout=180)
     shop.verified()
     assert shop.settle() > workload.ACCOUNTS
-    assert accounts_balance(shop.mirror.file)
+    assert workload.balanced(shop.mirror.into)
 
 
 def test_kills_while_it_sets_up(shop):

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from compare import compare
-from duckdb_file import DuckdbFile
 from tailrace import BINARY, run
 from waiting import wait_until
 
@@ -46,7 +44,7 @@ def test_check(filled):
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     assert "wal_level" in outcome.stdout
     assert traces(filled) == (0, 0, 0)
-    assert not filled.mirror.file.exists()
+    assert not filled.mirror.into.exists()
 
 
 def test_check_finds_wal_level(own_cluster, shop_on):
@@ -77,7 +75,7 @@ def test_init_run_teardown(filled):
 def test_snapshot(filled):
     outcome = run("snapshot", filled.url, filled.mirror.target)
     assert outcome.returncode == 0, outcome.stderr
-    assert compare(filled.cluster, filled.name, filled.mirror.file) == 501
+    assert filled.compared() == 501
     assert traces(filled)[0] == 0, "a snapshot leaves no slot"
 
 
@@ -97,7 +95,7 @@ def test_status_json(filled):
     assert table["state"] == "streaming"
     assert table["rows_copied"] == 500
     assert (table["inserts"], table["updates"], table["deletes"]) == (1, 10, 1)
-    human = run("status", filled.mirror.target)
+    human = run("status", *filled.mirror.named())
     assert human.returncode == 0
     assert "customers" in human.stdout
     filled.settle()
@@ -117,7 +115,7 @@ def test_verify_finds_an_altered_row(filled):
     filled.mirror.wait_caught_up(filled.cluster)
     assert filled.mirror.verify().returncode == 0
     filled.mirror.stop()
-    with DuckdbFile(filled.mirror.file, writable=True) as mirror:
+    with filled.mirror.opened(writable=True) as mirror:
         mirror.query("UPDATE public.customers SET balance = balance + 0.01 WHERE id = 77")
     filled.mirror.start()
     filled.mirror.wait_caught_up(filled.cluster)
@@ -135,7 +133,7 @@ def test_verify_finds(filled, damage):
     filled.mirror.start()
     filled.mirror.wait_caught_up(filled.cluster)
     filled.mirror.stop()
-    with DuckdbFile(filled.mirror.file, writable=True) as mirror:
+    with filled.mirror.opened(writable=True) as mirror:
         mirror.query(damage)
     filled.mirror.start()
     filled.mirror.wait_caught_up(filled.cluster)
@@ -170,19 +168,20 @@ def test_secrets_never_show(filled):
     filled.execute(f"ALTER ROLE postgres PASSWORD '{SECRET}'")
     url = filled.cluster.url(filled.name, password=SECRET)
     filled.mirror.source = url
+    filled.mirror.into.use_password(SECRET)
     filled.mirror.configure(log={"level": "debug"})
     filled.mirror.start()
     filled.mirror.wait_caught_up(filled.cluster)
-    shown = json.dumps(filled.mirror.status()) + run("status", filled.mirror.target).stdout
+    shown = json.dumps(filled.mirror.status()) + run("status", *filled.mirror.named()).stdout
     shown += Path(f"/proc/{filled.mirror.process.pid}/cmdline").read_text()
     checked = run("check", url, filled.mirror.target)
     verified = run("verify", url, filled.mirror.target)
     shown += checked.stdout + checked.stderr + verified.stdout + verified.stderr
     filled.settle()
     shown += filled.mirror.log_text()
-    assert filled.mirror.file.name in shown
+    assert filled.mirror.into.label in shown
     assert SECRET not in shown
-    assert SECRET.encode() not in filled.mirror.file.read_bytes()
+    assert not filled.mirror.into.holds(SECRET)
     wrong = run("check", url.replace("127.0.0.1", "127.0.0.2:1,127.0.0.1").replace(filled.name, "nowhere"),
                 filled.mirror.target)
     assert wrong.returncode != 0
@@ -192,6 +191,9 @@ def test_secrets_never_show(filled):
 def test_password_on_the_command_line_is_wiped(filled):
     """Given as an argument, the password must not stay in /proc/PID/cmdline."""
     url = filled.cluster.url(filled.name, password=SECRET)
+    filled.mirror.into.use_password(SECRET)
+    filled.mirror.name = "tailrace"  # what it is called with nothing said
+    filled.mirror.configure()
     with open(filled.mirror.log, "wb") as log:
         filled.mirror.process = subprocess.Popen([BINARY, "run", url, filled.mirror.target], stdout=log, stderr=log)
     filled.mirror.wait_streaming()

@@ -4,7 +4,6 @@ import time
 
 import pytest
 
-from duckdb_file import DuckdbFile
 from lsn import lsn
 from waiting import PATIENCE, wait_until
 
@@ -84,11 +83,10 @@ def test_sigterm_is_quick(shop):
     shop.settle(timeout=120)
 
 
+@pytest.mark.duckdb("several mirrors may share a PostgreSQL database")
 def test_second_on_the_same_file(shop):
     started(shop)
-    second = shop.another(name="other")
-    second.target = shop.mirror.target
-    second.configure()
+    second = shop.another(name="other", into=shop.mirror.into)
     second.start()
     assert second.wait_ended() > 0
     assert "another tailrace" in second.log_text() or "already" in second.log_text(), second.log_text()
@@ -105,42 +103,35 @@ def test_second_on_the_same_slot(shop):
     assert second.wait_ended(timeout=60) > 0
     assert shop.name in second.log_text()
     assert shop.mirror.running()
-    assert not second.file.exists() or not rows_in(second.file)
+    assert not second.into.rows()
     shop.execute("INSERT INTO t VALUES (5000, 'still here')")
     shop.settle()
 
 
-def rows_in(path):
-    with DuckdbFile(path) as mirror:
-        return sum(int(mirror.value(f'(SELECT count(*) FROM "{schema}"."{table}")'))
-                   for schema, table in mirror.tables())
-
-
-def contents(path):
-    with DuckdbFile(path) as mirror:
-        return sorted(mirror.query("SELECT id::varchar, v FROM public.t"))
+def contents(mirror):
+    return sorted(mirror.into.query("SELECT id::varchar, v FROM public.t"))
 
 
 def test_slot_dropped(shop):
     started(shop)
     shop.mirror.stop()
-    before = contents(shop.mirror.file)
+    before = contents(shop.mirror)
     shop.execute("INSERT INTO t VALUES (5000, 'unseen')")
     shop.execute(f"SELECT pg_drop_replication_slot('{shop.name}')")
     refused(shop, shop.name, "slot")
-    assert contents(shop.mirror.file) == before
+    assert contents(shop.mirror) == before
 
 
 def test_slot_advanced_by_somebody(shop):
     """The slot is ahead of the checkpoint: changes between the two are gone for good."""
     started(shop)
     shop.mirror.stop()
-    before = contents(shop.mirror.file)
+    before = contents(shop.mirror)
     shop.execute("INSERT INTO t VALUES (5000, 'lost')")
     wait_until(lambda: slot_is_free(shop), what="a free slot")
     shop.execute(f"SELECT pg_replication_slot_advance('{shop.name}', pg_current_wal_lsn())")
     refused(shop, shop.name, "ahead")
-    assert contents(shop.mirror.file) == before
+    assert contents(shop.mirror) == before
 
 
 def test_slot_lost(own_cluster, shop_on):
@@ -148,7 +139,7 @@ def test_slot_lost(own_cluster, shop_on):
     shop = shop_on(own_cluster(15, max_slot_wal_keep_size="16MB", max_wal_size="32MB", min_wal_size="32MB"))
     started(shop)
     shop.mirror.stop()
-    before = contents(shop.mirror.file)
+    before = contents(shop.mirror)
 
     def lost():
         shop.execute("INSERT INTO t SELECT i, repeat('x', 500) FROM generate_series(100000, 140000) i")
@@ -159,27 +150,27 @@ def test_slot_lost(own_cluster, shop_on):
 
     wait_until(lost, timeout=60, what="a lost slot")
     refused(shop, shop.name, "max_slot_wal_keep_size")
-    assert contents(shop.mirror.file) == before
+    assert contents(shop.mirror) == before
 
 
 def test_other_cluster(shop, own_cluster, shop_on):
     """The file was filled from another server, which happens to have a slot of the same name."""
     started(shop)
     shop.mirror.stop()
-    before = contents(shop.mirror.file)
+    before = contents(shop.mirror)
     other = shop_on(own_cluster(15))
     other.execute(SETUP % 5)
     shop.mirror.source = other.url
     shop.mirror.configure()
     refused(shop, "cluster")
-    assert contents(shop.mirror.file) == before
+    assert contents(shop.mirror) == before
 
 
 def test_wal_level(own_cluster, shop_on):
     shop = shop_on(own_cluster(15, wal_level="replica"))
     shop.execute(SETUP % 5)
     refused(shop, "wal_level", "logical")
-    assert not shop.mirror.file.exists() or not rows_in(shop.mirror.file)
+    assert not shop.mirror.into.rows()
 
 
 def test_missing_privileges(shop):

@@ -1,4 +1,4 @@
-"""Every built-in type round-trips exactly: the text that PostgreSQL shows equals the text rebuilt from DuckDB,
+"""Every built-in type round-trips exactly: the text that PostgreSQL shows equals the text rebuilt from the target,
 through copy and stream, in binary and in text. The server's settings for DateStyle and the like are odd ones."""
 import pytest
 

@@ -1,5 +1,5 @@
 """Random kills of a mirror, from a seed, at instants that its own work suggests: in the copy, in the first moments
-of a run, under load, at rest."""
+of a run, under load, at rest. And random faults of a PostgreSQL target's server."""
 import random
 import time
 
@@ -44,3 +44,26 @@ class Killer:
         self._let_run(self.moment(0.5))
         self.mirror.kill()
         self.kills += 1
+
+
+class TargetFaults:
+    """Crashes of a PostgreSQL target's server, and connections to it that the server ends."""
+
+    def __init__(self, mirror, seed):
+        self.into = mirror.into
+        self.chance = random.Random(f"target/{seed}")
+        self.ended = 0
+
+    def wait(self, longest=2.0):
+        """Lets a random moment pass. Short ones are frequent."""
+        end = time.monotonic() + self.chance.random() ** 2 * longest
+        wait_until(lambda: time.monotonic() >= end, timeout=longest + 5, poll=0.002)
+
+    def crash(self, longest=0.5):
+        """Stops it without a word, and starts it again a random moment later."""
+        self.into.cluster.stop("immediate")
+        self.wait(longest)
+        self.into.cluster.start()
+
+    def terminate(self):
+        self.ended += self.into.terminate()

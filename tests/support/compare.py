@@ -11,10 +11,7 @@ from collections import Counter
 import psycopg
 
 from duckdb_file import DuckdbFile, identifier
-
-SESSION = """
-SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET extra_float_digits = 1;
-SET bytea_output = 'hex'; SET lc_monetary = 'C'"""
+from postgres_database import SESSION
 
 TABLES = """
 SELECT c.oid::text, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

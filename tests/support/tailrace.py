@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 from lsn import lsn
+from targets import DuckdbTarget
 from waiting import PATIENCE, wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -20,23 +21,36 @@ def run(*arguments, timeout=120, env=None):
 
 
 class Tailrace:
-    """`tailrace run` of one source into one DuckDB file, with settings as in its configuration file.
+    """`tailrace run` of one source into one target, with settings as in its configuration file.
 
     name       names slot and publication, so that many mirrors share a server
-    directory  where the DuckDB file, the configuration and the log go
+    directory  where the configuration and the log go, and the DuckDB file
+    into       the target (see targets.py); by default a DuckDB file
     """
 
-    def __init__(self, source, directory, name, **settings):
+    def __init__(self, source, directory, name, into=None, **settings):
         self.source = source
         self.directory = Path(directory)
-        self.file = self.directory / "mirror.duckdb"
-        self.target = f"duckdb:{self.file}"
+        self.into = into or DuckdbTarget(self.directory / "mirror.duckdb")
         self.log = self.directory / "tailrace.log"
         self.config = self.directory / "tailrace.yaml"
         self.name = name
         self.process = None
         self.env = {}
         self.configure(**settings)
+
+    @property
+    def target(self):
+        return self.into.url
+
+    @property
+    def file(self):
+        """The DuckDB file of one that has a file."""
+        return self.into.file
+
+    def opened(self, **how):
+        """The target, to be asked: query(), value(), tables(), columns(). All values are text."""
+        return self.into.opened(**how)
 
     def configure(self, **settings):
         """Rewrites the configuration for the next start. JSON is YAML."""
@@ -98,9 +112,13 @@ class Tailrace:
     def tail(self, lines=30):
         return "\n".join(self.log_text().splitlines()[-lines:])
 
+    def named(self):
+        """The arguments that name it to `tailrace status`."""
+        return self.into.named(self.config)
+
     def status(self):
         """What a running one says of itself, or None."""
-        outcome = run("status", self.target, "--json")
+        outcome = run("status", *self.named(), "--json")
         return json.loads(outcome.stdout) if outcome.returncode == 0 else None
 
     def table(self, name):

@@ -125,3 +125,12 @@ class Workload:
 
 class _Abort(Exception):
     """Rolls a transaction back on purpose."""
+
+
+def balanced(into):
+    """True if the accounts that are visible in the target are a state that some commit left at the source."""
+    with into.opened() as mirror:
+        if ("public", "accounts") not in mirror.tables():
+            return True
+        total = mirror.value("(SELECT sum(balance) FROM public.accounts)")
+        return total is None or float(total) == SUM

@@ -35,6 +35,7 @@ class DuckDbTarget : public Target {
   void apply(Oid table, const TableBatch& batch) override;
   void evolve(Oid table, const Evolution& evolution) override;
   void commit(const Checkpoint& checkpoint) override;
+  Lsn durable() override { return mirror_.checkpoint() ? mirror_.checkpoint()->lsn : Lsn{}; }
   void rollback() noexcept override;
   void tidy() override;
   std::unique_ptr<TargetView> view() override { return std::make_unique<DuckDbView>(database_); }

@@ -1,0 +1,54 @@
+#pragma once
+// Structure: the SQL that recreates tables, and what belongs to them, at a PostgreSQL of another version. It is
+// read from the catalogs, because pg_dump refuses a server that is newer than itself.
+
+#include <string>
+#include <vector>
+
+#include "base/lsn.h"
+#include "pg/connection.h"
+
+namespace tailrace::schema {
+
+struct Statement {
+  std::string what;  ///< for people: "table public.orders"
+  std::string sql;
+  /// Roles that it speaks of. If the target has none of them, the statement is left out with a warning.
+  std::vector<std::string> roles = {};
+  /// A nicety, such as a storage setting: a target that refuses it causes a warning and no Error.
+  bool optional = false;
+};
+
+/// In the order of their use. Inside of a list the order is a good one, yet what needs what is not worked out:
+/// run_structure() tries again what came too early.
+struct Structure {
+  std::vector<Statement>
+      before_data;  ///< schemas, extensions, types, sequences, functions, tables without keys
+  /// Indexes, PRIMARY KEY, UNIQUE and EXCLUDE of what holds rows. Each stands alone: they may run in parallel.
+  std::vector<Statement> indexes;
+  /// The indexes of partitioned tables, which only tie those of the partitions together, then constraints,
+  /// views, triggers, policies, comments, filled materialized views, and owners and privileges if wanted.
+  std::vector<Statement> after_data;
+};
+
+struct StructureOptions {
+  bool owners = false;
+  bool privileges = false;
+  int target_version = 0;  ///< as 150004; 0: that of the source
+};
+
+/// Reads what recreates `tables` and what belongs to them. A partitioned table brings its whole tree; every
+/// schema with one of these tables brings its types, functions, views, sequences and collations, and what these
+/// need from elsewhere. A view or function that needs a table that is not selected is left out with a warning.
+/// The connection is in a REPEATABLE READ transaction, so that all of it is of one moment; search_path is
+/// empty, as Connection::open leaves it. Throws Error when the target's version lacks what a table or an index
+/// is made of.
+Structure read_structure(pg::Connection& source, const std::vector<Oid>& tables,
+                         const StructureOptions& options);
+
+/// Runs the statements in one transaction of its own, in rounds: one that fails because something does not
+/// exist yet is tried again in the next. Throws Error, with nothing left behind, when a round brings nothing
+/// forward or when a statement fails for another reason.
+void run_structure(pg::Connection& target, const std::vector<Statement>& statements);
+
+}  // namespace tailrace::schema

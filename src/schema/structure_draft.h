@@ -1,0 +1,96 @@
+#pragma once
+// StructureDraft: a Structure while it is being read. Internal to the room: read_structure() passes it from one
+// reader to the next, each of which adds the statements for its kind of object.
+
+#include <compare>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "schema/structure.h"
+
+namespace tailrace::schema {
+
+/// The catalogs, by the OIDs that every version gives them.
+namespace catalog_oid {
+inline constexpr Oid type = 1247, proc = 1255, relation = 1259, attrdef = 2604, constraint = 2606,
+                     language = 2612, rewrite = 2618, trigger = 2620, name_space = 2615, extension = 3079,
+                     policy = 3256, statistics = 3381, collation = 3456;
+}
+
+/// An object of the source as pg_depend speaks of it.
+struct Object {
+  Oid catalog = 0;
+  Oid oid = 0;
+  auto operator<=>(const Object&) const = default;
+};
+
+/// What is copied: the objects, each kind in the order of creation.
+struct Scope {
+  std::vector<Oid> tables;  ///< the selected ones and the partitions below them, without what extensions own
+  std::vector<Oid> types;   ///< enums, domains, ranges, free-standing composite types
+  std::vector<Oid> functions;
+  std::vector<Oid> collations;
+  std::vector<Oid> sequences;   ///< without those of identity columns
+  std::vector<Oid> views;       ///< also materialized ones
+  std::vector<Oid> extensions;  ///< that one of the objects needs
+  std::set<Object> late;        ///< types and functions that need a view, so that they come after it
+  std::set<Object> left_out;    ///< need a table that is not selected, or something else that is not copied
+  std::set<Oid> on_left_out;    ///< foreign keys, indexes, triggers, policies and rules that do
+
+  bool has_table(Oid oid) const;
+};
+
+struct StructureDraft {
+  pg::Connection& source;
+  StructureOptions options;
+  Scope scope;
+  Structure structure;
+  std::set<Object> made;  ///< has a statement: so may have a comment, an owner, privileges
+
+  int from() const { return source.server_version(); }
+  int to() const { return options.target_version; }
+  /// Both servers know what came with this version.
+  bool both_since(int version) const { return from() >= version && to() >= version; }
+  /// The list for a type or a function.
+  std::vector<Statement>& list_for(Object object);
+};
+
+/// The objects to copy. Warns of what is left out.
+Scope read_scope(pg::Connection& source, const std::vector<Oid>& tables);
+
+void read_schemas_and_extensions(StructureDraft& draft);
+void read_types(StructureDraft& draft);
+void read_sequences(StructureDraft& draft);
+void read_sequence_owners(StructureDraft& draft);
+void read_functions(StructureDraft& draft);
+void read_tables(StructureDraft& draft);
+void read_indexes(StructureDraft& draft);
+void read_late_constraints(StructureDraft& draft);
+void read_views(StructureDraft& draft);
+void read_view_indexes(StructureDraft& draft);
+void read_rules(StructureDraft& draft);
+void read_triggers(StructureDraft& draft);
+void read_policies(StructureDraft& draft);
+void read_refreshes(StructureDraft& draft);
+void read_comments(StructureDraft& draft);
+void read_owners(StructureDraft& draft);
+void read_privileges(StructureDraft& draft);
+
+/// "{1,2}", as a parameter of type oid[].
+std::string as_array(const std::vector<Oid>& oids);
+
+/// The WITH list of storage parameters: SQL for an expression over the text[] `array`; null when there are
+/// none.
+std::string storage_options(std::string_view array, std::string_view prefix, int target_version);
+
+/// SQL for an expression over pg_sequence `s`: " INCREMENT BY 1 MINVALUE ...".
+extern const std::string_view sequence_options;
+
+/// Throws an Error: `what` uses `feature`, which the target has only from `version` (as 15) on.
+[[noreturn]] void refuse(std::string_view what, std::string_view feature, int version, int target_version);
+
+}  // namespace tailrace::schema

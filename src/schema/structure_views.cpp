@@ -1,0 +1,98 @@
+#include "base/sql_text.h"
+#include "schema/structure_draft.h"
+
+namespace tailrace::schema {
+namespace {
+
+void read_view_defaults(StructureDraft& draft) {
+  auto rows = draft.source.query(
+      "select n.nspname, c.relname, a.attname, pg_catalog.pg_get_expr(d.adbin, d.adrelid) "
+      "from pg_catalog.pg_attrdef d join pg_catalog.pg_class c on c.oid = d.adrelid "
+      "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
+      "join pg_catalog.pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum "
+      "where c.oid = any($1::oid[]) order by c.oid, a.attnum",
+      {as_array(draft.scope.views)}, "reading the defaults of views");
+  for (int row = 0; row < rows.rows(); ++row) {
+    draft.structure.after_data.push_back({"default of view " + rows.str(row, 0) + "." + rows.str(row, 1),
+                                          fmt::format("ALTER VIEW {} ALTER COLUMN {} SET DEFAULT {}",
+                                                      quote_qualified(rows.get(row, 0), rows.get(row, 1)),
+                                                      quote_identifier(rows.get(row, 2)), rows.get(row, 3))});
+  }
+}
+
+std::string without_semicolon(std::string query) {
+  while (!query.empty() && (query.back() == ';' || query.back() == '\n')) query.pop_back();
+  return query;
+}
+
+}  // namespace
+
+void read_views(StructureDraft& draft) {
+  auto rows = draft.source.query(
+      fmt::format(
+          "select c.oid, n.nspname, c.relname, c.relkind, pg_catalog.pg_get_viewdef(c.oid), {}, "
+          "coalesce(c.reloptions::text like '%security_invoker=%', false), nullif(am.amname, 'heap') "
+          "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
+          "left join pg_catalog.pg_am am on am.oid = c.relam where c.oid = any($1::oid[]) order by c.oid",
+          storage_options("c.reloptions", "", draft.to())),
+      {as_array(draft.scope.views)}, "reading the views");
+  for (int row = 0; row < rows.rows(); ++row) {
+    bool materialized = rows.get(row, 3) == "m";
+    std::string what = fmt::format("{} {}.{}", materialized ? "materialized view" : "view", rows.get(row, 1),
+                                   rows.get(row, 2));
+    if (rows.flag(row, 6) && draft.to() < 150000) refuse(what, "security_invoker", 15, draft.to());
+    std::string options = rows.get(row, 5).empty() ? "" : " WITH (" + rows.str(row, 5) + ")";
+    std::string method =
+        materialized && !rows.is_null(row, 7) ? " USING " + quote_identifier(rows.get(row, 7)) : "";
+    draft.made.insert({catalog_oid::relation, rows.oid(row, 0)});
+    draft.structure.after_data.push_back(
+        {what, fmt::format("CREATE {} {}{}{} AS {}{}", materialized ? "MATERIALIZED VIEW" : "VIEW",
+                           quote_qualified(rows.get(row, 1), rows.get(row, 2)), method, options,
+                           without_semicolon(rows.str(row, 4)), materialized ? " WITH NO DATA" : "")});
+  }
+  read_view_defaults(draft);
+}
+
+void read_refreshes(StructureDraft& draft) {
+  auto rows = draft.source.query(
+      "select n.nspname, c.relname from pg_catalog.pg_class c "
+      "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
+      "where c.oid = any($1::oid[]) and c.relkind = 'm' and c.relispopulated order by c.oid",
+      {as_array(draft.scope.views)}, "reading which materialized views are filled");
+  for (int row = 0; row < rows.rows(); ++row) {
+    // Before 17 what the query calls may count on the search_path that a session has by itself.
+    draft.structure.after_data.push_back(
+        {"contents of materialized view " + rows.str(row, 0) + "." + rows.str(row, 1),
+         fmt::format(
+             "SET LOCAL search_path TO DEFAULT; REFRESH MATERIALIZED VIEW {}; SET LOCAL search_path = ''",
+             quote_qualified(rows.get(row, 0), rows.get(row, 1)))});
+  }
+}
+
+void read_rules(StructureDraft& draft) {
+  std::vector<Oid> relations = draft.scope.tables;
+  relations.insert(relations.end(), draft.scope.views.begin(), draft.scope.views.end());
+  auto rows = draft.source.query(
+      "select r.oid, n.nspname, c.relname, r.rulename, pg_catalog.pg_get_ruledef(r.oid), r.ev_enabled "
+      "from pg_catalog.pg_rewrite r join pg_catalog.pg_class c on c.oid = r.ev_class "
+      "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
+      "where c.oid = any($1::oid[]) and r.rulename <> '_RETURN' order by r.oid",
+      {as_array(relations)}, "reading the rules");
+  for (int row = 0; row < rows.rows(); ++row) {
+    if (draft.scope.on_left_out.contains(rows.oid(row, 0))) continue;
+    std::string what = fmt::format("rule {} of {}.{}", rows.get(row, 3), rows.get(row, 1), rows.get(row, 2));
+    draft.made.insert({catalog_oid::rewrite, rows.oid(row, 0)});
+    draft.structure.after_data.push_back({what, without_semicolon(rows.str(row, 4))});
+    char state = rows.get(row, 5)[0];
+    if (state == 'O') continue;
+    draft.structure.after_data.push_back(
+        {"state of " + what,
+         fmt::format("ALTER TABLE {} {} RULE {}", quote_qualified(rows.get(row, 1), rows.get(row, 2)),
+                     state == 'D'   ? "DISABLE"
+                     : state == 'R' ? "ENABLE REPLICA"
+                                    : "ENABLE ALWAYS",
+                     quote_identifier(rows.get(row, 3)))});
+  }
+}
+
+}  // namespace tailrace::schema

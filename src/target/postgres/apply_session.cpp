@@ -1,0 +1,129 @@
+#include "target/postgres/apply_session.h"
+
+namespace tailrace::target::postgres {
+namespace {
+
+// Answers gather in the socket and in libpq until they are read.
+constexpr std::size_t most_unanswered = 4000;
+
+pg::Connection open(const std::string& conninfo, const std::string& application_name) {
+  auto connection = pg::Connection::open(conninfo, {pg::Mode::sql, application_name});
+  try {
+    // Triggers and foreign keys fired at the source already (PostgreSQL documentation:
+    // "session_replication_role").
+    connection.query("set session_replication_role = replica", "preparing to apply");
+  } catch (Error& error) {
+    if (error.sqlstate() != "42501") throw;
+    throw Error(Retry::needs_operator,
+                "the target's user may not set session_replication_role, so triggers would fire a second time",
+                "Use a superuser there, or GRANT SET ON PARAMETER session_replication_role TO the user (15+)");
+  }
+  // A commit is acknowledged to the source only once it is flushed, so it need not be when it returns. Staged
+  // keys are looked up one by one: statistics of a table that was just filled would mislead the planner.
+  connection.query(
+      "set synchronous_commit = off; set jit = off; set enable_hashjoin = off; set enable_mergejoin = off; "
+      "set enable_seqscan = off; set enable_bitmapscan = off; set enable_material = off; "
+      "set client_min_messages = error; set max_parallel_workers_per_gather = 0",
+      "preparing to apply");
+  return connection;
+}
+
+bool is_constraint(const Error& error) {
+  // 23: integrity constraints; 27000: a row that a trigger of the same command changed.
+  return error.sqlstate().starts_with("23");
+}
+
+}  // namespace
+
+ApplySession::ApplySession(const std::string& conninfo, const std::string& application_name)
+    : connection_(open(conninfo, application_name)) {}
+
+pg::Pipeline& ApplySession::pipeline() {
+  if (!pipeline_) pipeline_.emplace(connection_);
+  return *pipeline_;
+}
+
+const std::string& ApplySession::prepared(const std::string& sql) {
+  auto [found, fresh] = prepared_.try_emplace(sql);
+  if (fresh) {
+    found->second = fmt::format("s{}", ++serial_);
+    unsure_.push_back(sql);
+    pipeline().prepare(found->second, sql);
+  }
+  return found->second;
+}
+
+void ApplySession::send(const std::string& sql, const std::vector<pg::Parameter>& parameters) {
+  const std::string& name = prepared(sql);
+  pipeline().execute(name, parameters);
+}
+
+void ApplySession::change_one(Oid table, const char* what, Lsn commit_lsn, const std::string& sql,
+                              const std::vector<pg::Parameter>& parameters) {
+  if (pipeline().sent() >= most_unanswered) settle();
+  send(sql, parameters);
+  expected_.push_back({pipeline().sent() - 1, table, what, commit_lsn});
+}
+
+void ApplySession::settle() {
+  wait(nullptr);
+}
+
+std::vector<std::string> ApplySession::settle_with_row() {
+  std::vector<std::string> row;
+  wait(&row);
+  return row;
+}
+
+void ApplySession::wait(std::vector<std::string>* last_row) {
+  if (!pipeline_) return;
+  std::size_t last = pipeline_->sent() - 1;
+  std::optional<Expected> missing;
+  std::size_t next = 0;
+  try {
+    pipeline_->wait("applying changes", [&](std::size_t statement, const pg::Result& result) {
+      if (next < expected_.size() && expected_[next].statement == statement) {
+        if (result.affected() != 1 && !missing) missing = expected_[next];
+        ++next;
+      }
+      if (last_row != nullptr && statement == last && result.rows() == 1) {
+        for (int i = 0; i < result.columns(); ++i) last_row->push_back(result.str(0, i));
+      }
+    });
+  } catch (pg::Pipeline::Failed& failed) {
+    Expected culprit;
+    for (const auto& expected : expected_) {
+      if (expected.statement == failed.statement) culprit = expected;
+    }
+    abandon();
+    if (is_constraint(failed.error)) throw ConstraintFailed{culprit.table, culprit.commit_lsn, failed.error};
+    throw Error(failed.error);
+  } catch (...) {
+    abandon();
+    throw;
+  }
+  expected_.clear();
+  unsure_.clear();
+  pipeline_.reset();
+  if (missing) throw RowMissing{missing->table, missing->commit_lsn, missing->what};
+}
+
+pg::Connection& ApplySession::direct() {
+  settle();
+  return connection_;
+}
+
+void ApplySession::abandon() noexcept {
+  expected_.clear();
+  // What was prepared in a failed pipeline may not be there; a name is never used twice.
+  for (const auto& sql : unsure_) prepared_.erase(sql);
+  unsure_.clear();
+  pipeline_.reset();
+}
+
+void ApplySession::forget_statements() {
+  direct().query("deallocate all", "forgetting prepared statements");
+  prepared_.clear();
+}
+
+}  // namespace tailrace::target::postgres

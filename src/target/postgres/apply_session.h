@@ -1,0 +1,74 @@
+#pragma once
+// ApplySession: the connection that changes are applied by. Small changes go through libpq's pipeline mode, as
+// many as there are without waiting; what cannot (COPY) first waits for them. Each statement says which table
+// it belongs to and that it must touch exactly one row, and is held to it.
+
+#include <deque>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/lsn.h"
+#include "pg/connection.h"
+#include "pg/pipeline.h"
+
+namespace tailrace::target::postgres {
+
+/// A constraint refused a change of a table.
+struct ConstraintFailed {
+  Oid table = 0;
+  Lsn commit_lsn;  ///< of the source transaction, where it is known
+  Error error;
+};
+
+/// A row that a change is about is not there.
+struct RowMissing {
+  Oid table = 0;
+  Lsn commit_lsn;
+  const char* what = "";
+};
+
+/// One thread.
+class ApplySession {
+ public:
+  ApplySession(const std::string& conninfo, const std::string& application_name);
+
+  /// By the pipeline, in order; parameters are copied. Prepared under its text when it is new.
+  void send(const std::string& sql, const std::vector<pg::Parameter>& parameters);
+  /// The same, and it must touch exactly one row of `table`.
+  void change_one(Oid table, const char* what, Lsn commit_lsn, const std::string& sql,
+                  const std::vector<pg::Parameter>& parameters);
+  /// Waits for all that was sent. Throws ConstraintFailed, RowMissing, and Error for everything else.
+  void settle();
+  /// The same, and the rows of the last statement.
+  std::vector<std::string> settle_with_row();
+
+  /// The bare connection, after waiting for the pipeline.
+  pg::Connection& direct();
+  /// Drops what is in flight: for a rollback.
+  void abandon() noexcept;
+  /// Forgets prepared statements whose tables changed.
+  void forget_statements();
+
+ private:
+  struct Expected {
+    std::size_t statement = 0;
+    Oid table = 0;
+    const char* what = "";
+    Lsn commit_lsn;
+  };
+
+  pg::Pipeline& pipeline();
+  const std::string& prepared(const std::string& sql);
+  void wait(std::vector<std::string>* last_row);
+
+  pg::Connection connection_;
+  std::optional<pg::Pipeline> pipeline_;
+  std::unordered_map<std::string, std::string> prepared_;  ///< SQL -> statement name
+  std::vector<std::string> unsure_;                        ///< prepared since the last wait(): lost if it fails
+  std::deque<Expected> expected_;
+  int serial_ = 0;
+};
+
+}  // namespace tailrace::target::postgres

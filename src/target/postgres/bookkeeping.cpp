@@ -1,0 +1,202 @@
+#include "target/postgres/bookkeeping.h"
+
+#include "base/sql_text.h"
+
+namespace tailrace::target::postgres {
+namespace {
+
+constexpr const char* purpose = "keeping tailrace's own tables at the target";
+
+constexpr const char* create = R"(
+create schema if not exists tailrace;
+create table if not exists tailrace.checkpoint (
+  subscription text primary key, slot text not null, system_identifier text not null, timeline bigint not null,
+  lsn pg_lsn not null, commit_micros bigint not null) with (fillfactor = 20);
+create table if not exists tailrace.tables (
+  subscription text, oid oid, schema_name text not null, table_name text not null, copied boolean not null,
+  copied_at pg_lsn not null, filenode oid not null, membership text not null, rows_copied bigint not null,
+  note text not null, primary key (subscription, oid));
+create table if not exists tailrace.columns (
+  subscription text, oid oid, position int, attnum int not null, name text not null, type_oid oid not null,
+  typmod int not null, is_key boolean not null, version bigint not null,
+  primary key (subscription, oid, position));
+create table if not exists tailrace.structure (
+  subscription text, number bigint, parallel boolean not null, what text not null, statement text not null,
+  roles text[] not null, optional boolean not null, primary key (subscription, number)))";
+
+}  // namespace
+
+Bookkeeping::Bookkeeping(pg::Connection& connection, std::string subscription)
+    : connection_(connection), subscription_(std::move(subscription)), literal_(quote_literal(subscription_)) {
+  auto there = connection_.query("select pg_catalog.to_regclass('tailrace.structure') is not null", purpose);
+  if (there.flag(0, 0)) return;
+  try {
+    // Two that begin at once would meet in the catalogs.
+    connection_.query(
+        fmt::format("begin; select pg_catalog.pg_advisory_xact_lock(7206021914); {}; commit", create), purpose);
+  } catch (Error& error) {
+    connection_.query("rollback", purpose);
+    if (error.sqlstate() != "42501") throw;
+    throw Error(Retry::needs_operator, "the target's user may not create the schema tailrace",
+                "GRANT CREATE ON DATABASE ... TO that user, there");
+  }
+}
+
+void Bookkeeping::lock() {
+  auto got = connection_.query(
+      fmt::format("select pg_catalog.pg_try_advisory_lock(720602191, pg_catalog.hashtext({}))", literal_),
+      purpose);
+  if (got.flag(0, 0)) return;
+  throw Error(Retry::transient, fmt::format("another tailrace named {} works on this target", subscription_),
+              "Stop it first, or give this one another name (--name)");
+}
+
+std::optional<Checkpoint> Bookkeeping::read_checkpoint() {
+  auto rows = connection_.query(
+      fmt::format("select slot, system_identifier, timeline, lsn, commit_micros from tailrace.checkpoint "
+                  "where subscription = {}",
+                  literal_),
+      purpose);
+  if (rows.rows() == 0) return std::nullopt;
+  return Checkpoint{rows.str(0, 0), rows.str(0, 1), static_cast<std::uint32_t>(rows.i64(0, 2)), rows.lsn(0, 3),
+                    PgTimestamp{rows.i64(0, 4)}};
+}
+
+std::map<Oid, TableRecord> Bookkeeping::read_tables() {
+  std::map<Oid, TableRecord> out;
+  auto rows = connection_.query(
+      fmt::format(
+          "select oid, schema_name, table_name, copied, copied_at, filenode, membership, rows_copied, note "
+          "from tailrace.tables where subscription = {}",
+          literal_),
+      purpose);
+  for (int i = 0; i < rows.rows(); ++i) {
+    TableRecord record;
+    record.oid = rows.oid(i, 0);
+    record.schema = rows.str(i, 1);
+    record.name = rows.str(i, 2);
+    record.target_name = quote_qualified(record.schema, record.name);
+    record.copied = rows.flag(i, 3);
+    record.copied_at = rows.lsn(i, 4);
+    record.filenode = rows.oid(i, 5);
+    record.membership = rows.str(i, 6);
+    record.rows_copied = rows.i64(i, 7);
+    record.note = rows.str(i, 8);
+    out.emplace(record.oid, std::move(record));
+  }
+  auto columns = connection_.query(
+      fmt::format("select oid, attnum, name, type_oid, typmod, is_key, version from tailrace.columns "
+                  "where subscription = {} order by oid, position",
+                  literal_),
+      purpose);
+  for (int i = 0; i < columns.rows(); ++i) {
+    auto found = out.find(columns.oid(i, 0));
+    if (found == out.end()) continue;
+    RecordedColumn column;
+    column.attnum = static_cast<std::int16_t>(columns.i64(i, 1));
+    column.name = columns.str(i, 2);
+    column.type_oid = columns.oid(i, 3);
+    column.typmod = static_cast<std::int32_t>(columns.i64(i, 4));
+    column.is_key = columns.flag(i, 5);
+    column.version = static_cast<std::uint32_t>(columns.i64(i, 6));
+    found->second.columns.push_back(std::move(column));
+  }
+  return out;
+}
+
+void Bookkeeping::put_table(const TableRecord& record) {
+  std::string sql = fmt::format(
+      "delete from tailrace.columns where subscription = {0} and oid = {1};"
+      "delete from tailrace.tables where subscription = {0} and oid = {1};"
+      "insert into tailrace.tables values ({0}, {1}, {2}, {3}, {4}, '{5}', {6}, {7}, {8}, {9});",
+      literal_, record.oid, quote_literal(record.schema), quote_literal(record.name), record.copied,
+      record.copied_at.str(), record.filenode, quote_literal(record.membership), record.rows_copied,
+      quote_literal(record.note));
+  for (std::size_t i = 0; i < record.columns.size(); ++i) {
+    const auto& column = record.columns[i];
+    sql += fmt::format("{}({}, {}, {}, {}, {}, {}, {}, {}, {})",
+                       i == 0 ? "insert into tailrace.columns values " : ", ", literal_, record.oid, i,
+                       column.attnum, quote_literal(column.name), column.type_oid, column.typmod, column.is_key,
+                       column.version);
+  }
+  connection_.query(sql, purpose);
+}
+
+void Bookkeeping::remove_table(Oid table) {
+  connection_.query(fmt::format("delete from tailrace.columns where subscription = {0} and oid = {1};"
+                                "delete from tailrace.tables where subscription = {0} and oid = {1}",
+                                literal_, table),
+                    purpose);
+}
+
+void Bookkeeping::remove_all() {
+  connection_.query(fmt::format("delete from tailrace.structure where subscription = {0};"
+                                "delete from tailrace.columns where subscription = {0};"
+                                "delete from tailrace.tables where subscription = {0};"
+                                "delete from tailrace.checkpoint where subscription = {0}",
+                                literal_),
+                    purpose);
+}
+
+void Bookkeeping::put_checkpoint(const Checkpoint& checkpoint) {
+  connection_.query(
+      fmt::format("insert into tailrace.checkpoint values ({}, {}, {}, {}, '{}', {}) on conflict "
+                  "(subscription) do update "
+                  "set slot = excluded.slot, system_identifier = excluded.system_identifier, "
+                  "timeline = excluded.timeline, lsn = excluded.lsn, commit_micros = excluded.commit_micros",
+                  literal_, quote_literal(checkpoint.slot), quote_literal(checkpoint.system_identifier),
+                  checkpoint.timeline, checkpoint.lsn.str(), checkpoint.commit_time.micros),
+      purpose);
+}
+
+std::string Bookkeeping::advance_sql() const {
+  return fmt::format(
+      "update tailrace.checkpoint set lsn = $1::pg_lsn, commit_micros = $2::bigint where subscription = {}",
+      literal_);
+}
+
+std::vector<schema::Statement> Bookkeeping::notes_of(const schema::Structure& structure) {
+  auto last = connection_.query(
+      fmt::format("select coalesce(max(number), 0) from tailrace.structure where subscription = {}", literal_),
+      purpose);
+  std::int64_t number = last.i64(0, 0);
+  std::vector<schema::Statement> out;
+  auto add = [&](const std::vector<schema::Statement>& statements, bool parallel) {
+    for (const auto& statement : statements) {
+      std::string roles;
+      for (const auto& role : statement.roles) roles += (roles.empty() ? "" : ", ") + quote_literal(role);
+      out.push_back(
+          {"tailrace's notes",
+           fmt::format("insert into tailrace.structure values ({}, {}, {}, {}, {}, array[{}]::text[], {})",
+                       literal_, ++number, parallel, quote_literal(statement.what),
+                       quote_literal(statement.sql), roles, statement.optional)});
+    }
+  };
+  add(structure.indexes, true);
+  add(structure.after_data, false);
+  return out;
+}
+
+std::vector<Bookkeeping::Pending> Bookkeeping::read_pending() {
+  auto rows = connection_.query(
+      fmt::format(
+          "select s.number, s.parallel, s.what, s.statement, s.optional, r.role from tailrace.structure s "
+          "left join lateral unnest(s.roles) r(role) on true where s.subscription = {} order by s.number",
+          literal_),
+      purpose);
+  std::vector<Pending> out;
+  for (int i = 0; i < rows.rows(); ++i) {
+    if (out.empty() || out.back().number != rows.i64(i, 0))
+      out.push_back({rows.i64(i, 0), rows.flag(i, 1), {rows.str(i, 2), rows.str(i, 3), {}, rows.flag(i, 4)}});
+    if (!rows.is_null(i, 5)) out.back().statement.roles.push_back(rows.str(i, 5));
+  }
+  return out;
+}
+
+schema::Statement Bookkeeping::done(const Pending& pending) const {
+  return {"tailrace's notes",
+          fmt::format("delete from tailrace.structure where subscription = {} and number = {}", literal_,
+                      pending.number)};
+}
+
+}  // namespace tailrace::target::postgres

@@ -1,0 +1,56 @@
+#pragma once
+// Bookkeeping: the schema `tailrace` of the target database, in which every subscription keeps its checkpoint,
+// what it knows of its tables, and the structure that is still to be made.
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/checkpoint.h"
+#include "pg/connection.h"
+#include "schema/structure.h"
+#include "target/target.h"
+
+namespace tailrace::target::postgres {
+
+/// Borrows the connection; writes take part in its transaction.
+class Bookkeeping {
+ public:
+  /// Makes the schema where it is missing. `subscription` names whose rows these are.
+  Bookkeeping(pg::Connection& connection, std::string subscription);
+
+  /// Refuses a second tailrace of the same subscription, for as long as the connection lives.
+  void lock();
+
+  std::optional<Checkpoint> read_checkpoint();
+  std::map<Oid, TableRecord> read_tables();
+
+  void put_table(const TableRecord& record);
+  void remove_table(Oid table);
+  /// Everything of the subscription.
+  void remove_all();
+  /// All but the position may change too.
+  void put_checkpoint(const Checkpoint& checkpoint);
+  /// $1: LSN, $2: commit time in microseconds since 2000.
+  std::string advance_sql() const;
+
+  /// What is to be done after the data, in order.
+  struct Pending {
+    std::int64_t number = 0;
+    bool parallel = false;  ///< independent of the others that are
+    schema::Statement statement;
+  };
+  /// The statements that note what is to be done later; to be run in the transaction that does what comes
+  /// first.
+  std::vector<schema::Statement> notes_of(const schema::Structure& structure);
+  std::vector<Pending> read_pending();
+  schema::Statement done(const Pending& pending) const;
+
+ private:
+  pg::Connection& connection_;
+  std::string subscription_;
+  std::string literal_;
+};
+
+}  // namespace tailrace::target::postgres

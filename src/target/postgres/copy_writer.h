@@ -1,0 +1,33 @@
+#pragma once
+// PostgresCopyWriter: the rows of a COPY at the source as the rows of a COPY at the target, byte for byte.
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "pg/copy_in.h"
+#include "target/target.h"
+
+namespace tailrace::target::postgres {
+
+class PostgresCopyWriter : public CopyWriter {
+ public:
+  /// `give_back` takes the connection when the copy is finished; after a failure it is not of use any more.
+  PostgresCopyWriter(std::unique_ptr<pg::Connection> connection, const std::string& copy_sql,
+                     std::string purpose, bool binary,
+                     std::function<void(std::unique_ptr<pg::Connection>)> give_back);
+
+  void row(std::string_view copy_row) override;
+  void settle() override;
+  void finish() override;
+
+ private:
+  std::unique_ptr<pg::Connection> connection_;
+  std::string purpose_;
+  bool binary_;
+  std::function<void(std::unique_ptr<pg::Connection>)> give_back_;
+  std::string buffer_;
+  std::unique_ptr<pg::CopyIn> copy_;  ///< goes before the connection
+};
+
+}  // namespace tailrace::target::postgres

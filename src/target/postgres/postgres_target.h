@@ -1,0 +1,32 @@
+#pragma once
+// PostgresTarget: a mirror in another PostgreSQL database. See target.h for the contract. The checkpoint is a
+// row of tailrace.checkpoint there, written in the transaction whose data it covers; commits carry a
+// replication origin where the user may make one (PostgreSQL documentation: "Replication Progress Tracking").
+
+#include <memory>
+#include <string>
+
+#include "target/target.h"
+
+namespace tailrace::target {
+
+/// `copy`: what the target lacks is made like the source's. `expect`: every table must be there.
+enum class StructureMode { copy, expect };
+
+struct PostgresOptions {
+  std::string conninfo;
+  std::string subscription;  ///< whose checkpoint and tables these are: several may share a database
+  StructureMode structure = StructureMode::copy;
+  bool owners = false;
+  bool privileges = false;
+};
+
+/// Errors: no connection, missing privileges, another tailrace of this name.
+std::unique_ptr<Target> open_postgres(const PostgresOptions& options);
+
+/// Removes what the subscription keeps at the target besides the mirrored tables themselves: its bookkeeping
+/// (with the schema tailrace, if no other is left) and its origin. False if there was none. Errors: a tailrace
+/// of this name runs.
+bool forget_postgres(const PostgresOptions& options);
+
+}  // namespace tailrace::target

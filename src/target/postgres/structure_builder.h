@@ -1,0 +1,17 @@
+#pragma once
+// StructureBuilder: what is made after the data: indexes side by side, then everything else.
+
+#include <string>
+
+#include "base/stop.h"
+#include "pg/connection.h"
+#include "target/postgres/bookkeeping.h"
+
+namespace tailrace::target::postgres {
+
+/// Makes what the bookkeeping has pending and strikes it off, each index in a transaction of its own. Returns
+/// early, with the rest still pending, when a stop is requested.
+void build_pending(pg::Connection& connection, Bookkeeping& books, const std::string& conninfo,
+                   const std::string& subscription, const StopSignal& stop);
+
+}  // namespace tailrace::target::postgres

@@ -1,0 +1,144 @@
+#include "target/postgres/table_plan.h"
+
+#include <algorithm>
+
+#include "base/sql_text.h"
+
+namespace tailrace::target::postgres {
+
+TablePlan::TablePlan(Oid source_oid, std::shared_ptr<const Relation> described, TargetTable target)
+    : oid(source_oid), relation(std::move(described)), table(std::move(target)) {
+  for (const auto& column : relation->columns) {
+    const TargetColumn* found = table.find(column.name);
+    if (found == nullptr || found->generated) {
+      throw Error(
+          Retry::needs_operator,
+          fmt::format("the target's table {} {} column {}, which the source publishes", relation->qualified(),
+                      found == nullptr ? "has no" : "computes", column.name),
+          fmt::format("Give the target's table a plain column of that name, or leave the column out of what is "
+                      "published (columns: of {} in the configuration)",
+                      relation->qualified()));
+    }
+    columns.push_back(found);
+  }
+  for (const auto& column : table.columns) {
+    bool fed = std::ranges::any_of(relation->columns, [&](const auto& c) { return c.name == column.name; });
+    extra_columns |= !fed && !column.generated;
+  }
+  bool full = relation->identity == ReplicaIdentity::full;
+  for (std::size_t i = 0; i < relation->columns.size(); ++i) {
+    bool primary = std::ranges::find(table.primary_key, relation->columns[i].name) != table.primary_key.end();
+    if (full ? primary : relation->columns[i].is_key) key.push_back(i);
+  }
+  for (std::size_t i = 0; i < columns.size(); ++i) {
+    if (!assignable(i) && !is_key(i)) fixed.push_back(i);
+  }
+  // A primary key that is only partly published finds nothing.
+  if (full && key.size() != table.primary_key.size()) key.clear();
+}
+
+bool TablePlan::is_key(std::size_t column) const {
+  return std::ranges::find(key, column) != key.end();
+}
+
+bool TablePlan::assignable(std::size_t column) const {
+  return !columns[column]->identity_always;
+}
+
+std::string TablePlan::column_list() const {
+  std::string out;
+  for (const auto* column : columns) out += (out.empty() ? "" : ", ") + quote_identifier(column->name);
+  return out;
+}
+
+const std::string& TablePlan::insert_sql() const {
+  if (insert_.empty()) insert_ = make_insert();
+  return insert_;
+}
+
+const std::string& TablePlan::update_sql(const ColumnSet& set) const {
+  auto [found, fresh] = updates_.try_emplace(set);
+  if (fresh) found->second = make_update(set);
+  return found->second;
+}
+
+const std::string& TablePlan::delete_sql() const {
+  if (delete_.empty()) delete_ = fmt::format("delete from {} t where {}", table.sql_name(), find_one(1));
+  return delete_;
+}
+
+std::string TablePlan::make_insert() const {
+  if (columns.empty()) return fmt::format("insert into {} default values", table.sql_name());
+  std::string values;
+  for (std::size_t i = 0; i < columns.size(); ++i)
+    values += fmt::format("{}${}::{}", i == 0 ? "" : ", ", i + 1, columns[i]->type);
+  return fmt::format("insert into {} ({}) overriding system value values ({})", table.sql_name(), column_list(),
+                     values);
+}
+
+std::string TablePlan::make_update(const ColumnSet& set) const {
+  std::string assign;
+  std::size_t parameter = 0;
+  for (std::size_t i = 0; i < columns.size(); ++i) {
+    if (!set[i]) continue;
+    ++parameter;
+    assign += fmt::format("{}{} = ${}::{}", assign.empty() ? "" : ", ", quote_identifier(columns[i]->name),
+                          parameter, columns[i]->type);
+  }
+  std::string where;
+  for (std::size_t i : fixed) {
+    where +=
+        fmt::format("t.{} = ${}::{} and ", quote_identifier(columns[i]->name), ++parameter, columns[i]->type);
+  }
+  return fmt::format("update {} t set {} where {}{}", table.sql_name(), assign, where, find_one(parameter + 1));
+}
+
+std::string TablePlan::find_one(std::size_t first_parameter) const {
+  std::string out;
+  if (!key.empty()) {
+    for (std::size_t i = 0; i < key.size(); ++i) {
+      const auto& column = *columns[key[i]];
+      out += fmt::format("{}t.{} {} ${}::{}", i == 0 ? "" : " and ", quote_identifier(column.name),
+                         column.equals, first_parameter + i, column.type);
+    }
+    return out;
+  }
+  // Without a key, one of the equal rows. Text tells values of every type apart, also those without equality.
+  for (std::size_t i = 0; i < columns.size(); ++i) {
+    out += fmt::format(" and f.{}::pg_catalog.text is not distinct from ${}::{}::pg_catalog.text",
+                       quote_identifier(columns[i]->name), first_parameter + i, columns[i]->type);
+  }
+  return fmt::format("(t.tableoid, t.ctid) in (select f.tableoid, f.ctid from {} f where true{} limit 1)",
+                     table.sql_name(), out);
+}
+
+std::string TablePlan::assignments(const ColumnSet& set) const {
+  std::string out;
+  for (std::size_t i = 0; i < columns.size(); ++i) {
+    if (!set[i]) continue;
+    auto name = quote_identifier(columns[i]->name);
+    out += fmt::format("{}{} = s.{}", out.empty() ? "" : ", ", name, name);
+  }
+  return out;
+}
+
+std::string TablePlan::key_condition(bool update) const {
+  std::string out;
+  std::vector<std::size_t> all = key;
+  if (update) all.insert(all.end(), fixed.begin(), fixed.end());
+  for (std::size_t i : all) {
+    auto name = quote_identifier(columns[i]->name);
+    out += fmt::format("{}t.{} {} s.{}", out.empty() ? "" : " and ", name, columns[i]->equals, name);
+  }
+  return out;
+}
+
+std::string TablePlan::row_text(const std::string& alias) const {
+  std::string out;
+  for (const auto* column : columns)
+    out +=
+        fmt::format("{}{}.{}::pg_catalog.text", out.empty() ? "" : ", ", alias, quote_identifier(column->name));
+  return fmt::format("row({})::pg_catalog.text", out);
+}
+
+}  // namespace tailrace::target::postgres

@@ -1,0 +1,56 @@
+#pragma once
+// TargetTable: a table as the target's catalogs show it, and what that means for applying to it.
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/lsn.h"
+#include "pg/connection.h"
+#include "schema/table.h"
+
+namespace tailrace::target::postgres {
+
+struct TargetColumn {
+  std::string name;
+  std::string type;      ///< as SQL writes it, without its modifier: a cast to varchar(20) would cut silently
+  std::string declared;  ///< with its modifier, for people
+  std::int32_t typmod = -1;  ///< of the base type
+  std::string equals;        ///< the operator that finds a value of it by an index, qualified
+  Oid type_oid = 0;
+  Oid base_oid = 0;  ///< of a domain: what it is at the bottom; else type_oid
+  char kind = 'b';   ///< of the base type, as pg_type.typtype has it
+  std::string type_name;
+  std::string type_schema;
+  bool receives = false;         ///< its type has a binary input
+  bool generated = false;        ///< computed by the target
+  bool identity_always = false;  ///< takes a given value in an INSERT only
+};
+
+struct TargetTable {
+  std::string schema;
+  std::string name;
+  char kind = 'r';                       ///< relkind: r, or p for a partitioned one
+  std::vector<TargetColumn> columns;     ///< in the target's order
+  std::vector<std::string> primary_key;  ///< column names, empty if there is none
+  std::string row_order;  ///< why its changes must come one by one in the source's order; else empty
+
+  std::string sql_name() const;
+  const TargetColumn* find(const std::string& column) const;
+};
+
+/// The table of that name; nothing if the target has none. Throws Error when it cannot be written to as a
+/// table.
+std::optional<TargetTable> load_table(pg::Connection& connection, const std::string& schema,
+                                      const std::string& name);
+
+/// Throws Error when the target's column could alter a value of the source's silently, by rounding it or by
+/// reading it as something else. A value that is too long or out of range is an error when it comes, so that is
+/// no reason.
+void check_fits(const schema::Table& table, const schema::Column& source, const TargetColumn& target);
+
+/// True when both ends spell the column's values in the same binary way. Types that carry object identifiers in
+/// them (composites, arrays of a user's types, regclass) do not. `server_version`: the target's.
+bool same_binary(const schema::Column& source, const TargetColumn& target, int server_version);
+
+}  // namespace tailrace::target::postgres
