@@ -9,7 +9,7 @@ pg::Connection open_source(const config::Config& config, pg::Mode mode) {
 
 source::PublicationSpec publication_spec(const config::Config& config) {
   return {config.publication.name, config.tables, config.publication.create,
-          config.publication.via_partition_root};
+          config.publication.via_partition_root, config.target.kind != "postgres"};
 }
 
 }  // namespace tailrace::cli

@@ -40,7 +40,7 @@ class Pipeline {
 
   /// Which statement failed, and the server's words.
   struct Failed {
-    std::size_t statement;
+    std::size_t statement = 0;
     Error error;
   };
 

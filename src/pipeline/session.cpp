@@ -49,7 +49,7 @@ void list_missing(const std::vector<schema::Table>& missing, Status& status) {
 
 source::PublicationSpec publication_spec(const config::Config& config) {
   return {config.publication.name, config.tables, config.publication.create,
-          config.publication.via_partition_root};
+          config.publication.via_partition_root, config.target.kind != "postgres"};
 }
 
 Session::Session(const config::Config& config, target::Target& target, StatusBoard& board,

@@ -90,7 +90,8 @@ void read_marks(StructureDraft& draft) {
     char identity = rows.get(row, 2)[0];
     std::string by = identity == 'f' ? "FULL" : identity == 'n' ? "NOTHING" : "";
     if (!rows.is_null(row, 3)) by = "USING INDEX " + quote_identifier(rows.get(row, 3));
-    if (!by.empty()) list.push_back({"replica identity" + what, alter + " REPLICA IDENTITY " + by});
+    if (!by.empty())
+      list.push_back({"replica identity" + what, fmt::format("{} REPLICA IDENTITY {}", alter, by)});
     if (!rows.is_null(row, 4))
       list.push_back({"clustering" + what, alter + " CLUSTER ON " + quote_identifier(rows.get(row, 4))});
   }

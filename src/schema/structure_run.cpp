@@ -32,8 +32,8 @@ std::string remedy_for(const std::string& sqlstate) {
 [[noreturn]] void give_up(const Error& error) {
   if (error.sqlstate().empty() || (error.retry() == Retry::transient && error.sqlstate() != "53200"))
     throw error;
-  throw Error(Retry::needs_operator, error.message(), remedy_for(error.sqlstate()))
-      .with_sqlstate(error.sqlstate());
+  Error named(Retry::needs_operator, error.message(), remedy_for(error.sqlstate()));
+  throw Error(named.with_sqlstate(error.sqlstate()));
 }
 
 void warn_of(const Statement& statement, const Error& error) {

@@ -157,7 +157,7 @@ void read_domains(StructureDraft& draft) {
                                               fmt::format("ALTER DOMAIN {} ADD {}", type.name, definition)});
       }
     }
-    draft.list_for(type.object).push_back({type.what, sql + not_null + constraints});
+    draft.list_for(type.object).push_back({type.what, fmt::format("{}{}{}", sql, not_null, constraints)});
   }
 }
 

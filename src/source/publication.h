@@ -17,6 +17,8 @@ struct PublicationSpec {
   TableSelection tables;
   bool create = true;              ///< false: use what is there and never change it
   bool via_partition_root = true;  ///< partitioned tables under their root's name
+  /// Values of generated columns travel too (PostgreSQL 18). Not for a target that computes them itself.
+  bool generated_columns = true;
 };
 
 /// A permanent user table or partitioned root of the source, whether selected or not.

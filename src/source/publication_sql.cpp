@@ -31,10 +31,11 @@ std::string table_list_sql(const std::vector<SelectedTable>& tables, int server_
 }
 
 std::string publication_options_sql(const PublicationSpec& spec, int server_version) {
-  return fmt::format("(publish = 'insert, update, delete, truncate', publish_via_partition_root = {}{})",
-                     spec.via_partition_root,
-                     // Before 18, values of generated columns never travel.
-                     server_version >= 180000 ? ", publish_generated_columns = stored" : "");
+  return fmt::format(
+      "(publish = 'insert, update, delete, truncate', publish_via_partition_root = {}{})",
+      spec.via_partition_root,
+      // Before 18, values of generated columns never travel.
+      server_version >= 180000 && spec.generated_columns ? ", publish_generated_columns = stored" : "");
 }
 
 std::string create_publication_sql(const PublicationSpec& spec, const std::vector<SelectedTable>& tables,

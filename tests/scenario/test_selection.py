@@ -49,7 +49,9 @@ def test_columns(shop):
     shop.mirror.wait_caught_up(shop.cluster)
     shop.execute("INSERT INTO t VALUES (2, 'b', 'hidden', 2); UPDATE t SET secret = 'x';"
                  "UPDATE t SET a = 'z' WHERE id = 1")
-    shop.settle(columns={"public.t": ["id", "a", "b"]})
+    # A PostgreSQL table is made whole; what is not published stays empty there.
+    how = {"extra": {"public.t": ["secret"]}} if shop.mirror.into.kind == "postgres" else {}
+    shop.settle(columns={"public.t": ["id", "a", "b"]}, **how)
     assert not shop.mirror.into.holds("hidden")
 
 

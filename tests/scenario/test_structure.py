@@ -1,5 +1,5 @@
-"""What `schema: copy` makes at a PostgreSQL target. Invariant: the catalogs of both sides say the same, between servers of
-any two versions."""
+"""What `schema: copy` makes at a PostgreSQL target. Invariant: the catalogs of both sides say the same, between servers
+of any two versions."""
 import pytest
 
 from structure import compare_structure, rich_schema

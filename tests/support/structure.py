@@ -333,7 +333,8 @@ def questions(version, lowest):
             FROM pg_statistic_ext s {own("pg_statistic_ext", "s", "stxnamespace")}""",
         "comments": """
             SELECT i.type, i.identity, d.description FROM pg_description d,
-              pg_identify_object(d.classoid, d.objoid, d.objsubid) i WHERE d.objoid >= 16384 AND i.type <> 'extension'
+              pg_identify_object(d.classoid, d.objoid, d.objsubid) i WHERE d.objoid >= 16384
+              AND i.type NOT IN ('extension', 'publication')
               AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = d.classoid AND e.objid = d.objoid
               AND e.deptype = 'e') AND i.identity !~ '^tailrace'""",
     }

@@ -377,8 +377,7 @@ void PostgresTarget::guarded(const Work& work) {
     }
     Error error(Retry::needs_operator, named(failed.table, failed.error.message(), failed.commit_lsn),
                 "Mend the target's row or constraint and start again: nothing of this transaction was applied");
-    error.with_sqlstate(failed.error.sqlstate());
-    throw error;
+    throw Error(error.with_sqlstate(failed.error.sqlstate()));
   } catch (const RowMissing& missing) {
     throw Error(Retry::needs_operator,
                 named(missing.table, fmt::format("{} is of a row that the target does not have", missing.what),
