@@ -37,6 +37,9 @@ def strike_under_load(pair, strike):
     faults = TargetFaults(pair.mirror, SEED)
     with workload.Workload(pair.connect, seed=SEED) as load:
         pair.mirror.start()
+        # Before there is a slot, a connection that fails is an error for whoever started it.
+        wait_until(lambda: pair.value(f"SELECT count(*) FROM pg_replication_slots WHERE slot_name = '{pair.name}'"),
+                   what="a slot")
         for number in range(FAULTS):
             if number >= FAULTS // 2:
                 pair.mirror.wait_streaming()

@@ -1,5 +1,7 @@
 #include "target/postgres/apply_session.h"
 
+#include "target/postgres/table_plan.h"
+
 namespace tailrace::target::postgres {
 namespace {
 
@@ -58,8 +60,8 @@ void ApplySession::send(const std::string& sql, const std::vector<pg::Parameter>
   pipeline().execute(name, parameters);
 }
 
-void ApplySession::change_one(Oid table, const char* what, Lsn commit_lsn, const std::string& sql,
-                              const std::vector<pg::Parameter>& parameters) {
+void ApplySession::change(Oid table, const char* what, Lsn commit_lsn, const std::string& sql,
+                          const std::vector<pg::Parameter>& parameters) {
   if (pipeline().sent() >= most_unanswered) settle();
   send(sql, parameters);
   expected_.push_back({pipeline().sent() - 1, table, what, commit_lsn});
@@ -78,17 +80,10 @@ std::vector<std::string> ApplySession::settle_with_row() {
 void ApplySession::wait(std::vector<std::string>* last_row) {
   if (!pipeline_) return;
   std::size_t last = pipeline_->sent() - 1;
-  std::optional<Expected> missing;
-  std::size_t next = 0;
   try {
     pipeline_->wait("applying changes", [&](std::size_t statement, const pg::Result& result) {
-      if (next < expected_.size() && expected_[next].statement == statement) {
-        if (result.affected() != 1 && !missing) missing = expected_[next];
-        ++next;
-      }
-      if (last_row != nullptr && statement == last && result.rows() == 1) {
-        for (int i = 0; i < result.columns(); ++i) last_row->push_back(result.str(0, i));
-      }
+      if (last_row == nullptr || statement != last || result.rows() != 1) return;
+      for (int i = 0; i < result.columns(); ++i) last_row->push_back(result.str(0, i));
     });
   } catch (pg::Pipeline::Failed& failed) {
     Expected culprit;
@@ -96,6 +91,8 @@ void ApplySession::wait(std::vector<std::string>* last_row) {
       if (expected.statement == failed.statement) culprit = expected;
     }
     abandon();
+    if (failed.error.message().contains(row_missing))
+      throw RowMissing{culprit.table, culprit.commit_lsn, culprit.what};
     if (is_constraint(failed.error)) throw ConstraintFailed{culprit.table, culprit.commit_lsn, failed.error};
     throw Error(failed.error);
   } catch (...) {
@@ -105,7 +102,6 @@ void ApplySession::wait(std::vector<std::string>* last_row) {
   expected_.clear();
   unsure_.clear();
   pipeline_.reset();
-  if (missing) throw RowMissing{missing->table, missing->commit_lsn, missing->what};
 }
 
 pg::Connection& ApplySession::direct() {

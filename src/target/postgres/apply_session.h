@@ -1,7 +1,6 @@
 #pragma once
 // ApplySession: the connection that changes are applied by. Small changes go through libpq's pipeline mode, as
-// many as there are without waiting; what cannot (COPY) first waits for them. Each statement says which table
-// it belongs to and that it must touch exactly one row, and is held to it.
+// many as there are without waiting; what cannot (COPY) first waits for them. Each says which table it belongs to.
 
 #include <deque>
 #include <optional>
@@ -36,9 +35,9 @@ class ApplySession {
 
   /// By the pipeline, in order; parameters are copied. Prepared under its text when it is new.
   void send(const std::string& sql, const std::vector<pg::Parameter>& parameters);
-  /// The same, and it must touch exactly one row of `table`.
-  void change_one(Oid table, const char* what, Lsn commit_lsn, const std::string& sql,
-                  const std::vector<pg::Parameter>& parameters);
+  /// The same, as a change of `table`, for the words of a failure.
+  void change(Oid table, const char* what, Lsn commit_lsn, const std::string& sql,
+              const std::vector<pg::Parameter>& parameters);
   /// Waits for all that was sent. Throws ConstraintFailed, RowMissing, and Error for everything else.
   void settle();
   /// The same, and the rows of the last statement.

@@ -106,8 +106,9 @@ class PostgresTarget : public Target {
   std::map<Oid, std::unique_ptr<TablePlan>> plans_;
   std::map<Oid, RowOrder> row_order_;
   bool has_origin_ = false;
-  bool open_ = false;     ///< a transaction is
-  bool evolved_ = false;  ///< and it altered tables
+  bool deferrable_ = true;  ///< the target has constraints that can be checked late
+  bool open_ = false;       ///< a transaction is
+  bool evolved_ = false;    ///< and it altered tables
   std::deque<Commit> unflushed_;
   Lsn durable_;
 
@@ -348,6 +349,9 @@ const TablePlan& PostgresTarget::plan_for(Oid table, const std::shared_ptr<const
                 fmt::format("'tailrace run --recopy {}' makes and copies it anew", relation->qualified()));
   }
   if (!there->row_order.empty()) row_order_[table] = {there->row_order, Clock::time_point::max(), {}};
+  auto late = session_.direct().query("select exists (select from pg_constraint where condeferrable)",
+                                      "reading the target's catalogs");
+  deferrable_ = late.flag(0, 0);
   auto plan = std::make_unique<TablePlan>(table, relation, std::move(*there));
   return *plans_.insert_or_assign(table, std::move(plan)).first->second;
 }
@@ -356,7 +360,7 @@ void PostgresTarget::begin() {
   open_ = true;
   session_.send("begin", {});
   // What the source checked at the end of a statement or of its transaction is checked at the end here.
-  session_.send("set constraints all deferred", {});
+  if (deferrable_) session_.send("set constraints all deferred", {});
 }
 
 template <typename Work>
@@ -451,8 +455,6 @@ void PostgresTarget::evolve(Oid table, const Evolution& evolution) {
 
 void PostgresTarget::commit(const Checkpoint& checkpoint) {
   guarded([&] {
-    // Every count is held to what it must be before there is no way back.
-    session_.settle();
     auto lsn = checkpoint.lsn.str();
     auto micros = std::to_string(checkpoint.commit_time.micros);
     session_.send(books_.advance_sql(), {{lsn.c_str(), 0, false}, {micros.c_str(), 0, false}});
@@ -472,7 +474,8 @@ void PostgresTarget::commit(const Checkpoint& checkpoint) {
         error.with_context(fmt::format("committing the source's transactions up to {}", lsn));
         throw;
       } catch (ConstraintFailed& failed) {
-        failed.error.with_context(fmt::format("committing the source's transactions up to {}", lsn));
+        if (failed.table == 0)
+          failed.error.with_context(fmt::format("committing the source's transactions up to {}", lsn));
         throw;
       }
     }();

@@ -44,7 +44,7 @@ const std::vector<pg::Parameter>& RowWriter::parameters() {
 void RowWriter::insert(std::span<const Value> row, Lsn commit_lsn) {
   start();
   for (const auto& value : row) add(value);
-  session_.change_one(plan_.oid, "the INSERT", commit_lsn, plan_.insert_sql(), parameters());
+  session_.change(plan_.oid, "the INSERT", commit_lsn, plan_.insert_sql(), parameters());
 }
 
 void RowWriter::update(std::span<const Value> before, std::span<const Value> row, bool key_too,
@@ -73,13 +73,13 @@ void RowWriter::update(std::span<const Value> before, std::span<const Value> row
   }
   for (std::size_t i : plan_.fixed) add(row[i]);
   add_finder(before);
-  session_.change_one(plan_.oid, "the UPDATE", commit_lsn, plan_.update_sql(set), parameters());
+  session_.change(plan_.oid, "the UPDATE", commit_lsn, plan_.update_sql(set), parameters());
 }
 
 void RowWriter::remove(std::span<const Value> before, Lsn commit_lsn) {
   start();
   add_finder(before);
-  session_.change_one(plan_.oid, "the DELETE", commit_lsn, plan_.delete_sql(), parameters());
+  session_.change(plan_.oid, "the DELETE", commit_lsn, plan_.delete_sql(), parameters());
 }
 
 void RowWriter::change(const Change& change, Lsn commit_lsn) {

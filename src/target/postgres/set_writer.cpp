@@ -1,6 +1,7 @@
 #include "target/postgres/set_writer.h"
 
 #include <algorithm>
+#include <cstring>
 #include <unordered_map>
 
 #include "base/sql_text.h"
@@ -61,26 +62,32 @@ SetWriter::SetWriter(ApplySession& session, Stages& stages, const TablePlan& pla
       stages_(stages),
       plan_(plan),
       batch_(batch),
-      purpose_("applying to " + plan.table.sql_name()) {}
+      purpose_("applying to " + plan.table.sql_name()),
+      contiguous_key_(!plan.key.empty() && plan.key.back() - plan.key.front() + 1 == plan.key.size()) {}
 
-std::string SetWriter::key_of(const TupleData& tuple) const {
-  std::string out;
+std::string_view SetWriter::key_of(const TupleData& tuple) {
   TupleWalker columns(tuple);
+  std::byte* composed = contiguous_key_ ? nullptr : keys_.allocate(tuple.size);
+  const std::byte* first = nullptr;
+  std::size_t size = 0;
   std::size_t next = 0;
   for (std::size_t i = 0; next < plan_.key.size(); ++i) {
     const std::byte* begin = columns.position();
     columns.next();
     if (i != plan_.key[next]) continue;
-    out.append(reinterpret_cast<const char*>(begin), static_cast<std::size_t>(columns.position() - begin));
+    auto length = static_cast<std::size_t>(columns.position() - begin);
+    if (first == nullptr) first = begin;
+    if (composed != nullptr) std::memcpy(composed + size, begin, length);
+    size += length;
     ++next;
   }
-  return out;
+  return {reinterpret_cast<const char*>(composed != nullptr ? composed : first), size};
 }
 
 /// The fold says which rows must go and which must be there. A row that goes and comes back under its key is an
 /// update: so that columns which only the target has, and large values that did not change, stay.
 void SetWriter::classify() {
-  std::unordered_map<std::string, std::uint32_t> going;
+  std::unordered_map<std::string_view, std::uint32_t> going;
   bool keyed = !plan_.key.empty();
   if (keyed && !batch_.deletes.empty()) {
     going.reserve(batch_.deletes.size());
@@ -106,6 +113,14 @@ void SetWriter::classify() {
   }
   if (plan_.extra_columns && !deletes_.empty() && !inserts_.empty())
     throw NeedsRowOrder("a key may have changed, and the target has columns of its own");
+}
+
+ColumnSet SetWriter::sent_columns(std::uint32_t row) const {
+  ColumnSet sent(plan_.columns.size(), true);
+  if (!batch_.rows[row].tuple.has_unchanged) return sent;
+  auto values = resolved(row);
+  for (std::size_t c = 0; c < values.size(); ++c) sent[c] = values[c].kind != ValueKind::unchanged;
+  return sent;
 }
 
 std::vector<Value> SetWriter::resolved(std::uint32_t row) const {
@@ -159,29 +174,30 @@ void SetWriter::expect(std::int64_t touched, std::size_t wanted, const char* wha
 
 void SetWriter::write_deletes() {
   if (deletes_.empty()) return;
-  std::vector<std::pair<std::string, std::uint32_t>> keys;
+  std::vector<std::pair<std::string_view, std::uint32_t>> keys;
   keys.reserve(deletes_.size());
   for (auto i : deletes_) keys.emplace_back(key_of(batch_.deletes[i].tuple), i);
   std::ranges::sort(keys);
   ColumnSet columns(plan_.columns.size());
   for (auto i : plan_.key) columns[i] = true;
-  std::vector<std::vector<Value>> rows;
-  rows.reserve(keys.size());
-  for (const auto& [key, i] : keys) {
-    auto values = values_of(batch_.deletes[i].tuple);
-    std::vector<Value> row;
-    for (std::size_t c = 0; c < columns.size(); ++c) {
-      if (columns[c]) row.push_back(values[c]);
-    }
-    rows.push_back(std::move(row));
-  }
   auto& connection = session_.direct();
   auto stage = stages_.table(connection, plan_, columns, false);
-  bool binary = any_binary(rows);
+  // A key is never NULL, so the first one shows the format of all.
+  bool binary =
+      values_of(batch_.deletes[keys.front().second].tuple)[plan_.key.front()].kind == ValueKind::binary;
   pg::CopyIn copy(connection, fmt::format("copy {} from stdin{}", stage, binary ? " (format binary)" : ""),
                   purpose_);
   RowEncoder encoder(copy, binary);
-  for (const auto& row : rows) encoder.row(row);
+  std::vector<Value> row;
+  for (const auto& [key, i] : keys) {
+    row.clear();
+    TupleWalker walker(batch_.deletes[i].tuple);
+    for (std::size_t c = 0; c < columns.size(); ++c) {
+      Value value = walker.next();
+      if (columns[c]) row.push_back(value);
+    }
+    encoder.row(row);
+  }
   encoder.finish();
   copy.finish();
   auto result = connection.query(
@@ -239,14 +255,11 @@ void SetWriter::write_updates() {
   if (updates_.empty()) return;
   // Rows that leave the same columns alone are updated together.
   struct Group {
-    std::vector<std::pair<std::string, std::uint32_t>> rows;
+    std::vector<std::pair<std::string_view, std::uint32_t>> rows;
   };
   std::map<ColumnSet, Group> groups;
   for (auto i : updates_) {
-    auto values = resolved(i);
-    ColumnSet sent(values.size());
-    for (std::size_t c = 0; c < values.size(); ++c) sent[c] = values[c].kind != ValueKind::unchanged;
-    groups[sent].rows.emplace_back(key_of(batch_.rows[i].tuple), i);
+    groups[sent_columns(i)].rows.emplace_back(key_of(batch_.rows[i].tuple), i);
   }
   auto& connection = session_.direct();
   for (auto& [sent, group] : groups) {
@@ -278,8 +291,9 @@ void SetWriter::write_updates() {
                       purpose_);
       RowEncoder encoder(copy, binary);
       std::vector<Value> row;
+      std::vector<Value> values(plan_.columns.size());
       for (const auto& [key, i] : group.rows) {
-        auto values = resolved(i);
+        resolve_row(batch_, batch_.rows[i], values);
         row.clear();
         for (std::size_t c = 0; c < values.size(); ++c) {
           if (sent[c]) row.push_back(values[c]);

@@ -43,8 +43,9 @@ class SetWriter {
   void write_deletes_by_row();
   void write_updates();
   void write_inserts();
+  ColumnSet sent_columns(std::uint32_t row) const;
   std::vector<Value> resolved(std::uint32_t row) const;
-  std::string key_of(const TupleData& tuple) const;
+  std::string_view key_of(const TupleData& tuple);
   void expect(std::int64_t touched, std::size_t wanted, const char* what) const;
 
   ApplySession& session_;
@@ -52,6 +53,8 @@ class SetWriter {
   const TablePlan& plan_;
   const TableBatch& batch_;
   std::string purpose_;
+  bool contiguous_key_ = false;         ///< the key's bytes are one slice of a tuple
+  Arena keys_;                          ///< of keys that are not
   std::vector<std::uint32_t> deletes_;  ///< indexes into the batch's deletes
   std::vector<std::uint32_t> updates_;  ///< indexes into the batch's rows
   std::vector<std::uint32_t> inserts_;

@@ -5,6 +5,17 @@
 #include "base/sql_text.h"
 
 namespace tailrace::target::postgres {
+namespace {
+
+/// concat() is not taken for a constant, so nothing fails before it is known what was found.
+std::string exactly_one(const std::string& change) {
+  return fmt::format(
+      "with c as ({} returning 1) select case pg_catalog.count(*) when 1 then 1 else "
+      "pg_catalog.concat('{}', pg_catalog.count(*))::int end from c",
+      change, row_missing);
+}
+
+}  // namespace
 
 TablePlan::TablePlan(Oid source_oid, std::shared_ptr<const Relation> described, TargetTable target)
     : oid(source_oid), relation(std::move(described)), table(std::move(target)) {
@@ -63,7 +74,8 @@ const std::string& TablePlan::update_sql(const ColumnSet& set) const {
 }
 
 const std::string& TablePlan::delete_sql() const {
-  if (delete_.empty()) delete_ = fmt::format("delete from {} t where {}", table.sql_name(), find_one(1));
+  if (delete_.empty())
+    delete_ = exactly_one(fmt::format("delete from {} t where {}", table.sql_name(), find_one(1)));
   return delete_;
 }
 
@@ -90,7 +102,8 @@ std::string TablePlan::make_update(const ColumnSet& set) const {
     where +=
         fmt::format("t.{} = ${}::{} and ", quote_identifier(columns[i]->name), ++parameter, columns[i]->type);
   }
-  return fmt::format("update {} t set {} where {}{}", table.sql_name(), assign, where, find_one(parameter + 1));
+  return exactly_one(
+      fmt::format("update {} t set {} where {}{}", table.sql_name(), assign, where, find_one(parameter + 1)));
 }
 
 std::string TablePlan::find_one(std::size_t first_parameter) const {

@@ -13,6 +13,8 @@
 
 namespace tailrace::target::postgres {
 
+constexpr const char* row_missing = "tailrace: rows found: ";
+
 /// Which of the relation's columns; by position.
 using ColumnSet = std::vector<bool>;
 
@@ -38,6 +40,8 @@ struct TablePlan {
   std::string column_list() const;
   /// One row by values: $1, $2 ... are the relation's columns.
   const std::string& insert_sql() const;
+  // A change that does not find exactly one row fails, with `row_missing` in its message, so that a commit may
+  // follow it without waiting to hear its count.
   /// One row: first the columns of `set`, then `fixed`, then the key, or all columns without one.
   const std::string& update_sql(const ColumnSet& set) const;
   const std::string& delete_sql() const;

@@ -43,9 +43,11 @@ TEST(TablePlan, FindsRowsByTheReplicaIdentity) {
   TablePlan plan(1, relation(), two_columns());
   EXPECT_EQ(plan.insert_sql(),
             R"(insert into "s"."T" ("v", "id") overriding system value values ($1::text, $2::integer))");
-  EXPECT_EQ(plan.update_sql({true, false}),
-            R"(update "s"."T" t set "v" = $1::text where t."id" operator(pg_catalog.=) $2::integer)");
-  EXPECT_EQ(plan.delete_sql(), R"(delete from "s"."T" t where t."id" operator(pg_catalog.=) $1::integer)");
+  EXPECT_THAT(
+      plan.update_sql({true, false}),
+      HasSubstr(R"((update "s"."T" t set "v" = $1::text where t."id" operator(pg_catalog.=) $2::integer ret)"));
+  EXPECT_THAT(plan.delete_sql(),
+              HasSubstr(R"((delete from "s"."T" t where t."id" operator(pg_catalog.=) $1::integer ret)"));
   EXPECT_FALSE(plan.extra_columns);
 }
 
