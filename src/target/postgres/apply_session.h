@@ -1,6 +1,7 @@
 #pragma once
 // ApplySession: the connection that changes are applied by. Small changes go through libpq's pipeline mode, as
-// many as there are without waiting; what cannot (COPY) first waits for them. Each says which table it belongs to.
+// many as there are without waiting; what cannot (COPY) first waits for them. Each says which table it belongs
+// to.
 
 #include <deque>
 #include <optional>
