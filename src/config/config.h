@@ -46,6 +46,10 @@ struct Snapshot {
   int readers = 4;      ///< parallel connections that copy
 };
 
+struct Apply {
+  int connections = 2;  ///< to a PostgreSQL target, that apply transactions side by side
+};
+
 /// Bytes. 0 in a part means: derived from `memory` by complete().
 struct Limits {
   std::uint64_t memory = 512ULL << 20;  ///< what the whole process should stay under
@@ -82,6 +86,7 @@ struct Config {
   std::string spool;      ///< directory for what is received of transactions still in progress; empty: see
                           ///< spool_directory()
   Snapshot snapshot;
+  Apply apply;
   Limits limits;
   Intervals intervals;
   Connect connect;

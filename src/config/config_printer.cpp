@@ -54,6 +54,9 @@ std::string describe(const Config& config) {
   value("enabled", on(config.snapshot.enabled));
   value("readers", config.snapshot.readers);
   out << YAML::EndMap;
+  begin("apply");
+  value("connections", config.apply.connections);
+  out << YAML::EndMap;
   begin("limits");
   value("memory", format_size(config.limits.memory));
   value("queue", format_size(config.limits.queue));

@@ -119,6 +119,7 @@ class Reader {
          string("spool", config_.spool),
          section("snapshot",
                  {boolean("enabled", config_.snapshot.enabled), integer("readers", config_.snapshot.readers)}),
+         section("apply", {integer("connections", config_.apply.connections)}),
          section("limits",
                  {size("memory", config_.limits.memory), size("queue", config_.limits.queue),
                   size("batch", config_.limits.batch), size("duckdb_memory", config_.limits.duckdb_memory)}),

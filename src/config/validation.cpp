@@ -80,6 +80,8 @@ class Judge {
   void numbers() {
     if (config_.snapshot.readers < 1 || config_.snapshot.readers > 64)
       add("snapshot.readers", "must be between 1 and 64");
+    if (config_.apply.connections < 1 || config_.apply.connections > 16)
+      add("apply.connections", "must be between 1 and 16");
     at_least("intervals.status", config_.intervals.status, Milliseconds(100));
     at_least("connect.timeout", config_.connect.timeout, Milliseconds(1000));
     at_least("connect.backoff_min", config_.connect.backoff_min, Milliseconds(1));

@@ -20,7 +20,9 @@ struct FoldedRow {
   TupleData tuple;
   std::uint32_t base = no_index;    ///< index into rows: an older version within this batch
   std::uint32_t lookup = no_index;  ///< index into deletes: the target's row before this batch
-  bool live = true;                 ///< false: superseded, only here as somebody's base
+  std::uint32_t replaces =
+      no_index;      ///< index into deletes: the target's row with the same replica identity key
+  bool live = true;  ///< false: superseded, only here as somebody's base
 };
 
 /// A target row that must go, named by a tuple that holds its key columns (or, without a key, all columns).

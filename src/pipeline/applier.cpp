@@ -34,10 +34,28 @@ Applier::Applier(target::Target& target, std::string source, std::string publica
 
 void Applier::apply(const std::vector<std::shared_ptr<const ChangeBatch>>& batches) {
   if (!began_) wait_while_held();
+  given_ = std::make_shared<const Batches>(batches);
+  apply_given();
+}
+
+void Applier::settle() {
+  TAILRACE_CHECK(!began_);
+  if (underway_.empty()) return;
+  given_ = std::make_shared<const Batches>();
+  apply_given();
+}
+
+/// Again and again, until the target takes it in some order.
+void Applier::apply_given() {
   ++call_;
   for (int attempt = 0;; ++attempt) {
     try {
-      return apply_once(batches, attempt > 0);
+      apply_once(attempt > 0);
+      if (given_->empty()) {
+        target_.settle();
+        note_committed();
+      }
+      return;
     } catch (const target::NeedsRowOrder& order) {
       if (began_ && began_call_ != call_) {
         // An earlier part of the transaction is lost with it.
@@ -50,9 +68,21 @@ void Applier::apply(const std::vector<std::shared_ptr<const ChangeBatch>>& batch
   }
 }
 
-/// Everything in hand goes; what was committed stays.
+/// Everything in hand goes, and so do commits that did not arrive; their changes are in hand again, before the
+/// others. What was committed stays.
 void Applier::roll_back() {
   target_.rollback();
+  note_committed();
+  Batches again;
+  const Batches* last = nullptr;
+  for (const auto& commit : underway_) {
+    if (std::exchange(last, commit.batches.get()) == commit.batches.get() || commit.batches == given_) continue;
+    again.insert(again.end(), commit.batches->begin(), commit.batches->end());
+  }
+  again.insert(again.end(), given_->begin(), given_->end());
+  given_ = std::make_shared<const Batches>(std::move(again));
+  underway_.clear();
+  if (auto committed = target_.checkpoint()) checkpoint_ = *committed;
   began_ = changed_ = inside_ = false;
   transactions_ = changes_ = 0;
   for (auto& [oid, table] : tables_) {
@@ -69,10 +99,11 @@ void Applier::roll_back() {
 }
 
 /// `again`: part of the batches may be in the target already.
-void Applier::apply_once(const std::vector<std::shared_ptr<const ChangeBatch>>& batches, bool again) {
+void Applier::apply_once(bool again) {
   progress_ = checkpoint_.lsn;
+  time_ = checkpoint_.commit_time;
   bool whole = true;
-  for (const auto& batch : batches) {
+  for (const auto& batch : *given_) {
     by_index_.assign(batch->relations.size(), nullptr);
     bool may_reshape_tables = may_reshape(*batch);
     for (const auto& transaction : batch->transactions) {
@@ -83,8 +114,8 @@ void Applier::apply_once(const std::vector<std::shared_ptr<const ChangeBatch>>& 
       }
       if (transaction.begins) inside_ = false;
       if (may_reshape_tables && transaction.begins && whole && reshapes(*batch, transaction)) {
-        flush();
-        commit(progress_, checkpoint_.commit_time);
+        flush(true);
+        commit(progress_);
       }
       add(*batch, transaction);
       whole = transaction.ends;
@@ -93,19 +124,20 @@ void Applier::apply_once(const std::vector<std::shared_ptr<const ChangeBatch>>& 
         inside_ = false;
         progress_ = std::max(progress_, transaction.end_lsn);
         last_commit_ = transaction.commit_lsn;
-        checkpoint_.commit_time = transaction.commit_time;
+        time_ = transaction.commit_time;
         // What a target holds of an open transaction it holds per table.
         if (touched_.size() + changed_tables_.size() > most_tables_a_commit) {
-          flush();
-          commit(progress_, checkpoint_.commit_time);
+          flush(true);
+          commit(progress_, Pace::go_on);
         }
       }
     }
     if (whole) progress_ = std::max(progress_, batch->progress);
   }
-  flush();
+  flush(whole);
   if (!whole) return;
-  commit(progress_, checkpoint_.commit_time);
+  bool more = !given_->empty() && !given_->back()->caught_up && !barrier_waits();
+  commit(progress_, more ? Pace::go_on : Pace::wait);
   if (barrier_waits()) meet_barriers(progress_, Lsn{});
 }
 
@@ -260,11 +292,11 @@ void Applier::prepare(Table& table, const std::shared_ptr<const Relation>& relat
 void Applier::make_room_for_evolution(Table& table) {
   if (!table.rows_changed) return;
   if (inside_) copy_anew(table, "its rows and then its definition changed in one transaction");
-  commit(progress_, checkpoint_.commit_time);
+  commit(progress_);
 }
 
 void Applier::copy_anew(const Table& table, const std::string& reason) {
-  if (began_) target_.rollback();
+  if (began_ || !underway_.empty()) target_.rollback();
   began_ = false;
   target_.mark_for_copy(table.record.oid, reason);
   throw target::RestartFromCheckpoint(
@@ -282,11 +314,11 @@ void Applier::begin() {
   began_call_ = call_;
 }
 
-void Applier::flush() {
+void Applier::flush(bool whole) {
   for (Table* table : touched_) {
     if (!std::exchange(table->counted, true)) counted_.push_back(table);
     try {
-      bool changed = table->fold ? flush_fold(*table) : flush_run(*table);
+      bool changed = table->fold ? flush_fold(*table, whole) : flush_run(*table);
       if (changed) rows_changed(*table);
     } catch (Error& error) {
       error.with_context("applying to " + table->record.schema + "." + table->record.name);
@@ -296,7 +328,7 @@ void Applier::flush() {
   touched_.clear();
 }
 
-bool Applier::flush_fold(Table& table) {
+bool Applier::flush_fold(Table& table, bool whole) {
   TableBatch batch = std::move(*table.fold).finish();
   table.fold.reset();
   table.counts.inserts += batch.inserts;
@@ -306,7 +338,11 @@ bool Applier::flush_fold(Table& table) {
   if (batch.empty()) return false;
   begin();
   changed_ = true;
-  target_.apply(table.record.oid, batch);
+  if (whole) {
+    target_.take(table.record.oid, std::move(batch), given_);
+  } else {
+    target_.apply(table.record.oid, batch);
+  }
   return true;
 }
 
@@ -324,41 +360,61 @@ bool Applier::flush_run(Table& table) {
   return true;
 }
 
-void Applier::commit(Lsn progress, PgTimestamp time) {
-  if (!began_ && progress == checkpoint_.lsn) return;
+void Applier::commit(Lsn progress, Pace pace) {
+  if (!began_ && progress == checkpoint_.lsn) {
+    if (pace == Pace::wait) target_.settle();
+    return note_committed();
+  }
   begin();
   Checkpoint next = checkpoint_;
   next.lsn = progress;
-  next.commit_time = time;
-  target_.commit(next);
+  next.commit_time = time_;
+  if (pace == Pace::wait) {
+    target_.commit(next);
+  } else {
+    target_.commit_soon(next);
+  }
   checkpoint_ = std::move(next);
   began_ = false;
-  for (Table* table : changed_tables_) table->rows_changed = false;
-  changed_tables_.clear();
-  refresh_durable();
-  board_.update([&](Status& status) {
-    status.applied = progress;
-    status.last_commit_time = time;
-    status.transactions += transactions_;
-    status.changes += changes_;
-    if (changed_) ++status.commits;
-    for (Table* table : counted_) {
-      if (table->status_index >= status.tables.size()) continue;
-      auto& entry = status.tables[table->status_index];
-      entry.inserts += table->counts.inserts;
-      entry.updates += table->counts.updates;
-      entry.deletes += table->counts.deletes;
-      entry.truncates += table->counts.truncates;
-      entry.note = table->record.note;
-    }
-  });
+  Underway commit{progress, time_, given_, transactions_, changes_, changed_, {}};
   for (Table* table : counted_) {
+    commit.counts.emplace_back(table, table->counts);
     table->counts = {};
     table->counted = false;
   }
+  underway_.push_back(std::move(commit));
+  for (Table* table : changed_tables_) table->rows_changed = false;
+  changed_tables_.clear();
   counted_.clear();
   transactions_ = changes_ = 0;
   changed_ = false;
+  note_committed();
+}
+
+/// Tells of commits that arrived.
+void Applier::note_committed() {
+  Lsn arrived = underway_.empty() ? Lsn{} : target_.checkpoint()->lsn;
+  while (!underway_.empty() && underway_.front().lsn <= arrived) {
+    const Underway& commit = underway_.front();
+    board_.update([&](Status& status) {
+      status.applied = commit.lsn;
+      status.last_commit_time = commit.time;
+      status.transactions += commit.transactions;
+      status.changes += commit.changes;
+      if (commit.changed) ++status.commits;
+      for (const auto& [table, counts] : commit.counts) {
+        if (table->status_index >= status.tables.size()) continue;
+        auto& entry = status.tables[table->status_index];
+        entry.inserts += counts.inserts;
+        entry.updates += counts.updates;
+        entry.deletes += counts.deletes;
+        entry.truncates += counts.truncates;
+        entry.note = table->record.note;
+      }
+    });
+    underway_.pop_front();
+  }
+  refresh_durable();
 }
 
 void Applier::refresh_durable() {
@@ -393,8 +449,10 @@ void Applier::meet_barriers(Lsn progress, Lsn next_commit) {
   };
   auto late = [&](const std::shared_ptr<Barrier>& barrier) { return last_commit_ >= barrier->lsn; };
   if (std::ranges::any_of(barriers_, [&](const auto& barrier) { return reached(barrier) && !late(barrier); })) {
-    flush();
-    commit(progress, checkpoint_.commit_time);
+    flush(true);
+    commit(progress);
+    target_.settle();
+    note_committed();
   }
   std::erase_if(barriers_, [&](const std::shared_ptr<Barrier>& barrier) {
     if (!reached(barrier)) return false;
@@ -413,7 +471,7 @@ void Applier::meet_barriers(Lsn progress, Lsn next_commit) {
 }
 
 void Applier::evolve(Oid oid, const target::Evolution& evolution) {
-  TAILRACE_CHECK(!began_);
+  settle();
   begin();
   target_.evolve(oid, evolution);
   target_.commit(checkpoint_);

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <deque>
 #include <functional>
 #include <future>
 #include <map>
@@ -54,6 +55,8 @@ class Applier {
   Lsn durable() const { return {durable_.load(std::memory_order_acquire)}; }
   /// Asks a target whose commits become durable later; between transactions.
   void refresh_durable();
+  /// Waits for commits that are on their way; between transactions.
+  void settle();
   /// True between the parts of a transaction that is applied in parts.
   bool in_transaction() const { return began_; }
 
@@ -77,8 +80,23 @@ class Applier {
     bool ignored = false;
   };
 
-  void apply_once(const std::vector<std::shared_ptr<const ChangeBatch>>& batches, bool again);
+  using Batches = std::vector<std::shared_ptr<const ChangeBatch>>;
+
+  /// A commit that may still be on its way.
+  struct Underway {
+    Lsn lsn;
+    PgTimestamp time;
+    std::shared_ptr<const Batches> batches;  ///< what it is made from, and perhaps more
+    std::int64_t transactions = 0;
+    std::int64_t changes = 0;
+    bool changed = false;
+    std::vector<std::pair<Table*, TableStatus>> counts;
+  };
+
+  void apply_given();
+  void apply_once(bool again);
   void roll_back();
+  void note_committed();
   bool may_reshape(const ChangeBatch& batch);
   bool reshapes(const ChangeBatch& batch, const TransactionSpan& transaction) const;
   void add(const ChangeBatch& batch, const TransactionSpan& transaction);
@@ -94,10 +112,12 @@ class Applier {
     return table.ignored || !table.record.copied || commit_lsn < table.record.copied_at;
   }
   void begin();
-  void flush();
-  bool flush_fold(Table& table);
+  /// Hands what is in hand to the target. `whole`: a commit follows before anything else.
+  void flush(bool whole = false);
+  bool flush_fold(Table& table, bool whole);
   bool flush_run(Table& table);
-  void commit(Lsn progress, PgTimestamp time);
+  enum class Pace { wait, go_on };
+  void commit(Lsn progress, Pace pace = Pace::wait);
   void meet_barriers(Lsn progress, Lsn next_commit);
   void read_record(Table& table);
   schema::Catalog& catalog();
@@ -106,7 +126,7 @@ class Applier {
   std::string source_;
   std::string publication_;
   StatusBoard& board_;
-  Checkpoint checkpoint_;
+  Checkpoint checkpoint_;  ///< of the last commit, which may still be on its way
   std::map<Oid, Table> tables_;
   std::vector<Table*> by_index_;        ///< for the relations of the batch in hand
   std::vector<bool> reshaping_;         ///< of those, which describe a table otherwise than it is prepared
@@ -114,6 +134,7 @@ class Applier {
   std::vector<Table*> counted_;         ///< with counts that the board does not show yet
   std::vector<Table*> changed_tables_;  ///< with rows changed in the open target transaction
   Lsn progress_;                        ///< end of the last whole transaction in hand
+  PgTimestamp time_;                    ///< and when it committed
   bool inside_ = false;                 ///< changes of a transaction that is not whole yet are in hand
   bool began_ = false;
   std::int64_t call_ = 0;        ///< counts apply()
@@ -121,6 +142,8 @@ class Applier {
   bool changed_ = false;         ///< something but the checkpoint goes into this commit
   std::int64_t transactions_ = 0;
   std::int64_t changes_ = 0;
+  std::shared_ptr<const Batches> given_;  ///< to the call of apply()
+  std::deque<Underway> underway_;         ///< earliest first
   std::atomic<std::uint64_t> durable_{0};
 
   std::optional<pg::Connection> connection_;

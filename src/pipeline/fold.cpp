@@ -66,11 +66,16 @@ TableBatch TableFold::finish() && {
   for (const auto& row : out_.rows) {
     if (row.live && row.lookup != no_index) ++out_.rows_to_look_up;
   }
+  if (!full_) {
+    for (const auto& entry : entries_) {
+      if (entry.row != no_index) out_.rows[entry.row].replaces = entry.removed;
+    }
+  }
   return std::move(out_);
 }
 
 std::uint32_t TableFold::add_row(const TupleData& tuple) {
-  out_.rows.push_back({tuple, no_index, no_index, true});
+  out_.rows.push_back({.tuple = tuple});
   ++out_.live_rows;
   return static_cast<std::uint32_t>(out_.rows.size() - 1);
 }

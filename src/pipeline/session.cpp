@@ -366,7 +366,11 @@ void Session::stream() {
     target_.rollback();
     throw;
   }
-  if (applier.in_transaction()) target_.rollback();
+  if (applier.in_transaction()) {
+    target_.rollback();
+  } else {
+    applier.settle();
+  }
 }
 
 void Session::apply_from(BatchQueue& queue, Applier& applier) {
@@ -403,12 +407,13 @@ void Session::gather(BatchQueue& queue, std::vector<std::shared_ptr<const Change
   };
   auto patience = std::clamp<Clock::duration>(last_commit_took_ * 8, 20ms, 1s);
   auto until = Clock::now() + patience;
+  auto most = std::min(config_.limits.batch, target_.batch_bytes());
   std::size_t bytes = 0;
   while (next) {
     bool caught_up = (*next)->caught_up;
     bytes += (*next)->bytes();
     batches.push_back(std::move(*next));
-    if (bytes >= config_.limits.batch || stop_.requested()) return;
+    if (bytes >= most || stop_.requested()) return;
     next = take(0ms);
     if (next || caught_up) continue;
     auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());
@@ -423,9 +428,11 @@ void Session::periodic(Applier& applier, bool idle) {
     observe(applier);
   }
   if (applier.in_transaction()) return;
+  if (idle) applier.settle();
   applier.refresh_durable();
   if (now - last_look_ >= look_every) {
     last_look_ = now;
+    applier.settle();
     watch_->look(applier);
   }
   if (idle && !tidy_ && now - last_applied_ >= tidy_after) {

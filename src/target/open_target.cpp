@@ -8,9 +8,12 @@ namespace tailrace::target {
 std::unique_ptr<Target> open(const OpenOptions& options) {
   if (options.kind == "duckdb") return open_duckdb({options.path, options.memory_bytes});
   TAILRACE_CHECK(options.kind == "postgres");
-  return open_postgres({options.path, options.name,
-                        options.make_structure ? StructureMode::copy : StructureMode::expect, options.owners,
-                        options.privileges});
+  return open_postgres({.conninfo = options.path,
+                        .subscription = options.name,
+                        .structure = options.make_structure ? StructureMode::copy : StructureMode::expect,
+                        .connections = options.connections,
+                        .owners = options.owners,
+                        .privileges = options.privileges});
 }
 
 bool forget(const OpenOptions& options) {

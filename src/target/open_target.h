@@ -14,6 +14,7 @@ struct OpenOptions {
   std::string name;               ///< of the mirror: several may share a PostgreSQL target
   std::int64_t memory_bytes = 0;  ///< DuckDB's own limit
   bool make_structure = true;  ///< PostgreSQL: what is missing is made like the source's; else it must be there
+  int connections = 2;         ///< PostgreSQL: that apply side by side
   bool owners = false;         ///< with owners
   bool privileges = false;     ///< with privileges
 };

@@ -1,15 +1,31 @@
 #include "target/target.h"
 
+#include <limits>
+
 namespace tailrace::target {
 
-// What a target of another system leaves out: it has no structure of the source's kind, and takes net effects
-// only.
+// What a target of another system leaves out: it has no structure of the source's kind, takes net effects only,
+// and one transaction at a time.
 
 void Target::check_tables(const std::vector<schema::Table>& /*tables*/) {}
 
 void Target::prepare_structure(pg::Connection& /*source*/, const std::vector<schema::Table>& /*tables*/) {}
 
 void Target::complete_structure(const StopSignal& /*stop*/) {}
+
+std::size_t Target::batch_bytes() const {
+  return std::numeric_limits<std::size_t>::max();
+}
+
+void Target::take(Oid table, TableBatch batch, std::shared_ptr<const void> /*borrowed*/) {
+  apply(table, batch);
+}
+
+void Target::commit_soon(const Checkpoint& checkpoint) {
+  commit(checkpoint);
+}
+
+void Target::settle() {}
 
 bool Target::needs_row_order(Oid /*table*/) const {
   return false;

@@ -4,7 +4,7 @@
 // Exactly once: commit() makes the applied changes and the checkpoint visible in one atomic step, durable()
 // tells what no crash takes back, and open() tells that checkpoint again. Order of calls: open, then any number
 // of
-//   begin, (apply | evolve)*, commit | rollback.
+//   begin, (apply | take | evolve)*, commit | commit_soon | rollback.
 // One thread, except copy(): each CopyWriter belongs to one thread of its own and works beside the others.
 
 #include <cstdint>
@@ -131,6 +131,7 @@ class Target {
  public:
   virtual ~Target() = default;
 
+  /// Of the last commit.
   virtual std::optional<Checkpoint> checkpoint() const = 0;
   virtual std::vector<TableRecord> tables() const = 0;
 
@@ -158,9 +159,14 @@ class Target {
   virtual std::unique_ptr<CopyWriter> copy(Oid table, bool binary) = 0;
   virtual void finish_copy(Oid table, Lsn snapshot, std::int64_t rows) = 0;
 
+  /// Changes of about so many bytes are worth a commit: waiting for more of them gains nothing.
+  virtual std::size_t batch_bytes() const;
+
   virtual void begin() = 0;
   /// Throws RestartFromCheckpoint when a column had to be widened.
   virtual void apply(Oid table, const TableBatch& batch) = 0;
+  /// The same, at any time up to the commit. `borrowed` keeps what the batch borrows from.
+  virtual void take(Oid table, TableBatch batch, std::shared_ptr<const void> borrowed);
   /// True when a table's changes must come by apply_in_order().
   virtual bool needs_row_order(Oid table) const;
   virtual void apply_in_order(Oid table, const RowRun& run);
@@ -171,8 +177,15 @@ class Target {
   virtual void evolve(Oid table, const Evolution& evolution) = 0;
   /// One atomic step. Durable at once, or when durable() says so.
   virtual void commit(const Checkpoint& checkpoint) = 0;
+  /// The same, but the commit may still be on its way afterwards: none overtakes another, and checkpoint()
+  /// tells the last that arrived. If it fails, a later call of take(), commit(), commit_soon() or settle()
+  /// throws why; nothing after checkpoint() is applied then.
+  virtual void commit_soon(const Checkpoint& checkpoint);
+  /// Waits for commits that are on their way.
+  virtual void settle();
   /// The position of the last commit that no crash of the target takes back; invalid before the first.
   virtual Lsn durable() = 0;
+  /// Also of what is on its way.
   virtual void rollback() noexcept = 0;
 
   /// Called when there is nothing to do for a while, and before a clean end.

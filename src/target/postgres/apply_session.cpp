@@ -30,12 +30,11 @@ pg::Connection open(const std::string& conninfo, const std::string& application_
   return connection;
 }
 
+}  // namespace
+
 bool is_constraint(const Error& error) {
-  // 23: integrity constraints; 27000: a row that a trigger of the same command changed.
   return error.sqlstate().starts_with("23");
 }
-
-}  // namespace
 
 ApplySession::ApplySession(const std::string& conninfo, const std::string& application_name)
     : connection_(open(conninfo, application_name)) {}

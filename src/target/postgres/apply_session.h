@@ -29,6 +29,9 @@ struct RowMissing {
   const char* what = "";
 };
 
+/// An integrity constraint refused it (SQLSTATE class 23).
+bool is_constraint(const Error& error);
+
 /// One thread.
 class ApplySession {
  public:

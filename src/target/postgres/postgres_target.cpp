@@ -1,20 +1,16 @@
 #include "target/postgres/postgres_target.h"
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <deque>
 #include <mutex>
-#include <thread>
 
 #include "base/log.h"
 #include "base/sql_text.h"
-#include "target/postgres/apply_session.h"
 #include "target/postgres/bookkeeping.h"
 #include "target/postgres/copy_writer.h"
+#include "target/postgres/lanes.h"
 #include "target/postgres/postgres_view.h"
-#include "target/postgres/row_writer.h"
-#include "target/postgres/set_writer.h"
 #include "target/postgres/structure_builder.h"
 #include "target/postgres/table_evolution.h"
 
@@ -25,11 +21,11 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr auto row_order_at_first = std::chrono::seconds(1);
+// Some fifty thousand changes: sorted by key, more of them do not lie much closer together.
+constexpr std::size_t worth_a_commit = 8 << 20;
+// Each asking is a round trip.
+constexpr auto ask_for_flush_every = std::chrono::milliseconds(20);
 constexpr auto row_order_at_most = std::chrono::minutes(5);
-
-std::string origin_of(const std::string& subscription) {
-  return "tailrace_" + subscription;
-}
 
 /// A relation as the stream would describe the table: what is published of it.
 std::shared_ptr<const Relation> relation_of(const schema::Table& table) {
@@ -62,14 +58,18 @@ class PostgresTarget : public Target {
   std::unique_ptr<CopyWriter> copy(Oid table, bool binary) override;
   void finish_copy(Oid table, Lsn snapshot, std::int64_t rows) override;
 
+  std::size_t batch_bytes() const override;
   void begin() override;
   void apply(Oid table, const TableBatch& batch) override;
+  void take(Oid table, TableBatch batch, std::shared_ptr<const void> borrowed) override;
   bool needs_row_order(Oid table) const override;
   void apply_in_order(Oid table, const RowRun& run) override;
   bool truncates_together() const override { return true; }
   void truncate(const std::vector<Oid>& tables, const Truncate& how) override;
   void evolve(Oid table, const Evolution& evolution) override;
   void commit(const Checkpoint& checkpoint) override;
+  void commit_soon(const Checkpoint& checkpoint) override;
+  void settle() override;
   Lsn durable() override;
   void rollback() noexcept override;
   void tidy() override;
@@ -91,25 +91,27 @@ class PostgresTarget : public Target {
   template <typename Work>
   void guarded(const Work& work);
   void keep_row_order(Oid table, const std::string& reason);
-  const TablePlan& plan_for(Oid table, const std::shared_ptr<const Relation>& relation);
-  void set_up_origin();
+  const std::shared_ptr<const TablePlan>& plan_for(Oid table, const std::shared_ptr<const Relation>& relation);
+  Lane& alone();
+  pg::Connection& catalogs();
+  void note(const Lanes::Committed& committed);
   void note_flushed(Lsn flushed);
   std::unique_ptr<pg::Connection> copy_connection();
 
   PostgresOptions options_;
   pg::Connection books_connection_;  ///< for what is not part of applying
   Bookkeeping books_;
-  ApplySession session_;
-  Stages stages_;
-  std::optional<Checkpoint> checkpoint_;
+  Lanes lanes_;
+  std::optional<Checkpoint> checkpoint_;  ///< committed
   std::map<Oid, TableRecord> records_;
-  std::map<Oid, std::unique_ptr<TablePlan>> plans_;
+  std::map<Oid, std::shared_ptr<const TablePlan>> plans_;
   std::map<Oid, RowOrder> row_order_;
-  bool has_origin_ = false;
-  bool deferrable_ = true;  ///< the target has constraints that can be checked late
-  bool open_ = false;       ///< a transaction is
-  bool evolved_ = false;    ///< and it altered tables
+  bool deferrable_ = true;      ///< the target has constraints that can be checked late
+  std::optional<Group> taken_;  ///< the open transaction, as long as nothing of it was applied
+  bool open_ = false;           ///< the open transaction, once something of it was applied
+  bool evolved_ = false;        ///< and it altered tables
   std::deque<Commit> unflushed_;
+  Clock::time_point asked_for_flush_{};
   Lsn durable_;
 
   mutable std::mutex copy_mutex_;  ///< guards what copies on other threads use
@@ -122,7 +124,7 @@ PostgresTarget::PostgresTarget(const PostgresOptions& options)
     : options_(options),
       books_connection_(pg::Connection::open(options.conninfo, {pg::Mode::sql, options.subscription})),
       books_(books_connection_, options.subscription),
-      session_(options.conninfo, options.subscription + " apply"),
+      lanes_(options.conninfo, options.subscription, options.connections, books_.advance_sql()),
       catalog_connection_(
           pg::Connection::open(options.conninfo, {pg::Mode::sql, options.subscription + " catalog"})) {
   books_.lock();
@@ -130,27 +132,6 @@ PostgresTarget::PostgresTarget(const PostgresOptions& options)
   records_ = books_.read_tables();
   // What was committed may not have been flushed by whoever committed it.
   if (checkpoint_) initialize(*checkpoint_);
-  set_up_origin();
-}
-
-/// Marks what we write as replicated, so that it can be told from what others write, and is not sent back in a
-/// circle.
-void PostgresTarget::set_up_origin() {
-  auto name = quote_literal(origin_of(options_.subscription));
-  try {
-    auto& connection = session_.direct();
-    connection.query(fmt::format("select pg_catalog.pg_replication_origin_create({0}) "
-                                 "where pg_catalog.pg_replication_origin_oid({0}) is null",
-                                 name),
-                     "making the replication origin");
-    connection.query(fmt::format("select pg_catalog.pg_replication_origin_session_setup({})", name),
-                     "using the replication origin");
-    has_origin_ = true;
-  } catch (const Error& error) {
-    // Not permitted, or no place for one more (53400): tailrace needs none.
-    if (error.sqlstate().empty() || error.sqlstate().starts_with("57")) throw;
-    log::info("target", "changes are not marked with a replication origin: {}", error.message());
-  }
 }
 
 std::vector<TableRecord> PostgresTarget::tables() const {
@@ -168,6 +149,7 @@ std::vector<TableRecord> PostgresTarget::tables() const {
 /// A transaction of its own that is flushed before it returns.
 template <typename Change>
 void PostgresTarget::durably(const Change& change) {
+  TAILRACE_CHECK(lanes_.idle());
   books_connection_.query("begin; set local synchronous_commit = on", "writing to the target");
   try {
     change();
@@ -338,29 +320,51 @@ void PostgresTarget::finish_copy(Oid table, Lsn snapshot, std::int64_t rows) {
   records_.insert_or_assign(table, record);
 }
 
-const TablePlan& PostgresTarget::plan_for(Oid table, const std::shared_ptr<const Relation>& relation) {
+/// What was altered in the open transaction only that sees.
+pg::Connection& PostgresTarget::catalogs() {
+  return open_ ? lanes_.alone().session().direct() : books_connection_;
+}
+
+const std::shared_ptr<const TablePlan>& PostgresTarget::plan_for(
+    Oid table, const std::shared_ptr<const Relation>& relation) {
   auto found = plans_.find(table);
-  if (found != plans_.end() && found->second->relation == relation) return *found->second;
+  if (found != plans_.end() && found->second->relation == relation) return found->second;
   const auto& record = records_.at(table);
-  auto there = load_table(session_.direct(), record.schema, record.name);
+  auto there = load_table(catalogs(), record.schema, record.name);
   if (!there) {
     throw Error(Retry::needs_operator,
                 fmt::format("the target has no table {} any more", relation->qualified()),
                 fmt::format("'tailrace run --recopy {}' makes and copies it anew", relation->qualified()));
   }
   if (!there->row_order.empty()) row_order_[table] = {there->row_order, Clock::time_point::max(), {}};
-  auto late = session_.direct().query("select exists (select from pg_constraint where condeferrable)",
-                                      "reading the target's catalogs");
+  auto late = catalogs().query("select exists (select from pg_constraint where condeferrable)",
+                               "reading the target's catalogs");
   deferrable_ = late.flag(0, 0);
-  auto plan = std::make_unique<TablePlan>(table, relation, std::move(*there));
-  return *plans_.insert_or_assign(table, std::move(plan)).first->second;
+  auto plan = std::make_shared<const TablePlan>(table, relation, std::move(*there));
+  return plans_.insert_or_assign(table, std::move(plan)).first->second;
+}
+
+std::size_t PostgresTarget::batch_bytes() const {
+  return worth_a_commit;
 }
 
 void PostgresTarget::begin() {
+  taken_.emplace();
+}
+
+/// The lane for the open transaction, once it cannot wait any longer: with what was taken so far applied.
+Lane& PostgresTarget::alone() {
+  if (open_) return lanes_.alone();
+  settle();
+  TAILRACE_CHECK(taken_.has_value());
+  Group group = std::move(*taken_);
+  taken_.reset();
   open_ = true;
-  session_.send("begin", {});
-  // What the source checked at the end of a statement or of its transaction is checked at the end here.
-  if (deferrable_) session_.send("set constraints all deferred", {});
+  auto& lane = lanes_.alone();
+  lane.begin(deferrable_);
+  for (const auto& work : group.works)
+    lane.write(*work.plan, work.batch, SetChanges::of(*work.plan, work.batch));
+  return lane;
 }
 
 template <typename Work>
@@ -382,6 +386,9 @@ void PostgresTarget::guarded(const Work& work) {
     Error error(Retry::needs_operator, named(failed.table, failed.error.message(), failed.commit_lsn),
                 "Mend the target's row or constraint and start again: nothing of this transaction was applied");
     throw Error(error.with_sqlstate(failed.error.sqlstate()));
+  } catch (const RowOrderNeeded& needed) {
+    keep_row_order(needed.table, needed.reason);
+    throw NeedsRowOrder(needed.reason);
   } catch (const RowMissing& missing) {
     throw Error(Retry::needs_operator,
                 named(missing.table, fmt::format("{} is of a row that the target does not have", missing.what),
@@ -407,83 +414,85 @@ bool PostgresTarget::needs_row_order(Oid table) const {
 
 void PostgresTarget::apply(Oid table, const TableBatch& batch) {
   guarded([&] {
-    const auto& plan = plan_for(table, batch.relation);
-    if (!plan.table.row_order.empty()) throw NeedsRowOrder(plan.table.row_order);
-    try {
-      SetWriter(session_, stages_, plan, batch).write();
-    } catch (const NeedsRowOrder& order) {
-      keep_row_order(table, order.what());
-      throw;
-    }
+    auto plan = plan_for(table, batch.relation);
+    if (!plan->table.row_order.empty()) throw NeedsRowOrder(plan->table.row_order);
+    alone().write(*plan, batch, SetChanges::of(*plan, batch));
+  });
+}
+
+void PostgresTarget::take(Oid table, TableBatch batch, std::shared_ptr<const void> borrowed) {
+  if (open_) return apply(table, batch);
+  guarded([&] {
+    auto plan = plan_for(table, batch.relation);
+    if (!plan->table.row_order.empty()) throw NeedsRowOrder(plan->table.row_order);
+    taken_->works.push_back({std::move(plan), std::move(batch), std::move(borrowed)});
   });
 }
 
 void PostgresTarget::apply_in_order(Oid table, const RowRun& run) {
-  guarded([&] {
-    RowWriter writer(session_, plan_for(table, run.relation));
-    for (const auto& entry : run.entries) writer.change(*entry.change, entry.commit_lsn);
-  });
+  guarded([&] { alone().write(*plan_for(table, run.relation), run); });
 }
 
 void PostgresTarget::truncate(const std::vector<Oid>& tables, const Truncate& how) {
-  std::string list;
-  for (Oid table : tables) {
-    const auto& record = records_.at(table);
-    auto there = load_table(session_.direct(), record.schema, record.name);
-    bool partitioned = there && there->kind == 'p';
-    list += fmt::format("{}{}{}", list.empty() ? "" : ", ", partitioned ? "" : "only ", record.target_name);
-  }
   guarded([&] {
-    session_.direct().query(
-        fmt::format("truncate {}{}{}", list, how.restart_identity ? " restart identity" : "",
-                    how.cascade ? " cascade" : ""),
-        "emptying tables");
+    auto& connection = alone().session().direct();
+    std::string list;
+    for (Oid table : tables) {
+      const auto& record = records_.at(table);
+      auto there = load_table(connection, record.schema, record.name);
+      bool partitioned = there && there->kind == 'p';
+      list += fmt::format("{}{}{}", list.empty() ? "" : ", ", partitioned ? "" : "only ", record.target_name);
+    }
+    connection.query(fmt::format("truncate {}{}{}", list, how.restart_identity ? " restart identity" : "",
+                                 how.cascade ? " cascade" : ""),
+                     "emptying tables");
   });
 }
 
 void PostgresTarget::evolve(Oid table, const Evolution& evolution) {
-  auto record = records_.at(table);
-  auto& connection = session_.direct();
-  evolved_ = true;
-  evolve_table(connection, record, evolution);
-  // Part of the open transaction, unlike other notes.
-  Bookkeeping(connection, options_.subscription).put_table(record);
-  records_.insert_or_assign(table, record);
-  plans_.erase(table);
-  session_.forget_statements();
+  guarded([&] {
+    auto& lane = alone();
+    auto record = records_.at(table);
+    auto& connection = lane.session().direct();
+    evolved_ = true;
+    evolve_table(connection, record, evolution);
+    // Part of the open transaction, unlike other notes.
+    Bookkeeping(connection, options_.subscription).put_table(record);
+    records_.insert_or_assign(table, record);
+    plans_.erase(table);
+    lanes_.forget_statements();
+  });
 }
 
 void PostgresTarget::commit(const Checkpoint& checkpoint) {
   guarded([&] {
-    auto lsn = checkpoint.lsn.str();
-    auto micros = std::to_string(checkpoint.commit_time.micros);
-    session_.send(books_.advance_sql(), {{lsn.c_str(), 0, false}, {micros.c_str(), 0, false}});
-    if (has_origin_) {
-      auto time = checkpoint.commit_time.str();
-      session_.send(
-          "select pg_catalog.pg_replication_origin_xact_setup($1::pg_catalog.pg_lsn, $2::timestamptz)",
-          {{lsn.c_str(), 0, false}, {time.c_str(), 0, false}});
-    }
-    session_.send("commit", {});
-    session_.send("select pg_catalog.pg_current_wal_insert_lsn(), pg_catalog.pg_current_wal_flush_lsn()", {});
-    auto row = [&] {
-      try {
-        return session_.settle_with_row();
-      } catch (Error& error) {
-        // Deferred triggers speak up now, of whichever transaction.
-        error.with_context(fmt::format("committing the source's transactions up to {}", lsn));
-        throw;
-      } catch (ConstraintFailed& failed) {
-        if (failed.table == 0)
-          failed.error.with_context(fmt::format("committing the source's transactions up to {}", lsn));
-        throw;
-      }
-    }();
+    auto landed = alone().commit(checkpoint, books_.advance_sql());
     open_ = evolved_ = false;
-    checkpoint_ = checkpoint;
-    unflushed_.push_back({Lsn::parse(row.at(0)).value(), checkpoint.lsn});
-    note_flushed(Lsn::parse(row.at(1)).value());
+    note({checkpoint, landed});
   });
+}
+
+void PostgresTarget::commit_soon(const Checkpoint& checkpoint) {
+  if (open_ || lanes_.count() == 1) return commit(checkpoint);
+  guarded([&] {
+    Group group = std::move(*taken_);
+    taken_.reset();
+    group.checkpoint = checkpoint;
+    group.deferrable = deferrable_;
+    lanes_.give(std::move(group));
+  });
+  for (const auto& committed : lanes_.committed()) note(committed);
+}
+
+void PostgresTarget::settle() {
+  guarded([&] { lanes_.settle(); });
+  for (const auto& committed : lanes_.committed()) note(committed);
+}
+
+void PostgresTarget::note(const Lanes::Committed& committed) {
+  checkpoint_ = committed.checkpoint;
+  unflushed_.push_back({committed.landed.end, committed.checkpoint.lsn});
+  note_flushed(committed.landed.flushed);
 }
 
 void PostgresTarget::note_flushed(Lsn flushed) {
@@ -494,25 +503,26 @@ void PostgresTarget::note_flushed(Lsn flushed) {
 }
 
 Lsn PostgresTarget::durable() {
-  if (unflushed_.empty() || open_) return durable_;
+  auto now = Clock::now();
+  if (unflushed_.empty() || open_ || now - asked_for_flush_ < ask_for_flush_every) return durable_;
+  asked_for_flush_ = now;
   auto row =
-      session_.direct().query("select pg_catalog.pg_current_wal_flush_lsn()", "reading the target's position");
+      books_connection_.query("select pg_catalog.pg_current_wal_flush_lsn()", "reading the target's position");
   note_flushed(row.lsn(0, 0));
   return durable_;
 }
 
 void PostgresTarget::rollback() noexcept {
-  session_.abandon();
-  open_ = false;
+  lanes_.abandon();
+  for (const auto& committed : lanes_.committed()) note(committed);
+  taken_.reset();
+  if (!std::exchange(open_, false)) return;
+  lanes_.alone().rollback();
+  if (!std::exchange(evolved_, false)) return;
   try {
-    auto& connection = session_.direct();
-    connection.query("rollback", "undoing");
-    stages_.forget(connection);
-    if (std::exchange(evolved_, false)) {
-      records_ = books_.read_tables();
-      plans_.clear();
-      session_.forget_statements();
-    }
+    records_ = books_.read_tables();
+    plans_.clear();
+    lanes_.forget_statements();
   } catch (const std::exception& error) {
     // The next use of the connection fails with the same cause and is reported there.
     log::debug("target", "undoing failed: {}", error.what());
@@ -520,6 +530,7 @@ void PostgresTarget::rollback() noexcept {
 }
 
 void PostgresTarget::tidy() {
+  settle();
   if (unflushed_.empty() || !checkpoint_) return;
   durably([&] { books_.put_checkpoint(*checkpoint_); });
   durable_ = checkpoint_->lsn;
@@ -546,11 +557,9 @@ bool remove_traces(const PostgresOptions& options) {
       "select exists (select from tailrace.checkpoint) or exists (select from tailrace.tables)", purpose);
   if (!others.flag(0, 0)) connection.query("drop schema tailrace cascade", purpose);
   connection.query("commit", purpose);
-  connection.query(
-      fmt::format("select pg_catalog.pg_replication_origin_drop(roname) from pg_replication_origin "
-                  "where roname = {}",
-                  quote_literal(origin_of(options.subscription))),
-      purpose);
+  connection.query("select pg_catalog.pg_replication_origin_drop(roname) from pg_replication_origin where " +
+                       is_origin_of(options.subscription),
+                   purpose);
   return ours;
 }
 

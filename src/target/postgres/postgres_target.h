@@ -17,6 +17,7 @@ struct PostgresOptions {
   std::string conninfo;
   std::string subscription;  ///< whose checkpoint and tables these are: several may share a database
   StructureMode structure = StructureMode::copy;
+  int connections = 2;  ///< that apply side by side
   bool owners = false;
   bool privileges = false;
 };

@@ -16,7 +16,9 @@ void append(std::string& out, T value) {
   out.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
 }
 
-void append_escaped(std::string& out, std::string_view text) {
+}  // namespace
+
+void append_copy_text(std::string& out, std::string_view text) {
   for (;;) {
     auto at = text.find_first_of("\\\n\r\t");
     out.append(text.substr(0, at));
@@ -26,21 +28,6 @@ void append_escaped(std::string& out, std::string_view text) {
     out.push_back(special == '\n' ? 'n' : special == '\r' ? 'r' : special == '\t' ? 't' : '\\');
     text.remove_prefix(at + 1);
   }
-}
-
-}  // namespace
-
-bool is_binary(std::span<const Value> values) {
-  bool binary = false;
-  bool text = false;
-  for (const auto& value : values) {
-    binary |= value.kind == ValueKind::binary;
-    text |= value.kind == ValueKind::text;
-  }
-  if (binary && text)
-    throw Error(Retry::fatal, "a row came with binary and with text values",
-                "Set binary: off, and report this");
-  return binary;
 }
 
 RowEncoder::RowEncoder(pg::CopyIn& copy, bool binary) : copy_(copy), binary_(binary) {
@@ -81,7 +68,7 @@ void RowEncoder::text_row(std::span<const Value> values) {
       continue;
     }
     TAILRACE_CHECK(value.kind == ValueKind::text);
-    append_escaped(buffer_, value.bytes);
+    append_copy_text(buffer_, value.bytes);
   }
   buffer_.push_back('\n');
 }

@@ -11,11 +11,10 @@
 
 namespace tailrace::target::postgres {
 
-/// True if COPY must read binary values. Throws Error(fatal) when a row mixes both formats, which no stream
-/// does whose tables all have binary types.
-bool is_binary(std::span<const Value> values);
+/// A value as COPY's text format spells it.
+void append_copy_text(std::string& out, std::string_view text);
 
-/// Gathers rows and writes them in large pieces. Borrows the COPY.
+/// Gathers rows and writes them in large pieces. Borrows the COPY. All values of a row are in its one format.
 class RowEncoder {
  public:
   RowEncoder(pg::CopyIn& copy, bool binary);

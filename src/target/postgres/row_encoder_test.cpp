@@ -5,13 +5,10 @@
 namespace tailrace::target::postgres {
 namespace {
 
-TEST(RowEncoder, BinaryAndTextNeverMix) {
-  std::vector<Value> text = {{ValueKind::null, {}}, {ValueKind::text, "a"}};
-  std::vector<Value> binary = {{ValueKind::binary, "a"}, {ValueKind::null, {}}};
-  std::vector<Value> both = {{ValueKind::binary, "a"}, {ValueKind::text, "b"}};
-  EXPECT_FALSE(is_binary(text));
-  EXPECT_TRUE(is_binary(binary));
-  EXPECT_THROW(is_binary(both), Error);
+TEST(RowEncoder, EscapesText) {
+  std::string out;
+  append_copy_text(out, "a\tb\\c\nd\re");
+  EXPECT_EQ(out, "a\\tb\\\\c\\nd\\re");
 }
 
 }  // namespace

@@ -1,14 +1,11 @@
 #include "target/postgres/set_writer.h"
 
-#include <algorithm>
-#include <cstring>
-#include <unordered_map>
+#include <array>
 
 #include "base/sql_text.h"
 #include "pg/copy_in.h"
 #include "target/postgres/row_encoder.h"
 #include "target/postgres/row_writer.h"
-#include "target/target.h"
 
 namespace tailrace::target::postgres {
 namespace {
@@ -17,12 +14,21 @@ namespace {
 constexpr std::size_t few = 40;
 constexpr const char* count_column = "tailrace count";
 
-/// What the rows of a COPY hold is the same for all of a stream, but a row may be all NULL.
-bool any_binary(const std::vector<std::vector<Value>>& rows) {
-  for (const auto& row : rows) {
-    if (is_binary(row)) return true;
-    bool text = std::ranges::any_of(row, [](const Value& value) { return value.kind == ValueKind::text; });
-    if (text) return false;
+/// What rows hold is the same for all of a stream, but a row may be all NULL.
+bool holds_binary(const TableBatch& batch) {
+  auto kind_of = [](const TupleData& tuple) {
+    TupleWalker columns(tuple);
+    while (!columns.done()) {
+      auto kind = columns.next().kind;
+      if (kind == ValueKind::binary || kind == ValueKind::text) return kind;
+    }
+    return ValueKind::null;
+  };
+  for (const auto& row : batch.rows) {
+    if (auto kind = kind_of(row.tuple); kind != ValueKind::null) return kind == ValueKind::binary;
+  }
+  for (const auto& row : batch.deletes) {
+    if (auto kind = kind_of(row.tuple); kind != ValueKind::null) return kind == ValueKind::binary;
   }
   return false;
 }
@@ -63,59 +69,12 @@ SetWriter::SetWriter(ApplySession& session, Stages& stages, const TablePlan& pla
       plan_(plan),
       batch_(batch),
       purpose_("applying to " + plan.table.sql_name()),
-      contiguous_key_(!plan.key.empty() && plan.key.back() - plan.key.front() + 1 == plan.key.size()) {}
-
-std::string_view SetWriter::key_of(const TupleData& tuple) {
-  TupleWalker columns(tuple);
-  std::byte* composed = contiguous_key_ ? nullptr : keys_.allocate(tuple.size);
-  const std::byte* first = nullptr;
-  std::size_t size = 0;
-  std::size_t next = 0;
-  for (std::size_t i = 0; next < plan_.key.size(); ++i) {
-    const std::byte* begin = columns.position();
-    columns.next();
-    if (i != plan_.key[next]) continue;
-    auto length = static_cast<std::size_t>(columns.position() - begin);
-    if (first == nullptr) first = begin;
-    if (composed != nullptr) std::memcpy(composed + size, begin, length);
-    size += length;
-    ++next;
-  }
-  return {reinterpret_cast<const char*>(composed != nullptr ? composed : first), size};
+      binary_(holds_binary(batch)),
+      values_(plan.columns.size()) {
+  if (batch_.truncate) throw Error(Retry::fatal, "a truncation came in a batch");
 }
 
-/// The fold says which rows must go and which must be there. A row that goes and comes back under its key is an
-/// update: so that columns which only the target has, and large values that did not change, stay.
-void SetWriter::classify() {
-  std::unordered_map<std::string_view, std::uint32_t> going;
-  bool keyed = !plan_.key.empty();
-  if (keyed && !batch_.deletes.empty()) {
-    going.reserve(batch_.deletes.size());
-    for (std::uint32_t i = 0; i < batch_.deletes.size(); ++i) going.emplace(key_of(batch_.deletes[i].tuple), i);
-  }
-  std::vector<bool> stays(batch_.deletes.size());
-  for (std::uint32_t i = 0; i < batch_.rows.size(); ++i) {
-    const FoldedRow& row = batch_.rows[i];
-    if (!row.live) continue;
-    auto found = going.empty() ? going.end() : going.find(key_of(row.tuple));
-    bool same = found != going.end() && (row.lookup == no_index || row.lookup == found->second);
-    if (same) {
-      stays[found->second] = true;
-      updates_.push_back(i);
-    } else if (row.lookup != no_index) {
-      throw NeedsRowOrder("a key changed while a large value stayed");
-    } else {
-      inserts_.push_back(i);
-    }
-  }
-  for (std::uint32_t i = 0; i < batch_.deletes.size(); ++i) {
-    if (!stays[i]) deletes_.push_back(i);
-  }
-  if (plan_.extra_columns && !deletes_.empty() && !inserts_.empty())
-    throw NeedsRowOrder("a key may have changed, and the target has columns of its own");
-}
-
-ColumnSet SetWriter::sent_columns(std::uint32_t row) const {
+ColumnSet SetWriter::sent_columns(std::uint32_t row) {
   ColumnSet sent(plan_.columns.size(), true);
   if (!batch_.rows[row].tuple.has_unchanged) return sent;
   auto values = resolved(row);
@@ -123,42 +82,39 @@ ColumnSet SetWriter::sent_columns(std::uint32_t row) const {
   return sent;
 }
 
-std::vector<Value> SetWriter::resolved(std::uint32_t row) const {
-  std::vector<Value> out(plan_.columns.size());
-  resolve_row(batch_, batch_.rows[row], out);
-  return out;
+std::span<const Value> SetWriter::resolved(std::uint32_t row) {
+  resolve_row(batch_, batch_.rows[row], values_);
+  return values_;
 }
 
-void SetWriter::write() {
-  if (batch_.truncate) throw Error(Retry::fatal, "a truncation came in a batch");
-  classify();
-  if (deletes_.size() + updates_.size() + inserts_.size() <= few) return write_singly();
+void SetWriter::write(const SetChanges& changes) {
+  if (changes.count() <= few) return write_singly(changes);
   session_.settle();
   try {
     if (plan_.key.empty()) {
-      write_deletes_by_row();
+      write_deletes_by_row(changes.deletes);
     } else {
-      write_deletes();
+      write_deletes(changes.deletes);
     }
-    write_updates();
-    write_inserts();
+    write_updates(changes.updates);
+    write_inserts(changes.inserts);
   } catch (const Error& error) {
-    if (error.sqlstate().starts_with("23")) throw ConstraintFailed{plan_.oid, Lsn{}, error};
+    if (is_constraint(error)) throw ConstraintFailed{plan_.oid, Lsn{}, error};
     throw;
   }
 }
 
-void SetWriter::write_singly() {
+void SetWriter::write_singly(const SetChanges& changes) {
   RowWriter writer(session_, plan_);
-  for (auto i : deletes_) {
-    for (std::uint32_t n = 0; n < batch_.deletes[i].count; ++n)
-      writer.remove(values_of(batch_.deletes[i].tuple), Lsn{});
+  for (const auto& change : changes.deletes) {
+    const auto& row = batch_.deletes[change.index];
+    for (std::uint32_t n = 0; n < row.count; ++n) writer.remove(values_of(row.tuple), Lsn{});
   }
-  for (auto i : updates_) {
-    auto row = resolved(i);
+  for (const auto& change : changes.updates) {
+    auto row = resolved(change.index);
     writer.update(row, row, false, Lsn{});
   }
-  for (auto i : inserts_) writer.insert(resolved(i), Lsn{});
+  for (auto i : changes.inserts) writer.insert(resolved(i), Lsn{});
 }
 
 void SetWriter::expect(std::int64_t touched, std::size_t wanted, const char* what) const {
@@ -172,27 +128,19 @@ void SetWriter::expect(std::int64_t touched, std::size_t wanted, const char* wha
                   plan_.relation->qualified()));
 }
 
-void SetWriter::write_deletes() {
-  if (deletes_.empty()) return;
-  std::vector<std::pair<std::string_view, std::uint32_t>> keys;
-  keys.reserve(deletes_.size());
-  for (auto i : deletes_) keys.emplace_back(key_of(batch_.deletes[i].tuple), i);
-  std::ranges::sort(keys);
+void SetWriter::write_deletes(const Keyed& deletes) {
+  if (deletes.empty()) return;
   ColumnSet columns(plan_.columns.size());
   for (auto i : plan_.key) columns[i] = true;
   auto& connection = session_.direct();
   auto stage = stages_.table(connection, plan_, columns, false);
-  // A key is never NULL, so the first one shows the format of all.
-  bool binary =
-      values_of(batch_.deletes[keys.front().second].tuple)[plan_.key.front()].kind == ValueKind::binary;
-  pg::CopyIn copy(connection, fmt::format("copy {} from stdin{}", stage, binary ? " (format binary)" : ""),
-                  purpose_);
-  RowEncoder encoder(copy, binary);
+  pg::CopyIn copy(connection, fmt::format("copy {} from stdin{}", stage, format()), purpose_);
+  RowEncoder encoder(copy, binary_);
   std::vector<Value> row;
-  for (const auto& [key, i] : keys) {
+  for (const auto& change : deletes) {
     row.clear();
-    TupleWalker walker(batch_.deletes[i].tuple);
-    for (std::size_t c = 0; c < columns.size(); ++c) {
+    TupleWalker walker(batch_.deletes[change.index].tuple);
+    for (std::size_t c = 0; row.size() < plan_.key.size(); ++c) {
       Value value = walker.next();
       if (columns[c]) row.push_back(value);
     }
@@ -203,35 +151,27 @@ void SetWriter::write_deletes() {
   auto result = connection.query(
       fmt::format("delete from {} t using {} s where {}", plan_.table.sql_name(), stage, plan_.key_condition()),
       purpose_);
-  expect(result.affected(), deletes_.size(), "deleted");
+  expect(result.affected(), deletes.size(), "deleted");
 }
 
 /// Without a key, rows are found by what they are, all columns; of equal ones as many go as were deleted.
-void SetWriter::write_deletes_by_row() {
-  if (deletes_.empty()) return;
-  ColumnSet columns(plan_.columns.size(), true);
+void SetWriter::write_deletes_by_row(const Keyed& deletes) {
+  if (deletes.empty()) return;
   auto& connection = session_.direct();
-  auto stage = stages_.table(connection, plan_, columns, true);
-  std::vector<std::vector<Value>> rows;
-  for (auto i : deletes_) rows.push_back(values_of(batch_.deletes[i].tuple));
-  bool binary = any_binary(rows);
+  auto stage = stages_.table(connection, plan_, ColumnSet(plan_.columns.size(), true), true);
   std::size_t wanted = 0;
   {
-    pg::CopyIn copy(connection, fmt::format("copy {} from stdin{}", stage, binary ? " (format binary)" : ""),
-                    purpose_);
-    RowEncoder encoder(copy, binary);
-    for (std::size_t n = 0; n < rows.size(); ++n) {
-      std::uint32_t count = batch_.deletes[deletes_[n]].count;
-      wanted += count;
-      std::array<std::byte, 4> wire{};
-      store_big_endian(wire.data(), static_cast<std::int32_t>(count));
-      std::string text = std::to_string(count);
-      auto row = rows[n];
-      if (binary) {
-        row.push_back({ValueKind::binary, {reinterpret_cast<const char*>(wire.data()), wire.size()}});
-      } else {
-        row.push_back({ValueKind::text, text});
-      }
+    pg::CopyIn copy(connection, fmt::format("copy {} from stdin{}", stage, format()), purpose_);
+    RowEncoder encoder(copy, binary_);
+    for (const auto& change : deletes) {
+      const auto& removed = batch_.deletes[change.index];
+      wanted += removed.count;
+      auto row = values_of(removed.tuple);
+      std::array<char, 4> wire{};
+      store_big_endian(reinterpret_cast<std::byte*>(wire.data()), static_cast<std::int32_t>(removed.count));
+      std::string text = std::to_string(removed.count);
+      row.push_back(binary_ ? Value{ValueKind::binary, {wire.data(), wire.size()}}
+                            : Value{ValueKind::text, text});
       encoder.row(row);
     }
     encoder.finish();
@@ -251,94 +191,58 @@ void SetWriter::write_deletes_by_row() {
   expect(result.affected(), wanted, "deleted");
 }
 
-void SetWriter::write_updates() {
-  if (updates_.empty()) return;
-  // Rows that leave the same columns alone are updated together.
-  struct Group {
-    std::vector<std::pair<std::string_view, std::uint32_t>> rows;
-  };
-  std::map<ColumnSet, Group> groups;
-  for (auto i : updates_) {
-    groups[sent_columns(i)].rows.emplace_back(key_of(batch_.rows[i].tuple), i);
-  }
-  auto& connection = session_.direct();
-  for (auto& [sent, group] : groups) {
-    std::ranges::sort(group.rows);
-    ColumnSet assigned = sent;
-    for (std::size_t c = 0; c < assigned.size(); ++c)
-      assigned[c] = sent[c] && !plan_.is_key(c) && plan_.assignable(c);
-    std::string assignments = plan_.assignments(assigned);
-    // Nothing but the key was sent, and the key stays; the row is touched all the same, as at the source.
-    if (assignments.empty()) {
-      ColumnSet first(sent.size());
-      first[plan_.key.front()] = plan_.assignable(plan_.key.front());
-      assignments = plan_.assignments(first);
-      if (assignments.empty()) continue;
-    }
-    auto stage = stages_.table(connection, plan_, sent, false);
-    bool binary = false;
-    for (const auto& [key, i] : group.rows) {
-      auto values = resolved(i);
-      auto known = std::ranges::find_if(values, [](const Value& value) {
-        return value.kind == ValueKind::binary || value.kind == ValueKind::text;
-      });
-      if (known == values.end()) continue;
-      binary = known->kind == ValueKind::binary;
-      break;
-    }
-    {
-      pg::CopyIn copy(connection, fmt::format("copy {} from stdin{}", stage, binary ? " (format binary)" : ""),
-                      purpose_);
-      RowEncoder encoder(copy, binary);
-      std::vector<Value> row;
-      std::vector<Value> values(plan_.columns.size());
-      for (const auto& [key, i] : group.rows) {
-        resolve_row(batch_, batch_.rows[i], values);
-        row.clear();
-        for (std::size_t c = 0; c < values.size(); ++c) {
-          if (sent[c]) row.push_back(values[c]);
-        }
-        encoder.row(row);
-      }
-      encoder.finish();
-      copy.finish();
-    }
-    auto result = connection.query(fmt::format("update {} t set {} from {} s where {}", plan_.table.sql_name(),
-                                               assignments, stage, plan_.key_condition(true)),
-                                   purpose_);
-    expect(result.affected(), group.rows.size(), "updated");
-  }
+/// Rows that leave the same columns alone are updated together.
+void SetWriter::write_updates(const Keyed& updates) {
+  std::map<ColumnSet, std::vector<std::uint32_t>> groups;
+  for (const auto& change : updates) groups[sent_columns(change.index)].push_back(change.index);
+  for (const auto& [sent, rows] : groups) write_group(sent, rows);
 }
 
-void SetWriter::write_inserts() {
-  if (inserts_.empty()) return;
-  if (inserts_.size() <= few) {
-    RowWriter writer(session_, plan_);
-    for (auto i : inserts_) writer.insert(resolved(i), Lsn{});
-    return;
+void SetWriter::write_group(const ColumnSet& sent, const std::vector<std::uint32_t>& rows) {
+  ColumnSet assigned = sent;
+  for (std::size_t c = 0; c < assigned.size(); ++c)
+    assigned[c] = sent[c] && !plan_.is_key(c) && plan_.assignable(c);
+  std::string assignments = plan_.assignments(assigned);
+  // Nothing but the key was sent, and the key stays; the row is touched all the same, as at the source.
+  if (assignments.empty()) {
+    ColumnSet first(sent.size());
+    first[plan_.key.front()] = plan_.assignable(plan_.key.front());
+    assignments = plan_.assignments(first);
+    if (assignments.empty()) return;
   }
   auto& connection = session_.direct();
-  bool binary = false;
-  for (auto i : inserts_) {
-    TupleWalker walker(batch_.rows[i].tuple);
-    bool known = false;
-    while (!walker.done() && !known) {
-      auto kind = walker.next().kind;
-      known = kind == ValueKind::binary || kind == ValueKind::text;
-      binary = kind == ValueKind::binary;
+  auto stage = stages_.table(connection, plan_, sent, false);
+  {
+    pg::CopyIn copy(connection, fmt::format("copy {} from stdin{}", stage, format()), purpose_);
+    RowEncoder encoder(copy, binary_);
+    std::vector<Value> row;
+    for (auto i : rows) {
+      auto values = resolved(i);
+      row.clear();
+      for (std::size_t c = 0; c < values.size(); ++c) {
+        if (sent[c]) row.push_back(values[c]);
+      }
+      encoder.row(row);
     }
-    if (known) break;
+    encoder.finish();
+    copy.finish();
   }
-  pg::CopyIn copy(connection,
-                  fmt::format("copy {} ({}) from stdin{}", plan_.table.sql_name(), plan_.column_list(),
-                              binary ? " (format binary)" : ""),
-                  purpose_);
-  RowEncoder encoder(copy, binary);
-  std::vector<Value> row(plan_.columns.size());
-  for (auto i : inserts_) {
-    resolve_row(batch_, batch_.rows[i], row);
-    encoder.row(row);
+  auto result = connection.query(fmt::format("update {} t set {} from {} s where {}", plan_.table.sql_name(),
+                                             assignments, stage, plan_.key_condition(true)),
+                                 purpose_);
+  expect(result.affected(), rows.size(), "updated");
+}
+
+void SetWriter::write_inserts(const std::vector<std::uint32_t>& inserts) {
+  if (inserts.empty()) return;
+  if (inserts.size() <= few) {
+    RowWriter writer(session_, plan_);
+    for (auto i : inserts) writer.insert(resolved(i), Lsn{});
+    return;
   }
+  pg::CopyIn copy(session_.direct(), plan_.copy_sql() + format(), purpose_);
+  RowEncoder encoder(copy, binary_);
+  for (auto i : inserts) encoder.row(resolved(i));
   encoder.finish();
   copy.finish();
 }

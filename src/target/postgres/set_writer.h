@@ -5,11 +5,13 @@
 // row that should be there and is not is an error.
 
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "model/apply_batch.h"
 #include "target/postgres/apply_session.h"
+#include "target/postgres/set_changes.h"
 #include "target/postgres/table_plan.h"
 
 namespace tailrace::target::postgres {
@@ -33,19 +35,21 @@ class SetWriter {
  public:
   SetWriter(ApplySession& session, Stages& stages, const TablePlan& plan, const TableBatch& batch);
 
-  /// Throws ConstraintFailed, Error, and NeedsRowOrder where only the order of the source is exact.
-  void write();
+  /// Throws ConstraintFailed, Error, and RowOrderNeeded where only the order of the source is exact.
+  void write(const SetChanges& changes);
 
  private:
-  void classify();
-  void write_singly();
-  void write_deletes();
-  void write_deletes_by_row();
-  void write_updates();
-  void write_inserts();
-  ColumnSet sent_columns(std::uint32_t row) const;
-  std::vector<Value> resolved(std::uint32_t row) const;
-  std::string_view key_of(const TupleData& tuple);
+  using Keyed = std::vector<SetChanges::Keyed>;
+
+  void write_singly(const SetChanges& changes);
+  void write_deletes(const Keyed& deletes);
+  void write_deletes_by_row(const Keyed& deletes);
+  void write_updates(const Keyed& updates);
+  void write_group(const ColumnSet& sent, const std::vector<std::uint32_t>& rows);
+  void write_inserts(const std::vector<std::uint32_t>& inserts);
+  ColumnSet sent_columns(std::uint32_t row);
+  std::span<const Value> resolved(std::uint32_t row);
+  const char* format() const { return binary_ ? " (format binary)" : ""; }
   void expect(std::int64_t touched, std::size_t wanted, const char* what) const;
 
   ApplySession& session_;
@@ -53,11 +57,8 @@ class SetWriter {
   const TablePlan& plan_;
   const TableBatch& batch_;
   std::string purpose_;
-  bool contiguous_key_ = false;         ///< the key's bytes are one slice of a tuple
-  Arena keys_;                          ///< of keys that are not
-  std::vector<std::uint32_t> deletes_;  ///< indexes into the batch's deletes
-  std::vector<std::uint32_t> updates_;  ///< indexes into the batch's rows
-  std::vector<std::uint32_t> inserts_;
+  bool binary_ = false;        ///< the batch's values are
+  std::vector<Value> values_;  ///< of the row in hand
 };
 
 }  // namespace tailrace::target::postgres

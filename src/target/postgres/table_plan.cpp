@@ -46,6 +46,11 @@ TablePlan::TablePlan(Oid source_oid, std::shared_ptr<const Relation> described, 
   }
   // A primary key that is only partly published finds nothing.
   if (full && key.size() != table.primary_key.size()) key.clear();
+  bool by_primary_key = std::ranges::all_of(key, [&](auto i) {
+    return std::ranges::find(table.primary_key, columns[i]->name) != table.primary_key.end();
+  });
+  bool other_key = !table.primary_key.empty() && (!by_primary_key || key.size() != table.primary_key.size());
+  further_unique = table.further_unique || other_key;
 }
 
 bool TablePlan::is_key(std::size_t column) const {
@@ -60,6 +65,12 @@ std::string TablePlan::column_list() const {
   std::string out;
   for (const auto* column : columns) out += (out.empty() ? "" : ", ") + quote_identifier(column->name);
   return out;
+}
+
+std::string TablePlan::copy_sql() const {
+  // A table without columns takes no empty list.
+  if (columns.empty()) return fmt::format("copy {} from stdin", table.sql_name());
+  return fmt::format("copy {} ({}) from stdin", table.sql_name(), column_list());
 }
 
 const std::string& TablePlan::insert_sql() const {

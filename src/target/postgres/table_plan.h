@@ -29,6 +29,8 @@ struct TablePlan {
   /// Identities that are always generated, outside of the key: UPDATE cannot assign them, so it must find them
   /// as they are to be. (At the source they change by SET ... = DEFAULT only.)
   std::vector<std::size_t> fixed;
+  /// Rows that differ in their key may still exclude each other.
+  bool further_unique = false;
   bool extra_columns = false;  ///< the target has columns that the source does not fill
 
   TablePlan() = default;
@@ -38,6 +40,8 @@ struct TablePlan {
 
   /// "a", "b"
   std::string column_list() const;
+  /// Whole rows: COPY table (columns) FROM STDIN, without its format.
+  std::string copy_sql() const;
   /// One row by values: $1, $2 ... are the relation's columns.
   const std::string& insert_sql() const;
   // A change that does not find exactly one row fails, with `row_missing` in its message, so that a commit may

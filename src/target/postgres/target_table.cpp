@@ -19,7 +19,12 @@ select c.oid, c.relkind,
        (select string_agg(t.tgname, ', ') from pg_trigger t
         where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled in ('R', 'A')),
        (select string_agg(r.rulename, ', ') from pg_rewrite r
-        where r.ev_class = c.oid and r.rulename <> '_RETURN' and r.ev_enabled in ('R', 'A'))
+        where r.ev_class = c.oid and r.rulename <> '_RETURN' and r.ev_enabled in ('R', 'A')),
+       exists (select from pg_index i
+               where i.indrelid in (select c.oid union all select p.relid from pg_partition_tree(c.oid) p)
+                 and (i.indisunique or i.indisexclusion)
+                 and not (i.indisprimary and (i.indrelid = c.oid or exists (
+                   select from pg_inherits h where h.inhrelid = i.indexrelid))))
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where n.nspname = $1 and c.relname = $2)";
 
@@ -76,6 +81,7 @@ std::optional<TargetTable> load_table(pg::Connection& connection, const std::str
   if (!table.is_null(0, 2))
     out.row_order = fmt::format("trigger {} fires for replicated rows", table.get(0, 2));
   if (!table.is_null(0, 3)) out.row_order = fmt::format("rule {} applies to replicated rows", table.get(0, 3));
+  out.further_unique = table.flag(0, 4);
   std::string oid = table.str(0, 0);
   auto columns = connection.query(column_query, {oid}, purpose);
   for (int i = 0; i < columns.rows(); ++i) {

@@ -33,7 +33,8 @@ struct TargetTable {
   char kind = 'r';                       ///< relkind: r, or p for a partitioned one
   std::vector<TargetColumn> columns;     ///< in the target's order
   std::vector<std::string> primary_key;  ///< column names, empty if there is none
-  std::string row_order;  ///< why its changes must come one by one in the source's order; else empty
+  bool further_unique = false;  ///< it, or one of its partitions, has other unique or exclusion constraints too
+  std::string row_order;        ///< why its changes must come one by one in the source's order; else empty
 
   std::string sql_name() const;
   const TargetColumn* find(const std::string& column) const;

@@ -1,0 +1,81 @@
+#pragma once
+// Lanes: target transactions side by side, each on a connection and a thread of its own, which commit in the
+// order in which they were given. What touches a key that a transaction before it touches waits for that one's
+// commit; everything else is applied at once.
+//
+// Why that is exact: two changes of one row always name the same key, so the order between them is kept. Where
+// rows depend on each other by more than their key (TablePlan::further_unique), all of the table's changes
+// wait. If the database still sees a conflict (keys that are spelled differently and equal), the transaction is
+// undone and applied again when it is alone.
+
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "target/postgres/lane.h"
+
+namespace tailrace::target::postgres {
+
+/// One table's changes in a transaction.
+struct Work {
+  std::shared_ptr<const TablePlan> plan;
+  TableBatch batch;
+  std::shared_ptr<const void> borrowed;  ///< keeps what the batch borrows from
+};
+
+/// A target transaction: everything between two commits.
+struct Group {
+  std::vector<Work> works;  ///< in this order
+  Checkpoint checkpoint;
+  bool deferrable = true;
+};
+
+/// All calls by one thread, the one that owns it.
+class Lanes {
+ public:
+  /// Opens the first connection now, the others when they are first needed.
+  Lanes(std::string conninfo, std::string subscription, int count, std::string advance_sql);
+  ~Lanes();
+
+  /// The first lane, for what must be done alone; only when idle().
+  Lane& alone();
+  bool idle() const { return running_.empty(); }
+  std::size_t count() const { return workers_.size(); }
+
+  /// Hands over a transaction, when fewer than `count` are on their way; waits for the earliest until then.
+  /// Throws what made one fail; none after it is applied then, and nothing is on its way any more.
+  void give(Group group);
+  /// Waits for all. Throws as give() does.
+  void settle();
+  /// Waits for all, and forgets how they ended.
+  void abandon() noexcept;
+
+  struct Committed {
+    Checkpoint checkpoint;
+    Landed landed;
+  };
+  /// What was committed since the last call, in order.
+  std::vector<Committed> committed();
+
+  /// Before the tables are altered; only when idle().
+  void forget_statements();
+
+ private:
+  class Run;
+  struct Worker;
+
+  void wait_for_one();
+  void finish_earliest();
+
+  std::string conninfo_;
+  std::string subscription_;
+  std::string advance_sql_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::deque<std::shared_ptr<Run>> running_;  ///< earliest first
+  std::vector<Committed> committed_;
+};
+
+}  // namespace tailrace::target::postgres

@@ -1,0 +1,160 @@
+#include "target/postgres/set_changes.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <unordered_map>
+
+namespace tailrace::target::postgres {
+namespace {
+
+// One key in so many bits: a false alarm for one in so many.
+constexpr std::size_t bits_per_key = 32;
+constexpr std::size_t least_bits = 1 << 12;
+
+/// Reads the key's bytes out of tuples.
+class KeyReader {
+ public:
+  KeyReader(const TablePlan& plan, Arena& composed)
+      : plan_(plan),
+        composed_(composed),
+        contiguous_(!plan.key.empty() && plan.key.back() - plan.key.front() + 1 == plan.key.size()) {}
+
+  SetChanges::Keyed read(const TupleData& tuple, std::uint32_t index) {
+    TupleWalker columns(tuple);
+    std::byte* composed = contiguous_ ? nullptr : composed_.allocate(tuple.size);
+    const std::byte* first = nullptr;
+    std::size_t size = 0;
+    std::size_t next = 0;
+    std::uint64_t prefix = 0;
+    for (std::size_t i = 0; next < plan_.key.size(); ++i) {
+      const std::byte* begin = columns.position();
+      Value value = columns.next();
+      if (i != plan_.key[next]) continue;
+      auto length = static_cast<std::size_t>(columns.position() - begin);
+      if (next == 0) {
+        first = begin;
+        prefix = prefix_of(value.bytes);
+      }
+      if (composed != nullptr) std::memcpy(composed + size, begin, length);
+      size += length;
+      ++next;
+    }
+    return {prefix, {reinterpret_cast<const char*>(composed != nullptr ? composed : first), size}, index};
+  }
+
+ private:
+  /// Binary integers and texts sort by it as their index does, nearly; so neighbours are found together.
+  static std::uint64_t prefix_of(std::string_view bytes) {
+    std::uint64_t out = 0;
+    std::memcpy(&out, bytes.data(), std::min<std::size_t>(bytes.size(), sizeof out));
+    return std::byteswap(out);
+  }
+
+  const TablePlan& plan_;
+  Arena& composed_;
+  bool contiguous_;
+};
+
+void sort(std::vector<SetChanges::Keyed>& changes) {
+  std::ranges::sort(changes, [](const auto& a, const auto& b) {
+    return a.prefix != b.prefix ? a.prefix < b.prefix : a.key < b.key;
+  });
+}
+
+}  // namespace
+
+KeyFilter::KeyFilter(std::size_t keys)
+    : words_(std::bit_ceil(std::max(keys * bits_per_key, least_bits)) / 64), mask_(words_.size() * 64 - 1) {}
+
+void KeyFilter::add(std::string_view key) {
+  auto bit = XXH3_64bits(key.data(), key.size()) & mask_;
+  words_[bit / 64] |= std::uint64_t{1} << (bit % 64);
+}
+
+bool KeyFilter::may_contain(std::string_view key) const {
+  auto bit = XXH3_64bits(key.data(), key.size()) & mask_;
+  return (words_[bit / 64] >> (bit % 64) & 1) != 0;
+}
+
+SetChanges SetChanges::of(const TablePlan& plan, const TableBatch& batch) {
+  SetChanges out;
+  out.keys = std::make_shared<Arena>();
+  KeyReader reader(plan, *out.keys);
+  bool keyed = !plan.key.empty();
+  // With REPLICA IDENTITY FULL the fold knows no key, and the target's primary key says which row is which.
+  bool by_target_key = keyed && plan.relation->identity == ReplicaIdentity::full;
+  std::unordered_map<std::string_view, std::uint32_t> going;
+  if (by_target_key) {
+    going.reserve(batch.deletes.size());
+    for (std::uint32_t i = 0; i < batch.deletes.size(); ++i)
+      going.emplace(reader.read(batch.deletes[i].tuple, i).key, i);
+  }
+  std::vector<bool> stays(batch.deletes.size());
+  for (std::uint32_t i = 0; i < batch.rows.size(); ++i) {
+    const FoldedRow& row = batch.rows[i];
+    if (!row.live) continue;
+    std::uint32_t replaces = keyed ? row.replaces : no_index;
+    if (!going.empty()) {
+      auto found = going.find(reader.read(row.tuple, i).key);
+      if (found != going.end()) replaces = found->second;
+    }
+    if (replaces != no_index && (row.lookup == no_index || row.lookup == replaces)) {
+      stays[replaces] = true;
+      out.updates.push_back(reader.read(row.tuple, i));
+    } else if (row.lookup != no_index) {
+      throw RowOrderNeeded{plan.oid, "a key changed while a large value stayed"};
+    } else {
+      out.inserts.push_back(i);
+    }
+  }
+  for (std::uint32_t i = 0; i < batch.deletes.size(); ++i) {
+    if (stays[i]) continue;
+    out.deletes.push_back(keyed ? reader.read(batch.deletes[i].tuple, i) : Keyed{0, {}, i});
+  }
+  if (plan.extra_columns && !out.deletes.empty() && !out.inserts.empty())
+    throw RowOrderNeeded{plan.oid, "a key may have changed, and the target has columns of its own"};
+  if (keyed) {
+    sort(out.deletes);
+    sort(out.updates);
+  }
+  return out;
+}
+
+KeyFilter SetChanges::touched(const TablePlan& plan, const TableBatch& batch) const {
+  KeyFilter out(count());
+  Arena composed;
+  KeyReader reader(plan, composed);
+  for (const auto& change : deletes) out.add(change.key);
+  for (const auto& change : updates) out.add(change.key);
+  for (auto i : inserts) out.add(reader.read(batch.rows[i].tuple, i).key);
+  return out;
+}
+
+void SetChanges::split_off(const TablePlan& plan, const TableBatch& batch, const KeyFilter& touched, bool went,
+                           SetChanges& later) {
+  later.keys = keys;
+  auto move_touching = [&](std::vector<Keyed>& from, std::vector<Keyed>& to) {
+    std::erase_if(from, [&](const Keyed& change) {
+      if (!touched.may_contain(change.key)) return false;
+      to.push_back(change);
+      return true;
+    });
+  };
+  move_touching(deletes, later.deletes);
+  move_touching(updates, later.updates);
+  // A row that comes under a key of the earlier ones can only have gone there: had it come there, it would
+  // first go here.
+  if (!went) return;
+  Arena composed;
+  KeyReader reader(plan, composed);
+  std::erase_if(inserts, [&](std::uint32_t i) {
+    if (!touched.may_contain(reader.read(batch.rows[i].tuple, i).key)) return false;
+    later.inserts.push_back(i);
+    return true;
+  });
+}
+
+}  // namespace tailrace::target::postgres

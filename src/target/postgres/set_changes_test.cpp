@@ -1,0 +1,96 @@
+#include "target/postgres/set_changes.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "model/tuple_builder.h"
+
+namespace tailrace::target::postgres {
+namespace {
+
+using testing::ElementsAre;
+
+class SetChangesTest : public testing::Test {
+ protected:
+  SetChangesTest() {
+    TargetTable table;
+    table.schema = "s";
+    table.name = "t";
+    for (const char* name : {"v", "id"}) {
+      TargetColumn column;
+      column.name = name;
+      table.columns.push_back(column);
+    }
+    table.primary_key = {"id"};
+    auto relation = std::make_shared<Relation>(
+        Relation{1, "s", "t", ReplicaIdentity::by_default, {{"v", 25, -1, false}, {"id", 23, -1, true}}});
+    plan_ = std::make_unique<TablePlan>(1, relation, table);
+  }
+
+  TupleData row(const std::string& id) { return store_.make({text_cell("value"), text_cell(id)}); }
+  void goes(const std::string& id) { batch_.deletes.push_back({row(id)}); }
+  void comes(const std::string& id, std::uint32_t replaces = no_index) {
+    batch_.rows.push_back({.tuple = row(id), .replaces = replaces});
+  }
+  SetChanges changes() { return SetChanges::of(*plan_, batch_); }
+  static std::vector<std::uint32_t> indexes(const std::vector<SetChanges::Keyed>& changes) {
+    std::vector<std::uint32_t> out;
+    for (const auto& change : changes) out.push_back(change.index);
+    return out;
+  }
+
+  TupleStore store_;
+  std::unique_ptr<TablePlan> plan_;
+  TableBatch batch_;
+};
+
+TEST_F(SetChangesTest, ARowThatComesBackIsAnUpdateAndAllAreSortedByKey) {
+  goes("30");
+  goes("10");
+  goes("20");
+  comes("20", 2);
+  comes("99");
+  auto found = changes();
+  EXPECT_THAT(indexes(found.deletes), ElementsAre(1, 0));
+  EXPECT_THAT(indexes(found.updates), ElementsAre(0));
+  EXPECT_THAT(found.inserts, ElementsAre(1));
+}
+
+TEST_F(SetChangesTest, ALargeValueThatMovesToAnotherKeyNeedsTheSourcesOrder) {
+  goes("1");
+  batch_.rows.push_back({.tuple = row("2"), .lookup = 0});
+  EXPECT_THROW(changes(), RowOrderNeeded);
+}
+
+TEST_F(SetChangesTest, WhatAnEarlierOneTouchesIsHeldBack) {
+  for (const char* id : {"1", "2"}) goes(id);
+  comes("2", 1);
+  comes("3");
+  comes("4");
+  auto mine = changes();
+  TableBatch earlier;
+  earlier.deletes.push_back({row("3")});
+  earlier.rows.push_back({.tuple = row("1")});
+  auto before = SetChanges::of(*plan_, earlier);
+  SetChanges later;
+  mine.split_off(*plan_, batch_, before.touched(*plan_, earlier), true, later);
+  EXPECT_THAT(indexes(later.deletes), ElementsAre(0));
+  EXPECT_THAT(later.inserts, ElementsAre(1));
+  EXPECT_THAT(indexes(mine.updates), ElementsAre(0));
+  EXPECT_THAT(mine.inserts, ElementsAre(2));
+  EXPECT_EQ(mine.count() + later.count(), 4U);
+}
+
+TEST(KeyFilter, ForgetsNoKeyAndFindsFewOthers) {
+  KeyFilter filter(1000);
+  for (int i = 0; i < 1000; ++i) filter.add(std::to_string(i));
+  int others = 0;
+  for (int i = 0; i < 1000; ++i) {
+    EXPECT_TRUE(filter.may_contain(std::to_string(i)));
+    others += filter.may_contain("other " + std::to_string(i)) ? 1 : 0;
+  }
+  EXPECT_LT(others, 100);
+}
+
+}  // namespace
+}  // namespace tailrace::target::postgres

@@ -1,0 +1,98 @@
+"""Transactions reach a PostgreSQL target on several connections. Invariant: whatever touches the same row, unique value
+or key keeps the source's order, and a source transaction is seen whole or not at all."""
+import pytest
+
+from lsn import lsn
+from waiting import wait_until
+
+pytestmark = pytest.mark.postgres
+
+TABLES = """
+CREATE TABLE few (id int PRIMARY KEY, v int, note text);
+CREATE TABLE many (id bigint PRIMARY KEY, v int, pad text);
+CREATE TABLE spelled (id numeric PRIMARY KEY, v int);
+CREATE TABLE swapped (id int PRIMARY KEY, code int UNIQUE, v int);
+CREATE TABLE twins (a int, b text); ALTER TABLE twins REPLICA IDENTITY FULL;
+CREATE TABLE moving (a int, b int, v int, PRIMARY KEY (b, a)) PARTITION BY LIST (a);
+CREATE TABLE moving_0 PARTITION OF moving FOR VALUES IN (0); CREATE TABLE moving_1 PARTITION OF moving FOR VALUES IN (1);
+CREATE TABLE ledger (side text PRIMARY KEY, total bigint);
+INSERT INTO few SELECT g, 0, repeat('long ', 1000) FROM generate_series(1, 50) g;
+INSERT INTO many SELECT g, 0, 'pad ' || g FROM generate_series(1, 20000) g;
+INSERT INTO spelled SELECT g, 0 FROM generate_series(1, 300) g;
+INSERT INTO swapped SELECT g, g, 0 FROM generate_series(1, 300) g;
+INSERT INTO twins SELECT g % 20, 'x' FROM generate_series(1, 200) g;
+INSERT INTO moving SELECT g % 2, g, 0 FROM generate_series(1, 300) g;
+INSERT INTO ledger VALUES ('left', 1000000), ('right', 0)"""
+
+# Each round is some thirty transactions; keys go, come back, are spelled otherwise, and unique values change hands.
+ROUNDS = """DO $$ DECLARE r int; BEGIN FOR i IN 1 .. {rounds} LOOP
+  FOR n IN 1 .. 8 LOOP
+    UPDATE many SET v = v + 1, pad = pad || '.' WHERE id % 8 = n - 1 AND id BETWEEN i * 37 % 15000 AND i * 37 % 15000 + 4000;
+    UPDATE ledger SET total = total - n WHERE side = 'left'; UPDATE ledger SET total = total + n WHERE side = 'right';
+    COMMIT;
+  END LOOP;
+  UPDATE few SET v = v + 1; COMMIT;
+  DELETE FROM many WHERE id % 97 = i % 97; COMMIT;
+  INSERT INTO many SELECT g, i, 'back' FROM generate_series(1, 20000) g WHERE g % 97 = i % 97; COMMIT;
+  UPDATE many SET id = id + 100000 WHERE id BETWEEN i * 11 % 900 AND i * 11 % 900 + 200; COMMIT;
+  UPDATE many SET id = id - 100000 WHERE id > 100000; COMMIT;
+  DELETE FROM spelled WHERE id % 3 = i % 3; COMMIT;
+  INSERT INTO spelled SELECT round(g, i % 4), i FROM generate_series(1, 300) g WHERE g % 3 = i % 3; COMMIT;
+  UPDATE spelled SET v = v + 1; COMMIT;
+  r := i % 290 + 1;
+  UPDATE swapped SET code = -1 WHERE code = r; UPDATE swapped SET code = r WHERE code = r + 1;
+  UPDATE swapped SET code = r + 1 WHERE code = -1; COMMIT;
+  UPDATE swapped SET v = v + 1; COMMIT;
+  DELETE FROM twins WHERE ctid IN (SELECT ctid FROM twins WHERE a = i % 20 LIMIT 3); INSERT INTO twins VALUES (i % 20, 'y'),
+    (i % 20, 'y'), (i % 20, 'x'); COMMIT;
+  UPDATE moving SET a = 1 - a, v = v + 1 WHERE b % 7 = i % 7; COMMIT;
+  DELETE FROM few WHERE id = i % 50 + 1; COMMIT;
+  INSERT INTO few VALUES (i % 50 + 1, i, repeat('again ', 500)); COMMIT;
+END LOOP; END $$"""
+
+
+def appliers(pair):
+    return pair.mirror.into.value("(SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE '% apply' AND"
+                                  " datname = current_database())")
+
+
+@pytest.mark.parametrize("connections", (1, 3))
+def test_a_backlog(pair, connections):
+    """Small batches, so that many are on their way at once."""
+    pair.execute(TABLES)
+    pair.mirror.configure(apply={"connections": connections}, limits={"batch": "1MB"})
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.mirror.stop()
+    pair.execute(ROUNDS.format(rounds=8))
+    pair.mirror.start()
+    pair.mirror.wait_streaming()
+    end = pair.value("SELECT pg_current_wal_insert_lsn()::text")
+    totals = set()
+
+    def applied(status):
+        totals.add(pair.mirror.into.value("(SELECT sum(total) FROM ledger)"))
+        return lsn(status["applied"]) >= lsn(end)
+
+    pair.mirror.wait_status(applied, 120, "the end of the backlog")
+    assert totals == {"1000000"}, "a transaction was seen in parts"
+    assert (int(appliers(pair)) > 1) == (connections > 1)
+    pair.settle()
+
+
+def test_killed_on_the_way(pair):
+    pair.execute(TABLES)
+    pair.mirror.configure(apply={"connections": 3}, limits={"batch": "1MB"})
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.mirror.stop()
+    pair.execute(ROUNDS.format(rounds=8))
+    for _ in range(4):
+        pair.mirror.start()
+        pair.mirror.wait_streaming()
+        before = pair.mirror.into.value("(SELECT lsn FROM tailrace.checkpoint)")
+        wait_until(lambda before=before: pair.mirror.into.value("(SELECT lsn FROM tailrace.checkpoint)") != before,
+                   what="a commit")
+        pair.mirror.kill()
+    pair.mirror.start()
+    pair.settle(timeout=120)
