@@ -104,7 +104,8 @@ void Mending::work(pg::Connection& source, const schema::Table& table, target::T
     write(table, target, checkpoint, changes(here, there, keyed), keyed);
     keys_.resize(keys_.size() - count);
   } while (!keys_.empty() && Clock::now() < until);
-  // What was mended is not forgotten by a crash.
+  // What was mended is not forgotten by a crash. DuckDB wants no transaction open beside that.
+  view.reset();
   target.tidy();
 }
 
