@@ -1,5 +1,6 @@
 """`tailrace verify`: it finds every difference and none that is not there, --repair mends them and never undoes what
-the stream brought, --continuous goes on looking. Into PostgreSQL, whatever --target says, unless a test says otherwise."""
+the stream brought, --continuous goes on looking. Into PostgreSQL, whatever --target says, unless a test says
+otherwise."""
 import json
 import signal
 import subprocess
