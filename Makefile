@@ -64,7 +64,7 @@ bench: deps  ## measure against pg_recvlogical and COPY
 	@tools/build bench -j $(JOBS)
 	@bench/run
 
-soak: deps build  ## MINUTES of pgbench with KILLS kill -9, then the same with server restarts and cut connections
+soak: deps build  ## MINUTES of pgbench with KILLS kill -9, then the same with server restarts and cut connections; and verify of 10 M rows
 	@echo "== soak: $(MINUTES) minutes and $(KILLS) kills each"
 	@TAILRACE_KILLS=$(KILLS) TAILRACE_MINUTES=$(MINUTES) bash -c '$(PYTEST) -s soak'
 

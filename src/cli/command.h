@@ -39,6 +39,9 @@ struct Options {
   std::vector<std::string> recopy;  ///< run
   bool create_slot = false;         ///< init
   bool stop_running = false;        ///< teardown
+  bool repair = false;              ///< verify
+  bool continuous = false;          ///< verify
+  int rate = 50'000;                ///< verify --continuous: rows a second
 };
 
 /// Thrown by load(); main prints the problems and leaves with exit_usage.

@@ -157,12 +157,23 @@ class CommandLine {
     auto* verify = command(app_, "verify", "Prove that source and target are equal, also while tailrace runs",
                            command_verify,
                            "  tailrace verify postgres://app@db/shop duckdb:shop.duckdb\n"
+                           "  tailrace verify postgres://app@old/shop postgres://app@new/shop --repair\n"
+                           "  tailrace verify -c tailrace.yaml --continuous --rate 20000\n"
                            "  tailrace verify -c tailrace.yaml --json");
     source(verify);
     target(verify);
     naming(verify);
     selecting(verify);
-    json(verify, "The report as JSON");
+    json(verify, "The report as JSON; with --continuous one line for each table compared");
+    verify->add_flag("--repair", options_.repair,
+                     "Write to the target what the source has, where rows differ, then compare again");
+    auto* continuous = verify->add_flag("--continuous", options_.continuous,
+                                        "Compare one table after the other, again and again, until Ctrl-C");
+    verify->add_option("--rate", options_.rate, "Rows a second to compare on average")
+        ->type_name("ROWS")
+        ->default_str("50000")
+        ->check(CLI::PositiveNumber)
+        ->needs(continuous);
     auto* tail = command(app_, "tail", "Print the decoded stream as JSON lines", command_tail,
                          "  tailrace tail postgres://app@db/shop -t public.orders | jq .");
     source(tail);

@@ -20,4 +20,16 @@ std::string_view unescape_copy_text(std::string_view field, std::string& scratch
   return scratch;
 }
 
+void split_copy_row(std::string_view line, std::vector<std::optional<std::string_view>>& row,
+                    std::vector<std::string>& scratch) {
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < row.size(); ++i) {
+    auto tab = line.find('\t', at);
+    auto field = line.substr(at, tab == std::string_view::npos ? tab : tab - at);
+    at = tab == std::string_view::npos ? line.size() : tab + 1;
+    row[i].reset();
+    if (field != "\\N") row[i] = unescape_copy_text(field, scratch[i]);
+  }
+}
+
 }  // namespace tailrace::pg

@@ -23,5 +23,18 @@ TEST(CopyText, AFieldWithoutEscapesIsNotCopied) {
   EXPECT_EQ(unescaped(""), "");
 }
 
+TEST(CopyText, ARowIsSplitIntoItsFields) {
+  std::vector<std::optional<std::string_view>> row(4);
+  std::vector<std::string> scratch(4);
+  split_copy_row("1\t\\N\ta\\tb\t", row, scratch);
+  EXPECT_EQ(row[0], "1");
+  EXPECT_FALSE(row[1].has_value());
+  EXPECT_EQ(row[2], "a\tb");
+  EXPECT_EQ(row[3], "") << "an empty text is no NULL";
+  split_copy_row("\\\\N\t\\N\t\\N\t\\N", row, scratch);
+  EXPECT_EQ(row[0], "\\N");
+  EXPECT_FALSE(row[3].has_value());
+}
+
 }  // namespace
 }  // namespace tailrace::pg

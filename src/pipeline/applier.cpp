@@ -1,6 +1,7 @@
 #include "pipeline/applier.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "base/log.h"
 #include "pipeline/evolution.h"
@@ -429,6 +430,12 @@ void Applier::request(std::shared_ptr<Barrier> barrier) {
   held_changed_.notify_all();
 }
 
+void Applier::withdraw(const std::shared_ptr<Barrier>& barrier) {
+  std::lock_guard lock(barrier_mutex_);
+  std::erase(barriers_, barrier);
+  barrier_waits_ = !barriers_.empty();
+}
+
 void Applier::hold(std::chrono::steady_clock::time_point until) {
   std::lock_guard lock(barrier_mutex_);
   held_until_ = until;
@@ -454,20 +461,30 @@ void Applier::meet_barriers(Lsn progress, Lsn next_commit) {
     target_.settle();
     note_committed();
   }
-  std::erase_if(barriers_, [&](const std::shared_ptr<Barrier>& barrier) {
-    if (!reached(barrier)) return false;
-    if (late(barrier)) {
-      barrier->view.set_exception(std::make_exception_ptr(BarrierPassed()));
-      return true;
-    }
-    try {
-      barrier->view.set_value(target_.view());
-    } catch (...) {
-      barrier->view.set_exception(std::current_exception());
-    }
-    return true;
-  });
+  auto first = std::stable_partition(barriers_.begin(), barriers_.end(), std::not_fn(reached));
+  std::vector<std::shared_ptr<Barrier>> met(first, barriers_.end());
+  barriers_.erase(first, barriers_.end());
   barrier_waits_ = !barriers_.empty();
+  for (const auto& barrier : met) {
+    if (late(barrier)) {
+      barrier->done.set_exception(std::make_exception_ptr(BarrierPassed()));
+    } else {
+      meet(*barrier);
+    }
+  }
+}
+
+void Applier::meet(Barrier& barrier) {
+  try {
+    barrier.act(target_, checkpoint_);
+    barrier.done.set_value();
+  } catch (const target::RestartFromCheckpoint&) {
+    // The target is another one than we know.
+    barrier.done.set_exception(std::current_exception());
+    throw;
+  } catch (...) {
+    barrier.done.set_exception(std::current_exception());
+  }
 }
 
 void Applier::evolve(Oid oid, const target::Evolution& evolution) {

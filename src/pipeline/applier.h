@@ -26,10 +26,13 @@
 
 namespace tailrace::pipeline {
 
-/// Somebody waits for the target to be exactly at `lsn`, to look at it there.
+/// Somebody waits for the target to be exactly at `lsn`, to look at it or to mend it there.
 struct Barrier {
   Lsn lsn;
-  std::promise<std::unique_ptr<target::TargetView>> view;
+  /// Runs on the applier's thread, which goes on afterwards. No transaction is open; what it opens it ends, and
+  /// commits the checkpoint that it is given. What it throws goes to `done`.
+  std::function<void(target::Target&, const Checkpoint&)> act;
+  std::promise<void> done;
 };
 
 /// Given to a barrier that came too late: the target is beyond it already.
@@ -60,8 +63,11 @@ class Applier {
   /// True between the parts of a transaction that is applied in parts.
   bool in_transaction() const { return began_; }
 
-  /// The view is made when every transaction that commits before `lsn`, and none after it, is in the target.
+  /// The barrier acts when every transaction that commits before its `lsn`, and none after it, is in the
+  /// target.
   void request(std::shared_ptr<Barrier> barrier);
+  /// Afterwards it does not act (any more).
+  void withdraw(const std::shared_ptr<Barrier>& barrier);
   /// Until `until`, or the next request, nothing more is applied: time to find out where the
   /// barrier has to be, without running past it.
   void hold(std::chrono::steady_clock::time_point until);
@@ -119,6 +125,7 @@ class Applier {
   enum class Pace { wait, go_on };
   void commit(Lsn progress, Pace pace = Pace::wait);
   void meet_barriers(Lsn progress, Lsn next_commit);
+  void meet(Barrier& barrier);
   void read_record(Table& table);
   schema::Catalog& catalog();
 

@@ -4,11 +4,8 @@
 
 #include "base/log.h"
 #include "base/sql_text.h"
-#include "pipeline/published_tables.h"
 #include "pipeline/session.h"
-#include "schema/catalog.h"
 #include "target/open_target.h"
-#include "verify/comparison.h"
 
 namespace tailrace::pipeline {
 namespace {
@@ -17,8 +14,6 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
 constexpr int most_restarts_a_minute = 20;
-constexpr auto longest_hold = 5s;
-constexpr int most_meetings = 10;
 
 target::OpenOptions open_options(const config::Config& config) {
   target::OpenOptions out;
@@ -98,10 +93,8 @@ void Engine::attempt(target::Target& target) {
   for (;;) {
     try {
       Session session(config_, target, board_, stop_, [this](Applier* applier) {
-        std::lock_guard lock(applier_mutex_);
-        applier_ = applier;
         if (applier != nullptr) backoff_ = 0ms;
-        applier_changed_.notify_all();
+        applier_.set(applier);
       });
       session.run();
       return;
@@ -136,71 +129,12 @@ bool Engine::wait_before_retry(const Error& error, bool established) {
   return stop_.sleep(backoff_) || true;
 }
 
-/// Both sides at one position: the source as a transaction sees it, the target as a view of it.
-struct Engine::Meeting {
-  std::unique_ptr<pg::Connection> exporter;
-  std::unique_ptr<pg::Connection> source;
-  std::unique_ptr<target::TargetView> view;
-  Lsn lsn;
-};
-
-Engine::Meeting Engine::meet(const StopSignal& stop) {
-  auto give_up = [&] { return stop.requested() || stop_.requested(); };
-  auto with_applier = [&](const auto& action) {
-    std::unique_lock lock(applier_mutex_);
-    while (applier_ == nullptr) {
-      if (give_up()) throw Error(Retry::needs_operator, "the comparison was stopped");
-      applier_changed_.wait_for(lock, 100ms);
-    }
-    action(*applier_);
-  };
-  Meeting out;
-  out.exporter = std::make_unique<pg::Connection>(
-      pg::Connection::open(config_.source, {pg::Mode::replication, config_.name + " verify"}));
-  out.exporter->leave_on(stop);
-  // A slot's consistent point is not known before it is there. So that the target does not run past it, the
-  // applier is held meanwhile, but not for as long as a long transaction at the source may make it take.
-  with_applier([](Applier& applier) { applier.hold(Clock::now() + longest_hold); });
-  auto name = fmt::format("{}_verify_{}", config_.slot.name.substr(0, 40), out.exporter->backend_pid());
-  auto slot = source::create_slot(*out.exporter, name, {true, false, true});
-  out.lsn = slot.consistent_point;
-  auto barrier = std::make_shared<Barrier>();
-  barrier->lsn = slot.consistent_point;
-  auto reached = barrier->view.get_future();
-  with_applier([&](Applier& applier) { applier.request(barrier); });
-  barrier.reset();  // the applier's is the only one left: when that goes, the promise is broken and we know
-  out.source = std::make_unique<pg::Connection>(
-      pg::Connection::open(config_.source, {pg::Mode::sql, config_.name + " verify"}));
-  source::import_snapshot(*out.source, slot.snapshot);
-  while (reached.wait_for(100ms) != std::future_status::ready) {
-    if (give_up()) throw Error(Retry::needs_operator, "the comparison was stopped");
-  }
-  out.view = reached.get();
-  return out;
-}
-
-VerifyReport Engine::compare(const StopSignal& stop) {
+VerifyReport Engine::compare(const VerifyRequest& request, const StopSignal& stop) {
   VerifyReport report;
   try {
-    std::optional<Meeting> meeting;
-    for (int attempt = 1; !meeting; ++attempt) {
-      try {
-        meeting = meet(stop);
-      } catch (const BarrierPassed&) {
-        if (attempt == most_meetings) throw;
-      }
-    }
-    report.lsn = meeting->lsn;
-    auto publication = source::read_publication(*meeting->source, config_.publication.name);
-    if (!publication)
-      throw Error(Retry::needs_operator, fmt::format("publication {} is gone", config_.publication.name));
-    report.equal = true;
-    for (const auto& table : schema::Catalog(*meeting->source).tables(wanted_tables(*publication))) {
-      report.tables.push_back(verify::compare_table(*meeting->source, table, *meeting->view, stop));
-      report.equal = report.equal && report.tables.back().equal;
-    }
-  } catch (const std::future_error&) {
-    report.error = "the connection to the source was lost while comparing; try again";
+    Verification(config_, applier_, board_, stop_, stop).run(request, report);
+  } catch (const StopRequested&) {
+    report.error = "the comparison was stopped";
   } catch (const std::exception& error) {
     report.error = error.what();
   }
@@ -208,12 +142,12 @@ VerifyReport Engine::compare(const StopSignal& stop) {
   return report;
 }
 
-VerifyReport verify(const config::Config& config, const StopSignal& stop) {
-  StatusBoard board;
+void follow_meanwhile(const config::Config& config, StatusBoard& board, const StopSignal& stop,
+                      const std::function<void(const Compare&)>& work) {
   StopSignal leave;
   Engine engine(config, board, leave);
   std::exception_ptr failed;
-  VerifyReport report;
+  std::exception_ptr unfinished;
   {
     std::jthread following([&] {
       try {
@@ -223,11 +157,16 @@ VerifyReport verify(const config::Config& config, const StopSignal& stop) {
         leave.request();
       }
     });
-    report = engine.compare(stop);
+    try {
+      work([&](const VerifyRequest& request) { return engine.compare(request, stop); });
+    } catch (...) {
+      unfinished = std::current_exception();
+    }
     leave.request();
   }
+  // Where following failed, that is why the work did.
   if (failed) std::rethrow_exception(failed);
-  return report;
+  if (unfinished) std::rethrow_exception(unfinished);
 }
 
 void snapshot(const config::Config& config, StatusBoard& board, const StopSignal& stop) {

@@ -2,10 +2,9 @@
 // Engine: what the commands do, apart from talking to their user. Blocking; each returns soon after `stop`.
 
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <cstdio>
-#include <mutex>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -14,6 +13,7 @@
 #include "base/stop.h"
 #include "config/config.h"
 #include "pipeline/status.h"
+#include "pipeline/verification.h"
 #include "verify/report.h"
 
 namespace tailrace::target {
@@ -32,8 +32,6 @@ using VerifyDifference = verify::Difference;
 using VerifyTable = verify::TableReport;
 using VerifyReport = verify::Report;
 
-class Applier;
-
 /// Copies, then follows, supervised. One object, one run(); compare() from any other thread while it runs.
 class Engine {
  public:
@@ -43,13 +41,11 @@ class Engine {
   /// Returns when a stop is requested; throws Error only when a human is needed. `recopy`: tables, as
   /// SCHEMA.TABLE, to copy anew first.
   void run(const std::vector<std::string>& recopy = {});
-  /// Compares source and target at one position while both go on; `stop` ends the comparison early.
-  VerifyReport compare(const StopSignal& stop);
+  /// Compares source and target while both go on, and mends the target if asked; `stop` ends that early.
+  VerifyReport compare(const VerifyRequest& request, const StopSignal& stop);
 
  private:
   void attempt(target::Target& target);
-  struct Meeting;
-  Meeting meet(const StopSignal& stop);
   static void mark_for_copy(target::Target& target, const std::vector<std::string>& tables);
   bool wait_before_retry(const Error& error, bool established);
   bool source_has_slot(const Error& error) const;
@@ -58,13 +54,13 @@ class Engine {
   StatusBoard& board_;
   const StopSignal& stop_;
   std::chrono::milliseconds backoff_{0};
-  std::mutex applier_mutex_;
-  std::condition_variable applier_changed_;
-  Applier* applier_ = nullptr;  ///< while streaming
+  RunningApplier applier_;
 };
 
-/// Opens the target itself, and catches it up to the position of the comparison. A running tailrace holds the
-/// file, so it is asked through its control socket instead.
-VerifyReport verify(const config::Config& config, const StopSignal& stop);
+/// For when no tailrace runs on the target (a running one is asked through its control socket): follows as
+/// run() does for as long as `work` takes, which may ask for comparisons.
+using Compare = std::function<VerifyReport(const VerifyRequest&)>;
+void follow_meanwhile(const config::Config& config, StatusBoard& board, const StopSignal& stop,
+                      const std::function<void(const Compare&)>& work);
 
 }  // namespace tailrace::pipeline

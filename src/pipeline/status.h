@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,16 @@ struct TableStatus {
   std::string last_error;
 };
 
+/// A comparison of source and target that is under way.
+struct VerifyStatus {
+  std::string table;  ///< being compared or mended
+  bool mending = false;
+  std::int64_t rows = 0;             ///< of this table that were compared
+  std::int64_t estimated_rows = -1;  ///< -1 unknown
+  std::int64_t tables_done = 0;
+  std::int64_t tables = 0;
+};
+
 struct Status {
   std::string name;
   std::string source;  ///< redacted
@@ -57,6 +68,7 @@ struct Status {
   std::int64_t reconnects = 0;
   PgTimestamp last_commit_time;  ///< source time of the last applied transaction
   std::int64_t resident_bytes = 0;
+  std::optional<VerifyStatus> verify;
   std::vector<TableStatus> tables;
 };
 

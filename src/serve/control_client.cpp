@@ -58,8 +58,9 @@ std::optional<pipeline::Status> ControlClient::status() const {
   return status_from_json(*json);
 }
 
-std::optional<pipeline::VerifyReport> ControlClient::verify(const StopSignal& stop) const {
-  auto response = ask(R"({"command":"verify"})", &stop);
+std::optional<pipeline::VerifyReport> ControlClient::verify(const pipeline::VerifyRequest& request,
+                                                            const StopSignal& stop) const {
+  auto response = ask(to_json(request), &stop);
   if (!response) return std::nullopt;
   return verify_from_json(part_of(*response, "report"));
 }

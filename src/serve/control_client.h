@@ -20,7 +20,8 @@ class ControlClient {
   /// The same, as the JSON that came.
   std::optional<std::string> status_json() const;
   /// May take as long as comparing takes; `stop` gives up waiting.
-  std::optional<pipeline::VerifyReport> verify(const StopSignal& stop) const;
+  std::optional<pipeline::VerifyReport> verify(const pipeline::VerifyRequest& request,
+                                               const StopSignal& stop) const;
   /// False: nothing runs there.
   bool stop() const;
 

@@ -138,7 +138,7 @@ class ControlServer::Listener {
     std::string response;
     try {
       auto command = nlohmann::json::parse(request).at("command").get<std::string>();
-      response = respond(command, fd);
+      response = respond(command, request, fd);
     } catch (const nlohmann::json::exception&) {
       response = refusal(R"(a request is one line such as {"command":"status"})");
     } catch (const std::exception& error) {
@@ -147,9 +147,9 @@ class ControlServer::Listener {
     send_all(fd, response + "\n");
   }
 
-  std::string respond(const std::string& command, int fd) {
+  std::string respond(const std::string& command, const std::string& request, int fd) {
     if (command == "status") return answer("status", to_json(board_.read()));
-    if (command == "verify") return verify(fd);
+    if (command == "verify") return verify(verify_request_from_json(request), fd);
     if (command == "stop") {
       log::info("control", "asked to stop through the control socket");
       stop_.request();
@@ -158,12 +158,12 @@ class ControlServer::Listener {
     return refusal("unknown command; known: status, verify, stop");
   }
 
-  std::string verify(int fd) {
+  std::string verify(const pipeline::VerifyRequest& request, int fd) {
     if (!verify_) return refusal("this tailrace cannot verify while it runs");
     std::unique_lock one_at_a_time(verifying_, std::try_to_lock);
     if (!one_at_a_time) return refusal("a verify is running already");
     StopSignal cancel;
-    auto report = std::async(std::launch::async, [&] { return verify_(cancel); });
+    auto report = std::async(std::launch::async, [&] { return verify_(request, cancel); });
     while (report.wait_for(std::chrono::milliseconds(100)) != std::future_status::ready)
       if (closing_.requested() || peer_gone(fd)) cancel.request();
     return answer("report", to_json(report.get()));

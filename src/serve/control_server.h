@@ -20,7 +20,7 @@ std::string control_socket_path_of(const std::string& identity);
 
 class ControlServer {
  public:
-  using Verify = std::function<pipeline::VerifyReport(const StopSignal&)>;
+  using Verify = std::function<pipeline::VerifyReport(const pipeline::VerifyRequest&, const StopSignal&)>;
 
   /// Listens at once, mode 0600. A socket left by a dead process is replaced; a live one is an
   /// Error(needs_operator): another tailrace runs on this target. `board` and `stop` must outlive the server;

@@ -82,10 +82,28 @@ TEST(StatusJson, UnknownIsNullAndBadTextDoesNotThrow) {
 
 TEST(StatusJson, VerifyReport) {
   pipeline::VerifyReport report{
-      Lsn{0x10}, false, {{"public.a", 2, 1, false, {{"public.a", "id=1", "(1,x)", ""}}}}, ""};
+      Lsn{0x10},
+      false,
+      {{"public.a", Lsn{0x9}, 2, 1, false, {{"public.a", "id=1", "(1,x)", ""}}, {3, 4, 5}}},
+      ""};
   std::string text = to_json(report);
   EXPECT_EQ(to_json(verify_from_json(text)), text);
   EXPECT_EQ(verify_from_json(text).tables[0].differences[0].key, "id=1");
+}
+
+TEST(StatusJson, VerifyRequest) {
+  auto back = verify_request_from_json(to_json(pipeline::VerifyRequest{{"public.a"}, true}));
+  EXPECT_EQ(back.tables, std::vector<std::string>{"public.a"});
+  EXPECT_TRUE(back.repair);
+  EXPECT_FALSE(verify_request_from_json(R"({"command":"verify"})").repair);
+}
+
+TEST(StatusJson, VerifyUnderWay) {
+  auto status = sample();
+  status.verify = pipeline::VerifyStatus{"public.a", false, 3'200'000, 10'000'000, 1, 5};
+  EXPECT_EQ(to_json(status_from_json(to_json(status))), to_json(status));
+  EXPECT_THAT(render_status(status, {false, 120, 0, {}}),
+              HasSubstr("comparing public.a, 3,200,000 of about 10,000,000 rows, table 2 of 5"));
 }
 
 TEST(StatusView, FitsTheTerminalAndSaysWhatMatters) {
@@ -141,14 +159,15 @@ TEST_F(Control, AnswersStatusVerifyAndStop) {
   ControlClient client(path_);
   EXPECT_FALSE(client.status().has_value());
   {
-    ControlServer server(path_, board_, stop_,
-                         [](const StopSignal&) { return pipeline::VerifyReport{Lsn{1}, true, {}, ""}; });
+    ControlServer server(path_, board_, stop_, [](const pipeline::VerifyRequest&, const StopSignal&) {
+      return pipeline::VerifyReport{Lsn{1}, true, {}, ""};
+    });
     struct stat info{};
     ASSERT_EQ(stat(path_.c_str(), &info), 0);
     EXPECT_EQ(info.st_mode & 0777U, 0600U);
     EXPECT_EQ(client.status()->name, "shop");
     EXPECT_EQ(client.status_json().value(), to_json(sample()));
-    EXPECT_TRUE(client.verify(stop_)->equal);
+    EXPECT_TRUE(client.verify({}, stop_)->equal);
     EXPECT_FALSE(stop_.requested());
     EXPECT_TRUE(client.stop());
     EXPECT_TRUE(stop_.requested());
@@ -160,7 +179,7 @@ TEST_F(Control, AnswersStatusVerifyAndStop) {
 TEST_F(Control, RefusalsAreSentences) {
   ControlServer server(path_, board_, stop_, {});
   try {
-    ControlClient(path_).verify(stop_);
+    ControlClient(path_).verify({}, stop_);
     ADD_FAILURE();
   } catch (const Error& error) {
     EXPECT_THAT(error.message(), HasSubstr("cannot verify while it runs"));
@@ -189,13 +208,13 @@ TEST_F(Control, ClosingCancelsAVerify) {
   std::atomic<bool> cancelled = false;
   std::thread asker;
   {
-    ControlServer server(path_, board_, stop_, [&](const StopSignal& cancel) {
+    ControlServer server(path_, board_, stop_, [&](const pipeline::VerifyRequest&, const StopSignal& cancel) {
       while (cancel.sleep(std::chrono::milliseconds(10))) {
       }
       cancelled = true;
       return pipeline::VerifyReport{{}, false, {}, "stopped"};
     });
-    asker = std::thread([&] { EXPECT_EQ(ControlClient(path_).verify(stop_)->error, "stopped"); });
+    asker = std::thread([&] { EXPECT_EQ(ControlClient(path_).verify({}, stop_)->error, "stopped"); });
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
   }
   asker.join();

@@ -100,6 +100,28 @@ TableStatus parse_table(const json& value) {
   return table;
 }
 
+json verify_status_json(const std::optional<pipeline::VerifyStatus>& verify) {
+  if (!verify) return {};
+  return {{"table", verify->table},
+          {"mending", verify->mending},
+          {"rows", verify->rows},
+          {"estimated_rows", known_or_null(verify->estimated_rows)},
+          {"tables_done", verify->tables_done},
+          {"tables", verify->tables}};
+}
+
+std::optional<pipeline::VerifyStatus> parse_verify_status(const json& value) {
+  if (value.is_null()) return std::nullopt;
+  pipeline::VerifyStatus verify;
+  verify.table = value.at("table");
+  verify.mending = value.at("mending");
+  verify.rows = value.at("rows");
+  verify.estimated_rows = number_or_unknown<std::int64_t>(value.at("estimated_rows"));
+  verify.tables_done = value.at("tables_done");
+  verify.tables = value.at("tables");
+  return verify;
+}
+
 /// Runs `parse` and gives its complaints our own words.
 template <typename Parse>
 auto understood(const std::string& text, Parse parse) {
@@ -137,6 +159,7 @@ std::string to_json(const Status& status) {
               {"reconnects", status.reconnects},
               {"last_commit_time", time_or_null(status.last_commit_time)},
               {"resident_bytes", status.resident_bytes},
+              {"verify", verify_status_json(status.verify)},
               {"tables", json::array()}};
   for (const TableStatus& table : status.tables) out["tables"].push_back(table_json(table));
   return dump(out);
@@ -168,6 +191,7 @@ Status status_from_json(const std::string& text) {
     status.reconnects = value.at("reconnects");
     status.last_commit_time = parse_time(value.at("last_commit_time"));
     status.resident_bytes = value.at("resident_bytes");
+    status.verify = parse_verify_status(value.at("verify"));
     for (const json& table : value.at("tables")) status.tables.push_back(parse_table(table));
     return status;
   });
@@ -186,10 +210,14 @@ std::string to_json(const pipeline::VerifyReport& report) {
                              {"source_row", difference.source_row},
                              {"target_row", difference.target_row}});
     out["tables"].push_back({{"table", table.table},
+                             {"lsn", lsn_or_null(table.lsn)},
                              {"source_rows", table.source_rows},
                              {"target_rows", table.target_rows},
                              {"equal", table.equal},
-                             {"differences", std::move(differences)}});
+                             {"differences", std::move(differences)},
+                             {"inserted", table.mended.inserted},
+                             {"updated", table.mended.updated},
+                             {"deleted", table.mended.deleted}});
   }
   return dump(out);
 }
@@ -201,13 +229,31 @@ pipeline::VerifyReport verify_from_json(const std::string& text) {
     report.equal = value.at("equal");
     if (!value.at("error").is_null()) report.error = value.at("error");
     for (const json& table : value.at("tables")) {
-      pipeline::VerifyTable out{
-          table.at("table"), table.at("source_rows"), table.at("target_rows"), table.at("equal"), {}};
+      pipeline::VerifyTable out;
+      out.table = table.at("table");
+      out.lsn = parse_lsn(table.at("lsn"));
+      out.source_rows = table.at("source_rows");
+      out.target_rows = table.at("target_rows");
+      out.equal = table.at("equal");
+      out.mended = {table.at("inserted"), table.at("updated"), table.at("deleted")};
       for (const json& d : table.at("differences"))
         out.differences.push_back({d.at("table"), d.at("key"), d.at("source_row"), d.at("target_row")});
       report.tables.push_back(std::move(out));
     }
     return report;
+  });
+}
+
+std::string to_json(const pipeline::VerifyRequest& request) {
+  return dump({{"command", "verify"}, {"tables", request.tables}, {"repair", request.repair}});
+}
+
+pipeline::VerifyRequest verify_request_from_json(const std::string& text) {
+  return understood(text, [](const json& value) {
+    pipeline::VerifyRequest out;
+    out.repair = value.value("repair", false);
+    out.tables = value.value("tables", std::vector<std::string>());
+    return out;
   });
 }
 

@@ -14,4 +14,8 @@ std::string to_json(const pipeline::VerifyReport& report);
 pipeline::Status status_from_json(const std::string& text);
 pipeline::VerifyReport verify_from_json(const std::string& text);
 
+/// As the control socket takes it.
+std::string to_json(const pipeline::VerifyRequest& request);
+pipeline::VerifyRequest verify_request_from_json(const std::string& text);
+
 }  // namespace tailrace::serve

@@ -96,6 +96,7 @@ class View {
                               human_count(status_.changes), human_count(status_.transactions),
                               human_count(status_.commits), human_count(status_.reconnects),
                               human_bytes(status_.resident_bytes), status_.binary ? " · binary" : ""));
+    if (status_.verify) field("verify", verify_text(*status_.verify));
     if (!status_.message.empty()) field("note", status_.message);
   }
 
@@ -172,6 +173,17 @@ CopyProgress copy_progress(const Status& status) {
   }
   out.fraction = weight > 0 ? done / weight : 0;
   return out;
+}
+
+std::string verify_text(const pipeline::VerifyStatus& verify) {
+  std::string out = fmt::format("{} {}", verify.mending ? "mending" : "comparing", verify.table);
+  if (!verify.mending) {
+    out += fmt::format(", {}", human_count(verify.rows));
+    if (verify.estimated_rows > verify.rows)
+      out += fmt::format(" of about {}", human_count(verify.estimated_rows));
+    out += " rows";
+  }
+  return out + fmt::format(", table {} of {}", verify.tables_done + 1, verify.tables);
 }
 
 std::string render_line(const Status& status, double rows_per_second, double seconds_left) {

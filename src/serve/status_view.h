@@ -28,6 +28,9 @@ struct CopyProgress {
 
 CopyProgress copy_progress(const pipeline::Status& status);
 
+/// "comparing public.orders, 1,234,567 of about 10,000,000 rows, table 2 of 5"
+std::string verify_text(const pipeline::VerifyStatus& verify);
+
 /// "copying: 3 of 12 tables, 1,234,567 rows, 120 MB, 34 %" or "streaming: lag 0.2 s, ...". Rates per second
 /// and time left are left out when negative.
 std::string render_line(const pipeline::Status& status, double rows_per_second, double seconds_left);

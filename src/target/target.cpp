@@ -43,4 +43,8 @@ void Target::truncate(const std::vector<Oid>& /*tables*/, const Truncate& /*how*
   TAILRACE_CHECK(false);
 }
 
+std::optional<QueryableTable> TargetView::queryable(Oid /*table*/) {
+  return std::nullopt;
+}
+
 }  // namespace tailrace::target

@@ -118,6 +118,13 @@ struct Evolution {
 /// Rows of a table at one consistent state, as text the way PostgreSQL shows it.
 using RowVisitor = std::function<void(const std::vector<std::optional<std::string_view>>&)>;
 
+/// A table that a PostgreSQL database can be asked about, in the transaction of its view.
+struct QueryableTable {
+  pg::Connection* connection = nullptr;
+  std::string name;  ///< as SQL writes it
+  bool partitioned = false;
+};
+
 /// A consistent, unchanging view of the target, to compare with; used by one thread, beside the writer.
 class TargetView {
  public:
@@ -125,6 +132,8 @@ class TargetView {
   virtual std::optional<Checkpoint> checkpoint() const = 0;
   virtual std::vector<TableRecord> tables() const = 0;
   virtual void scan(Oid table, const RowVisitor& visit) = 0;
+  /// Nothing where the target speaks no PostgreSQL.
+  virtual std::optional<QueryableTable> queryable(Oid table);
 };
 
 class Target {

@@ -1,166 +1,217 @@
 #include "verify/comparison.h"
 
 #include <algorithm>
-#include <cstring>
-#include <functional>
 #include <thread>
 
 #include "base/sql_text.h"
-#include "pg/copy_stream.h"
-#include "pg/copy_text.h"
-#include "verify/table_digest.h"
+#include "verify/sql_table.h"
 
 namespace tailrace::verify {
 namespace {
 
 constexpr std::size_t shown_differences = 20;
+constexpr std::uint64_t most_rows_read_again = 50'000;
 
-void check_stop(const StopSignal& stop) {
-  if (stop.requested()) throw Error(Retry::needs_operator, "the comparison was stopped");
-}
-
-/// One row of COPY's text format into fields; those with escapes are kept in `unescaped`.
-void split_row(std::string_view line, Row& row, std::vector<std::string>& unescaped) {
-  std::size_t at = 0;
-  for (std::size_t i = 0; i < row.size(); ++i) {
-    auto tab = line.find('\t', at);
-    auto field = line.substr(at, tab == std::string_view::npos ? tab : tab - at);
-    at = tab == std::string_view::npos ? line.size() : tab + 1;
-    if (field == "\\N") {
-      row[i].reset();
-      continue;
-    }
-    row[i] = pg::unescape_copy_text(field, unescaped[i]);
+class TableComparison {
+ public:
+  TableComparison(pg::Connection& source, const schema::Table& table, target::TargetView& view,
+                  const StopSignal& stop, const std::function<void(std::int64_t)>& counted)
+      : here_(source, quote_qualified(table.schema, table.name), table.partitioned, table.row_filter),
+        table_(table),
+        view_(view),
+        stop_(stop),
+        counted_(counted) {
+    if (auto there = view.queryable(table.oid))
+      there_.emplace(*there->connection, there->name, there->partitioned, "");
   }
-}
 
-void read_source(pg::Connection& source, const schema::Table& table, const std::vector<std::string>& columns,
-                 const StopSignal& stop, const std::function<void(const Row&)>& visit) {
-  std::string list;
-  for (const auto& column : columns) list += (list.empty() ? "" : ", ") + quote_identifier(column);
-  std::string purpose = "reading " + table.qualified();
-  source.query(fmt::format("copy (select {} from {} {}{}) to stdout", list, table.partitioned ? "" : "only",
-                           quote_qualified(table.schema, table.name),
-                           table.row_filter.empty() ? "" : " where " + table.row_filter),
-               purpose);
-  pg::CopyStream stream(source, purpose);
-  Row row(columns.size());
-  std::vector<std::string> unescaped(columns.size());
-  std::string_view line;
-  std::size_t count = 0;
-  while (stream.next_blocking(line)) {
-    line.remove_suffix(1);
-    split_row(line, row, unescaped);
-    visit(row);
-    if (++count % 4096 == 0) check_stop(stop);
-  }
-}
+  Comparison run();
 
-/// Reads both sides at once, the source on a thread of its own.
-void read_both(pg::Connection& source, const schema::Table& table, const std::vector<std::string>& columns,
-               target::TargetView& view, const StopSignal& stop,
-               const std::function<void(const Row&)>& from_source,
-               const std::function<void(const Row&)>& from_target) {
+ private:
+  template <typename Here, typename There>
+  void on_both(const Here& here, const There& there);
+  BucketChoice sum_there(const ChecksumPlan& plan);
+  BucketChoice sum_here();
+  void name_differences(const ShownRows& only_here, const ShownRows& only_there);
+
+  SqlTable here_;
+  std::optional<SqlTable> there_;
+  const schema::Table& table_;
+  target::TargetView& view_;
+  const StopSignal& stop_;
+  const std::function<void(std::int64_t)>& counted_;
+  Comparison out_;
+};
+
+/// Works on both sides at once, the source's on a thread of its own. Where one side fails, the other is not
+/// waited for longer than it takes to be told.
+template <typename Here, typename There>
+void TableComparison::on_both(const Here& here, const There& there) {
   std::exception_ptr failed;
   {
     std::jthread reading([&] {
       try {
-        read_source(source, table, columns, stop, from_source);
+        here();
       } catch (...) {
         failed = std::current_exception();
       }
     });
-    std::size_t count = 0;
-    view.scan(table.oid, [&](const Row& row) {
-      from_target(row);
-      if (++count % 4096 == 0) check_stop(stop);
-    });
+    there();
   }
   if (failed) std::rethrow_exception(failed);
 }
 
-std::string without_mark(const std::string& text) {
-  return text.substr(0, text.find('\x1f'));
+Comparison TableComparison::run() {
+  out_.report.table = table_.qualified();
+  auto shape = common_shape(table_, view_, out_.report);
+  if (!shape) return std::move(out_);
+  out_.shape = std::move(*shape);
+  // A server that hashes otherwise would show a difference in every row.
+  bool alike = there_ && here_.dialect() == there_->dialect();
+  ShownRows only_here(out_.shape);
+  ShownRows only_there(out_.shape);
+  auto show_here = [&](const Row& row) { only_here.add(row); };
+  auto show_there = [&](const Row& row) { only_there.add(row); };
+  if (alike) {
+    ChecksumPlan plan(table_, out_.shape);
+    auto choice = sum_there(plan);
+    if (!choice.any) return std::move(out_);
+    auto condition = in_buckets(plan, choice.buckets);
+    on_both([&] { here_.read(out_.shape.columns, condition, stop_, show_here); },
+            [&] { there_->read(out_.shape.columns, condition, stop_, show_there); });
+  } else {
+    auto choice = sum_here();
+    if (!choice.any) return std::move(out_);
+    std::string scratch;
+    std::string other_scratch;
+    auto if_chosen = [&](const Row& row, std::string& with, const auto& visit) {
+      if (choice.buckets[bucket_of(row, out_.shape, with)]) visit(row);
+    };
+    on_both(
+        [&] {
+          here_.read(out_.shape.columns, "", stop_,
+                     [&](const Row& row) { if_chosen(row, scratch, show_here); });
+        },
+        [&] {
+          view_.scan(table_.oid, [&](const Row& row) {
+            if (stop_.requested()) throw StopRequested();
+            if_chosen(row, other_scratch, show_there);
+          });
+        });
+  }
+  out_.report.equal = false;
+  name_differences(only_here, only_there);
+  return std::move(out_);
 }
 
-void name_differences(const DifferingRows& source, const DifferingRows& target, TableReport& report) {
-  auto add = [&](const std::string& key, std::string source_row, std::string target_row) {
-    if (report.differences.size() < shown_differences) {
-      report.differences.push_back({report.table, key, std::move(source_row), std::move(target_row)});
-    }
+/// Each server sums up its own rows.
+BucketChoice TableComparison::sum_there(const ChecksumPlan& plan) {
+  TableDigest here(out_.shape, plan.buckets);
+  TableDigest there(out_.shape, plan.buckets);
+  on_both([&] { here_.sum(plan, here, stop_, counted_); },
+          [&] { there_->sum(plan, there, stop_, [](std::int64_t) {}); });
+  out_.report.source_rows = here.rows();
+  out_.report.target_rows = there.rows();
+  return here.differing(there, most_rows_read_again);
+}
+
+/// The rows of both sides are brought here.
+BucketChoice TableComparison::sum_here() {
+  constexpr std::int64_t told_every = 4096;
+  TableDigest here(out_.shape);
+  TableDigest there(out_.shape);
+  auto add_here = [&](const Row& row) {
+    here.add(row);
+    if (here.rows() % told_every == 0) counted_(told_every);
   };
-  auto rows_of = [](const DifferingRows& rows, const std::string& key) {
-    std::vector<std::string> out;
-    auto [from, to] = rows.rows().equal_range(key);
-    for (auto at = from; at != to; ++at) out.push_back(at->second);
-    std::sort(out.begin(), out.end());
-    return out;
+  auto add_there = [&](const Row& row) {
+    there.add(row);
+    if (there.rows() % told_every == 0 && stop_.requested()) throw StopRequested();
   };
+  on_both([&] { here_.read(out_.shape.columns, "", stop_, add_here); },
+          [&] { view_.scan(table_.oid, add_there); });
+  counted_(here.rows() % told_every);
+  out_.report.source_rows = here.rows();
+  out_.report.target_rows = there.rows();
+  return here.differing(there, most_rows_read_again);
+}
+
+std::string without_mark(const std::string& text) {
+  return text.substr(0, text.rfind(shown_mark));
+}
+
+std::vector<std::string> rows_of(const ShownRows& rows, const std::string& key) {
+  std::vector<std::string> out;
+  auto [from, to] = rows.rows().equal_range(key);
+  for (auto at = from; at != to; ++at) out.push_back(at->second);
+  std::ranges::sort(out);
+  return out;
+}
+
+void TableComparison::name_differences(const ShownRows& only_here, const ShownRows& only_there) {
   std::vector<std::string> keys;
-  for (const auto& [key, row] : source.rows()) keys.push_back(key);
-  for (const auto& [key, row] : target.rows()) keys.push_back(key);
-  std::sort(keys.begin(), keys.end());
+  for (const auto* side : {&only_here, &only_there}) {
+    for (const auto& [key, row] : side->rows()) keys.push_back(key);
+  }
+  std::ranges::sort(keys);
   keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
-  for (const auto& key : keys) {
-    auto here = rows_of(source, key);
-    auto there = rows_of(target, key);
-    std::vector<std::string> only_here;
-    std::vector<std::string> only_there;
-    std::set_difference(here.begin(), here.end(), there.begin(), there.end(), std::back_inserter(only_here));
-    std::set_difference(there.begin(), there.end(), here.begin(), here.end(), std::back_inserter(only_there));
-    for (std::size_t i = 0; i < std::max(only_here.size(), only_there.size()); ++i) {
-      add(key, i < only_here.size() ? without_mark(only_here[i]) : "",
-          i < only_there.size() ? without_mark(only_there[i]) : "");
+  for (auto& key : keys) {
+    auto here = rows_of(only_here, key);
+    auto there = rows_of(only_there, key);
+    std::vector<std::string> more_here;
+    std::vector<std::string> more_there;
+    std::ranges::set_difference(here, there, std::back_inserter(more_here));
+    std::ranges::set_difference(there, here, std::back_inserter(more_there));
+    if (more_here.empty() && more_there.empty()) continue;
+    auto& shown = out_.report.differences;
+    for (std::size_t i = 0; i < std::max(more_here.size(), more_there.size()); ++i) {
+      if (shown.size() == shown_differences) break;
+      shown.push_back({out_.report.table, shown_key(key, out_.shape),
+                       i < more_here.size() ? without_mark(more_here[i]) : "",
+                       i < more_there.size() ? without_mark(more_there[i]) : ""});
     }
+    out_.keys.push_back(std::move(key));
   }
 }
 
 }  // namespace
 
-TableReport compare_table(pg::Connection& source, const schema::Table& table, target::TargetView& view,
-                          const StopSignal& stop) {
-  TableReport report;
-  report.table = table.qualified();
+std::optional<RowShape> common_shape(const schema::Table& table, const target::TargetView& view,
+                                     TableReport& report) {
   RowShape shape;
-  for (const auto& record : view.tables()) {
-    if (record.oid != table.oid) continue;
-    for (const auto& column : record.columns) shape.columns.push_back(column.name);
+  auto records = view.tables();
+  auto record = std::ranges::find(records, table.oid, &target::TableRecord::oid);
+  if (record == records.end()) {
+    report.equal = false;
+    report.differences.push_back({report.table, "the table", "is there", ""});
+    return std::nullopt;
   }
+  for (const auto& column : record->columns) shape.columns.push_back(column.name);
+  auto differs = [&](const std::string& column, const char* source, const char* target) {
+    report.equal = false;
+    report.differences.push_back({report.table, "column " + column, source, target});
+  };
   for (const auto& column : table.columns) {
-    auto at = std::find(shape.columns.begin(), shape.columns.end(), column.name);
+    auto at = std::ranges::find(shape.columns, column.name);
     if (at == shape.columns.end()) {
-      report.equal = false;
-      report.differences.push_back({report.table, "column " + column.name, "is there", ""});
+      differs(column.name, "is there", "");
     } else if (column.is_key) {
       shape.key.push_back(static_cast<std::size_t>(at - shape.columns.begin()));
     }
   }
+  bool readable = true;
   for (const auto& name : shape.columns) {
-    bool known =
-        std::any_of(table.columns.begin(), table.columns.end(), [&](const auto& c) { return c.name == name; });
-    if (known) continue;
-    report.equal = false;
-    report.differences.push_back({report.table, "column " + name, "", "is there"});
-    return report;
+    if (std::ranges::find(table.columns, name, &schema::Column::name) != table.columns.end()) continue;
+    differs(name, "", "is there");
+    readable = false;
   }
-  TableDigest here(shape);
-  TableDigest there(shape);
-  read_both(
-      source, table, shape.columns, view, stop, [&](const Row& row) { here.add(row); },
-      [&](const Row& row) { there.add(row); });
-  report.source_rows = here.rows();
-  report.target_rows = there.rows();
-  bool any = false;
-  auto buckets = here.differing(there, any);
-  if (!any) return report;
-  report.equal = false;
-  DifferingRows only_here(shape, buckets);
-  DifferingRows only_there(shape, buckets);
-  read_both(
-      source, table, shape.columns, view, stop, [&](const Row& row) { only_here.add(row); },
-      [&](const Row& row) { only_there.add(row); });
-  name_differences(only_here, only_there, report);
-  return report;
+  if (!readable) return std::nullopt;
+  return shape;
+}
+
+Comparison compare_table(pg::Connection& source, const schema::Table& table, target::TargetView& view,
+                         const StopSignal& stop, const std::function<void(std::int64_t)>& counted) {
+  return TableComparison(source, table, view, stop, counted).run();
 }
 
 }  // namespace tailrace::verify

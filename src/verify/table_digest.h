@@ -1,7 +1,6 @@
 #pragma once
 // TableDigest: a table as a multiset of rows, summed up in buckets by key.
 
-#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -17,24 +16,38 @@ using Row = std::vector<std::optional<std::string_view>>;
 struct RowShape {
   std::vector<std::string> columns;
   std::vector<std::size_t> key;  ///< positions; empty: the whole row
+
+  bool operator==(const RowShape&) const = default;
 };
 
-/// An unambiguous spelling of a row, or of some of its columns.
+/// An unambiguous spelling of a row.
 void append_canonical(const Row& row, std::string& out);
+/// The same of the columns that a row is filed under.
+void append_canonical_key(const Row& row, const RowShape& shape, std::string& out);
+/// What was spelled; views of `canonical`.
+Row read_canonical(std::string_view canonical);
 
 /// The bucket that a row belongs to.
 std::size_t bucket_of(const Row& row, const RowShape& shape, std::string& scratch);
 
+/// Buckets to read again, so that their rows can be told.
+struct BucketChoice {
+  std::vector<bool> buckets;  ///< as many of those that differ as hold `most_rows` on either side, at least one
+  bool any = false;           ///< some bucket differs
+};
+
 /// One side's sums. One thread.
 class TableDigest {
  public:
-  static constexpr std::size_t bucket_count = 1 << 14;
+  static constexpr std::size_t default_buckets = 1 << 14;
 
-  explicit TableDigest(const RowShape& shape) : shape_(shape), buckets_(bucket_count) {}
+  explicit TableDigest(const RowShape& shape, std::size_t buckets = default_buckets)
+      : shape_(shape), buckets_(buckets) {}
   void add(const Row& row);
+  /// What somebody else summed up; sums are modulo 2^64.
+  void add_sums(std::size_t bucket, std::uint64_t rows, std::uint64_t low, std::uint64_t high);
   std::int64_t rows() const { return rows_; }
-  /// The buckets in which the two differ.
-  std::vector<bool> differing(const TableDigest& other, bool& any) const;
+  BucketChoice differing(const TableDigest& other, std::uint64_t most_rows) const;
 
  private:
   struct Bucket {
@@ -50,21 +63,24 @@ class TableDigest {
   std::string scratch_;
 };
 
-/// The rows of the buckets that differ, spelled for people, by key.
-class DifferingRows {
+/// Rows by key, spelled for people.
+class ShownRows {
  public:
-  static constexpr std::size_t max_rows = 200'000;
-
-  DifferingRows(const RowShape& shape, const std::vector<bool>& buckets) : shape_(shape), buckets_(buckets) {}
+  explicit ShownRows(const RowShape& shape) : shape_(shape) {}
   void add(const Row& row);
-  /// key -> the rows with it
+  /// canonical key -> its rows, as they are shown and, behind a mark, what tells rows apart that are shown
+  /// alike
   const std::multimap<std::string, std::string>& rows() const { return rows_; }
 
  private:
   const RowShape& shape_;
-  const std::vector<bool>& buckets_;
   std::multimap<std::string, std::string> rows_;
   std::string scratch_;
 };
+
+constexpr char shown_mark = '\x1f';
+
+/// "id=42", or the whole row where there is no key.
+std::string shown_key(std::string_view canonical_key, const RowShape& shape);
 
 }  // namespace tailrace::verify

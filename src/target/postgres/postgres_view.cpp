@@ -22,18 +22,31 @@ std::vector<TableRecord> PostgresView::tables() const {
   return out;
 }
 
+std::optional<QueryableTable> PostgresView::queryable(Oid table) {
+  auto found = tables_.find(table);
+  if (found == tables_.end()) return std::nullopt;
+  const TableRecord& record = found->second;
+  auto name = quote_qualified(record.schema, record.name);
+  auto kind = connection_.query(fmt::format("select relkind = 'p' from pg_catalog.pg_class where oid = "
+                                            "pg_catalog.to_regclass({})",
+                                            quote_literal(name)),
+                                "looking at " + name);
+  if (kind.rows() == 0) {
+    throw Error(
+        Retry::needs_operator, fmt::format("the target has no table {} any more", record.target_name),
+        fmt::format("'tailrace run --recopy {}.{}' makes and copies it anew", record.schema, record.name));
+  }
+  return QueryableTable{&connection_, std::move(name), kind.flag(0, 0)};
+}
+
 void PostgresView::scan(Oid table, const RowVisitor& visit) {
   const TableRecord& record = tables_.at(table);
+  auto where = queryable(table);
   std::string list;
   for (const auto& column : record.columns) list += (list.empty() ? "" : ", ") + quote_identifier(column.name);
   std::string purpose = "reading " + record.target_name;
-  auto kind =
-      connection_.query(fmt::format("select relkind = 'p' from pg_class where oid = {}::pg_catalog.regclass",
-                                    quote_literal(record.target_name)),
-                        purpose);
-  bool partitioned = kind.rows() == 1 && kind.flag(0, 0);
   connection_.query(
-      fmt::format("copy (select {} from {} {}) to stdout", list, partitioned ? "" : "only", record.target_name),
+      fmt::format("copy (select {} from {} {}) to stdout", list, where->partitioned ? "" : "only", where->name),
       purpose);
   pg::CopyStream stream(connection_, purpose);
   std::vector<std::string> unescaped(record.columns.size());
@@ -41,14 +54,7 @@ void PostgresView::scan(Oid table, const RowVisitor& visit) {
   std::string_view line;
   while (stream.next_blocking(line)) {
     line.remove_suffix(1);
-    std::size_t at = 0;
-    for (std::size_t i = 0; i < row.size(); ++i) {
-      auto tab = line.find('\t', at);
-      auto field = line.substr(at, tab == std::string_view::npos ? tab : tab - at);
-      at = tab == std::string_view::npos ? line.size() : tab + 1;
-      row[i].reset();
-      if (field != "\\N") row[i] = pg::unescape_copy_text(field, unescaped[i]);
-    }
+    pg::split_copy_row(line, row, unescaped);
     visit(row);
   }
 }

@@ -16,6 +16,7 @@ class PostgresView : public TargetView {
   std::optional<Checkpoint> checkpoint() const override { return checkpoint_; }
   std::vector<TableRecord> tables() const override;
   void scan(Oid table, const RowVisitor& visit) override;
+  std::optional<QueryableTable> queryable(Oid table) override;
 
  private:
   pg::Connection connection_;

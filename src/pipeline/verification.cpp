@@ -1,0 +1,207 @@
+#include "pipeline/verification.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "pipeline/mending.h"
+#include "pipeline/published_tables.h"
+#include "source/slot.h"
+
+namespace tailrace::pipeline {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+constexpr auto longest_hold = 5s;
+constexpr auto longest_snapshot = 60s;
+constexpr int most_meetings = 10;
+constexpr int most_rounds = 10;
+
+}  // namespace
+
+void RunningApplier::set(Applier* applier) {
+  std::lock_guard lock(mutex_);
+  applier_ = applier;
+  changed_.notify_all();
+}
+
+void RunningApplier::with(const std::function<void(Applier&)>& action, const std::function<bool()>& give_up) {
+  std::unique_lock lock(mutex_);
+  while (applier_ == nullptr) {
+    if (give_up()) throw StopRequested();
+    changed_.wait_for(lock, 100ms);
+  }
+  action(*applier_);
+}
+
+void RunningApplier::withdraw(const std::shared_ptr<Barrier>& barrier) {
+  std::lock_guard lock(mutex_);
+  if (applier_ != nullptr) applier_->withdraw(barrier);
+}
+
+/// Both sides at one position: the source as a transaction sees it, the target as a view of it.
+struct Verification::Meeting {
+  std::shared_ptr<pg::Connection> source;
+  std::unique_ptr<target::TargetView> view;
+  std::vector<schema::Table> tables;
+  Lsn lsn;
+  Clock::time_point since;
+};
+
+Verification::Verification(const config::Config& config, RunningApplier& applier, StatusBoard& board,
+                           const StopSignal& engine_stop, const StopSignal& stop)
+    : config_(config), applier_(applier), board_(board), engine_stop_(engine_stop), stop_(stop) {}
+
+Verification::~Verification() {
+  board_.update([](Status& status) { status.verify.reset(); });
+}
+
+/// Returns a connection in a transaction that sees the source at `lsn`, where the target was while `act` ran.
+std::shared_ptr<pg::Connection> Verification::meet(const Act& act, Lsn& lsn) {
+  for (int attempt = 1;; ++attempt) {
+    try {
+      return meet_once(act, lsn);
+    } catch (const BarrierPassed& passed) {
+      if (attempt == most_meetings) throw Error(Retry::transient, passed.what(), "Try again");
+    } catch (const std::future_error&) {
+      throw Error(Retry::transient, "the connection to the source was lost while comparing", "Try again");
+    } catch (const target::RestartFromCheckpoint& restart) {
+      throw Error(Retry::transient, restart.what(), "Try again");
+    }
+  }
+}
+
+std::shared_ptr<pg::Connection> Verification::meet_once(const Act& act, Lsn& lsn) {
+  auto give_up = [this] { return given_up(); };
+  auto exporter = pg::Connection::open(config_.source, {pg::Mode::replication, config_.name + " verify"});
+  exporter.leave_on(stop_);
+  auto source = std::make_shared<pg::Connection>(
+      pg::Connection::open(config_.source, {pg::Mode::sql, config_.name + " verify"}));
+  // A slot's consistent point is not known before it is there. So that the target does not run past it, the
+  // applier is held meanwhile, but not for as long as a long transaction at the source may make it take.
+  applier_.with([](Applier& applier) { applier.hold(Clock::now() + longest_hold); }, give_up);
+  auto name = fmt::format("{}_verify_{}", config_.slot.name.substr(0, 40), exporter.backend_pid());
+  auto slot = source::create_slot(exporter, name, {true, false, true});
+  // Once a transaction has taken over the snapshot, the slot can go.
+  source::import_snapshot(*source, slot.snapshot);
+  auto barrier = std::make_shared<Barrier>();
+  barrier->lsn = lsn = slot.consistent_point;
+  barrier->act = [&](target::Target& target, const Checkpoint& checkpoint) {
+    act(*source, target, checkpoint);
+  };
+  auto reached = barrier->done.get_future();
+  std::weak_ptr<Barrier> remembered = barrier;
+  // The applier's is then the only one left: when that goes, the promise is broken and we know.
+  applier_.with([&](Applier& applier) { applier.request(std::move(barrier)); }, give_up);
+  while (reached.wait_for(100ms) != std::future_status::ready) {
+    if (!given_up()) continue;
+    if (auto left = remembered.lock()) applier_.withdraw(left);
+    throw StopRequested();
+  }
+  reached.get();
+  return source;
+}
+
+void Verification::meet_to_compare() {
+  meeting_.reset();
+  auto fresh = std::make_unique<Meeting>();
+  fresh->source =
+      meet([&](pg::Connection&, target::Target& target, const Checkpoint&) { fresh->view = target.view(); },
+           fresh->lsn);
+  fresh->since = Clock::now();
+  fresh->tables = published(*fresh->source);
+  meeting_ = std::move(fresh);
+}
+
+std::vector<schema::Table> Verification::published(pg::Connection& source) const {
+  auto publication = source::read_publication(source, config_.publication.name);
+  if (!publication)
+    throw Error(Retry::needs_operator, fmt::format("publication {} is gone", config_.publication.name));
+  return schema::Catalog(source).tables(wanted_tables(*publication));
+}
+
+void Verification::run(const VerifyRequest& request, verify::Report& report) {
+  meet_to_compare();
+  std::vector<std::pair<Oid, std::string>> wanted;
+  for (const auto& table : meeting_->tables) {
+    auto named = std::ranges::find(request.tables, table.qualified()) != request.tables.end();
+    if (named || request.tables.empty()) wanted.emplace_back(table.oid, table.qualified());
+  }
+  for (const auto& name : request.tables) {
+    if (std::ranges::find(wanted, name, &std::pair<Oid, std::string>::second) == wanted.end()) {
+      throw Error(Retry::needs_operator, fmt::format("no table {} is published", name),
+                  "Write it as SCHEMA.TABLE, as 'tailrace status' lists it");
+    }
+  }
+  for (const auto& [oid, name] : wanted) {
+    board_.update([&](Status& status) {
+      auto done = status.verify ? status.verify->tables_done + 1 : 0;
+      status.verify = VerifyStatus{name, false, 0, -1, done, static_cast<std::int64_t>(wanted.size())};
+    });
+    auto found = compare(oid);
+    bool mends = request.repair && !found.report.equal && !found.keys.empty();
+    report.tables.push_back(mends ? repair(oid, std::move(found)) : std::move(found.report));
+    report.lsn = report.tables.back().lsn;
+  }
+  report.equal = std::ranges::all_of(report.tables, &verify::TableReport::equal);
+}
+
+verify::Comparison Verification::compare(Oid oid) {
+  if (!meeting_ || Clock::now() - meeting_->since > longest_snapshot) meet_to_compare();
+  auto table = std::ranges::find(meeting_->tables, oid, &schema::Table::oid);
+  if (table == meeting_->tables.end())
+    throw Error(Retry::transient, "a table left the publication while it was compared", "Try again");
+  board_.update([&](Status& status) {
+    status.verify->mending = false;
+    status.verify->rows = 0;
+    status.verify->estimated_rows = table->estimated_rows;
+  });
+  auto counted = [this](std::int64_t rows) {
+    board_.update([&](Status& status) { status.verify->rows += rows; });
+  };
+  auto out = verify::compare_table(*meeting_->source, *table, *meeting_->view, stop_, counted);
+  out.report.lsn = meeting_->lsn;
+  return out;
+}
+
+/// Mends and compares again, for as long as that gets on.
+verify::TableReport Verification::repair(Oid oid, verify::Comparison found) {
+  auto differences = found.report.differences;
+  verify::Mended mended;
+  for (int round = 0; round < most_rounds && !found.keys.empty(); ++round) {
+    auto now = mend(oid, found.shape, std::move(found.keys));
+    mended.inserted += now.inserted;
+    mended.updated += now.updated;
+    mended.deleted += now.deleted;
+    found = compare(oid);
+    if (now.total() == 0) break;
+  }
+  if (found.report.equal) found.report.differences = std::move(differences);
+  found.report.mended = mended;
+  return std::move(found.report);
+}
+
+verify::Mended Verification::mend(Oid oid, const verify::RowShape& shape, std::vector<std::string> keys) {
+  meeting_.reset();  // no snapshot is kept while the applier is waited for
+  board_.update([](Status& status) { status.verify->mending = true; });
+  Mending mending(shape, std::move(keys));
+  while (!mending.done()) {
+    Lsn lsn;
+    meet(
+        [&](pg::Connection& source, target::Target& target, const Checkpoint& checkpoint) {
+          auto tables = published(source);
+          auto table = std::ranges::find(tables, oid, &schema::Table::oid);
+          if (table == tables.end())
+            throw Error(Retry::transient, "a table left the publication while it was mended", "Try again");
+          mending.work(source, *table, target, checkpoint, stop_);
+        },
+        lsn);
+  }
+  auto mended = mending.mended();
+  log::info("verify", "mended at the target: {} rows inserted, {} updated, {} deleted", mended.inserted,
+            mended.updated, mended.deleted);
+  return mended;
+}
+
+}  // namespace tailrace::pipeline

@@ -1,0 +1,61 @@
+#pragma once
+// SqlTable: a table as a PostgreSQL database shows it in one transaction, summed up there or read from there.
+// Values are PostgreSQL's text, to the letter, whatever types they have on either side.
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/stop.h"
+#include "pg/connection.h"
+#include "schema/table.h"
+#include "verify/table_digest.h"
+
+namespace tailrace::verify {
+
+using RowVisitor = std::function<void(const Row&)>;
+
+/// What one side is asked about: the same on both, so that equal rows have equal sums.
+struct ChecksumPlan {
+  ChecksumPlan(const schema::Table& table, const RowShape& shape);
+
+  std::size_t buckets = 0;  ///< a power of two
+  /// SELECT of a row's parts, which are hashed one after the other, and of its key as `k`; what is between
+  /// SELECT and FROM.
+  std::string parts;
+  std::string first_hash;   ///< of those parts
+  std::string second_hash;  ///< another one
+  std::string bucket;       ///< of those parts
+  std::string row_bucket;   ///< of the columns themselves
+};
+
+/// Borrows the connection, which is in the transaction to look with. One thread.
+class SqlTable {
+ public:
+  /// `name`: as SQL writes it. `filter`: a WHERE condition, or empty.
+  SqlTable(pg::Connection& connection, std::string name, bool partitioned, std::string filter);
+
+  /// Equal for two servers that hash equal rows alike: same encoding, same byte order.
+  std::string dialect();
+  /// Sums up in the server, a piece of the table after the other; `counted` is told how many rows each had.
+  void sum(const ChecksumPlan& plan, TableDigest& digest, const StopSignal& stop,
+           const std::function<void(std::int64_t)>& counted);
+  /// `condition`: SQL, or empty for all rows.
+  void read(const std::vector<std::string>& columns, const std::string& condition, const StopSignal& stop,
+            const RowVisitor& visit);
+
+ private:
+  std::vector<std::string> pieces();
+  std::string where(const std::string& condition, const std::string& more = {}) const;
+
+  pg::Connection& connection_;
+  std::string name_;
+  std::string from_;
+  std::string filter_;
+  std::string purpose_;
+};
+
+/// The condition that a row is in one of the buckets.
+std::string in_buckets(const ChecksumPlan& plan, const std::vector<bool>& buckets);
+
+}  // namespace tailrace::verify
