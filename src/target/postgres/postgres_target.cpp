@@ -147,9 +147,14 @@ void PostgresTarget::set_up_origin() {
                      "using the replication origin");
     has_origin_ = true;
   } catch (const Error& error) {
-    // Not permitted, or no place for one more (53400): tailrace needs none.
     if (error.sqlstate().empty() || error.sqlstate().starts_with("57")) throw;
-    log::info("target", "changes are not marked with a replication origin: {}", error.message());
+    // In use: by a session of ours that the server has not noticed is gone.
+    if (error.sqlstate() == "55006") throw Error(Retry::transient, error.message(), "Try again in a moment");
+    // Not permitted, or no place for one more (53400): tailrace needs none.
+    log::write(options_.in_loop ? log::Level::warn : log::Level::info, "target",
+               "changes are not marked with a replication origin, so whoever follows the target takes them for "
+               "its own: " +
+                   error.message());
   }
 }
 
@@ -193,7 +198,7 @@ void PostgresTarget::check_tables(const std::vector<schema::Table>& tables) {
     if (!there) continue;
     TablePlan judged(table.oid, relation_of(table), *there);
     for (const auto& column : table.columns) check_fits(table, column, *there->find(column.name));
-    if (records_.contains(table.oid)) continue;
+    if (records_.contains(table.oid) || options_.keep_rows) continue;
     auto rows = books_connection_.query(
         fmt::format("select exists (select from {} {})", there->kind == 'p' ? "" : "only", there->sql_name()),
         "looking at " + table.qualified());
@@ -246,7 +251,7 @@ void PostgresTarget::create_table(const schema::Table& table) {
     auto rows =
         books_connection_.query(fmt::format("select exists (select from {} {})", only, there->sql_name()),
                                 "looking at " + table.qualified());
-    if (rows.flag(0, 0)) {
+    if (rows.flag(0, 0) && !options_.keep_rows) {
       // TRUNCATE is refused where foreign keys point at the table; then its rows go one by one.
       books_connection_.query(fmt::format("set local session_replication_role = replica; savepoint emptying"),
                               "emptying a table");
