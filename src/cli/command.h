@@ -74,6 +74,7 @@ int command_init(const Options& options);
 int command_teardown(const Options& options);
 int command_status(const Options& options);
 int command_verify(const Options& options);
+int command_sync_sequences(const Options& options);
 int command_tail(const Options& options);
 int command_config_check(const Options& options);
 int command_version();

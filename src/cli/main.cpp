@@ -28,6 +28,7 @@ class CommandLine {
                 exit_codes);
     run_and_snapshot();
     source_commands();
+    target_commands();
     looking_commands();
     small_commands();
   }
@@ -151,6 +152,20 @@ class CommandLine {
     target(teardown);
     naming(teardown);
     teardown->add_flag("--stop", options_.stop_running, "First stop the tailrace that runs on the target");
+  }
+
+  void target_commands() {
+    auto* sync = command(app_, "sync-sequences",
+                         "Set the target's sequences to exactly where the source's stand, as for a switchover",
+                         command_sync_sequences,
+                         "  tailrace sync-sequences postgres://app@old/shop postgres://app@new/shop\n"
+                         "  tailrace sync-sequences -c tailrace.yaml\n"
+                         "Stop writing to the source first. It may be done beside a running tailrace.");
+    source(sync);
+    target(sync);
+    naming(sync);
+    selecting(sync);
+    logging(sync);
   }
 
   void looking_commands() {

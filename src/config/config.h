@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "base/log.h"
@@ -31,7 +32,20 @@ struct Target {
 };
 
 /// What a PostgreSQL target lacks: `copy` makes it like the source's, `expect` takes it as an error.
-enum class Schema { copy, expect };
+enum class SchemaMode { copy, expect };
+
+struct Schema {
+  SchemaMode mode = SchemaMode::copy;
+  bool owners = false;      ///< what is made gets the source's owners
+  bool privileges = false;  ///< and its privileges
+};
+
+/// Of a PostgreSQL target.
+struct Sequences {
+  std::optional<bool> enabled;  ///< empty: see keeps_sequences()
+  std::int64_t margin = 1000;   ///< increments ahead of the source
+  Milliseconds interval{10'000};
+};
 
 struct Slot {
   std::string name;       ///< empty: derived from Config::name
@@ -81,7 +95,8 @@ struct Config {
   Publication publication;
   TableSelection tables;
   Origin origin = Origin::any;
-  Schema schema = Schema::copy;
+  Schema schema;
+  Sequences sequences;
   Binary binary = Binary::automatic;
   bool streaming = true;  ///< receive large transactions before they commit (pgoutput's `streaming`)
   std::string spool;      ///< directory for what is received of transactions still in progress; empty: see
@@ -94,9 +109,14 @@ struct Config {
   std::string control_socket;  ///< empty: derived from the target
 };
 
+/// Where two databases follow each other, each would drive the other's on and on: then only when asked for.
+inline bool keeps_sequences(const Config& config) {
+  return config.target.kind == "postgres" && config.sequences.enabled.value_or(config.origin == Origin::any);
+}
+
 std::string_view to_string(Binary binary);
 std::string_view to_string(Origin origin);
-std::string_view to_string(Schema schema);
+std::string_view to_string(SchemaMode mode);
 std::string_view to_string(log::Level level);
 std::string_view to_string(log::Format format);
 

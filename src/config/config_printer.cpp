@@ -47,7 +47,18 @@ std::string describe(const Config& config) {
   out << YAML::EndMap;
   emit_tables(out, config.tables);
   value("origin", text(config.origin));
-  value("schema", text(config.schema));
+  begin("schema");
+  value("mode", text(config.schema.mode));
+  value("owners", on(config.schema.owners));
+  value("privileges", on(config.schema.privileges));
+  out << YAML::EndMap;
+  if (config.target.kind == "postgres") {
+    begin("sequences");
+    value("enabled", on(keeps_sequences(config)));
+    value("margin", config.sequences.margin);
+    value("interval", format_duration(config.sequences.interval));
+    out << YAML::EndMap;
+  }
   value("binary", text(config.binary));
   value("streaming", on(config.streaming));
   if (!config.spool.empty()) value("spool", config.spool);

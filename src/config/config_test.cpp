@@ -63,6 +63,38 @@ TEST(Config, EveryProblemIsReportedAtOnceWithItsPlace) {
   EXPECT_THAT(text, HasSubstr("t.yaml:11:1: name: this key is given twice"));
 }
 
+TEST(Config, SchemaIsAWordOrAMapping) {
+  Config config = read_text("schema: expect\n", "t.yaml").value();
+  EXPECT_EQ(config.schema.mode, SchemaMode::expect);
+  config = read_text("schema: {mode: copy, owners: on, privileges: on}\n", "t.yaml").value();
+  EXPECT_TRUE(config.schema.owners && config.schema.privileges);
+  EXPECT_THAT(describe(config), HasSubstr("owners: on"));
+  EXPECT_THAT(problems_of("schema: sometimes\n"),
+              HasSubstr("t.yaml:1:9: schema: must be one of: copy, expect"));
+  EXPECT_THAT(problems_of("schema:\n  mode: expect\n  owners: on\n"),
+              HasSubstr("t.yaml:3:11: schema.owners: nothing is made with mode: expect"));
+  EXPECT_THAT(problems_of("target: duckdb:x\nschema: {privileges: on}\n"),
+              HasSubstr("schema.privileges: a DuckDB file has none"));
+}
+
+TEST(Config, SequencesAreKeptAheadUnlessTwoDatabasesFollowEachOther) {
+  auto kept = [](const std::string& yaml) {
+    return keeps_sequences(read_text("target: postgres://b/x\n" + yaml, "t.yaml").value());
+  };
+  EXPECT_TRUE(kept(""));
+  EXPECT_FALSE(kept("sequences: off\n"));
+  EXPECT_FALSE(kept("origin: none\n"));
+  EXPECT_FALSE(keeps_sequences(read_text("target: duckdb:x\n", "t.yaml").value()));
+  Config config = read_text("sequences: {margin: 50, interval: 2s}\n", "t.yaml").value();
+  EXPECT_EQ(config.sequences.margin, 50);
+  EXPECT_EQ(config.sequences.interval, Milliseconds(2000));
+  EXPECT_THAT(problems_of("sequences:\n  margin: -1\n"),
+              HasSubstr("t.yaml:2:11: sequences.margin: must not be"));
+  EXPECT_THAT(problems_of("origin: none\nsequences: on\n"), HasSubstr("sequences.enabled: with origin: none"));
+  EXPECT_THAT(problems_of("target: duckdb:x\nsequences: {enabled: on}\n"),
+              HasSubstr("sequences.enabled: a DuckDB file has no sequences"));
+}
+
 TEST(Config, BrokenYamlHasAPlaceAndAHint) {
   EXPECT_THAT(problems_of("tables:\n  - *.*\n"), HasSubstr("t.yaml:2:"));
   EXPECT_THAT(problems_of("tables:\n  - *.*\n"), HasSubstr("double quotes"));

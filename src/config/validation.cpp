@@ -40,6 +40,7 @@ class Judge {
     tables();
     if (!config_.spool.empty() && !std::filesystem::is_directory(config_.spool))
       add("spool", fmt::format("{} is no directory", config_.spool));
+    structure();
     numbers();
     limits();
     return std::move(problems_);
@@ -77,7 +78,26 @@ class Judge {
     }
   }
 
+  void structure() {
+    bool duckdb = config_.target.kind == "duckdb";
+    for (auto [field, wanted] : {std::pair("schema.owners", config_.schema.owners),
+                                 std::pair("schema.privileges", config_.schema.privileges)}) {
+      if (!wanted) continue;
+      if (duckdb) add(field, "a DuckDB file has none: for PostgreSQL targets only");
+      if (config_.schema.mode == SchemaMode::expect) add(field, "nothing is made with mode: expect");
+    }
+    if (duckdb && config_.sequences.enabled.value_or(false))
+      add("sequences.enabled", "a DuckDB file has no sequences to set: for PostgreSQL targets only");
+    if (config_.origin == Origin::none && config_.sequences.enabled.value_or(false))
+      add("sequences.enabled",
+          "with origin: none, two databases would drive each other's sequences on and on; give each its own "
+          "numbers "
+          "instead, such as odd and even");
+  }
+
   void numbers() {
+    if (config_.sequences.margin < 0) add("sequences.margin", "must not be negative");
+    at_least("sequences.interval", config_.sequences.interval, Milliseconds(100));
     if (config_.snapshot.readers < 1 || config_.snapshot.readers > 64)
       add("snapshot.readers", "must be between 1 and 64");
     at_least("intervals.status", config_.intervals.status, Milliseconds(100));

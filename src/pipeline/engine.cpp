@@ -26,7 +26,9 @@ target::OpenOptions open_options(const config::Config& config) {
   out.path = config.target.path;
   out.name = config.name;
   out.memory_bytes = static_cast<std::int64_t>(config.limits.duckdb_memory);
-  out.make_structure = config.schema == config::Schema::copy;
+  out.make_structure = config.schema.mode == config::SchemaMode::copy;
+  out.owners = config.schema.owners;
+  out.privileges = config.schema.privileges;
   out.keep_rows = !config.snapshot.enabled;
   out.in_loop = config.origin == config::Origin::none;
   return out;

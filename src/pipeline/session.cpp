@@ -59,11 +59,6 @@ void list_missing(const std::vector<schema::Table>& missing, Status& status) {
 
 }  // namespace
 
-source::PublicationSpec publication_spec(const config::Config& config) {
-  return {config.publication.name, config.tables, config.publication.create,
-          config.publication.via_partition_root, config.target.kind != "postgres"};
-}
-
 Session::Session(const config::Config& config, target::Target& target, StatusBoard& board,
                  const StopSignal& stop, std::function<void(Applier*)> started)
     : config_(config), target_(target), board_(board), stop_(stop), started_(std::move(started)) {}
@@ -274,6 +269,12 @@ void copy_once(const config::Config& config, target::Target& target, StatusBoard
   }
   target.complete_structure(stop);
   if (stop.requested()) return;
+  exporter.query("commit", "ending the snapshot");
+  if (config::keeps_sequences(config)) {
+    std::vector<Oid> oids;
+    for (const auto& table : tables) oids.push_back(table.oid);
+    target.keep_sequences(exporter, oids, 0);
+  }
   target.initialize({"", "", 0, lsn, PgTimestamp::now()});
   board.update([](Status& status) { status.state = RunState::stopped; });
 }
@@ -465,6 +466,11 @@ void Session::periodic(Applier& applier, bool idle) {
   if (now - last_look_ >= look_every) {
     last_look_ = now;
     watch_->look(applier);
+  }
+  if (config::keeps_sequences(config_) && now - last_sequences_ >= config_.sequences.interval) {
+    last_sequences_ = now;
+    auto kept = target_.keep_sequences(*connection_, oids_of(publication_), config_.sequences.margin);
+    board_.update([&](Status& status) { status.sequences = kept; });
   }
   if (idle && !tidy_ && now - last_applied_ >= tidy_after) {
     target_.tidy();

@@ -67,12 +67,11 @@ class Session {
   Lsn slot_position_;
   std::chrono::steady_clock::time_point last_observed_;
   std::chrono::steady_clock::time_point last_look_;
+  std::chrono::steady_clock::time_point last_sequences_;
   std::chrono::steady_clock::time_point last_applied_;
   std::chrono::steady_clock::duration last_commit_took_{};
   bool tidy_ = true;  ///< nothing was committed since the target was last tidied
 };
-
-source::PublicationSpec publication_spec(const config::Config& config);
 
 /// One consistent copy of the selected tables, with neither slot nor publication.
 void copy_once(const config::Config& config, target::Target& target, StatusBoard& board,

@@ -57,6 +57,7 @@ struct Status {
   std::int64_t commits = 0;  ///< target commits
   std::int64_t reconnects = 0;
   PgTimestamp last_commit_time;  ///< source time of the last applied transaction
+  std::int64_t sequences = -1;   ///< of the target, kept ahead of the source's; -1 none are looked after
   std::int64_t resident_bytes = 0;
   std::vector<TableStatus> tables;
 };

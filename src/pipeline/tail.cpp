@@ -4,7 +4,7 @@
 #include "base/log.h"
 #include "pg/connection.h"
 #include "pipeline/engine.h"
-#include "pipeline/session.h"
+#include "pipeline/published_tables.h"
 #include "source/replication_stream.h"
 #include "source/transaction_assembler.h"
 

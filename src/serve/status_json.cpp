@@ -136,6 +136,7 @@ std::string to_json(const Status& status) {
               {"commits", status.commits},
               {"reconnects", status.reconnects},
               {"last_commit_time", time_or_null(status.last_commit_time)},
+              {"sequences", known_or_null(status.sequences)},
               {"resident_bytes", status.resident_bytes},
               {"tables", json::array()}};
   for (const TableStatus& table : status.tables) out["tables"].push_back(table_json(table));
@@ -167,6 +168,7 @@ Status status_from_json(const std::string& text) {
     status.commits = value.at("commits");
     status.reconnects = value.at("reconnects");
     status.last_commit_time = parse_time(value.at("last_commit_time"));
+    status.sequences = number_or_unknown<std::int64_t>(value.at("sequences"));
     status.resident_bytes = value.at("resident_bytes");
     for (const json& table : value.at("tables")) status.tables.push_back(parse_table(table));
     return status;

@@ -13,6 +13,12 @@ std::unique_ptr<Target> open(const OpenOptions& options) {
                         options.privileges, options.keep_rows, options.in_loop});
 }
 
+postgres::SequencesSet sync_sequences(const OpenOptions& options, pg::Connection& source,
+                                      const std::vector<Oid>& tables) {
+  TAILRACE_CHECK(options.kind == "postgres");
+  return sync_sequences_postgres({options.path, options.name}, source, tables);
+}
+
 bool forget(const OpenOptions& options) {
   if (options.kind != "postgres") return false;
   return forget_postgres({options.path, options.name});

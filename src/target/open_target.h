@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "target/postgres/sequence_keeper.h"
 #include "target/target.h"
 
 namespace tailrace::target {
@@ -22,6 +23,11 @@ struct OpenOptions {
 };
 
 std::unique_ptr<Target> open(const OpenOptions& options);
+
+/// Sets the sequences of a PostgreSQL target that belong to these tables exactly as they stand at the source,
+/// also beside a running tailrace.
+postgres::SequencesSet sync_sequences(const OpenOptions& options, pg::Connection& source,
+                                      const std::vector<Oid>& tables);
 
 /// Removes what tailrace keeps at a target that is not its own (a PostgreSQL database), besides the mirrored
 /// tables. False if there was nothing.

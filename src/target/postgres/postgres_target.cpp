@@ -5,6 +5,7 @@
 #include <chrono>
 #include <deque>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include "base/log.h"
@@ -14,6 +15,7 @@
 #include "target/postgres/copy_writer.h"
 #include "target/postgres/postgres_view.h"
 #include "target/postgres/row_writer.h"
+#include "target/postgres/sequence_keeper.h"
 #include "target/postgres/set_writer.h"
 #include "target/postgres/structure_builder.h"
 #include "target/postgres/table_evolution.h"
@@ -72,6 +74,10 @@ class PostgresTarget : public Target {
   void commit(const Checkpoint& checkpoint) override;
   Lsn durable() override;
   void rollback() noexcept override;
+  std::int64_t keep_sequences(pg::Connection& source, const std::vector<Oid>& tables,
+                              std::int64_t margin) override {
+    return sequences_.keep_ahead(source, tables, margin);
+  }
   void tidy() override;
   std::unique_ptr<TargetView> view() override;
 
@@ -93,12 +99,14 @@ class PostgresTarget : public Target {
   void keep_row_order(Oid table, const std::string& reason);
   const TablePlan& plan_for(Oid table, const std::shared_ptr<const Relation>& relation);
   void set_up_origin();
+  void check_roles(const std::set<std::string>& roles);
   void note_flushed(Lsn flushed);
   std::unique_ptr<pg::Connection> copy_connection();
 
   PostgresOptions options_;
   pg::Connection books_connection_;  ///< for what is not part of applying
   Bookkeeping books_;
+  SequenceKeeper sequences_{books_connection_};
   ApplySession session_;
   Stages stages_;
   std::optional<Checkpoint> checkpoint_;
@@ -220,9 +228,25 @@ void PostgresTarget::prepare_structure(pg::Connection& source, const std::vector
   log::info("target", "making {} tables, and what belongs to them, like the source's", missing.size());
   schema::StructureOptions how{options_.owners, options_.privileges, books_connection_.server_version()};
   auto structure = schema::read_structure(source, missing, how);
+  check_roles(structure.roles);
   auto first = structure.before_data;
   for (auto& note : books_.notes_of(structure)) first.push_back(std::move(note));
   schema::run_structure(books_connection_, first);
+}
+
+void PostgresTarget::check_roles(const std::set<std::string>& roles) {
+  std::string missing;
+  for (const auto& role : roles) {
+    auto there = books_connection_.query("select from pg_catalog.pg_roles where rolname = $1", {role},
+                                         "looking for the target's roles");
+    if (there.rows() == 0) missing += (missing.empty() ? "" : ", ") + quote_identifier(role);
+  }
+  if (missing.empty()) return;
+  throw Error(
+      Retry::needs_operator,
+      fmt::format("the target lacks roles that own what is copied, or have privileges on it: {}", missing),
+      "CREATE ROLE them there (pg_dumpall --roles-only at the source shows how), or set schema.owners and "
+      "schema.privileges to off");
 }
 
 void PostgresTarget::complete_structure(const StopSignal& stop) {
@@ -560,6 +584,12 @@ bool remove_traces(const PostgresOptions& options) {
 }
 
 }  // namespace postgres
+
+postgres::SequencesSet sync_sequences_postgres(const PostgresOptions& options, pg::Connection& source,
+                                               const std::vector<Oid>& tables) {
+  auto target = pg::Connection::open(options.conninfo, {pg::Mode::sql, options.subscription + " sequences"});
+  return postgres::set_sequences_exactly(source, tables, target);
+}
 
 bool forget_postgres(const PostgresOptions& options) {
   return postgres::remove_traces(options);

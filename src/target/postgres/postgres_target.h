@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "target/postgres/sequence_keeper.h"
 #include "target/target.h"
 
 namespace tailrace::target {
@@ -25,6 +26,10 @@ struct PostgresOptions {
 
 /// Errors: no connection, missing privileges, another tailrace of this name.
 std::unique_ptr<Target> open_postgres(const PostgresOptions& options);
+
+/// Sets the target's sequences that belong to these tables exactly as they stand at the source.
+postgres::SequencesSet sync_sequences_postgres(const PostgresOptions& options, pg::Connection& source,
+                                               const std::vector<Oid>& tables);
 
 /// Removes what the subscription keeps at the target besides the mirrored tables themselves: its bookkeeping
 /// (with the schema tailrace, if no other is left) and its origin. False if there was none. Errors: a tailrace
