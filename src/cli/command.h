@@ -28,7 +28,7 @@ struct Options {
   std::string target;
   std::string name;
   std::string slot;
-  std::string publication;
+  std::vector<std::string> publications;
   std::vector<std::string> tables;
   std::string memory;
   int readers = 0;
@@ -75,6 +75,7 @@ int command_teardown(const Options& options);
 int command_status(const Options& options);
 int command_verify(const Options& options);
 int command_sync_sequences(const Options& options);
+int command_refresh(const Options& options);
 int command_tail(const Options& options);
 int command_config_check(const Options& options);
 int command_version();

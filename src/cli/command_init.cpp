@@ -16,7 +16,8 @@ int command_init(const Options& options) {
   std::string_view done = outcome.change == PublicationChange::created   ? "created"
                           : outcome.change == PublicationChange::altered ? "altered"
                                                                          : "is there already";
-  fmt::print("publication {} {}: {} tables\n", config.publication.name, done, outcome.info.tables.size());
+  fmt::print("publication {} {}: {} tables\n", config::publication_names(config), done,
+             outcome.info.tables.size());
   for (const std::string& warning : outcome.warnings) fmt::print(stderr, "warning: {}\n", warning);
   if (!options.create_slot) {
     fmt::print("the slot {} is made by `tailrace run`, at the point where its copy begins\n", config.slot.name);

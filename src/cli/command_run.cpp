@@ -8,7 +8,9 @@ int command_run(const Options& options) {
   auto config = load(options, {true, true});
   pipeline::StatusBoard board;
   pipeline::Engine engine(config, board, stop_signal());
-  Running running(config, board, [&](const StopSignal& stop) { return engine.compare(stop); });
+  Running running(
+      config, board, [&](const StopSignal& stop) { return engine.compare(stop); },
+      [&](const StopSignal& stop) { return engine.refresh(stop); });
   engine.run(options.recopy);
   return exit_ok;
 }

@@ -15,7 +15,7 @@ int command_sync_sequences(const Options& options) {
   auto source = open_source(config);
   std::vector<Oid> tables;
   auto spec = pipeline::publication_spec(config);
-  if (auto publication = source::read_publication(source, spec.name)) {
+  if (auto publication = source::read_publications(source, spec.names)) {
     tables = pipeline::oids_of(*publication);
   } else {
     for (const auto& selected : source::select_tables(source::read_catalog_tables(source), spec))

@@ -68,7 +68,10 @@ class CommandLine {
   void naming(CLI::App* to) {
     to->add_option("--name", options_.name, "Name of this mirror; slot and publication are called after it");
     to->add_option("--slot", options_.slot, "Replication slot")->type_name("NAME");
-    to->add_option("--publication", options_.publication, "Publication")->type_name("NAME");
+    to->add_option("--publication", options_.publications, "Publication; repeat it for several existing ones")
+        ->type_name("NAME")
+        ->expected(1)
+        ->take_all();
   }
 
   void selecting(CLI::App* to) {
@@ -177,6 +180,15 @@ class CommandLine {
     status->add_option("--name", options_.name, "The mirror's name, where several share a PostgreSQL target");
     status->add_flag("--watch", options_.watch, "Draw it again every second");
     json(status, "As JSON (docs/status.md); with --watch one line a second");
+    auto* refresh =
+        command(app_, "refresh", "Let a running tailrace pick up now what its publications gained or lost",
+                command_refresh,
+                "  tailrace refresh duckdb:shop.duckdb\n"
+                "  tailrace refresh postgres://app@new/shop --name shop\n"
+                "It does so by itself every 10 seconds.");
+    target(refresh);
+    refresh->add_option("--name", options_.name, "The mirror's name, where several share a PostgreSQL target");
+    logging(refresh);
     auto* verify = command(app_, "verify", "Prove that source and target are equal, also while tailrace runs",
                            command_verify,
                            "  tailrace verify postgres://app@db/shop duckdb:shop.duckdb\n"

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/log.h"
 #include "model/table_selection.h"
@@ -54,8 +55,8 @@ struct Slot {
 };
 
 struct Publication {
-  std::string name;                ///< empty: derived from Config::name
-  bool create = true;              ///< false: an existing one is used as it is and never altered
+  std::vector<std::string> names;  ///< empty: derived from Config::name
+  std::optional<bool> create;  ///< false: existing ones are used as they are; empty: see makes_publication()
   bool via_partition_root = true;  ///< partitioned tables appear as their root; false: as their leaves
 };
 
@@ -108,6 +109,13 @@ struct Config {
   Log log;
   std::string control_socket;  ///< empty: derived from the target
 };
+
+/// Of several publications, each is somebody else's.
+inline bool makes_publication(const Config& config) {
+  return config.publication.create.value_or(config.publication.names.size() <= 1);
+}
+/// For people: "a, b".
+std::string publication_names(const Config& config);
 
 /// Where two databases follow each other, each would drive the other's on and on: then only when asked for.
 inline bool keeps_sequences(const Config& config) {

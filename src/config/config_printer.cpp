@@ -41,8 +41,11 @@ std::string describe(const Config& config) {
   value("failover", on(config.slot.failover));
   out << YAML::EndMap;
   begin("publication");
-  value("name", config.publication.name);
-  value("create", on(config.publication.create));
+  if (config.publication.names.size() == 1)
+    value("name", config.publication.names.front());
+  else
+    value("name", config.publication.names);
+  value("create", on(makes_publication(config)));
   value("via_partition_root", on(config.publication.via_partition_root));
   out << YAML::EndMap;
   emit_tables(out, config.tables);

@@ -183,10 +183,25 @@ class Reader {
   }
 
   void publication(const Node& node, const std::string& path) {
-    if (node.IsScalar()) return assign(config_.publication.name, walker_.text(node, path));
+    auto names = [this](const Node& n, const std::string& p) { publication_names(n, p); };
+    if (!node.IsMap()) return names(node, path);
     walker_.mapping(node, path,
-                    {string("name", config_.publication.name), boolean("create", config_.publication.create),
+                    {{"name", names},
+                     {"create",
+                      [this](const Node& n, const std::string& p) {
+                        if (auto value = walker_.boolean(n, p)) config_.publication.create = *value;
+                      }},
                      boolean("via_partition_root", config_.publication.via_partition_root)});
+  }
+
+  void publication_names(const Node& node, const std::string& path) {
+    config_.publication.names.clear();
+    auto add = [&](const Node& n) {
+      if (auto name = walker_.text(n, path)) config_.publication.names.push_back(std::move(*name));
+    };
+    if (!node.IsSequence()) return add(node);
+    if (node.size() == 0) walker_.problem(node, path, "must be a publication's name, or a list of names");
+    for (const Node& entry : node) add(entry);
   }
 
   void tables(const Node& node, const std::string& path) {

@@ -26,7 +26,7 @@ std::string problems_of(const std::string& yaml) {
 TEST(Config, DefaultsAreDerived) {
   Config config = read_text("name: Shop-EU\n", "t.yaml").value();
   EXPECT_EQ(config.slot.name, "shop_eu");
-  EXPECT_EQ(config.publication.name, "Shop-EU");
+  EXPECT_EQ(config.publication.names, std::vector<std::string>{"Shop-EU"});
   EXPECT_EQ(config.limits.duckdb_memory, 256ULL << 20);
   EXPECT_TRUE(config.tables.everything());
   EXPECT_TRUE(read_text("", "t.yaml").has_value());
@@ -61,6 +61,20 @@ TEST(Config, EveryProblemIsReportedAtOnceWithItsPlace) {
   EXPECT_THAT(text, HasSubstr("t.yaml:8:10: tables[0]: 'orders' has no schema: write 'public.orders'"));
   EXPECT_THAT(text, HasSubstr("t.yaml:9:12: streaming: must be on or off"));
   EXPECT_THAT(text, HasSubstr("t.yaml:11:1: name: this key is given twice"));
+}
+
+TEST(Config, PublicationsAreOneOfOursOrSeveralOfOthers) {
+  Config config = read_text("publication: mine\n", "t.yaml").value();
+  EXPECT_TRUE(makes_publication(config));
+  config = read_text("publication: [a, b]\n", "t.yaml").value();
+  EXPECT_EQ(config.publication.names, (std::vector<std::string>{"a", "b"}));
+  EXPECT_FALSE(makes_publication(config));
+  config = read_text("publication: {name: [a, b], create: off}\n", "t.yaml").value();
+  EXPECT_THAT(describe(config), HasSubstr("create: off"));
+  EXPECT_THAT(problems_of("publication: {name: [a, b], create: on}\n"),
+              HasSubstr("publication.create: tailrace makes one publication of its own"));
+  EXPECT_THAT(problems_of("publication: [a, a]\n"), HasSubstr("'a' is listed twice"));
+  EXPECT_THAT(problems_of("publication: []\n"), HasSubstr("must be a publication's name, or a list"));
 }
 
 TEST(Config, SchemaIsAWordOrAMapping) {

@@ -1,5 +1,8 @@
 #include "pipeline/engine.h"
 
+#include <algorithm>
+#include <iterator>
+#include <set>
 #include <thread>
 
 #include "base/log.h"
@@ -100,7 +103,7 @@ void Engine::attempt(target::Target& target) {
   int restarts = 0;
   for (;;) {
     try {
-      Session session(config_, target, board_, stop_, [this](Applier* applier) {
+      Session session(config_, target, board_, stop_, looks_, [this](Applier* applier) {
         std::lock_guard lock(applier_mutex_);
         applier_ = applier;
         if (applier != nullptr) backoff_ = 0ms;
@@ -194,9 +197,10 @@ VerifyReport Engine::compare(const StopSignal& stop) {
       }
     }
     report.lsn = meeting->lsn;
-    auto publication = source::read_publication(*meeting->source, config_.publication.name);
+    auto publication = source::read_publications(*meeting->source, config_.publication.names);
     if (!publication)
-      throw Error(Retry::needs_operator, fmt::format("publication {} is gone", config_.publication.name));
+      throw Error(Retry::needs_operator,
+                  fmt::format("publication {} is gone", config::publication_names(config_)));
     report.equal = true;
     for (const auto& table : schema::Catalog(*meeting->source).tables(wanted_tables(*publication))) {
       report.tables.push_back(verify::compare_table(*meeting->source, table, *meeting->view, stop));
@@ -208,6 +212,29 @@ VerifyReport Engine::compare(const StopSignal& stop) {
     report.error = error.what();
   }
   if (!report.error.empty()) report.equal = false;
+  return report;
+}
+
+RefreshReport Engine::refresh(const StopSignal& stop) {
+  auto followed = [this] {
+    std::set<std::string> out;
+    for (const auto& table : board_.read().tables) {
+      if (table.state != TableState::stopped) out.insert(table.schema + "." + table.name);
+    }
+    return out;
+  };
+  auto before = followed();
+  auto ticket = ++looks_.asked;
+  auto done = [&] { return looks_.done.load() >= ticket && board_.read().state == RunState::streaming; };
+  while (!done()) {
+    if (stop.requested() || !stop_.sleep(50ms))
+      throw Error(Retry::needs_operator, "the refresh was stopped before it was done");
+  }
+  auto after = followed();
+  RefreshReport report;
+  report.tables = static_cast<std::int64_t>(after.size());
+  std::ranges::set_difference(after, before, std::back_inserter(report.added));
+  std::ranges::set_difference(before, after, std::back_inserter(report.removed));
   return report;
 }
 

@@ -13,6 +13,7 @@
 #include "base/lsn.h"
 #include "base/stop.h"
 #include "config/config.h"
+#include "pipeline/looks.h"
 #include "pipeline/status.h"
 #include "verify/report.h"
 
@@ -45,6 +46,9 @@ class Engine {
   void run(const std::vector<std::string>& recopy = {});
   /// Compares source and target at one position while both go on; `stop` ends the comparison early.
   VerifyReport compare(const StopSignal& stop);
+  /// Looks at the source's publications now, and returns when what they list is copied and followed; `stop`
+  /// ends the waiting early, by an Error.
+  RefreshReport refresh(const StopSignal& stop);
 
  private:
   void attempt(target::Target& target);
@@ -57,6 +61,7 @@ class Engine {
   const config::Config& config_;
   StatusBoard& board_;
   const StopSignal& stop_;
+  Looks looks_;
   std::chrono::milliseconds backoff_{0};
   std::mutex applier_mutex_;
   std::condition_variable applier_changed_;

@@ -5,7 +5,7 @@
 namespace tailrace::pipeline {
 
 source::PublicationSpec publication_spec(const config::Config& config) {
-  return {config.publication.name, config.tables, config.publication.create,
+  return {config.publication.names, config.tables, config::makes_publication(config),
           config.publication.via_partition_root, config.target.kind != "postgres"};
 }
 

@@ -46,6 +46,16 @@ void warn_of_foreign_rows(pg::Connection& source, const std::vector<schema::Tabl
             names);
 }
 
+/// It was copied once, and is not followed.
+bool has_left(const target::TableRecord& record) {
+  return !record.copied && record.copied_at.valid();
+}
+
+void mark_left(TableStatus& table) {
+  table.state = TableState::stopped;
+  table.note = "not published any more; what is there stays";
+}
+
 void list_missing(const std::vector<schema::Table>& missing, Status& status) {
   for (const auto& table : missing) {
     TableStatus entry;
@@ -60,8 +70,13 @@ void list_missing(const std::vector<schema::Table>& missing, Status& status) {
 }  // namespace
 
 Session::Session(const config::Config& config, target::Target& target, StatusBoard& board,
-                 const StopSignal& stop, std::function<void(Applier*)> started)
-    : config_(config), target_(target), board_(board), stop_(stop), started_(std::move(started)) {}
+                 const StopSignal& stop, Looks& looks, std::function<void(Applier*)> started)
+    : config_(config),
+      target_(target),
+      board_(board),
+      stop_(stop),
+      looks_(looks),
+      started_(std::move(started)) {}
 
 void Session::run() {
   connect();
@@ -218,7 +233,8 @@ void Session::list_tables(const std::vector<schema::Table>& missing) {
     status.tables.clear();
     list_missing(missing, status);
     for (const auto& record : records) {
-      if (!record.copied) continue;
+      bool awaited = std::ranges::any_of(missing, [&](const auto& table) { return table.oid == record.oid; });
+      if (awaited || (!record.copied && !has_left(record))) continue;
       TableStatus entry;
       entry.schema = record.schema;
       entry.name = record.name;
@@ -227,6 +243,7 @@ void Session::list_tables(const std::vector<schema::Table>& missing) {
       entry.rows_copied = record.rows_copied;
       entry.copied_at = record.copied_at;
       entry.note = record.note;
+      if (!record.copied) mark_left(entry);
       status.tables.push_back(std::move(entry));
     }
     std::sort(status.tables.begin(), status.tables.end(), [](const auto& a, const auto& b) {
@@ -356,12 +373,12 @@ void Session::stream() {
   list_tables({});
   auto checkpoint = target_.checkpoint();
   TAILRACE_CHECK(checkpoint.has_value());
-  Applier applier(target_, config_.source, config_.publication.name, board_);
+  Applier applier(target_, config_.source, config_.publication.names, board_);
   watch_ = std::make_unique<DefinitionWatch>(config_.source, publication_spec(config_), target_);
-  watch_->look(applier);
+  look(applier);
   source::StreamOptions options;
   options.slot = config_.slot.name;
-  options.publication = config_.publication.name;
+  options.publications = config_.publication.names;
   // With prepared transactions the server must begin before them; what is in the target already is left out
   // here.
   options.start = two_phase_ ? slot_position_ : checkpoint->lsn;
@@ -382,7 +399,9 @@ void Session::stream() {
     status.binary = options.binary;
     status.received = status.applied = status.acknowledged = checkpoint->lsn;
     status.received_changes = {};
-    for (auto& table : status.tables) table.state = TableState::streaming;
+    for (auto& table : status.tables) {
+      if (table.state == TableState::copied) table.state = TableState::streaming;
+    }
   });
   BatchQueue queue(config_.limits.queue);
   Reader reader(
@@ -463,9 +482,9 @@ void Session::periodic(Applier& applier, bool idle) {
   }
   if (applier.in_transaction()) return;
   applier.refresh_durable();
-  if (now - last_look_ >= look_every) {
+  if (looks_.wanted() || now - last_look_ >= look_every) {
     last_look_ = now;
-    watch_->look(applier);
+    look(applier);
   }
   if (config::keeps_sequences(config_) && now - last_sequences_ >= config_.sequences.interval) {
     last_sequences_ = now;
@@ -476,6 +495,21 @@ void Session::periodic(Applier& applier, bool idle) {
     target_.tidy();
     tidy_ = true;
   }
+}
+
+void Session::look(Applier& applier) {
+  auto asked = looks_.asked.load();
+  watch_->look(applier);
+  looks_.done = asked;
+  auto records = target_.tables();
+  board_.update([&](Status& status) {
+    for (const auto& record : records) {
+      if (!has_left(record)) continue;
+      for (auto& table : status.tables) {
+        if (table.schema == record.schema && table.name == record.name) mark_left(table);
+      }
+    }
+  });
 }
 
 void Session::observe(Applier& applier) {

@@ -10,6 +10,7 @@
 #include "config/config.h"
 #include "pipeline/applier.h"
 #include "pipeline/definition_watch.h"
+#include "pipeline/looks.h"
 #include "pipeline/reader.h"
 #include "pipeline/status.h"
 #include "source/publication.h"
@@ -23,7 +24,7 @@ class Session {
   /// `started`: told the applier once streaming begins, and null when it is over; for those who wait for a
   /// position.
   Session(const config::Config& config, target::Target& target, StatusBoard& board, const StopSignal& stop,
-          std::function<void(Applier*)> started);
+          Looks& looks, std::function<void(Applier*)> started);
 
   /// Returns when a stop is requested. Throws Error and RestartFromCheckpoint.
   void run();
@@ -51,12 +52,14 @@ class Session {
   void apply_from(BatchQueue& queue, Applier& applier);
   void gather(BatchQueue& queue, std::vector<std::shared_ptr<const ChangeBatch>>& batches);
   void periodic(Applier& applier, bool idle);
+  void look(Applier& applier);
   void observe(Applier& applier);
 
   const config::Config& config_;
   target::Target& target_;
   StatusBoard& board_;
   const StopSignal& stop_;
+  Looks& looks_;
   std::function<void(Applier*)> started_;
 
   std::unique_ptr<pg::Connection> connection_;

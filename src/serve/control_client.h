@@ -21,6 +21,8 @@ class ControlClient {
   std::optional<std::string> status_json() const;
   /// May take as long as comparing takes; `stop` gives up waiting.
   std::optional<pipeline::VerifyReport> verify(const StopSignal& stop) const;
+  /// May take as long as copying new tables takes; `stop` gives up waiting.
+  std::optional<pipeline::RefreshReport> refresh(const StopSignal& stop) const;
   /// False: nothing runs there.
   bool stop() const;
 

@@ -1,5 +1,6 @@
 #include "serve/status_json.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -60,6 +61,16 @@ State parse_state(const json& value, State last) {
   for (int i = 0; i <= static_cast<int>(last); ++i)
     if (value.get_ref<const std::string&>() == to_string(static_cast<State>(i))) return static_cast<State>(i);
   throw Error(Retry::fatal, "a state in the status is not known to this version");
+}
+
+/// Of tables that are not published any more nothing is due.
+bool in_step(const Status& status) {
+  auto due = [](const TableStatus& table) {
+    bool left = table.state == TableState::stopped && table.last_error.empty();
+    return table.state != TableState::streaming && !left;
+  };
+  return status.state == RunState::streaming && status.lag_seconds == 0 &&
+         std::ranges::none_of(status.tables, due);
 }
 
 json table_json(const TableStatus& table) {
@@ -131,6 +142,7 @@ std::string to_json(const Status& status) {
               {"source_lsn", lsn_or_null(status.source_lsn)},
               {"retained_wal_bytes", known_or_null(status.retained_wal_bytes)},
               {"lag_seconds", known_or_null(status.lag_seconds)},
+              {"in_step", in_step(status)},
               {"transactions", status.transactions},
               {"changes", status.changes},
               {"commits", status.commits},
@@ -210,6 +222,16 @@ pipeline::VerifyReport verify_from_json(const std::string& text) {
       report.tables.push_back(std::move(out));
     }
     return report;
+  });
+}
+
+std::string to_json(const pipeline::RefreshReport& report) {
+  return dump({{"tables", report.tables}, {"added", report.added}, {"removed", report.removed}});
+}
+
+pipeline::RefreshReport refresh_from_json(const std::string& text) {
+  return understood(text, [](const json& value) {
+    return pipeline::RefreshReport{value.at("tables"), value.at("added"), value.at("removed")};
   });
 }
 

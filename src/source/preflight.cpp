@@ -86,7 +86,7 @@ class Preflight {
     encoding();
     open_transactions(slot.has_value());
     slot_state(slot);
-    auto existing = read_publication(connection_, request_.publication.name);
+    auto existing = read_publications(connection_, request_.publication.names);
     publication(existing);
     for (auto& result : check_tables(connection_, request_, existing)) out_.push_back(std::move(result));
     return std::move(out_);
@@ -229,18 +229,24 @@ class Preflight {
 
   void publication(const std::optional<PublicationInfo>& existing) {
     const PublicationSpec& spec = request_.publication;
-    std::string title = "publication " + spec.name;
+    std::string title = fmt::format("publication {}", fmt::join(spec.names, ", "));
     if (existing)
       return add(Verdict::pass, title,
                  fmt::format("exists{}, {} tables", existing->managed ? ", made by tailrace" : "",
                              existing->tables.size()));
     if (!spec.create)
       return add(Verdict::fail, title, "does not exist, and publication.create is off",
-                 fmt::format("CREATE PUBLICATION {} FOR TABLE ...;", quote_identifier(spec.name)));
+                 fmt::format("CREATE PUBLICATION {} FOR TABLE ...;", quote_identifier(missing_publication())));
     if (facts_.may_create) return add(Verdict::pass, title, "will be created");
     add(Verdict::fail, title, fmt::format("{} may not create publications in {}", facts_.role, facts_.database),
         fmt::format("GRANT CREATE ON DATABASE {} TO {};", quote_identifier(facts_.database),
                     quote_identifier(facts_.role)));
+  }
+
+  std::string missing_publication() {
+    for (const auto& name : request_.publication.names)
+      if (!read_publication(connection_, name)) return name;
+    return request_.publication.names.at(0);
   }
 
   pg::Connection& connection_;

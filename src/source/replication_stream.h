@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/lsn.h"
 #include "pg/connection.h"
@@ -22,7 +23,7 @@ namespace tailrace::source {
 
 struct StreamOptions {
   std::string slot;
-  std::string publication;
+  std::vector<std::string> publications;
   Lsn start;  ///< end_lsn of the last durable transaction; older ones are not sent again
   bool binary = false;
   bool streaming = false;  ///< large transactions come before they commit (servers from 14)

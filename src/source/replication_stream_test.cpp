@@ -12,7 +12,7 @@ using testing::Not;
 StreamOptions options(bool streaming, bool local_only) {
   StreamOptions out;
   out.slot = "shop";
-  out.publication = "My \"own\"";
+  out.publications = {"My \"own\""};
   out.start = Lsn{0x10};
   out.streaming = streaming;
   out.local_only = local_only;
@@ -26,6 +26,12 @@ TEST(ReplicationStream, CommandSaysWhatTheServerUnderstands) {
   EXPECT_THAT(start_replication_command(options(true, false), 140000),
               HasSubstr("proto_version '2', publication_names '\"My \"\"own\"\"\"', binary 'false', messages "
                         "'true', streaming 'on')"));
+}
+
+TEST(ReplicationStream, NamesEveryPublication) {
+  auto several = options(false, false);
+  several.publications = {"a", "B,c"};
+  EXPECT_THAT(start_replication_command(several, 150000), HasSubstr("publication_names '\"a\",\"B,c\"'"));
 }
 
 TEST(ReplicationStream, OriginIsTheServersFrom16On) {

@@ -1,5 +1,5 @@
-"""Two databases that follow each other. Invariant: once both directions are in step both hold the same rows, and no change
-went round in a circle."""
+"""Two databases that follow each other. Invariant: once both directions are in step both hold the same rows, and no
+change went round in a circle."""
 import pytest
 
 from targets import PostgresTarget

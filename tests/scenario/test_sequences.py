@@ -1,5 +1,5 @@
-"""Sequences of a PostgreSQL target. Invariant: whoever writes there one day gets no number that the source gave away; and,
-when asked, exactly the number that the source would have given next."""
+"""Sequences of a PostgreSQL target. Invariant: whoever writes there one day gets no number that the source gave away;
+and, when asked, exactly the number that the source would have given next."""
 import pytest
 
 from tailrace import run

@@ -90,7 +90,7 @@ def test_owners_and_privileges(pair):
     finally:
         for mirror in pair.mirrors:
             mirror.close()
-            mirror.into.execute(f"DROP OWNED BY {roles['owner']}, {roles['reader']}")
-        pair.execute(f"DROP OWNED BY {roles['owner']}, {roles['reader']}")
+            mirror.into.execute(f"DROP OWNED BY {roles['owner']}, {roles['reader']} CASCADE")
+        pair.execute(f"DROP OWNED BY {roles['owner']}, {roles['reader']} CASCADE")
         for server in servers:
             server.execute(f"DROP ROLE {roles['owner']}, {roles['reader']}")

@@ -5,7 +5,6 @@
 #include <chrono>
 #include <deque>
 #include <mutex>
-#include <set>
 #include <thread>
 
 #include "base/log.h"
@@ -99,7 +98,6 @@ class PostgresTarget : public Target {
   void keep_row_order(Oid table, const std::string& reason);
   const TablePlan& plan_for(Oid table, const std::shared_ptr<const Relation>& relation);
   void set_up_origin();
-  void check_roles(const std::set<std::string>& roles);
   void note_flushed(Lsn flushed);
   std::unique_ptr<pg::Connection> copy_connection();
 
@@ -228,25 +226,10 @@ void PostgresTarget::prepare_structure(pg::Connection& source, const std::vector
   log::info("target", "making {} tables, and what belongs to them, like the source's", missing.size());
   schema::StructureOptions how{options_.owners, options_.privileges, books_connection_.server_version()};
   auto structure = schema::read_structure(source, missing, how);
-  check_roles(structure.roles);
+  check_roles(books_connection_, structure.roles);
   auto first = structure.before_data;
   for (auto& note : books_.notes_of(structure)) first.push_back(std::move(note));
   schema::run_structure(books_connection_, first);
-}
-
-void PostgresTarget::check_roles(const std::set<std::string>& roles) {
-  std::string missing;
-  for (const auto& role : roles) {
-    auto there = books_connection_.query("select from pg_catalog.pg_roles where rolname = $1", {role},
-                                         "looking for the target's roles");
-    if (there.rows() == 0) missing += (missing.empty() ? "" : ", ") + quote_identifier(role);
-  }
-  if (missing.empty()) return;
-  throw Error(
-      Retry::needs_operator,
-      fmt::format("the target lacks roles that own what is copied, or have privileges on it: {}", missing),
-      "CREATE ROLE them there (pg_dumpall --roles-only at the source shows how), or set schema.owners and "
-      "schema.privileges to off");
 }
 
 void PostgresTarget::complete_structure(const StopSignal& stop) {
