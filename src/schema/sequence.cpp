@@ -21,7 +21,8 @@ constexpr const char* columns =
     "from pg_catalog.pg_sequence s join pg_catalog.pg_class c on c.oid = s.seqrelid "
     "join pg_catalog.pg_namespace n on n.oid = c.relnamespace ";
 
-/// A transaction whose statements wait for locks a while and no longer.
+/// A transaction whose statements wait for locks a while and no longer. In good order it ends by commit(),
+/// which may leave by StopRequested as a destructor may not.
 class Impatient {
  public:
   Impatient(pg::Connection& connection, std::chrono::milliseconds patience) : connection_(connection) {
@@ -31,8 +32,9 @@ class Impatient {
     if (!open_) return;
     try {
       connection_.query("rollback", purpose);
-    } catch (const Error& error) {
-      // The connection is gone, and with it the transaction; the error under way says why.
+    } catch (const std::exception& error) {
+      // The connection is gone, and with it the transaction, or a stop is requested; what is under way says
+      // why.
       log::debug("schema", "{}", error.what());
     }
   }
@@ -121,6 +123,7 @@ std::vector<Sequence> read_sequences_of(pg::Connection& source, const std::vecto
       {oids + "}"}, purpose);
   auto out = sequences_from(rows);
   read_values(source, out);
+  transaction.commit();
   return out;
 }
 
@@ -141,6 +144,7 @@ std::vector<Sequence> read_sequences_named(pg::Connection& target,
                            purpose);
   auto out = sequences_from(rows);
   read_values(target, out);
+  transaction.commit();
   return out;
 }
 

@@ -30,8 +30,9 @@ class Transaction {
     if (!open_) return;
     try {
       connection_.query("rollback", "rolling back");
-    } catch (const Error& error) {
-      // The connection is gone, and with it the transaction; the error under way says why.
+    } catch (const std::exception& error) {
+      // The connection is gone, and with it the transaction, or a stop is requested; what is under way says
+      // why.
       log::debug("source", "{}", error.what());
     }
   }

@@ -29,6 +29,8 @@ def test_the_name_is_everywhere(own_cluster, shop_on):
     assert shop.value("SELECT application_name FROM pg_stat_replication") == "My-Shop_1"
     assert shop.execute("SELECT slot_name::text, pubname::text FROM pg_replication_slots, pg_publication") == [
         ("my_shop_1", "My-Shop_1")]
+    checked = run("check", "-c", mirror.config)
+    assert (checked.returncode, "a tailrace is reading it" in checked.stdout) == (0, True), checked.stdout
     if mirror.into.kind == "postgres":
         assert mirror.into.value("(SELECT string_agg(roname, ' ') FROM pg_replication_origin"
                                  " WHERE roname LIKE '%Shop%')") == "tailrace_My-Shop_1"
@@ -80,6 +82,7 @@ def test_publications_that_do_not_go_together(shop_on, publications, settings, w
     shop.mirror.start()
     assert shop.mirror.wait_ended() > 0
     assert any(all(word in line for word in words) for line in shop.mirror.log_text().splitlines()), shop.mirror.tail()
+    assert run("check", "-c", shop.mirror.config).returncode in (1, 2)
     assert shop.value(f"SELECT count(*) FROM pg_replication_slots WHERE slot_name = '{shop.name}'") == 0
 
 
