@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "cli/command.h"
 #include "cli/source_access.h"
+#include "pipeline/published_tables.h"
 #include "source/preflight.h"
 
 namespace tailrace::cli {
@@ -51,8 +52,12 @@ void print_json(const std::vector<CheckResult>& results) {
 int command_check(const Options& options) {
   auto config = load(options, {true, false});
   auto connection = open_source(config);
-  source::PreflightRequest request{publication_spec(config), config.slot.name, config.slot.create,
-                                   config.slot.failover, config.snapshot.enabled};
+  source::PreflightRequest request{pipeline::publication_spec(config),
+                                   config.slot.name,
+                                   config.slot.create,
+                                   config.slot.failover,
+                                   config.snapshot.enabled,
+                                   config.name};
   auto results = source::preflight(connection, request);
   if (options.json)
     print_json(results);

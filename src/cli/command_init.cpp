@@ -2,6 +2,7 @@
 
 #include "cli/command.h"
 #include "cli/source_access.h"
+#include "pipeline/published_tables.h"
 #include "source/slot.h"
 
 namespace tailrace::cli {
@@ -10,12 +11,13 @@ int command_init(const Options& options) {
   auto config = load(options, {true, false});
   auto connection = open_source(config);
   // The publication first: a slot does not see one that is younger than itself.
-  auto outcome = source::ensure_publication(connection, publication_spec(config));
+  auto outcome = source::ensure_publication(connection, pipeline::publication_spec(config));
   using source::PublicationChange;
   std::string_view done = outcome.change == PublicationChange::created   ? "created"
                           : outcome.change == PublicationChange::altered ? "altered"
                                                                          : "is there already";
-  fmt::print("publication {} {}: {} tables\n", config.publication.name, done, outcome.info.tables.size());
+  fmt::print("publication {} {}: {} tables\n", config::publication_names(config), done,
+             outcome.info.tables.size());
   for (const std::string& warning : outcome.warnings) fmt::print(stderr, "warning: {}\n", warning);
   if (!options.create_slot) {
     fmt::print("the slot {} is made by `tailrace run`, at the point where its copy begins\n", config.slot.name);

@@ -3,6 +3,7 @@
 #include "cli/command.h"
 #include "cli/source_access.h"
 #include "serve/control_client.h"
+#include "source/publication.h"
 #include "source/slot.h"
 #include "target/open_target.h"
 
@@ -30,12 +31,14 @@ int command_teardown(const Options& options) {
   // The slot first: while it is there, a missing publication would break its stream.
   bool slot = source::drop_slot(connection, config.slot.name);
   fmt::print("slot {}: {}\n", config.slot.name, slot ? "dropped" : "there was none");
-  auto existing = source::read_publication(connection, config.publication.name);
-  bool dropped = source::drop_publication(connection, config.publication.name);
-  fmt::print("publication {}: {}\n", config.publication.name,
-             dropped    ? "dropped"
-             : existing ? "left alone, tailrace did not make it"
-                        : "there was none");
+  for (const std::string& name : config.publication.names) {
+    auto existing = source::read_publication(connection, name);
+    bool dropped = source::drop_publication(connection, name);
+    fmt::print("publication {}: {}\n", name,
+               dropped    ? "dropped"
+               : existing ? "left alone, tailrace did not make it"
+                          : "there was none");
+  }
   if (config.target.kind == "postgres") {
     target::OpenOptions mirror;
     mirror.kind = config.target.kind;

@@ -28,6 +28,7 @@ class CommandLine {
                 exit_codes);
     run_and_snapshot();
     source_commands();
+    target_commands();
     looking_commands();
     small_commands();
   }
@@ -67,7 +68,10 @@ class CommandLine {
   void naming(CLI::App* to) {
     to->add_option("--name", options_.name, "Name of this mirror; slot and publication are called after it");
     to->add_option("--slot", options_.slot, "Replication slot")->type_name("NAME");
-    to->add_option("--publication", options_.publication, "Publication")->type_name("NAME");
+    to->add_option("--publication", options_.publications, "Publication; repeat it for several existing ones")
+        ->type_name("NAME")
+        ->expected(1)
+        ->take_all();
   }
 
   void selecting(CLI::App* to) {
@@ -76,6 +80,13 @@ class CommandLine {
         ->type_name("PATTERN")
         ->expected(1)
         ->take_all();
+  }
+
+  void origin(CLI::App* to) {
+    to->add_option("--origin", options_.origin,
+                   "none: leave out what came to the source by replication, as where two databases follow each "
+                   "other")
+        ->type_name("any|none");
   }
 
   void working(CLI::App* to) {
@@ -110,6 +121,7 @@ class CommandLine {
       target(each);
       naming(each);
       selecting(each);
+      if (each == run) origin(each);
       working(each);
       logging(each);
     }
@@ -145,6 +157,20 @@ class CommandLine {
     teardown->add_flag("--stop", options_.stop_running, "First stop the tailrace that runs on the target");
   }
 
+  void target_commands() {
+    auto* sync = command(app_, "sync-sequences",
+                         "Set the target's sequences to exactly where the source's stand, as for a switchover",
+                         command_sync_sequences,
+                         "  tailrace sync-sequences postgres://app@old/shop postgres://app@new/shop\n"
+                         "  tailrace sync-sequences -c tailrace.yaml\n"
+                         "Stop writing to the source first. It may be done beside a running tailrace.");
+    source(sync);
+    target(sync);
+    naming(sync);
+    selecting(sync);
+    logging(sync);
+  }
+
   void looking_commands() {
     auto* status = command(app_, "status", "What a running tailrace is doing", command_status,
                            "  tailrace status duckdb:shop.duckdb\n"
@@ -154,6 +180,15 @@ class CommandLine {
     status->add_option("--name", options_.name, "The mirror's name, where several share a PostgreSQL target");
     status->add_flag("--watch", options_.watch, "Draw it again every second");
     json(status, "As JSON (docs/status.md); with --watch one line a second");
+    auto* refresh =
+        command(app_, "refresh", "Let a running tailrace pick up now what its publications gained or lost",
+                command_refresh,
+                "  tailrace refresh duckdb:shop.duckdb\n"
+                "  tailrace refresh postgres://app@new/shop --name shop\n"
+                "It does so by itself every 10 seconds.");
+    target(refresh);
+    refresh->add_option("--name", options_.name, "The mirror's name, where several share a PostgreSQL target");
+    logging(refresh);
     auto* verify = command(app_, "verify", "Prove that source and target are equal, also while tailrace runs",
                            command_verify,
                            "  tailrace verify postgres://app@db/shop duckdb:shop.duckdb\n"
@@ -179,6 +214,7 @@ class CommandLine {
     source(tail);
     naming(tail);
     selecting(tail);
+    origin(tail);
     logging(tail);
   }
 

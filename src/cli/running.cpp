@@ -7,14 +7,14 @@
 namespace tailrace::cli {
 
 Running::Running(const config::Config& config, pipeline::StatusBoard& board,
-                 serve::ControlServer::Verify verify)
-    : server_(control_path(config), board, stop_signal(), std::move(verify)) {
+                 serve::ControlServer::Verify verify, serve::ControlServer::Refresh refresh)
+    : server_(control_path(config), board, stop_signal(), std::move(verify), std::move(refresh)) {
   board.update([&](pipeline::Status& status) {
     status.name = config.name;
     status.source = pg::redact(config.source);
     status.target = config.target.url();
     status.slot = config.slot.name;
-    status.publication = config.publication.name;
+    status.publication = config::publication_names(config);
     status.pid = ::getpid();
     status.started_at = PgTimestamp::now();
   });

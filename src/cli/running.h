@@ -10,11 +10,12 @@
 
 namespace tailrace::cli {
 
-/// Lives as long as the command works; `board`, and what `verify` uses, outlive it. Throws Error when another
-/// tailrace runs on the target.
+/// Lives as long as the command works; `board`, and what `verify` and `refresh` use, outlive it. Throws Error
+/// when another tailrace runs on the target.
 class Running {
  public:
-  Running(const config::Config& config, pipeline::StatusBoard& board, serve::ControlServer::Verify verify = {});
+  Running(const config::Config& config, pipeline::StatusBoard& board, serve::ControlServer::Verify verify = {},
+          serve::ControlServer::Refresh refresh = {});
 
  private:
   serve::ControlServer server_;

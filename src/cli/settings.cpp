@@ -28,7 +28,7 @@ void rename(config::Config& config, const std::string& name) {
   derived.name = config.name;
   config::complete(derived);
   if (config.slot.name == derived.slot.name) config.slot.name.clear();
-  if (config.publication.name == derived.publication.name) config.publication.name.clear();
+  if (config.publication.names == derived.publication.names) config.publication.names.clear();
   config.name = name;
 }
 
@@ -39,7 +39,8 @@ void overlay(const Options& options, config::Config& config, config::Problems& p
   if (!options.name.empty()) rename(config, options.name);
   text(config.source, options.source);
   text(config.slot.name, options.slot);
-  text(config.publication.name, options.publication);
+  if (!options.publications.empty()) config.publication.names = options.publications;
+  assign_word(config.origin, options.origin, {config::Origin::any, config::Origin::none}, "--origin", problems);
   if (options.readers != 0) config.snapshot.readers = options.readers;
   if (!options.memory.empty()) {
     if (auto size = config::parse_size(options.memory))

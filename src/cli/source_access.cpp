@@ -7,9 +7,4 @@ pg::Connection open_source(const config::Config& config, pg::Mode mode) {
   return pg::Connection::open(config.source, {mode, "tailrace " + config.name, static_cast<int>(seconds)});
 }
 
-source::PublicationSpec publication_spec(const config::Config& config) {
-  return {config.publication.name, config.tables, config.publication.create,
-          config.publication.via_partition_root, config.target.kind != "postgres"};
-}
-
 }  // namespace tailrace::cli

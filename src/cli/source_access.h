@@ -3,12 +3,9 @@
 
 #include "config/config.h"
 #include "pg/connection.h"
-#include "source/publication.h"
 
 namespace tailrace::cli {
 
 pg::Connection open_source(const config::Config& config, pg::Mode mode = pg::Mode::sql);
-
-source::PublicationSpec publication_spec(const config::Config& config);
 
 }  // namespace tailrace::cli

@@ -4,7 +4,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "base/log.h"
 #include "model/table_selection.h"
@@ -14,6 +16,10 @@ namespace tailrace::config {
 using Milliseconds = std::chrono::milliseconds;
 
 enum class Binary { automatic, on, off };
+
+/// Which of the source's changes are followed: all, or only those that were made there, and did not come by
+/// replication themselves.
+enum class Origin { any, none };
 
 /// `duckdb:FILE`, or a PostgreSQL URL.
 struct Target {
@@ -27,7 +33,20 @@ struct Target {
 };
 
 /// What a PostgreSQL target lacks: `copy` makes it like the source's, `expect` takes it as an error.
-enum class Schema { copy, expect };
+enum class SchemaMode { copy, expect };
+
+struct Schema {
+  SchemaMode mode = SchemaMode::copy;
+  bool owners = false;      ///< what is made gets the source's owners
+  bool privileges = false;  ///< and its privileges
+};
+
+/// Of a PostgreSQL target.
+struct Sequences {
+  std::optional<bool> enabled;  ///< empty: see keeps_sequences()
+  std::int64_t margin = 1000;   ///< increments ahead of the source
+  Milliseconds interval{10'000};
+};
 
 struct Slot {
   std::string name;       ///< empty: derived from Config::name
@@ -36,8 +55,8 @@ struct Slot {
 };
 
 struct Publication {
-  std::string name;                ///< empty: derived from Config::name
-  bool create = true;              ///< false: an existing one is used as it is and never altered
+  std::vector<std::string> names;  ///< empty: derived from Config::name
+  std::optional<bool> create;  ///< false: existing ones are used as they are; empty: see makes_publication()
   bool via_partition_root = true;  ///< partitioned tables appear as their root; false: as their leaves
 };
 
@@ -80,7 +99,9 @@ struct Config {
   Slot slot;
   Publication publication;
   TableSelection tables;
-  Schema schema = Schema::copy;
+  Origin origin = Origin::any;
+  Schema schema;
+  Sequences sequences;
   Binary binary = Binary::automatic;
   bool streaming = true;  ///< receive large transactions before they commit (pgoutput's `streaming`)
   std::string spool;      ///< directory for what is received of transactions still in progress; empty: see
@@ -94,8 +115,21 @@ struct Config {
   std::string control_socket;  ///< empty: derived from the target
 };
 
+/// Of several publications, each is somebody else's.
+inline bool makes_publication(const Config& config) {
+  return config.publication.create.value_or(config.publication.names.size() <= 1);
+}
+/// For people: "a, b".
+std::string publication_names(const Config& config);
+
+/// Where two databases follow each other, each would drive the other's on and on: then only when asked for.
+inline bool keeps_sequences(const Config& config) {
+  return config.target.kind == "postgres" && config.sequences.enabled.value_or(config.origin == Origin::any);
+}
+
 std::string_view to_string(Binary binary);
-std::string_view to_string(Schema schema);
+std::string_view to_string(Origin origin);
+std::string_view to_string(SchemaMode mode);
 std::string_view to_string(log::Level level);
 std::string_view to_string(log::Format format);
 

@@ -41,12 +41,27 @@ std::string describe(const Config& config) {
   value("failover", on(config.slot.failover));
   out << YAML::EndMap;
   begin("publication");
-  value("name", config.publication.name);
-  value("create", on(config.publication.create));
+  if (config.publication.names.size() == 1)
+    value("name", config.publication.names.front());
+  else
+    value("name", config.publication.names);
+  value("create", on(makes_publication(config)));
   value("via_partition_root", on(config.publication.via_partition_root));
   out << YAML::EndMap;
   emit_tables(out, config.tables);
-  value("schema", text(config.schema));
+  value("origin", text(config.origin));
+  begin("schema");
+  value("mode", text(config.schema.mode));
+  value("owners", on(config.schema.owners));
+  value("privileges", on(config.schema.privileges));
+  out << YAML::EndMap;
+  if (config.target.kind == "postgres") {
+    begin("sequences");
+    value("enabled", on(keeps_sequences(config)));
+    value("margin", config.sequences.margin);
+    value("interval", format_duration(config.sequences.interval));
+    out << YAML::EndMap;
+  }
   value("binary", text(config.binary));
   value("streaming", on(config.streaming));
   if (!config.spool.empty()) value("spool", config.spool);

@@ -22,7 +22,9 @@ struct Word {
 
 constexpr std::array<Word<Binary>, 3> binaries{
     {{"auto", Binary::automatic}, {"on", Binary::on}, {"off", Binary::off}}};
-constexpr std::array<Word<Schema>, 2> schemas{{{"copy", Schema::copy}, {"expect", Schema::expect}}};
+constexpr std::array<Word<Origin>, 2> origins{{{"any", Origin::any}, {"none", Origin::none}}};
+constexpr std::array<Word<SchemaMode>, 2> schema_modes{
+    {{"copy", SchemaMode::copy}, {"expect", SchemaMode::expect}}};
 constexpr std::array<Word<log::Level>, 4> levels{{{"debug", log::Level::debug},
                                                   {"info", log::Level::info},
                                                   {"warn", log::Level::warn},
@@ -113,7 +115,9 @@ class Reader {
          {"slot", [this](const Node& n, const std::string& p) { slot(n, p); }},
          {"publication", [this](const Node& n, const std::string& p) { publication(n, p); }},
          {"tables", [this](const Node& n, const std::string& p) { tables(n, p); }},
-         word("schema", config_.schema, schemas),
+         word("origin", config_.origin, origins),
+         {"schema", [this](const Node& n, const std::string& p) { schema(n, p); }},
+         {"sequences", [this](const Node& n, const std::string& p) { sequences(n, p); }},
          word("binary", config_.binary, binaries),
          boolean("streaming", config_.streaming),
          string("spool", config_.spool),
@@ -160,11 +164,45 @@ class Reader {
                      boolean("failover", config_.slot.failover)});
   }
 
-  void publication(const Node& node, const std::string& path) {
-    if (node.IsScalar()) return assign(config_.publication.name, walker_.text(node, path));
+  void schema(const Node& node, const std::string& path) {
+    auto mode = word("mode", config_.schema.mode, schema_modes);
+    if (node.IsScalar()) return mode.read(node, path);
+    walker_.mapping(
+        node, path,
+        {mode, boolean("owners", config_.schema.owners), boolean("privileges", config_.schema.privileges)});
+  }
+
+  void sequences(const Node& node, const std::string& path) {
+    auto enabled = [this](const Node& n, const std::string& p) {
+      if (auto value = walker_.boolean(n, p)) config_.sequences.enabled = *value;
+    };
+    if (node.IsScalar()) return enabled(node, path);
     walker_.mapping(node, path,
-                    {string("name", config_.publication.name), boolean("create", config_.publication.create),
+                    {{"enabled", enabled},
+                     integer("margin", config_.sequences.margin),
+                     duration("interval", config_.sequences.interval)});
+  }
+
+  void publication(const Node& node, const std::string& path) {
+    auto names = [this](const Node& n, const std::string& p) { publication_names(n, p); };
+    if (!node.IsMap()) return names(node, path);
+    walker_.mapping(node, path,
+                    {{"name", names},
+                     {"create",
+                      [this](const Node& n, const std::string& p) {
+                        if (auto value = walker_.boolean(n, p)) config_.publication.create = *value;
+                      }},
                      boolean("via_partition_root", config_.publication.via_partition_root)});
+  }
+
+  void publication_names(const Node& node, const std::string& path) {
+    config_.publication.names.clear();
+    auto add = [&](const Node& n) {
+      if (auto name = walker_.text(n, path)) config_.publication.names.push_back(std::move(*name));
+    };
+    if (!node.IsSequence()) return add(node);
+    if (node.size() == 0) walker_.problem(node, path, "must be a publication's name, or a list of names");
+    for (const Node& entry : node) add(entry);
   }
 
   void tables(const Node& node, const std::string& path) {
@@ -223,8 +261,11 @@ class Reader {
   Field boolean(std::string_view key, bool& field) {
     return {key, [this, &field](const Node& n, const std::string& p) { assign(field, walker_.boolean(n, p)); }};
   }
-  Field integer(std::string_view key, int& field) {
-    return {key, [this, &field](const Node& n, const std::string& p) { assign(field, walker_.integer(n, p)); }};
+  template <typename Integer>
+  Field integer(std::string_view key, Integer& field) {
+    return {key, [this, &field](const Node& n, const std::string& p) {
+              if (auto value = walker_.integer(n, p)) field = *value;
+            }};
   }
   Field size(std::string_view key, std::uint64_t& field) {
     return {key, [this, &field](const Node& n, const std::string& p) {
@@ -283,8 +324,11 @@ std::string join(const Problems& problems) {
 std::string_view to_string(Binary binary) {
   return word_of(binaries, binary);
 }
-std::string_view to_string(Schema schema) {
-  return word_of(schemas, schema);
+std::string_view to_string(Origin origin) {
+  return word_of(origins, origin);
+}
+std::string_view to_string(SchemaMode mode) {
+  return word_of(schema_modes, mode);
 }
 std::string_view to_string(log::Level level) {
   return word_of(levels, level);

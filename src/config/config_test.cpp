@@ -26,7 +26,7 @@ std::string problems_of(const std::string& yaml) {
 TEST(Config, DefaultsAreDerived) {
   Config config = read_text("name: Shop-EU\n", "t.yaml").value();
   EXPECT_EQ(config.slot.name, "shop_eu");
-  EXPECT_EQ(config.publication.name, "Shop-EU");
+  EXPECT_EQ(config.publication.names, std::vector<std::string>{"Shop-EU"});
   EXPECT_EQ(config.limits.duckdb_memory, 256ULL << 20);
   EXPECT_TRUE(config.tables.everything());
   EXPECT_TRUE(read_text("", "t.yaml").has_value());
@@ -61,6 +61,52 @@ TEST(Config, EveryProblemIsReportedAtOnceWithItsPlace) {
   EXPECT_THAT(text, HasSubstr("t.yaml:8:10: tables[0]: 'orders' has no schema: write 'public.orders'"));
   EXPECT_THAT(text, HasSubstr("t.yaml:9:12: streaming: must be on or off"));
   EXPECT_THAT(text, HasSubstr("t.yaml:11:1: name: this key is given twice"));
+}
+
+TEST(Config, PublicationsAreOneOfOursOrSeveralOfOthers) {
+  Config config = read_text("publication: mine\n", "t.yaml").value();
+  EXPECT_TRUE(makes_publication(config));
+  config = read_text("publication: [a, b]\n", "t.yaml").value();
+  EXPECT_EQ(config.publication.names, (std::vector<std::string>{"a", "b"}));
+  EXPECT_FALSE(makes_publication(config));
+  config = read_text("publication: {name: [a, b], create: off}\n", "t.yaml").value();
+  EXPECT_THAT(describe(config), HasSubstr("create: off"));
+  EXPECT_THAT(problems_of("publication: {name: [a, b], create: on}\n"),
+              HasSubstr("publication.create: tailrace makes one publication of its own"));
+  EXPECT_THAT(problems_of("publication: [a, a]\n"), HasSubstr("'a' is listed twice"));
+  EXPECT_THAT(problems_of("publication: []\n"), HasSubstr("must be a publication's name, or a list"));
+}
+
+TEST(Config, SchemaIsAWordOrAMapping) {
+  Config config = read_text("schema: expect\n", "t.yaml").value();
+  EXPECT_EQ(config.schema.mode, SchemaMode::expect);
+  config = read_text("schema: {mode: copy, owners: on, privileges: on}\n", "t.yaml").value();
+  EXPECT_TRUE(config.schema.owners && config.schema.privileges);
+  EXPECT_THAT(describe(config), HasSubstr("owners: on"));
+  EXPECT_THAT(problems_of("schema: sometimes\n"),
+              HasSubstr("t.yaml:1:9: schema: must be one of: copy, expect"));
+  EXPECT_THAT(problems_of("schema:\n  mode: expect\n  owners: on\n"),
+              HasSubstr("t.yaml:3:11: schema.owners: nothing is made with mode: expect"));
+  EXPECT_THAT(problems_of("target: duckdb:x\nschema: {privileges: on}\n"),
+              HasSubstr("schema.privileges: a DuckDB file has none"));
+}
+
+TEST(Config, SequencesAreKeptAheadUnlessTwoDatabasesFollowEachOther) {
+  auto kept = [](const std::string& yaml) {
+    return keeps_sequences(read_text("target: postgres://b/x\n" + yaml, "t.yaml").value());
+  };
+  EXPECT_TRUE(kept(""));
+  EXPECT_FALSE(kept("sequences: off\n"));
+  EXPECT_FALSE(kept("origin: none\n"));
+  EXPECT_FALSE(keeps_sequences(read_text("target: duckdb:x\n", "t.yaml").value()));
+  Config config = read_text("sequences: {margin: 50, interval: 2s}\n", "t.yaml").value();
+  EXPECT_EQ(config.sequences.margin, 50);
+  EXPECT_EQ(config.sequences.interval, Milliseconds(2000));
+  EXPECT_THAT(problems_of("sequences:\n  margin: -1\n"),
+              HasSubstr("t.yaml:2:11: sequences.margin: must not be"));
+  EXPECT_THAT(problems_of("origin: none\nsequences: on\n"), HasSubstr("sequences.enabled: with origin: none"));
+  EXPECT_THAT(problems_of("target: duckdb:x\nsequences: {enabled: on}\n"),
+              HasSubstr("sequences.enabled: a DuckDB file has no sequences"));
 }
 
 TEST(Config, BrokenYamlHasAPlaceAndAHint) {

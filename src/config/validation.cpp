@@ -40,6 +40,7 @@ class Judge {
     tables();
     if (!config_.spool.empty() && !std::filesystem::is_directory(config_.spool))
       add("spool", fmt::format("{} is no directory", config_.spool));
+    structure();
     numbers();
     limits();
     return std::move(problems_);
@@ -60,7 +61,15 @@ class Judge {
     auto slot_character = [](char c) { return lower_or_digit(c) || c == '_'; };
     if (slot.size() > 63 || !std::ranges::all_of(slot, slot_character))
       add("slot.name", "must be at most 63 lower-case letters, digits or _ (PostgreSQL's rule for slots)");
-    if (config_.publication.name.size() > 63) add("publication.name", "must be at most 63 bytes");
+    auto publications = config_.publication.names;
+    for (const std::string& name : publications)
+      if (name.empty() || name.size() > 63) add("publication.name", "must be 1 to 63 bytes");
+    if (publications.size() > 1 && config_.publication.create.value_or(false))
+      add("publication.create",
+          "tailrace makes one publication of its own; several are existing ones: set it to off");
+    std::ranges::sort(publications);
+    if (auto twice = std::ranges::adjacent_find(publications); twice != publications.end())
+      add("publication.name", fmt::format("'{}' is listed twice", *twice));
   }
 
   void tables() {
@@ -72,12 +81,31 @@ class Judge {
       if (auto twice = std::ranges::adjacent_find(columns); twice != columns.end())
         add(field, fmt::format("column '{}' is listed twice", *twice));
       bool options = !rules[i].columns.empty() || !rules[i].where.empty();
-      if (options && !config_.publication.create)
-        add(field, "columns and where go into the publication, which publication.create: off leaves alone");
+      if (options && !makes_publication(config_))
+        add(field, "columns and where go into the publication, and existing publications are left alone");
     }
   }
 
+  void structure() {
+    bool duckdb = config_.target.kind == "duckdb";
+    for (auto [field, wanted] : {std::pair("schema.owners", config_.schema.owners),
+                                 std::pair("schema.privileges", config_.schema.privileges)}) {
+      if (!wanted) continue;
+      if (duckdb) add(field, "a DuckDB file has none: for PostgreSQL targets only");
+      if (config_.schema.mode == SchemaMode::expect) add(field, "nothing is made with mode: expect");
+    }
+    if (duckdb && config_.sequences.enabled.value_or(false))
+      add("sequences.enabled", "a DuckDB file has no sequences to set: for PostgreSQL targets only");
+    if (config_.origin == Origin::none && config_.sequences.enabled.value_or(false))
+      add("sequences.enabled",
+          "with origin: none, two databases would drive each other's sequences on and on; give each its own "
+          "numbers "
+          "instead, such as odd and even");
+  }
+
   void numbers() {
+    if (config_.sequences.margin < 0) add("sequences.margin", "must not be negative");
+    at_least("sequences.interval", config_.sequences.interval, Milliseconds(100));
     if (config_.snapshot.readers < 1 || config_.snapshot.readers > 64)
       add("snapshot.readers", "must be between 1 and 64");
     if (config_.apply.connections < 1 || config_.apply.connections > 16)
@@ -116,13 +144,17 @@ class Judge {
 
 Problems complete(Config& config, Needs needs) {
   if (config.slot.name.empty()) config.slot.name = slot_name_from(config.name);
-  if (config.publication.name.empty()) config.publication.name = config.name;
+  if (config.publication.names.empty()) config.publication.names = {config.name};
   // Half for DuckDB, an eighth each for what waits and for what is being applied; the last quarter holds the
   // program itself, libpq's buffers and the snapshot readers.
   if (config.limits.queue == 0) config.limits.queue = config.limits.memory / 8;
   if (config.limits.batch == 0) config.limits.batch = config.limits.memory / 8;
   if (config.limits.duckdb_memory == 0) config.limits.duckdb_memory = config.limits.memory / 2;
   return Judge(config).all(needs);
+}
+
+std::string publication_names(const Config& config) {
+  return fmt::format("{}", fmt::join(config.publication.names, ", "));
 }
 
 std::string spool_directory(const Config& config) {

@@ -146,14 +146,14 @@ Connection Connection::open(const std::string& conninfo, const ConnectOptions& o
                             "keepalives_interval",
                             "keepalives_count",
                             "tcp_user_timeout",
-                            "fallback_application_name",
                             "dbname",
+                            "application_name",
                             "client_encoding",
                             options.mode == Mode::replication ? "replication" : nullptr,
                             nullptr};
   const char* values[] = {
-      timeout.c_str(),  "30",   "10",       "3",    "60000", options.application_name.c_str(),
-      conninfo.c_str(), "UTF8", "database", nullptr};
+      timeout.c_str(), "30",       "10",   "3", "60000", conninfo.c_str(), options.application_name.c_str(),
+      "UTF8",          "database", nullptr};
   Connection connection(PQconnectdbParams(keywords, values, /*expand_dbname=*/1));
   pg_conn* raw = connection.raw_.get();
   if (PQstatus(raw) != CONNECTION_OK) {

@@ -45,7 +45,7 @@ enum class Mode { sql, replication };
 
 struct ConnectOptions {
   Mode mode = Mode::sql;
-  std::string application_name = "tailrace";
+  std::string application_name = "tailrace";  ///< wins over one in the connection string
   int connect_timeout_seconds = 10;
 };
 

@@ -15,8 +15,9 @@ constexpr int most_attempts = 100;
 
 }  // namespace
 
-Applier::Applier(target::Target& target, std::string source, std::string publication, StatusBoard& board)
-    : target_(target), source_(std::move(source)), publication_(std::move(publication)), board_(board) {
+Applier::Applier(target::Target& target, std::string source, std::vector<std::string> publications,
+                 StatusBoard& board)
+    : target_(target), source_(std::move(source)), publications_(std::move(publications)), board_(board) {
   auto checkpoint = target_.checkpoint();
   TAILRACE_CHECK(checkpoint.has_value());
   checkpoint_ = *checkpoint;
@@ -242,10 +243,16 @@ Applier::Table* Applier::table_for(const ChangeBatch& batch, std::uint32_t relat
 
 Applier::Table& Applier::find_table(const Relation& relation) {
   if (auto found = tables_.find(relation.oid); found != tables_.end()) return found->second;
+  if (relation.schema == "tailrace") {
+    // What a tailrace that writes into the source's database notes there; see read_publication().
+    Table& table = tables_[relation.oid];
+    table.ignored = true;
+    return table;
+  }
   // A table that joined the publication since this run began is copied; one that left it again, or is gone,
   // has nothing left to mirror.
   catalog();
-  auto publication = source::read_publication(*connection_, publication_);
+  auto publication = source::read_publications(*connection_, publications_);
   bool published = publication && std::any_of(publication->tables.begin(), publication->tables.end(),
                                               [&](const auto& table) { return table.oid == relation.oid; });
   if (published)

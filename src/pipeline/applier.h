@@ -44,8 +44,9 @@ struct BarrierPassed : std::exception {
 class Applier {
  public:
   /// `source` is the connection string for looking at the catalogs when a table changed its shape;
-  /// `publication` tells which tables are meant.
-  Applier(target::Target& target, std::string source, std::string publication, StatusBoard& board);
+  /// `publications` tell which tables are meant.
+  Applier(target::Target& target, std::string source, std::vector<std::string> publications,
+          StatusBoard& board);
 
   /// Applies the batches together, and commits if the last one ends at the end of a transaction. Throws
   /// RestartFromCheckpoint when the target must be prepared first.
@@ -131,7 +132,7 @@ class Applier {
 
   target::Target& target_;
   std::string source_;
-  std::string publication_;
+  std::vector<std::string> publications_;
   StatusBoard& board_;
   Checkpoint checkpoint_;  ///< of the last commit, which may still be on its way
   std::map<Oid, Table> tables_;

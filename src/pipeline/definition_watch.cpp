@@ -41,10 +41,11 @@ void DefinitionWatch::look(Applier& applier) {
     connection_->set_patience(std::chrono::seconds(30));
     catalog_.emplace(*connection_);
   }
-  auto publication = source::read_publication(*connection_, spec_.name);
+  auto publication = source::read_publications(*connection_, spec_.names);
   if (!publication) {
     throw Error(
-        Retry::needs_operator, fmt::format("publication \"{}\" does not exist any more", spec_.name),
+        Retry::needs_operator,
+        fmt::format("publication \"{}\" does not exist any more", fmt::join(spec_.names, ", ")),
         "Changes since it was dropped cannot be had: 'tailrace teardown', then run with a new target file");
   }
   look_for_new_tables(*publication);

@@ -1,5 +1,8 @@
 #include "pipeline/engine.h"
 
+#include <algorithm>
+#include <iterator>
+#include <set>
 #include <thread>
 
 #include "base/log.h"
@@ -22,7 +25,11 @@ target::OpenOptions open_options(const config::Config& config) {
   out.name = config.name;
   out.memory_bytes = static_cast<std::int64_t>(config.limits.duckdb_memory);
   out.connections = config.apply.connections;
-  out.make_structure = config.schema == config::Schema::copy;
+  out.make_structure = config.schema.mode == config::SchemaMode::copy;
+  out.owners = config.schema.owners;
+  out.privileges = config.schema.privileges;
+  out.keep_rows = !config.snapshot.enabled;
+  out.in_loop = config.origin == config::Origin::none;
   return out;
 }
 
@@ -92,7 +99,7 @@ void Engine::attempt(target::Target& target) {
   int restarts = 0;
   for (;;) {
     try {
-      Session session(config_, target, board_, stop_, [this](Applier* applier) {
+      Session session(config_, target, board_, stop_, looks_, [this](Applier* applier) {
         if (applier != nullptr) backoff_ = 0ms;
         applier_.set(applier);
       });
@@ -139,6 +146,29 @@ VerifyReport Engine::compare(const VerifyRequest& request, const StopSignal& sto
     report.error = error.what();
   }
   if (!report.error.empty()) report.equal = false;
+  return report;
+}
+
+RefreshReport Engine::refresh(const StopSignal& stop) {
+  auto followed = [this] {
+    std::set<std::string> out;
+    for (const auto& table : board_.read().tables) {
+      if (table.state != TableState::stopped) out.insert(table.schema + "." + table.name);
+    }
+    return out;
+  };
+  auto before = followed();
+  auto ticket = ++looks_.asked;
+  auto done = [&] { return looks_.done.load() >= ticket && board_.read().state == RunState::streaming; };
+  while (!done()) {
+    if (stop.requested() || !stop_.sleep(50ms))
+      throw Error(Retry::needs_operator, "the refresh was stopped before it was done");
+  }
+  auto after = followed();
+  RefreshReport report;
+  report.tables = static_cast<std::int64_t>(after.size());
+  std::ranges::set_difference(after, before, std::back_inserter(report.added));
+  std::ranges::set_difference(before, after, std::back_inserter(report.removed));
   return report;
 }
 

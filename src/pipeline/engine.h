@@ -12,6 +12,7 @@
 #include "base/lsn.h"
 #include "base/stop.h"
 #include "config/config.h"
+#include "pipeline/looks.h"
 #include "pipeline/status.h"
 #include "pipeline/verification.h"
 #include "verify/report.h"
@@ -43,6 +44,9 @@ class Engine {
   void run(const std::vector<std::string>& recopy = {});
   /// Compares source and target while both go on, and mends the target if asked; `stop` ends that early.
   VerifyReport compare(const VerifyRequest& request, const StopSignal& stop);
+  /// Looks at the source's publications now, and returns when what they list is copied and followed; `stop`
+  /// ends the waiting early, by an Error.
+  RefreshReport refresh(const StopSignal& stop);
 
  private:
   void attempt(target::Target& target);
@@ -53,6 +57,7 @@ class Engine {
   const config::Config& config_;
   StatusBoard& board_;
   const StopSignal& stop_;
+  Looks looks_;
   std::chrono::milliseconds backoff_{0};
   RunningApplier applier_;
 };

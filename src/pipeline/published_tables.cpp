@@ -4,10 +4,21 @@
 
 namespace tailrace::pipeline {
 
+source::PublicationSpec publication_spec(const config::Config& config) {
+  return {config.publication.names, config.tables, config::makes_publication(config),
+          config.publication.via_partition_root, config.target.kind != "postgres"};
+}
+
 std::vector<schema::Catalog::Wanted> wanted_tables(const source::PublicationInfo& publication) {
   std::vector<schema::Catalog::Wanted> out;
   for (const auto& table : publication.tables)
     out.push_back({table.oid, table.columns, table.row_filter, table.membership});
+  return out;
+}
+
+std::vector<Oid> oids_of(const source::PublicationInfo& publication) {
+  std::vector<Oid> out;
+  for (const auto& table : publication.tables) out.push_back(table.oid);
   return out;
 }
 

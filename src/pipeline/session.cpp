@@ -13,6 +13,7 @@
 #include "pipeline/published_tables.h"
 #include "pipeline/table_copier.h"
 #include "schema/catalog.h"
+#include "source/foreign_rows.h"
 
 namespace tailrace::pipeline {
 namespace {
@@ -34,6 +35,27 @@ std::int64_t resident_bytes() {
   return resident * sysconf(_SC_PAGESIZE);
 }
 
+void warn_of_foreign_rows(pg::Connection& source, const std::vector<schema::Table>& tables) {
+  std::vector<Oid> oids;
+  for (const auto& table : tables) oids.push_back(table.oid);
+  auto names = source::tables_filled_from_elsewhere(source, oids);
+  if (names.empty()) return;
+  log::warn("copy",
+            "origin: none leaves out changes that came to the source by replication, but not rows that did "
+            "before: the copy of {} holds them",
+            names);
+}
+
+/// It was copied once, and is not followed.
+bool has_left(const target::TableRecord& record) {
+  return !record.copied && record.copied_at.valid();
+}
+
+void mark_left(TableStatus& table) {
+  table.state = TableState::stopped;
+  table.note = "not published any more; what is there stays";
+}
+
 void list_missing(const std::vector<schema::Table>& missing, Status& status) {
   for (const auto& table : missing) {
     TableStatus entry;
@@ -47,14 +69,14 @@ void list_missing(const std::vector<schema::Table>& missing, Status& status) {
 
 }  // namespace
 
-source::PublicationSpec publication_spec(const config::Config& config) {
-  return {config.publication.name, config.tables, config.publication.create,
-          config.publication.via_partition_root, config.target.kind != "postgres"};
-}
-
 Session::Session(const config::Config& config, target::Target& target, StatusBoard& board,
-                 const StopSignal& stop, std::function<void(Applier*)> started)
-    : config_(config), target_(target), board_(board), stop_(stop), started_(std::move(started)) {}
+                 const StopSignal& stop, Looks& looks, std::function<void(Applier*)> started)
+    : config_(config),
+      target_(target),
+      board_(board),
+      stop_(stop),
+      looks_(looks),
+      started_(std::move(started)) {}
 
 void Session::run() {
   connect();
@@ -211,7 +233,8 @@ void Session::list_tables(const std::vector<schema::Table>& missing) {
     status.tables.clear();
     list_missing(missing, status);
     for (const auto& record : records) {
-      if (!record.copied) continue;
+      bool awaited = std::ranges::any_of(missing, [&](const auto& table) { return table.oid == record.oid; });
+      if (awaited || (!record.copied && !has_left(record))) continue;
       TableStatus entry;
       entry.schema = record.schema;
       entry.name = record.name;
@@ -220,6 +243,7 @@ void Session::list_tables(const std::vector<schema::Table>& missing) {
       entry.rows_copied = record.rows_copied;
       entry.copied_at = record.copied_at;
       entry.note = record.note;
+      if (!record.copied) mark_left(entry);
       status.tables.push_back(std::move(entry));
     }
     std::sort(status.tables.begin(), status.tables.end(), [](const auto& a, const auto& b) {
@@ -262,8 +286,35 @@ void copy_once(const config::Config& config, target::Target& target, StatusBoard
   }
   target.complete_structure(stop);
   if (stop.requested()) return;
+  exporter.query("commit", "ending the snapshot");
+  if (config::keeps_sequences(config)) {
+    std::vector<Oid> oids;
+    for (const auto& table : tables) oids.push_back(table.oid);
+    target.keep_sequences(exporter, oids, 0);
+  }
   target.initialize({"", "", 0, lsn, PgTimestamp::now()});
   board.update([](Status& status) { status.state = RunState::stopped; });
+}
+
+/// A copy begins with an empty table, and the rows of a PostgreSQL target may not all be the source's: where
+/// nothing is copied, or others follow the target, that is for a person to decide.
+void Session::refuse_to_copy_anew(const std::vector<schema::Table>& missing) const {
+  bool copies = config_.snapshot.enabled && config_.origin == config::Origin::any;
+  if (copies || config_.target.kind != "postgres") return;
+  for (const auto& record : target_.tables()) {
+    // One that was never copied has no position yet.
+    if (record.copied || !record.copied_at.valid()) continue;
+    if (std::ranges::none_of(missing, [&](const auto& table) { return table.oid == record.oid; })) continue;
+    throw Error(
+        Retry::needs_operator,
+        fmt::format("{}.{} must be copied anew, which would first empty it at the target; with {} that is not "
+                    "done unasked",
+                    record.schema, record.name,
+                    config_.snapshot.enabled ? "origin: none" : "snapshot.enabled: off"),
+        "Tear down the mirror of the other direction, if there is one; run this one with origin: any and "
+        "snapshot.enabled: on until it follows; then set up the other direction again, with "
+        "snapshot.enabled: off");
+  }
 }
 
 void Session::copy_missing(std::optional<Snapshot> snapshot) {
@@ -275,6 +326,8 @@ void Session::copy_missing(std::optional<Snapshot> snapshot) {
   reader.leave_on(stop_);
   source::import_snapshot(reader, snapshot->name);
   auto missing = tables_to_copy(reader);
+  refuse_to_copy_anew(missing);
+  if (config_.origin == config::Origin::none && config_.snapshot.enabled) warn_of_foreign_rows(reader, missing);
   target_.prepare_structure(reader, missing);
   list_tables(missing);
   if (!config_.snapshot.enabled) {
@@ -320,17 +373,18 @@ void Session::stream() {
   list_tables({});
   auto checkpoint = target_.checkpoint();
   TAILRACE_CHECK(checkpoint.has_value());
-  Applier applier(target_, config_.source, config_.publication.name, board_);
+  Applier applier(target_, config_.source, config_.publication.names, board_);
   watch_ = std::make_unique<DefinitionWatch>(config_.source, publication_spec(config_), target_);
-  watch_->look(applier);
+  look(applier);
   source::StreamOptions options;
   options.slot = config_.slot.name;
-  options.publication = config_.publication.name;
+  options.publications = config_.publication.names;
   // With prepared transactions the server must begin before them; what is in the target already is left out
   // here.
   options.start = two_phase_ ? slot_position_ : checkpoint->lsn;
   options.binary = stream_in_binary();
   options.streaming = config_.streaming;
+  options.local_only = config_.origin == config::Origin::none;
   options.status_interval = config_.intervals.status;
   pg::ConnectOptions connect;
   connect.mode = pg::Mode::replication;
@@ -344,12 +398,16 @@ void Session::stream() {
     status.message = "following";
     status.binary = options.binary;
     status.received = status.applied = status.acknowledged = checkpoint->lsn;
-    for (auto& table : status.tables) table.state = TableState::streaming;
+    status.received_changes = {};
+    for (auto& table : status.tables) {
+      if (table.state == TableState::copied) table.state = TableState::streaming;
+    }
   });
   BatchQueue queue(config_.limits.queue);
-  Reader reader(std::move(stream),
-                source::TransactionAssembler(config::spool_directory(config_), checkpoint->lsn), queue, applier,
-                board_, stop_);
+  Reader reader(
+      std::move(stream),
+      source::TransactionAssembler(config::spool_directory(config_), checkpoint->lsn, options.local_only),
+      queue, applier, board_, stop_);
   std::jthread reading([&] { reader.run(); });
   started_(&applier);
   struct Leave {
@@ -430,15 +488,35 @@ void Session::periodic(Applier& applier, bool idle) {
   if (applier.in_transaction()) return;
   if (idle) applier.settle();
   applier.refresh_durable();
-  if (now - last_look_ >= look_every) {
+  if (looks_.wanted() || now - last_look_ >= look_every) {
     last_look_ = now;
     applier.settle();
-    watch_->look(applier);
+    look(applier);
+  }
+  if (config::keeps_sequences(config_) && now - last_sequences_ >= config_.sequences.interval) {
+    last_sequences_ = now;
+    auto kept = target_.keep_sequences(*connection_, oids_of(publication_), config_.sequences.margin);
+    board_.update([&](Status& status) { status.sequences = kept; });
   }
   if (idle && !tidy_ && now - last_applied_ >= tidy_after) {
     target_.tidy();
     tidy_ = true;
   }
+}
+
+void Session::look(Applier& applier) {
+  auto asked = looks_.asked.load();
+  watch_->look(applier);
+  looks_.done = asked;
+  auto records = target_.tables();
+  board_.update([&](Status& status) {
+    for (const auto& record : records) {
+      if (!has_left(record)) continue;
+      for (auto& table : status.tables) {
+        if (table.schema == record.schema && table.name == record.name) mark_left(table);
+      }
+    }
+  });
 }
 
 void Session::observe(Applier& applier) {
@@ -455,7 +533,7 @@ void Session::observe(Applier& applier) {
     status.source_lsn = row.lsn(0, 0);
     status.retained_wal_bytes = row.is_null(0, 1) ? -1 : row.i64(0, 1);
     status.resident_bytes = resident_bytes();
-    bool in_step = status.received <= applier.durable();
+    bool in_step = status.received_changes <= applier.durable();
     double age = static_cast<double>(PgTimestamp::now().micros - status.last_commit_time.micros) / 1e6;
     status.lag_seconds = in_step ? 0 : status.last_commit_time.micros == 0 ? -1 : std::max(age, 0.0);
   });

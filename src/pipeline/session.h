@@ -10,6 +10,7 @@
 #include "config/config.h"
 #include "pipeline/applier.h"
 #include "pipeline/definition_watch.h"
+#include "pipeline/looks.h"
 #include "pipeline/reader.h"
 #include "pipeline/status.h"
 #include "source/publication.h"
@@ -23,7 +24,7 @@ class Session {
   /// `started`: told the applier once streaming begins, and null when it is over; for those who wait for a
   /// position.
   Session(const config::Config& config, target::Target& target, StatusBoard& board, const StopSignal& stop,
-          std::function<void(Applier*)> started);
+          Looks& looks, std::function<void(Applier*)> started);
 
   /// Returns when a stop is requested. Throws Error and RestartFromCheckpoint.
   void run();
@@ -44,18 +45,21 @@ class Session {
   std::vector<schema::Table> tables_to_copy(pg::Connection& connection);
   void forget_outdated_tables();
   void drop_replaced_tables();
+  void refuse_to_copy_anew(const std::vector<schema::Table>& missing) const;
   void list_tables(const std::vector<schema::Table>& missing);
   bool stream_in_binary();
   void stream();
   void apply_from(BatchQueue& queue, Applier& applier);
   void gather(BatchQueue& queue, std::vector<std::shared_ptr<const ChangeBatch>>& batches);
   void periodic(Applier& applier, bool idle);
+  void look(Applier& applier);
   void observe(Applier& applier);
 
   const config::Config& config_;
   target::Target& target_;
   StatusBoard& board_;
   const StopSignal& stop_;
+  Looks& looks_;
   std::function<void(Applier*)> started_;
 
   std::unique_ptr<pg::Connection> connection_;
@@ -66,12 +70,11 @@ class Session {
   Lsn slot_position_;
   std::chrono::steady_clock::time_point last_observed_;
   std::chrono::steady_clock::time_point last_look_;
+  std::chrono::steady_clock::time_point last_sequences_;
   std::chrono::steady_clock::time_point last_applied_;
   std::chrono::steady_clock::duration last_commit_took_{};
   bool tidy_ = true;  ///< nothing was committed since the target was last tidied
 };
-
-source::PublicationSpec publication_spec(const config::Config& config);
 
 /// One consistent copy of the selected tables, with neither slot nor publication.
 void copy_once(const config::Config& config, target::Target& target, StatusBoard& board,

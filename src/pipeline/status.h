@@ -57,6 +57,7 @@ struct Status {
   PgTimestamp started_at;
   bool binary = false;
   Lsn received;                          ///< end of the last thing read from the stream
+  Lsn received_changes;                  ///< the same, of what is to be applied
   Lsn applied;                           ///< durable in the target
   Lsn acknowledged;                      ///< told to the slot
   Lsn source_lsn;                        ///< the source's current WAL position, when last asked
@@ -67,6 +68,7 @@ struct Status {
   std::int64_t commits = 0;  ///< target commits
   std::int64_t reconnects = 0;
   PgTimestamp last_commit_time;  ///< source time of the last applied transaction
+  std::int64_t sequences = -1;   ///< of the target, kept ahead of the source's; -1 none are looked after
   std::int64_t resident_bytes = 0;
   std::optional<VerifyStatus> verify;
   std::vector<TableStatus> tables;

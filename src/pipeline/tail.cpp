@@ -4,8 +4,9 @@
 #include "base/log.h"
 #include "pg/connection.h"
 #include "pipeline/engine.h"
-#include "pipeline/session.h"
+#include "pipeline/published_tables.h"
 #include "source/replication_stream.h"
+#include "source/slot.h"
 #include "source/transaction_assembler.h"
 
 namespace tailrace::pipeline {
@@ -115,7 +116,7 @@ void print(const ChangeBatch& batch, std::FILE* out) {
 void tail(const config::Config& config, std::FILE* out, const StopSignal& stop) {
   auto sql = pg::Connection::open(config.source);
   auto spec = publication_spec(config);
-  auto existing = source::read_publication(sql, spec.name);
+  auto existing = source::read_publications(sql, spec.names);
   bool made = false;
   if (!existing) {
     source::ensure_publication(sql, spec);
@@ -133,18 +134,19 @@ void tail(const config::Config& config, std::FILE* out, const StopSignal& stop) 
         log::warn("tail", "publication {} stays behind: {}", name, error.what());
       }
     }
-  } cleanup{sql, spec.name, made};
+  } cleanup{sql, spec.names.front(), made};
   auto replication = pg::Connection::open(config.source, {pg::Mode::replication, config.name + " tail"});
   auto slot = source::create_slot(
       replication, fmt::format("{}_tail_{}", config.slot.name.substr(0, 40), replication.backend_pid()),
       {true, false, false});
   source::StreamOptions options;
   options.slot = slot.name;
-  options.publication = spec.name;
+  options.publications = spec.names;
   options.start = slot.consistent_point;
   options.status_interval = config.intervals.status;
+  options.local_only = config.origin == config::Origin::none;
   source::ReplicationStream stream(std::move(replication), options);
-  source::TransactionAssembler assembler("/tmp", slot.consistent_point);
+  source::TransactionAssembler assembler("/tmp", slot.consistent_point, options.local_only);
   std::string_view payload;
   constexpr std::size_t part_bytes = 1 << 20;
   auto hand_out = [&] {

@@ -2,6 +2,7 @@
 // Structure: the SQL that recreates tables, and what belongs to them, at a PostgreSQL of another version. It is
 // read from the catalogs, because pg_dump refuses a server that is newer than itself.
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,7 @@ struct Structure {
   /// The indexes of partitioned tables, which only tie those of the partitions together, then constraints,
   /// views, triggers, policies, comments, filled materialized views, and owners and privileges if wanted.
   std::vector<Statement> after_data;
+  std::set<std::string> roles;  ///< that owners and privileges name
 };
 
 struct StructureOptions {

@@ -70,6 +70,7 @@ void read_owners(StructureDraft& draft) {
       as_parameters(draft.made), "reading the owners");
   for (int row = 0; row < rows.rows(); ++row) {
     std::string of = rows.str(row, 0) + " " + rows.str(row, 1);
+    draft.structure.roles.insert(rows.str(row, 2));
     draft.structure.after_data.push_back(
         {"owner of " + of,
          fmt::format("ALTER {} OWNER TO {}", of, quote_identifier(rows.get(row, 2))),
@@ -119,6 +120,7 @@ void read_privileges(StructureDraft& draft) {
     if (rows.is_null(row, 4)) continue;
     std::vector<std::string> roles;
     if (!rows.is_null(row, 2)) roles.push_back(rows.str(row, 2));
+    draft.structure.roles.insert(roles.begin(), roles.end());
     list.push_back({"privileges on " + on,
                     fmt::format("GRANT {} ON {} TO {}{}", rows.get(row, 4), on,
                                 roles.empty() ? "PUBLIC" : quote_identifier(roles.front()),

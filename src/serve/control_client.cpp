@@ -65,6 +65,12 @@ std::optional<pipeline::VerifyReport> ControlClient::verify(const pipeline::Veri
   return verify_from_json(part_of(*response, "report"));
 }
 
+std::optional<pipeline::RefreshReport> ControlClient::refresh(const StopSignal& stop) const {
+  auto response = ask(R"({"command":"refresh"})", &stop);
+  if (!response) return std::nullopt;
+  return refresh_from_json(part_of(*response, "refresh"));
+}
+
 bool ControlClient::stop() const {
   auto response = ask(R"({"command":"stop"})", nullptr);
   if (!response) return false;

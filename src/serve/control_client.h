@@ -22,6 +22,8 @@ class ControlClient {
   /// May take as long as comparing takes; `stop` gives up waiting.
   std::optional<pipeline::VerifyReport> verify(const pipeline::VerifyRequest& request,
                                                const StopSignal& stop) const;
+  /// May take as long as copying new tables takes; `stop` gives up waiting.
+  std::optional<pipeline::RefreshReport> refresh(const StopSignal& stop) const;
   /// False: nothing runs there.
   bool stop() const;
 

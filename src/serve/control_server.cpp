@@ -72,8 +72,12 @@ std::string control_socket_path_of(const std::string& identity) {
 
 class ControlServer::Listener {
  public:
-  Listener(std::string path, pipeline::StatusBoard& board, StopSignal& stop, Verify verify)
-      : path_(std::move(path)), board_(board), stop_(stop), verify_(std::move(verify)) {
+  Listener(std::string path, pipeline::StatusBoard& board, StopSignal& stop, Verify verify, Refresh refresh)
+      : path_(std::move(path)),
+        board_(board),
+        stop_(stop),
+        verify_(std::move(verify)),
+        refresh_(std::move(refresh)) {
     clear_stale(path_);
     socket_ = listen_unix(path_);
     struct stat info{};
@@ -150,12 +154,13 @@ class ControlServer::Listener {
   std::string respond(const std::string& command, const std::string& request, int fd) {
     if (command == "status") return answer("status", to_json(board_.read()));
     if (command == "verify") return verify(verify_request_from_json(request), fd);
+    if (command == "refresh") return refresh(fd);
     if (command == "stop") {
       log::info("control", "asked to stop through the control socket");
       stop_.request();
       return R"({"ok":true})";
     }
-    return refusal("unknown command; known: status, verify, stop");
+    return refusal("unknown command; known: status, verify, refresh, stop");
   }
 
   std::string verify(const pipeline::VerifyRequest& request, int fd) {
@@ -169,10 +174,20 @@ class ControlServer::Listener {
     return answer("report", to_json(report.get()));
   }
 
+  std::string refresh(int fd) {
+    if (!refresh_) return refusal("this tailrace follows nothing");
+    StopSignal cancel;
+    auto report = std::async(std::launch::async, [&] { return refresh_(cancel); });
+    while (report.wait_for(std::chrono::milliseconds(100)) != std::future_status::ready)
+      if (closing_.requested() || peer_gone(fd)) cancel.request();
+    return answer("refresh", to_json(report.get()));
+  }
+
   std::string path_;
   pipeline::StatusBoard& board_;
   StopSignal& stop_;
   Verify verify_;
+  Refresh refresh_;
   Descriptor socket_;
   Descriptor wake_;
   ino_t inode_ = 0;
@@ -182,8 +197,10 @@ class ControlServer::Listener {
   std::thread thread_;
 };
 
-ControlServer::ControlServer(std::string path, pipeline::StatusBoard& board, StopSignal& stop, Verify verify)
-    : listener_(std::make_unique<Listener>(std::move(path), board, stop, std::move(verify))) {}
+ControlServer::ControlServer(std::string path, pipeline::StatusBoard& board, StopSignal& stop, Verify verify,
+                             Refresh refresh)
+    : listener_(
+          std::make_unique<Listener>(std::move(path), board, stop, std::move(verify), std::move(refresh))) {}
 
 ControlServer::~ControlServer() = default;
 

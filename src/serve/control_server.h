@@ -1,6 +1,6 @@
 #pragma once
 // ControlServer: answers the other commands of this machine's user on a Unix socket: one JSON request line,
-// one JSON response line, then the connection closes. Requests: {"command":"status"|"verify"|"stop"}.
+// one JSON response line, then the connection closes. Requests: {"command":"status"|"verify"|"refresh"|"stop"}.
 
 #include <functional>
 #include <memory>
@@ -21,12 +21,14 @@ std::string control_socket_path_of(const std::string& identity);
 class ControlServer {
  public:
   using Verify = std::function<pipeline::VerifyReport(const pipeline::VerifyRequest&, const StopSignal&)>;
+  using Refresh = std::function<pipeline::RefreshReport(const StopSignal&)>;
 
   /// Listens at once, mode 0600. A socket left by a dead process is replaced; a live one is an
   /// Error(needs_operator): another tailrace runs on this target. `board` and `stop` must outlive the server;
-  /// `stop` is requested when somebody asks for it. `verify` runs on the server's threads, one at a time;
-  /// empty: the request is refused.
-  ControlServer(std::string path, pipeline::StatusBoard& board, StopSignal& stop, Verify verify);
+  /// `stop` is requested when somebody asks for it. `verify` runs on the server's threads, one at a time, and
+  /// so does `refresh`; empty: the request is refused.
+  ControlServer(std::string path, pipeline::StatusBoard& board, StopSignal& stop, Verify verify,
+                Refresh refresh = {});
   /// Removes the socket; waits for a running verify, which is asked to stop.
   ~ControlServer();
   ControlServer(const ControlServer&) = delete;

@@ -1,5 +1,6 @@
 #include "serve/status_json.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -60,6 +61,16 @@ State parse_state(const json& value, State last) {
   for (int i = 0; i <= static_cast<int>(last); ++i)
     if (value.get_ref<const std::string&>() == to_string(static_cast<State>(i))) return static_cast<State>(i);
   throw Error(Retry::fatal, "a state in the status is not known to this version");
+}
+
+/// Of tables that are not published any more nothing is due.
+bool in_step(const Status& status) {
+  auto due = [](const TableStatus& table) {
+    bool left = table.state == TableState::stopped && table.last_error.empty();
+    return table.state != TableState::streaming && !left;
+  };
+  return status.state == RunState::streaming && status.lag_seconds == 0 &&
+         std::ranges::none_of(status.tables, due);
 }
 
 json table_json(const TableStatus& table) {
@@ -153,11 +164,13 @@ std::string to_json(const Status& status) {
               {"source_lsn", lsn_or_null(status.source_lsn)},
               {"retained_wal_bytes", known_or_null(status.retained_wal_bytes)},
               {"lag_seconds", known_or_null(status.lag_seconds)},
+              {"in_step", in_step(status)},
               {"transactions", status.transactions},
               {"changes", status.changes},
               {"commits", status.commits},
               {"reconnects", status.reconnects},
               {"last_commit_time", time_or_null(status.last_commit_time)},
+              {"sequences", known_or_null(status.sequences)},
               {"resident_bytes", status.resident_bytes},
               {"verify", verify_status_json(status.verify)},
               {"tables", json::array()}};
@@ -190,6 +203,7 @@ Status status_from_json(const std::string& text) {
     status.commits = value.at("commits");
     status.reconnects = value.at("reconnects");
     status.last_commit_time = parse_time(value.at("last_commit_time"));
+    status.sequences = number_or_unknown<std::int64_t>(value.at("sequences"));
     status.resident_bytes = value.at("resident_bytes");
     status.verify = parse_verify_status(value.at("verify"));
     for (const json& table : value.at("tables")) status.tables.push_back(parse_table(table));
@@ -254,6 +268,16 @@ pipeline::VerifyRequest verify_request_from_json(const std::string& text) {
     out.repair = value.value("repair", false);
     out.tables = value.value("tables", std::vector<std::string>());
     return out;
+  });
+}
+
+std::string to_json(const pipeline::RefreshReport& report) {
+  return dump({{"tables", report.tables}, {"added", report.added}, {"removed", report.removed}});
+}
+
+pipeline::RefreshReport refresh_from_json(const std::string& text) {
+  return understood(text, [](const json& value) {
+    return pipeline::RefreshReport{value.at("tables"), value.at("added"), value.at("removed")};
   });
 }
 

@@ -10,9 +10,11 @@ namespace tailrace::serve {
 
 std::string to_json(const pipeline::Status& status);
 std::string to_json(const pipeline::VerifyReport& report);
+std::string to_json(const pipeline::RefreshReport& report);
 /// Error(fatal) when it is not what to_json writes.
 pipeline::Status status_from_json(const std::string& text);
 pipeline::VerifyReport verify_from_json(const std::string& text);
+pipeline::RefreshReport refresh_from_json(const std::string& text);
 
 /// As the control socket takes it.
 std::string to_json(const pipeline::VerifyRequest& request);

@@ -86,8 +86,14 @@ class Preflight {
     encoding();
     open_transactions(slot.has_value());
     slot_state(slot);
-    auto existing = read_publication(connection_, request_.publication.name);
-    publication(existing);
+    std::optional<PublicationInfo> existing;
+    try {
+      existing = read_publications(connection_, request_.publication.names);
+      publication(existing);
+    } catch (const Error& error) {
+      if (error.retry() != Retry::needs_operator || !error.sqlstate().empty()) throw;
+      add(Verdict::fail, "publications", error.message(), error.remedy());
+    }
     for (auto& result : check_tables(connection_, request_, existing)) out_.push_back(std::move(result));
     return std::move(out_);
   }
@@ -217,7 +223,7 @@ class Preflight {
                       slot->wal_status == "unreserved" ? "; it is about to be lost" : ""));
     } catch (const Error& error) {
       // Held at this moment is no fault when the holder is the tailrace that runs already.
-      bool held = slot->active_pid != 0 && slot->active_application.starts_with("tailrace");
+      bool held = slot->active_pid != 0 && slot->active_application == request_.application;
       if (held)
         add(Verdict::pass, title,
             fmt::format("a tailrace is reading it (server process {})", slot->active_pid));
@@ -229,18 +235,25 @@ class Preflight {
 
   void publication(const std::optional<PublicationInfo>& existing) {
     const PublicationSpec& spec = request_.publication;
-    std::string title = "publication " + spec.name;
+    std::string title = fmt::format("publication {}", fmt::join(spec.names, ", "));
     if (existing)
       return add(Verdict::pass, title,
                  fmt::format("exists{}, {} tables", existing->managed ? ", made by tailrace" : "",
                              existing->tables.size()));
     if (!spec.create)
-      return add(Verdict::fail, title, "does not exist, and publication.create is off",
-                 fmt::format("CREATE PUBLICATION {} FOR TABLE ...;", quote_identifier(spec.name)));
+      return add(Verdict::fail, title,
+                 fmt::format("{} does not exist, and publication.create is off", missing_publication()),
+                 fmt::format("CREATE PUBLICATION {} FOR TABLE ...;", quote_identifier(missing_publication())));
     if (facts_.may_create) return add(Verdict::pass, title, "will be created");
     add(Verdict::fail, title, fmt::format("{} may not create publications in {}", facts_.role, facts_.database),
         fmt::format("GRANT CREATE ON DATABASE {} TO {};", quote_identifier(facts_.database),
                     quote_identifier(facts_.role)));
+  }
+
+  std::string missing_publication() {
+    for (const auto& name : request_.publication.names)
+      if (!read_publication(connection_, name)) return name;
+    return request_.publication.names.at(0);
   }
 
   pg::Connection& connection_;

@@ -23,7 +23,8 @@ struct PreflightRequest {
   std::string slot;
   bool create_slot = true;
   bool failover_slot = false;
-  bool snapshot = true;  ///< existing rows will be copied: SELECT is needed
+  bool snapshot = true;     ///< existing rows will be copied: SELECT is needed
+  std::string application;  ///< what the mirror's own connections are called
 };
 
 /// Never throws for a finding; throws Error only when the server cannot be asked.

@@ -30,8 +30,9 @@ class Transaction {
     if (!open_) return;
     try {
       connection_.query("rollback", "rolling back");
-    } catch (const Error& error) {
-      // The connection is gone, and with it the transaction; the error under way says why.
+    } catch (const std::exception& error) {
+      // The connection is gone, and with it the transaction, or a stop is requested; what is under way says
+      // why.
       log::debug("source", "{}", error.what());
     }
   }
@@ -77,7 +78,8 @@ std::vector<PublishedTable> read_published_tables(pg::Connection& connection, co
       " join pg_publication p on p.pubname = t.pubname"
       " join pg_namespace n on n.nspname = t.schemaname"
       " join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename {}"
-      " where t.pubname = {} order by t.schemaname, t.tablename{}",
+      // FOR ALL TABLES has the books of a tailrace that writes into this database; they are nobody else's.
+      " where t.pubname = {} and t.schemaname <> 'tailrace' order by t.schemaname, t.tablename{}",
       detailed ? "coalesce(t.rowfilter, ''), exists (select 1 from pg_publication_rel r"
                  " where p.oid = r.prpubid and r.prrelid = c.oid and r.prattrs is not null), a.name"
                : "'', false, null",
@@ -174,15 +176,29 @@ Error explain_refusal(const Error& error, const std::string& sql) {
   return out;
 }
 
+std::string unpublished_actions(const PublishedTable& table) {
+  std::string missing;
+  for (auto [flag, word] : {std::pair(table.insert, "insert"), std::pair(table.update, "update"),
+                            std::pair(table.remove, "delete"), std::pair(table.truncate, "truncate")})
+    if (!flag) missing += (missing.empty() ? "" : ", ") + std::string(word);
+  return missing;
+}
+
 void warn_of_flags(const PublicationInfo& info, const PublicationSpec& spec,
                    std::vector<std::string>& warnings) {
-  std::string missing;
-  for (auto [flag, word] : {std::pair(info.insert, "insert"), std::pair(info.update, "update"),
-                            std::pair(info.remove, "delete"), std::pair(info.truncate, "truncate")})
-    if (!flag) missing += (missing.empty() ? "" : ", ") + std::string(word);
-  if (!missing.empty())
-    warnings.push_back(fmt::format("publication \"{}\" does not publish {}: the target will not follow these",
-                                   info.name, missing));
+  std::map<std::string, std::vector<std::string>> tables;
+  for (const auto& table : info.tables) {
+    if (auto missing = unpublished_actions(table); !missing.empty())
+      tables[missing].push_back(table.schema + "." + table.name);
+  }
+  for (const auto& [missing, names] : tables) {
+    bool all = names.size() == info.tables.size();
+    std::string of = all ? ""
+                         : fmt::format(" of {}{}", names.front(),
+                                       names.size() > 1 ? fmt::format(" and {} more", names.size() - 1) : "");
+    warnings.push_back(fmt::format("publication \"{}\" does not publish {}{}: the target will not follow these",
+                                   info.name, missing, of));
+  }
   if (info.via_partition_root != spec.via_partition_root)
     warnings.push_back(
         fmt::format("publication \"{}\" has publish_via_partition_root = {}, which decides how "
@@ -192,16 +208,12 @@ void warn_of_flags(const PublicationInfo& info, const PublicationSpec& spec,
 
 class Keeper {
  public:
-  Keeper(pg::Connection& connection, const PublicationSpec& spec) : connection_(connection), spec_(spec) {}
+  Keeper(pg::Connection& connection, const PublicationSpec& spec)
+      : connection_(connection), spec_(spec), name_(spec.names.at(0)) {}
 
   PublicationOutcome ensure() {
-    auto existing = read_publication(connection_, spec_.name);
-    if (!existing && !spec_.create)
-      throw Error(Retry::needs_operator,
-                  fmt::format("there is no publication \"{}\" on the source", spec_.name),
-                  fmt::format("CREATE PUBLICATION {} FOR TABLE ...; or set publication.create: on",
-                              quote_identifier(spec_.name)));
-    if (!spec_.create) return adopt(std::move(*existing));
+    if (!spec_.create) return adopt();
+    auto existing = read_publication(connection_, name_);
     catalog_ = read_catalog_tables(connection_);
     wanted_ = select_tables(catalog_, spec_);
     if (existing && !existing->managed) return verify_foreign(std::move(*existing));
@@ -220,9 +232,9 @@ class Keeper {
   PublicationOutcome write(const std::optional<PublicationInfo>& existing, bool all_tables) {
     int version = connection_.server_version();
     std::string create = create_publication_sql(spec_, wanted_, all_tables, version);
-    std::string name = quote_identifier(spec_.name);
+    std::string name = quote_identifier(name_);
     std::string mark = fingerprint(create);
-    if (existing && comment_on(connection_, spec_.name) == mark && (all_tables || members_as_wanted()))
+    if (existing && comment_on(connection_, name_) == mark && (all_tables || members_as_wanted()))
       return {PublicationChange::unchanged, *existing, {}};
     std::string sql = create;
     if (existing && existing->all_tables == all_tables) {
@@ -239,7 +251,7 @@ class Keeper {
     } catch (const Error& error) {
       throw explain_refusal(error, sql);
     }
-    check_identity_covered(connection_, spec_.name);
+    check_identity_covered(connection_, name_);
     connection_.query(fmt::format("COMMENT ON PUBLICATION {} IS {}", name, quote_literal(mark)),
                       "marking the publication");
     transaction.commit();
@@ -249,31 +261,43 @@ class Keeper {
   bool members_as_wanted() {
     std::set<Oid> wanted;
     for (const SelectedTable& selected : wanted_) wanted.insert(selected.table.oid);
-    return wanted == read_members(connection_, spec_.name);
+    return wanted == read_members(connection_, name_);
   }
 
   PublicationInfo reread() {
-    auto info = read_publication(connection_, spec_.name);
+    auto info = read_publication(connection_, name_);
     TAILRACE_CHECK(info.has_value());
     return std::move(*info);
   }
 
   /// publication.create is off: what it publishes is what there is.
-  PublicationOutcome adopt(PublicationInfo info) {
-    PublicationOutcome out{PublicationChange::unchanged, std::move(info), {}};
+  PublicationOutcome adopt() {
+    auto info = read_publications(connection_, spec_.names);
+    if (!info) refuse_missing();
+    PublicationOutcome out{PublicationChange::unchanged, std::move(*info), {}};
     warn_of_flags(out.info, spec_, out.warnings);
     if (std::ranges::none_of(out.info.tables, [&](const PublishedTable& table) {
           return spec_.tables.selects(table.schema, table.name);
         }))
       throw Error(Retry::needs_operator,
-                  fmt::format("publication \"{}\" publishes none of the selected tables", spec_.name),
-                  fmt::format("ALTER PUBLICATION {} ADD TABLE ...;", quote_identifier(spec_.name)));
+                  fmt::format("publication \"{}\" publishes none of the selected tables", out.info.name),
+                  fmt::format("ALTER PUBLICATION {} ADD TABLE ...;", quote_identifier(name_)));
     return out;
+  }
+
+  [[noreturn]] void refuse_missing() {
+    for (const auto& name : spec_.names) {
+      if (read_publication(connection_, name)) continue;
+      throw Error(Retry::needs_operator, fmt::format("there is no publication \"{}\" on the source", name),
+                  fmt::format("CREATE PUBLICATION {} FOR TABLE ...; or set publication.create: on",
+                              quote_identifier(name)));
+    }
+    throw Error(Retry::transient, "a publication was dropped and made again at this moment");
   }
 
   /// A publication of this name that somebody else made: used, if it is enough, and never altered.
   PublicationOutcome verify_foreign(PublicationInfo info) {
-    std::string name = quote_identifier(spec_.name);
+    std::string name = quote_identifier(name_);
     std::string own = "Give this mirror another one: --publication NAME";
     std::set<Oid> published;
     for (const PublishedTable& table : info.tables) published.insert(table.oid);
@@ -284,7 +308,7 @@ class Keeper {
             Retry::needs_operator,
             fmt::format("publication \"{}\" was not made by tailrace, so the columns or where of {} cannot be "
                         "put into it",
-                        spec_.name, selected.table.qualified()),
+                        name_, selected.table.qualified()),
             own);
       if (!published.contains(selected.table.oid) && !leaf_published(selected.table, published))
         missing.push_back(selected);
@@ -294,7 +318,7 @@ class Keeper {
           Retry::needs_operator,
           fmt::format("publication \"{}\", which tailrace did not make, lacks {} of the selected tables, among "
                       "them {}",
-                      spec_.name, missing.size(), missing.front().table.qualified()),
+                      name_, missing.size(), missing.front().table.qualified()),
           fmt::format("ALTER PUBLICATION {} ADD TABLE {}; {}", name,
                       missing.size() <= 20 ? table_list_sql(missing, connection_.server_version()) : "...",
                       own));
@@ -313,6 +337,7 @@ class Keeper {
 
   pg::Connection& connection_;
   const PublicationSpec& spec_;
+  const std::string& name_;  ///< the one that is ours to make
   std::vector<CatalogTable> catalog_;
   std::vector<SelectedTable> wanted_;
 };
@@ -329,13 +354,15 @@ std::optional<PublicationInfo> read_publication(pg::Connection& connection, cons
   PublicationInfo info;
   info.name = name;
   info.all_tables = row.flag(0, 0);
-  info.insert = row.flag(0, 1);
-  info.update = row.flag(0, 2);
-  info.remove = row.flag(0, 3);
-  info.truncate = row.flag(0, 4);
   info.via_partition_root = row.flag(0, 5);
   info.managed = comment_on(connection, name).starts_with(marker);
   info.tables = read_published_tables(connection, name);
+  for (auto& table : info.tables) {
+    table.insert = row.flag(0, 1);
+    table.update = row.flag(0, 2);
+    table.remove = row.flag(0, 3);
+    table.truncate = row.flag(0, 4);
+  }
   return info;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 // Publication: what the source publishes to us: chosen tables, their columns and row filters.
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,7 +14,7 @@
 namespace tailrace::source {
 
 struct PublicationSpec {
-  std::string name;
+  std::vector<std::string> names;  ///< one, or, unless `create`, several
   TableSelection tables;
   bool create = true;              ///< false: use what is there and never change it
   bool via_partition_root = true;  ///< partitioned tables under their root's name
@@ -49,12 +50,12 @@ struct PublishedTable {
   bool column_list = false;          ///< the publication names columns; false: all, future ones too
   std::string row_filter;            ///< as the server deparses it; empty: every row
   std::string membership;            ///< the catalog rows by which it is a member; see Catalog::Wanted
+  bool insert = true, update = true, remove = true, truncate = true;  ///< what is published of it
 };
 
 struct PublicationInfo {
-  std::string name;
-  bool all_tables = false;
-  bool insert = false, update = false, remove = false, truncate = false;
+  std::string name;         ///< of several: "a, b"
+  bool all_tables = false;  ///< one of them is
   bool via_partition_root = false;
   bool managed = false;                ///< made by tailrace, so it may alter and drop it
   std::vector<PublishedTable> tables;  ///< by schema and name
@@ -76,6 +77,16 @@ std::vector<CatalogTable> read_catalog_tables(pg::Connection& connection);
 std::vector<SelectedTable> select_tables(const std::vector<CatalogTable>& catalog, const PublicationSpec& spec);
 
 std::optional<PublicationInfo> read_publication(pg::Connection& connection, const std::string& name);
+
+/// Several as PostgreSQL reads them together: a table with a row filter in each is filtered by either, one
+/// without in any is not filtered. Column lists that differ are an Error(needs_operator). nullopt: one does not
+/// exist.
+std::optional<PublicationInfo> read_publications(pg::Connection& connection,
+                                                 const std::vector<std::string>& names);
+/// The pure part of it: of one or more. `parents`: of partitions; a leaf is no table of its own where its root
+/// is.
+PublicationInfo merge_publications(const std::vector<PublicationInfo>& publications,
+                                   const std::map<Oid, Oid>& parents);
 
 /// Makes the publication say what the spec says, in one transaction: creates it, alters one that tailrace
 /// made, or verifies another's. Before the slot, always: see create_slot. Refuses what would make the

@@ -38,21 +38,21 @@ std::string refusal(const PublicationSpec& spec) {
 }
 
 TEST(Selection, RootsStandForTheirPartitions) {
-  EXPECT_THAT(names({"p", {}}), ElementsAre("public.events", "public.orders"));
-  EXPECT_THAT(names({"p", {{rule("public.*")}}}), ElementsAre("public.events", "public.orders"));
-  EXPECT_THAT(names({"p", {{rule("public.events_1"), rule("public.orders")}}}),
+  EXPECT_THAT(names({{"p"}, {}}), ElementsAre("public.events", "public.orders"));
+  EXPECT_THAT(names({{"p"}, {{rule("public.*")}}}), ElementsAre("public.events", "public.orders"));
+  EXPECT_THAT(names({{"p"}, {{rule("public.events_1"), rule("public.orders")}}}),
               ElementsAre("public.events_1", "public.orders"));
 }
 
 TEST(Selection, LeavesWhenAskedFor) {
-  PublicationSpec spec{"p", {{rule("public.*")}}, true, false};
+  PublicationSpec spec{{"p"}, {{rule("public.*")}}, true, false};
   EXPECT_THAT(names(spec), ElementsAre("public.events", "public.orders"));
   spec.tables.rules.push_back(rule("!*.events_2a"));
   EXPECT_THAT(names(spec), ElementsAre("public.events_1", "public.orders"));
 }
 
 TEST(Selection, LeavesTakeTheirRootsOptions) {
-  PublicationSpec spec{"p", {{rule("public.events", {"id"}, "id > 1")}}, true, false};
+  PublicationSpec spec{{"p"}, {{rule("public.events", {"id"}, "id > 1")}}, true, false};
   auto selected = select_tables(catalog(), spec);
   ASSERT_EQ(selected.size(), 2U);
   EXPECT_EQ(selected[0].table.name, "events_1");
@@ -61,23 +61,87 @@ TEST(Selection, LeavesTakeTheirRootsOptions) {
 }
 
 TEST(Selection, MistakesAreNamed) {
-  EXPECT_THAT(refusal({"p", {{rule("*.*"), rule("!public.events_1")}}}),
+  EXPECT_THAT(refusal({{"p"}, {{rule("*.*"), rule("!public.events_1")}}}),
               HasSubstr("is a partition of public.events"));
-  EXPECT_THAT(refusal({"p", {{rule("public.ordrs")}}}), HasSubstr("there is no such table"));
-  EXPECT_THAT(refusal({"p", {{rule("*.*"), rule("public.log")}}}), HasSubstr("unlogged"));
-  EXPECT_THAT(refusal({"p", {{rule("other.far")}}}), HasSubstr("foreign table"));
-  EXPECT_THAT(refusal({"p", {{rule("nothing.*")}}}), HasSubstr("no table of the source is selected"));
+  EXPECT_THAT(refusal({{"p"}, {{rule("public.ordrs")}}}), HasSubstr("there is no such table"));
+  EXPECT_THAT(refusal({{"p"}, {{rule("*.*"), rule("public.log")}}}), HasSubstr("unlogged"));
+  EXPECT_THAT(refusal({{"p"}, {{rule("other.far")}}}), HasSubstr("foreign table"));
+  EXPECT_THAT(refusal({{"p"}, {{rule("nothing.*")}}}), HasSubstr("no table of the source is selected"));
+}
+
+PublishedTable published(Oid oid, const char* name, std::vector<std::string> columns = {"id", "v"},
+                         std::string filter = {}) {
+  PublishedTable out;
+  out.oid = oid;
+  out.schema = "public";
+  out.name = name;
+  out.columns = std::move(columns);
+  out.row_filter = std::move(filter);
+  out.membership = fmt::format("r{}", oid);
+  return out;
+}
+
+PublicationInfo publication(const char* name, std::vector<PublishedTable> tables) {
+  PublicationInfo out;
+  out.name = name;
+  out.tables = std::move(tables);
+  return out;
+}
+
+TEST(Publications, AreReadAsOne) {
+  auto inserts = published(2, "b");
+  inserts.update = inserts.remove = false;
+  auto removes = published(2, "b");
+  removes.insert = removes.update = removes.truncate = false;
+  auto merged = merge_publications(
+      {publication("x", {published(1, "a"), inserts}), publication("y", {removes, published(3, "c")})}, {});
+  EXPECT_EQ(merged.name, "x, y");
+  ASSERT_EQ(merged.tables.size(), 3U);
+  EXPECT_EQ(merged.tables[1].membership, "r2 r2");
+  EXPECT_TRUE(merged.tables[1].insert && merged.tables[1].remove && merged.tables[1].truncate);
+  EXPECT_FALSE(merged.tables[1].update);
+  EXPECT_FALSE(merged.managed);
+}
+
+TEST(Publications, FiltersAreAlternatives) {
+  auto both =
+      merge_publications({publication("x", {published(1, "a", {"id"}, "(id > 1)"), published(2, "b", {}, "x")}),
+                          publication("y", {published(1, "a", {"id"}, "(v)"), published(2, "b", {})})},
+                         {});
+  EXPECT_EQ(both.tables[0].row_filter, "((id > 1)) OR ((v))");
+  EXPECT_EQ(both.tables[1].row_filter, "");
+}
+
+TEST(Publications, ColumnsMustAgree) {
+  auto one = publication("x", {published(1, "a", {"id", "v"})});
+  EXPECT_NO_THROW(merge_publications({one, publication("y", {published(1, "a", {"v", "id"})})}, {}));
+  try {
+    merge_publications({one, publication("y", {published(1, "a", {"id"})})}, {});
+    ADD_FAILURE() << "was accepted";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.message(), HasSubstr("different columns of public.a"));
+    EXPECT_EQ(error.retry(), Retry::needs_operator);
+  }
+}
+
+TEST(Publications, ARootStandsForItsLeaves) {
+  auto merged = merge_publications({publication("x", {published(1, "root")}),
+                                    publication("y", {published(3, "leaf"), published(9, "other")})},
+                                   {{3, 2}, {2, 1}});
+  ASSERT_EQ(merged.tables.size(), 2U);
+  EXPECT_EQ(merged.tables[0].name, "other");
+  EXPECT_EQ(merged.tables[1].name, "root");
 }
 
 TEST(PublicationSql, QuotesAndOptions) {
   std::vector<SelectedTable> tables{{{7, "public", "Or\"ders", false, 0, "p", 'r'}, {"id", "Größe"}, "id > 1"},
                                     {{8, "a", "b", false, 0, "p", 'r'}, {}, {}}};
-  EXPECT_EQ(create_publication_sql({"My Pub", {}}, tables, false, 150000),
+  EXPECT_EQ(create_publication_sql({{"My Pub"}, {}}, tables, false, 150000),
             "CREATE PUBLICATION \"My Pub\" FOR TABLE ONLY \"public\".\"Or\"\"ders\" (\"id\", \"Größe\") WHERE "
             "(id > 1), "
             "ONLY \"a\".\"b\" WITH (publish = 'insert, update, delete, truncate', publish_via_partition_root = "
             "true)");
-  EXPECT_THAT(create_publication_sql({"p", {}, true, false}, {}, true, 180000),
+  EXPECT_THAT(create_publication_sql({{"p"}, {}, true, false}, {}, true, 180000),
               HasSubstr("FOR ALL TABLES WITH (publish = 'insert, update, delete, truncate', "
                         "publish_via_partition_root = false, publish_generated_columns = stored)"));
   EXPECT_THROW(table_list_sql(tables, 140005), Error);

@@ -13,7 +13,15 @@ std::unique_ptr<Target> open(const OpenOptions& options) {
                         .structure = options.make_structure ? StructureMode::copy : StructureMode::expect,
                         .connections = options.connections,
                         .owners = options.owners,
-                        .privileges = options.privileges});
+                        .privileges = options.privileges,
+                        .keep_rows = options.keep_rows,
+                        .in_loop = options.in_loop});
+}
+
+postgres::SequencesSet sync_sequences(const OpenOptions& options, pg::Connection& source,
+                                      const std::vector<Oid>& tables) {
+  TAILRACE_CHECK(options.kind == "postgres");
+  return sync_sequences_postgres({.conninfo = options.path, .subscription = options.name}, source, tables);
 }
 
 bool forget(const OpenOptions& options) {

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "target/postgres/sequence_keeper.h"
 #include "target/target.h"
 
 namespace tailrace::target {
@@ -17,9 +18,17 @@ struct OpenOptions {
   int connections = 2;         ///< PostgreSQL: that apply side by side
   bool owners = false;         ///< with owners
   bool privileges = false;     ///< with privileges
+  /// PostgreSQL: rows that the target's tables have already are taken for the source's. Nothing is copied then.
+  bool keep_rows = false;
+  bool in_loop = false;  ///< PostgreSQL: somebody follows the target, and must know what came from here
 };
 
 std::unique_ptr<Target> open(const OpenOptions& options);
+
+/// Sets the sequences of a PostgreSQL target that belong to these tables exactly as they stand at the source,
+/// also beside a running tailrace.
+postgres::SequencesSet sync_sequences(const OpenOptions& options, pg::Connection& source,
+                                      const std::vector<Oid>& tables);
 
 /// Removes what tailrace keeps at a target that is not its own (a PostgreSQL database), besides the mirrored
 /// tables. False if there was nothing.

@@ -39,6 +39,11 @@ bool Target::truncates_together() const {
   return false;
 }
 
+std::int64_t Target::keep_sequences(pg::Connection& /*source*/, const std::vector<Oid>& /*tables*/,
+                                    std::int64_t /*margin*/) {
+  return -1;
+}
+
 void Target::truncate(const std::vector<Oid>& /*tables*/, const Truncate& /*how*/) {
   TAILRACE_CHECK(false);
 }

@@ -197,6 +197,11 @@ class Target {
   /// Also of what is on its way.
   virtual void rollback() noexcept = 0;
 
+  /// Sets the target's sequences that belong to these tables at least `margin` increments beyond the source's,
+  /// never back. Between transactions. How many there are; -1 if the target knows no sequences.
+  virtual std::int64_t keep_sequences(pg::Connection& source, const std::vector<Oid>& tables,
+                                      std::int64_t margin);
+
   /// Called when there is nothing to do for a while, and before a clean end.
   virtual void tidy() = 0;
 

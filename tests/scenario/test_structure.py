@@ -47,3 +47,50 @@ def test_killed_while_the_structure_is_made(pair):
     into = pair.mirror.into
     assert pair.settle() == 240000
     compare_structure(pair.cluster, pair.name, into.cluster, into.database)
+
+
+OWNED = """
+CREATE SCHEMA s; CREATE TABLE s.t (id serial PRIMARY KEY, v text); CREATE VIEW s.v AS SELECT id FROM s.t;
+ALTER SCHEMA s OWNER TO {owner}; ALTER TABLE s.t OWNER TO {owner};
+GRANT SELECT, UPDATE (v) ON s.t TO {reader} WITH GRANT OPTION; GRANT USAGE ON SCHEMA s TO {reader};
+GRANT SELECT ON s.v TO PUBLIC; INSERT INTO s.t (v) VALUES ('a')"""
+OWNERS = """
+SELECT n.nspname, c.relname, pg_get_userbyid(c.relowner), c.relacl::text,
+  (SELECT string_agg(attacl::text, ' ') FROM pg_attribute WHERE attrelid = c.oid)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 's' AND c.relkind IN ('r', 'S', 'v')
+UNION ALL SELECT nspname, '', pg_get_userbyid(nspowner), nspacl::text, NULL FROM pg_namespace WHERE nspname = 's'
+ORDER BY 1, 2"""
+
+
+def test_owners_and_privileges(pair):
+    """Only when asked for; a role that the target lacks is named before anything is made."""
+    servers = (pair.cluster, pair.mirror.into.cluster)
+    roles = {"owner": f"owner_{pair.name}", "reader": f"reader_{pair.name}"}
+    for server in servers:
+        server.execute(f"CREATE ROLE {roles['owner']}; CREATE ROLE {roles['reader']}")
+    servers[1].execute(f"ALTER ROLE {roles['reader']} RENAME TO hidden_{pair.name}")
+    try:
+        pair.execute(OWNED.format(**roles))
+        pair.mirror.configure(schema={"mode": "copy", "owners": True, "privileges": True})
+        pair.mirror.start()
+        assert pair.mirror.wait_ended() == 3
+        assert f"the target lacks roles that own what is copied, or have privileges on it: \"{roles['reader']}\"" in \
+            pair.mirror.log_text()
+        assert pair.mirror.into.tables() == set()
+        servers[1].execute(f"ALTER ROLE hidden_{pair.name} RENAME TO {roles['reader']}")
+        pair.mirror.start()
+        pair.mirror.wait_caught_up(pair.cluster)
+        assert pair.settle() == 1
+        assert pair.mirror.into.execute(OWNERS) == pair.execute(OWNERS)
+        plain = pair.another()
+        plain.start()
+        plain.wait_streaming()
+        plain.stop()
+        assert {owner for _, _, owner, *_ in plain.into.execute(OWNERS)} == {"postgres"}
+    finally:
+        for mirror in pair.mirrors:
+            mirror.close()
+            mirror.into.execute(f"DROP OWNED BY {roles['owner']}, {roles['reader']} CASCADE")
+        pair.execute(f"DROP OWNED BY {roles['owner']}, {roles['reader']} CASCADE")
+        for server in servers:
+            server.execute(f"DROP ROLE {roles['owner']}, {roles['reader']}")

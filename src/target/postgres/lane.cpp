@@ -38,6 +38,8 @@ void Lane::set_up_origin(const std::string& subscription, int number) {
   } catch (const Error& error) {
     // Not permitted, or no place for one more (53400): tailrace needs none.
     if (error.sqlstate().empty() || error.sqlstate().starts_with("57")) throw;
+    // In use: by a session of ours that the server has not noticed is gone.
+    if (error.sqlstate() == "55006") throw Error(Retry::transient, error.message(), "Try again in a moment");
     log::info("target", "changes are not marked with a replication origin: {}", error.message());
   }
 }

@@ -11,6 +11,7 @@
 #include "target/postgres/copy_writer.h"
 #include "target/postgres/lanes.h"
 #include "target/postgres/postgres_view.h"
+#include "target/postgres/sequence_keeper.h"
 #include "target/postgres/structure_builder.h"
 #include "target/postgres/table_evolution.h"
 
@@ -72,6 +73,10 @@ class PostgresTarget : public Target {
   void settle() override;
   Lsn durable() override;
   void rollback() noexcept override;
+  std::int64_t keep_sequences(pg::Connection& source, const std::vector<Oid>& tables,
+                              std::int64_t margin) override {
+    return sequences_.keep_ahead(source, tables, margin);
+  }
   void tidy() override;
   std::unique_ptr<TargetView> view() override;
 
@@ -101,6 +106,7 @@ class PostgresTarget : public Target {
   PostgresOptions options_;
   pg::Connection books_connection_;  ///< for what is not part of applying
   Bookkeeping books_;
+  SequenceKeeper sequences_{books_connection_};
   Lanes lanes_;
   std::optional<Checkpoint> checkpoint_;  ///< committed
   std::map<Oid, TableRecord> records_;
@@ -175,7 +181,7 @@ void PostgresTarget::check_tables(const std::vector<schema::Table>& tables) {
     if (!there) continue;
     TablePlan judged(table.oid, relation_of(table), *there);
     for (const auto& column : table.columns) check_fits(table, column, *there->find(column.name));
-    if (records_.contains(table.oid)) continue;
+    if (records_.contains(table.oid) || options_.keep_rows) continue;
     auto rows = books_connection_.query(
         fmt::format("select exists (select from {} {})", there->kind == 'p' ? "" : "only", there->sql_name()),
         "looking at " + table.qualified());
@@ -197,6 +203,7 @@ void PostgresTarget::prepare_structure(pg::Connection& source, const std::vector
   log::info("target", "making {} tables, and what belongs to them, like the source's", missing.size());
   schema::StructureOptions how{options_.owners, options_.privileges, books_connection_.server_version()};
   auto structure = schema::read_structure(source, missing, how);
+  check_roles(books_connection_, structure.roles);
   auto first = structure.before_data;
   for (auto& note : books_.notes_of(structure)) first.push_back(std::move(note));
   schema::run_structure(books_connection_, first);
@@ -228,7 +235,7 @@ void PostgresTarget::create_table(const schema::Table& table) {
     auto rows =
         books_connection_.query(fmt::format("select exists (select from {} {})", only, there->sql_name()),
                                 "looking at " + table.qualified());
-    if (rows.flag(0, 0)) {
+    if (rows.flag(0, 0) && !options_.keep_rows) {
       // TRUNCATE is refused where foreign keys point at the table; then its rows go one by one.
       books_connection_.query(fmt::format("set local session_replication_role = replica; savepoint emptying"),
                               "emptying a table");
@@ -564,6 +571,12 @@ bool remove_traces(const PostgresOptions& options) {
 }
 
 }  // namespace postgres
+
+postgres::SequencesSet sync_sequences_postgres(const PostgresOptions& options, pg::Connection& source,
+                                               const std::vector<Oid>& tables) {
+  auto target = pg::Connection::open(options.conninfo, {pg::Mode::sql, options.subscription + " sequences"});
+  return postgres::set_sequences_exactly(source, tables, target);
+}
 
 bool forget_postgres(const PostgresOptions& options) {
   return postgres::remove_traces(options);

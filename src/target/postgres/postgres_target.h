@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "target/postgres/sequence_keeper.h"
 #include "target/target.h"
 
 namespace tailrace::target {
@@ -20,10 +21,16 @@ struct PostgresOptions {
   int connections = 2;  ///< that apply side by side
   bool owners = false;
   bool privileges = false;
+  bool keep_rows = false;  ///< what the tables hold is taken for the source's; nothing will be copied
+  bool in_loop = false;    ///< without a replication origin, what is written here would be sent back
 };
 
 /// Errors: no connection, missing privileges, another tailrace of this name.
 std::unique_ptr<Target> open_postgres(const PostgresOptions& options);
+
+/// Sets the target's sequences that belong to these tables exactly as they stand at the source.
+postgres::SequencesSet sync_sequences_postgres(const PostgresOptions& options, pg::Connection& source,
+                                               const std::vector<Oid>& tables);
 
 /// Removes what the subscription keeps at the target besides the mirrored tables themselves: its bookkeeping
 /// (with the schema tailrace, if no other is left) and its origin. False if there was none. Errors: a tailrace

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "base/log.h"
+#include "base/sql_text.h"
 #include "schema/structure.h"
 
 namespace tailrace::target::postgres {
@@ -15,6 +16,21 @@ constexpr std::size_t builders = 2;
 constexpr const char* memory = "set maintenance_work_mem = '256MB'";
 
 }  // namespace
+
+void check_roles(pg::Connection& connection, const std::set<std::string>& roles) {
+  std::string missing;
+  for (const auto& role : roles) {
+    auto there = connection.query("select from pg_catalog.pg_roles where rolname = $1", {role},
+                                  "looking for the target's roles");
+    if (there.rows() == 0) missing += (missing.empty() ? "" : ", ") + quote_identifier(role);
+  }
+  if (missing.empty()) return;
+  throw Error(
+      Retry::needs_operator,
+      fmt::format("the target lacks roles that own what is copied, or have privileges on it: {}", missing),
+      "CREATE ROLE them there (pg_dumpall --roles-only at the source shows how), or set schema.owners and "
+      "schema.privileges to off");
+}
 
 void build_pending(pg::Connection& connection, Bookkeeping& books, const std::string& conninfo,
                    const std::string& subscription, const StopSignal& stop) {

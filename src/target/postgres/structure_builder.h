@@ -1,6 +1,8 @@
 #pragma once
-// StructureBuilder: what is made after the data: indexes side by side, then everything else.
+// StructureBuilder: what structure needs beforehand, and what is made after the data: indexes side by side,
+// then everything else.
 
+#include <set>
 #include <string>
 
 #include "base/stop.h"
@@ -8,6 +10,9 @@
 #include "target/postgres/bookkeeping.h"
 
 namespace tailrace::target::postgres {
+
+/// Throws Error with the names of those that the target's server does not have.
+void check_roles(pg::Connection& connection, const std::set<std::string>& roles);
 
 /// Makes what the bookkeeping has pending and strikes it off, each index in a transaction of its own. Returns
 /// early, with the rest still pending, when a stop is requested.

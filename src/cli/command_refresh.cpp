@@ -1,0 +1,23 @@
+#include <fmt/format.h>
+
+#include "cli/command.h"
+#include "serve/control_client.h"
+
+namespace tailrace::cli {
+
+int command_refresh(const Options& options) {
+  auto config = load(options, {false, true});
+  auto path = control_path(config);
+  auto report = serve::ControlClient(path).refresh(stop_signal());
+  if (!report) {
+    fmt::print("not running: nothing answers at {}; `tailrace run` looks at the publications when it starts\n",
+               path);
+    return exit_differs;
+  }
+  for (const auto& table : report->added) fmt::print("{} is new, and copied\n", table);
+  for (const auto& table : report->removed) fmt::print("{} is not published any more; its rows stay\n", table);
+  fmt::print("{} tables are followed\n", report->tables);
+  return exit_ok;
+}
+
+}  // namespace tailrace::cli

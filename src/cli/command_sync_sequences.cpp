@@ -1,0 +1,34 @@
+#include <fmt/format.h>
+
+#include "cli/command.h"
+#include "cli/source_access.h"
+#include "pipeline/published_tables.h"
+#include "target/open_target.h"
+
+namespace tailrace::cli {
+
+int command_sync_sequences(const Options& options) {
+  auto config = load(options, {true, true});
+  if (config.target.kind != "postgres")
+    throw UsageProblems{
+        {{"target", "must be a PostgreSQL database: a DuckDB file has no sequences", "", 0, 0}}};
+  auto source = open_source(config);
+  std::vector<Oid> tables;
+  auto spec = pipeline::publication_spec(config);
+  if (auto publication = source::read_publications(source, spec.names)) {
+    tables = pipeline::oids_of(*publication);
+  } else {
+    for (const auto& selected : source::select_tables(source::read_catalog_tables(source), spec))
+      tables.push_back(selected.table.oid);
+  }
+  target::OpenOptions mirror;
+  mirror.kind = config.target.kind;
+  mirror.path = config.target.path;
+  mirror.name = config.name;
+  auto outcome = target::sync_sequences(mirror, source, tables);
+  fmt::print("{} sequences stand where the source's do\n", outcome.set);
+  for (const auto& problem : outcome.problems) fmt::print(stderr, "{}\n", problem);
+  return outcome.problems.empty() ? exit_ok : exit_differs;
+}
+
+}  // namespace tailrace::cli

@@ -1,0 +1,87 @@
+// Several publications, read as one. Pure, but for asking which partition belongs where.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "source/publication.h"
+
+namespace tailrace::source {
+namespace {
+
+void check_columns(const PublishedTable& one, const PublishedTable& other) {
+  auto sorted = [](std::vector<std::string> columns) {
+    std::ranges::sort(columns);
+    return columns;
+  };
+  if (sorted(one.columns) == sorted(other.columns)) return;
+  throw Error(
+      Retry::needs_operator,
+      fmt::format(
+          "the publications name different columns of {}.{}, which PostgreSQL refuses to send together: "
+          "{}; and {}",
+          one.schema, one.name, fmt::join(one.columns, ", "), fmt::join(other.columns, ", ")),
+      fmt::format("Give both the same columns: ALTER PUBLICATION ... SET TABLE {}.{} (...);", one.schema,
+                  one.name));
+}
+
+void add(PublishedTable& to, const PublishedTable& table) {
+  check_columns(to, table);
+  to.column_list = to.column_list && table.column_list;
+  if (to.row_filter.empty() || table.row_filter.empty())
+    to.row_filter.clear();
+  else if (to.row_filter != table.row_filter)
+    to.row_filter = fmt::format("({}) OR ({})", to.row_filter, table.row_filter);
+  to.membership += " " + table.membership;
+  to.insert |= table.insert;
+  to.update |= table.update;
+  to.remove |= table.remove;
+  to.truncate |= table.truncate;
+}
+
+}  // namespace
+
+PublicationInfo merge_publications(const std::vector<PublicationInfo>& publications,
+                                   const std::map<Oid, Oid>& parents) {
+  PublicationInfo out;
+  std::map<std::pair<std::string, std::string>, PublishedTable> tables;
+  std::set<Oid> published;
+  out.managed = true;
+  for (const auto& publication : publications) {
+    out.name += (out.name.empty() ? "" : ", ") + publication.name;
+    out.all_tables |= publication.all_tables;
+    out.via_partition_root |= publication.via_partition_root;
+    out.managed = out.managed && publication.managed;
+    for (const auto& table : publication.tables) {
+      published.insert(table.oid);
+      auto [there, fresh] = tables.try_emplace({table.schema, table.name}, table);
+      if (!fresh) add(there->second, table);
+    }
+  }
+  for (auto& [name, table] : tables) {
+    bool in_root = false;
+    for (auto up = parents.find(table.oid); up != parents.end() && !in_root; up = parents.find(up->second))
+      in_root = published.contains(up->second);
+    if (!in_root) out.tables.push_back(std::move(table));
+  }
+  return out;
+}
+
+std::optional<PublicationInfo> read_publications(pg::Connection& connection,
+                                                 const std::vector<std::string>& names) {
+  std::vector<PublicationInfo> found;
+  for (const auto& name : names) {
+    auto one = read_publication(connection, name);
+    if (!one) return std::nullopt;
+    found.push_back(std::move(*one));
+  }
+  if (found.size() == 1) return std::move(found.front());
+  std::map<Oid, Oid> parents;
+  for (const auto& table : read_catalog_tables(connection)) {
+    if (table.parent != 0) parents.emplace(table.oid, table.parent);
+  }
+  return merge_publications(found, parents);
+}
+
+}  // namespace tailrace::source

@@ -1,0 +1,134 @@
+#include "target/postgres/sequence_keeper.h"
+
+#include "base/log.h"
+
+namespace tailrace::target::postgres {
+namespace {
+
+using namespace std::chrono_literals;
+
+// The thread that calls has changes to apply.
+constexpr auto brief = 200ms;
+constexpr auto patient = 30'000ms;
+
+struct Pair {
+  schema::Sequence source;
+  const schema::Sequence* target = nullptr;  ///< null: the target has none of its name
+};
+
+std::vector<Pair> pairs_of(std::vector<schema::Sequence> sources,
+                           const std::vector<schema::Sequence>& targets) {
+  std::map<std::pair<std::string, std::string>, const schema::Sequence*> found;
+  for (const auto& target : targets) found.emplace(std::pair(target.schema, target.name), &target);
+  std::vector<Pair> out;
+  for (auto& source : sources) {
+    auto target = found.find({source.schema, source.name});
+    out.push_back({std::move(source), target == found.end() ? nullptr : target->second});
+  }
+  return out;
+}
+
+std::vector<std::pair<std::string, std::string>> names_of(const std::vector<schema::Sequence>& sequences) {
+  std::vector<std::pair<std::string, std::string>> out;
+  for (const auto& sequence : sequences) out.emplace_back(sequence.schema, sequence.name);
+  return out;
+}
+
+/// Why the two cannot be brought together; empty if they can.
+std::string obstacle(const Pair& pair) {
+  std::string name = pair.source.qualified();
+  if (!pair.source.readable)
+    return fmt::format("sequence {} cannot be read at the source (GRANT SELECT ON SEQUENCE {} there)", name,
+                       name);
+  if (pair.target == nullptr) return fmt::format("the target has no sequence {}", name);
+  if (!pair.target->readable || !pair.target->writable)
+    return fmt::format("sequence {} may not be set at the target (GRANT SELECT, UPDATE ON SEQUENCE {} there)",
+                       name, name);
+  if ((pair.source.increment > 0) != (pair.target->increment > 0))
+    return fmt::format("sequence {} counts the other way at the target", name);
+  return {};
+}
+
+bool is_outage(const Error& error) {
+  return error.sqlstate().empty() || error.sqlstate().starts_with("57") || error.sqlstate().starts_with("08");
+}
+
+}  // namespace
+
+std::int64_t SequenceKeeper::keep_ahead(pg::Connection& source, const std::vector<Oid>& tables,
+                                        std::int64_t margin) {
+  try {
+    kept_ = keep(source, tables, margin);
+  } catch (const Error& error) {
+    if (is_outage(error)) throw;
+    // A lock, or a sequence that was dropped between two looks: the next call sees.
+    log::debug("target", "the sequences are left for the next time: {}", error.message());
+  }
+  return kept_;
+}
+
+std::int64_t SequenceKeeper::keep(pg::Connection& source, const std::vector<Oid>& tables, std::int64_t margin) {
+  auto sources = schema::read_sequences_of(source, tables, brief);
+  std::int64_t kept = 0;
+  std::vector<schema::Sequence> moved;
+  for (auto& sequence : sources) {
+    auto seen = seen_.find({sequence.schema, sequence.name});
+    if (seen != seen_.end() && seen->second == sequence.value) {
+      ++kept;
+    } else {
+      moved.push_back(std::move(sequence));
+    }
+  }
+  if (moved.empty()) return kept;
+  auto targets = schema::read_sequences_named(target_, names_of(moved), brief);
+  for (const auto& pair : pairs_of(std::move(moved), targets)) {
+    if (auto why = obstacle(pair); !why.empty()) {
+      warn_once(why + ": it is not kept ahead");
+      continue;
+    }
+    set_ahead(pair.source, *pair.target, margin);
+    ++kept;
+  }
+  return kept;
+}
+
+void SequenceKeeper::set_ahead(const schema::Sequence& source, const schema::Sequence& target,
+                               std::int64_t margin) {
+  auto [seen, fresh] = seen_.try_emplace({source.schema, source.name}, source.value);
+  // One that began again from its other end is followed there, once.
+  bool wrapped = !fresh && source.cycles && (source.value.last < seen->second.last) == (source.increment > 0);
+  auto from = target;
+  if (wrapped) from.value = {source.increment > 0 ? target.least : target.most, false};
+  if (auto value = schema::value_ahead(source, from, margin))
+    schema::set_sequence(target_, target, *value, /*unless_beyond=*/!wrapped, brief);
+  seen->second = source.value;
+}
+
+void SequenceKeeper::warn_once(const std::string& text) {
+  if (warned_.insert(text).second) log::warn("target", "{}", text);
+}
+
+SequencesSet set_sequences_exactly(pg::Connection& source, const std::vector<Oid>& tables,
+                                   pg::Connection& target) {
+  SequencesSet out;
+  auto sources = schema::read_sequences_of(source, tables, patient);
+  auto targets = schema::read_sequences_named(target, names_of(sources), patient);
+  for (const auto& pair : pairs_of(std::move(sources), targets)) {
+    auto why = obstacle(pair);
+    if (why.empty() &&
+        (pair.source.value.last < pair.target->least || pair.source.value.last > pair.target->most)) {
+      why = fmt::format("sequence {} stands at {}, beyond the bounds that it has at the target",
+                        pair.source.qualified(), pair.source.value.last);
+    }
+    if (!why.empty()) {
+      out.problems.push_back(std::move(why));
+      continue;
+    }
+    if (!(pair.target->value == pair.source.value))
+      schema::set_sequence(target, *pair.target, pair.source.value, /*unless_beyond=*/false, patient);
+    ++out.set;
+  }
+  return out;
+}
+
+}  // namespace tailrace::target::postgres

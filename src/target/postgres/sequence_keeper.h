@@ -1,0 +1,49 @@
+#pragma once
+// SequenceKeeper: keeps the target's sequences ahead of the source's, so that whoever writes to the target one
+// day gets no number twice. Sequences are matched by name.
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "schema/sequence.h"
+
+namespace tailrace::target::postgres {
+
+/// One thread. Borrows the target's connection, which is between transactions whenever it is called.
+class SequenceKeeper {
+ public:
+  explicit SequenceKeeper(pg::Connection& target) : target_(target) {}
+
+  /// Sets the sequences that belong to the tables so that each is `margin` increments beyond the source's; one
+  /// that is there already is left alone, and so is one that has not moved at the source since it was last
+  /// looked at. Returns how many there are. What cannot be kept is warned of once. A lock that somebody holds,
+  /// here or there, puts it off until the next call.
+  std::int64_t keep_ahead(pg::Connection& source, const std::vector<Oid>& tables, std::int64_t margin);
+
+ private:
+  using Name = std::pair<std::string, std::string>;
+
+  std::int64_t keep(pg::Connection& source, const std::vector<Oid>& tables, std::int64_t margin);
+  void set_ahead(const schema::Sequence& source, const schema::Sequence& target, std::int64_t margin);
+  void warn_once(const std::string& text);
+
+  pg::Connection& target_;
+  std::map<Name, schema::SequenceValue> seen_;  ///< of the source, when the target was last set by it
+  std::int64_t kept_ = 0;
+  std::set<std::string> warned_;
+};
+
+struct SequencesSet {
+  std::int64_t set = 0;
+  std::vector<std::string> problems;  ///< a sentence for each that was not
+};
+
+/// Sets the target's sequences to exactly where the source's stand, also backwards.
+SequencesSet set_sequences_exactly(pg::Connection& source, const std::vector<Oid>& tables,
+                                   pg::Connection& target);
+
+}  // namespace tailrace::target::postgres

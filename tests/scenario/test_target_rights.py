@@ -1,0 +1,96 @@
+"""What a PostgreSQL target's user may do, and what is left there in the end. Invariant: what cannot be done is said in
+one sentence with its remedy, before anything is written; and teardown leaves no trace."""
+import pytest
+
+from tailrace import run
+
+pytestmark = pytest.mark.postgres
+
+TABLE = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, 'v' FROM generate_series(1, 50) i"
+
+
+@pytest.fixture
+def plain_role(pair):
+    """A role of the target's server that owns nothing but may create; the mirror connects as it."""
+    into = pair.mirror.into
+    role = f"plain_{pair.name}"
+    into.execute(f'CREATE ROLE {role} LOGIN; GRANT ALL ON DATABASE "{into.database}" TO {role};'
+                 f"GRANT ALL ON SCHEMA public TO {role}")
+    into.url = into.url.replace("postgres@", f"{role}@")
+    pair.mirror.configure()
+    yield role
+    pair.mirror.close()
+    into.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
+
+
+def traces(pair):
+    """All that tailrace may have left at both ends."""
+    name = pair.name
+    here = pair.execute("SELECT 'slot ' || slot_name FROM pg_replication_slots WHERE database = current_database()"
+                        " UNION ALL SELECT 'publication ' || pubname FROM pg_publication")
+    there = pair.mirror.into.execute(
+        "SELECT 'schema ' || nspname FROM pg_namespace WHERE nspname = 'tailrace' UNION ALL SELECT 'origin ' || roname"
+        f" FROM pg_replication_origin WHERE roname LIKE 'tailrace\\_{name}%'")
+    return sorted(word for word, in here + there)
+
+
+def test_teardown_leaves_no_trace(pair):
+    pair.execute(TABLE)
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    assert traces(pair) == [f"origin tailrace_{pair.name}", f"publication {pair.name}", "schema tailrace",
+                            f"slot {pair.name}"]
+    outcome = run("teardown", "-c", pair.mirror.config, "--stop")
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+    assert pair.mirror.wait_ended() == 0
+    assert traces(pair) == []
+    assert pair.compared() == 50, "the tables stay"
+    assert run("teardown", "-c", pair.mirror.config).returncode == 0, "a second teardown is harmless"
+
+
+def test_teardown_leaves_others_alone(pair):
+    pair.execute(TABLE + "; CREATE TABLE u (id int PRIMARY KEY)")
+    pair.mirror.configure(tables=["public.t"])
+    other = pair.another(name=f"{pair.name}_other", into=pair.mirror.into, tables=["public.u"])
+    for mirror in (pair.mirror, other):
+        mirror.start()
+        mirror.wait_caught_up(pair.cluster)
+    assert run("teardown", "-c", pair.mirror.config, "--stop").returncode == 0
+    assert traces(pair) == [f"origin tailrace_{other.name}", f"publication {other.name}", "schema tailrace",
+                            f"slot {other.name}"]
+    pair.execute("INSERT INTO u VALUES (1)")
+    assert pair.settle(other, tables=["public.u"]) == 1
+
+
+def test_a_role_that_may_not_replicate(pair, plain_role):
+    """Triggers would fire a second time. Told before the source is touched."""
+    pair.execute(TABLE)
+    pair.mirror.start()
+    assert pair.mirror.wait_ended() == 3
+    told = [line for line in pair.mirror.log_text().splitlines() if "session_replication_role" in line]
+    assert any("may not set" in line for line in told) and any("GRANT SET ON PARAMETER" in line for line in told)
+    assert not [trace for trace in traces(pair) if trace.startswith(("slot", "publication"))]
+    pair.mirror.into.execute(f"GRANT SET ON PARAMETER session_replication_role TO {plain_role}")
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.execute("UPDATE t SET v = 'w'")
+    pair.mirror.wait_caught_up(pair.cluster)
+    assert "not marked with a replication origin" in pair.mirror.log_text()
+    pair.verified()
+    assert pair.settle() == 50
+
+
+def test_a_spool_that_cannot_be_written(pair):
+    """Only a large transaction needs it; that waits and says why, and nothing is lost."""
+    pair.execute(f"ALTER DATABASE {pair.name} SET logical_decoding_work_mem = '64kB'; " + TABLE)
+    pair.mirror.configure(spool="/proc")
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.execute("INSERT INTO t SELECT i, md5(i::text) FROM generate_series(1000, 20000) i")
+    status = pair.mirror.wait_status(lambda status: "spool file in /proc" in status["message"], what="a word on it")
+    assert status["state"] == "reconnecting"
+    assert "spool: DIRECTORY" in pair.mirror.log_text()
+    pair.mirror.stop()
+    pair.mirror.configure()
+    pair.mirror.start()
+    assert pair.settle() == 19051
