@@ -39,6 +39,9 @@ struct Options {
   std::vector<std::string> recopy;  ///< run
   bool create_slot = false;         ///< init
   bool stop_running = false;        ///< teardown
+  std::string lsn;                  ///< skip
+  std::string table;                ///< replay
+  bool discard = false;             ///< replay
 };
 
 /// Thrown by load(); main prints the problems and leaves with exit_usage.
@@ -73,6 +76,8 @@ int command_init(const Options& options);
 int command_teardown(const Options& options);
 int command_status(const Options& options);
 int command_verify(const Options& options);
+int command_skip(const Options& options);
+int command_replay(const Options& options);
 int command_tail(const Options& options);
 int command_config_check(const Options& options);
 int command_version();

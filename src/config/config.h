@@ -29,6 +29,15 @@ struct Target {
 /// What a PostgreSQL target lacks: `copy` makes it like the source's, `expect` takes it as an error.
 enum class Schema { copy, expect };
 
+/// What becomes of a change that a PostgreSQL target refuses.
+enum class OnError { stop, quarantine };
+/// In quarantine: all later changes of its table too, or it alone.
+enum class ThenBad { hold, go_on };
+
+struct Quarantine {
+  ThenBad then = ThenBad::hold;
+};
+
 struct Slot {
   std::string name;       ///< empty: derived from Config::name
   bool create = true;     ///< false: it must exist
@@ -77,6 +86,8 @@ struct Config {
   Publication publication;
   TableSelection tables;
   Schema schema = Schema::copy;
+  OnError on_error = OnError::stop;
+  Quarantine quarantine;
   Binary binary = Binary::automatic;
   bool streaming = true;  ///< receive large transactions before they commit (pgoutput's `streaming`)
   std::string spool;      ///< directory for what is received of transactions still in progress; empty: see
@@ -91,6 +102,8 @@ struct Config {
 
 std::string_view to_string(Binary binary);
 std::string_view to_string(Schema schema);
+std::string_view to_string(OnError on_error);
+std::string_view to_string(ThenBad then);
 std::string_view to_string(log::Level level);
 std::string_view to_string(log::Format format);
 

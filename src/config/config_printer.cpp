@@ -47,6 +47,10 @@ std::string describe(const Config& config) {
   out << YAML::EndMap;
   emit_tables(out, config.tables);
   value("schema", text(config.schema));
+  value("on_error", text(config.on_error));
+  begin("quarantine");
+  value("then", text(config.quarantine.then));
+  out << YAML::EndMap;
   value("binary", text(config.binary));
   value("streaming", on(config.streaming));
   if (!config.spool.empty()) value("spool", config.spool);

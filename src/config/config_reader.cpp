@@ -23,6 +23,8 @@ struct Word {
 constexpr std::array<Word<Binary>, 3> binaries{
     {{"auto", Binary::automatic}, {"on", Binary::on}, {"off", Binary::off}}};
 constexpr std::array<Word<Schema>, 2> schemas{{{"copy", Schema::copy}, {"expect", Schema::expect}}};
+constexpr std::array<Word<OnError>, 2> errors{{{"stop", OnError::stop}, {"quarantine", OnError::quarantine}}};
+constexpr std::array<Word<ThenBad>, 2> thens{{{"hold", ThenBad::hold}, {"continue", ThenBad::go_on}}};
 constexpr std::array<Word<log::Level>, 4> levels{{{"debug", log::Level::debug},
                                                   {"info", log::Level::info},
                                                   {"warn", log::Level::warn},
@@ -114,6 +116,8 @@ class Reader {
          {"publication", [this](const Node& n, const std::string& p) { publication(n, p); }},
          {"tables", [this](const Node& n, const std::string& p) { tables(n, p); }},
          word("schema", config_.schema, schemas),
+         word("on_error", config_.on_error, errors),
+         section("quarantine", {word("then", config_.quarantine.then, thens)}),
          word("binary", config_.binary, binaries),
          boolean("streaming", config_.streaming),
          string("spool", config_.spool),
@@ -284,6 +288,12 @@ std::string_view to_string(Binary binary) {
 }
 std::string_view to_string(Schema schema) {
   return word_of(schemas, schema);
+}
+std::string_view to_string(OnError on_error) {
+  return word_of(errors, on_error);
+}
+std::string_view to_string(ThenBad then) {
+  return word_of(thens, then);
 }
 std::string_view to_string(log::Level level) {
   return word_of(levels, level);

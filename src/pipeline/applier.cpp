@@ -10,7 +10,27 @@ namespace tailrace::pipeline {
 namespace {
 
 constexpr std::size_t most_tables_a_commit = 200;
-constexpr int most_attempts = 100;
+// Each brings at least one table, or the commits, one step further towards the order of the source.
+constexpr int most_attempts = 500;
+
+/// What only the commit finds out, of the one transaction in it.
+Error refusal_of(const Error& error, Lsn commit_lsn) {
+  Error out(Retry::needs_operator,
+            fmt::format("the source's transaction at {} is refused at its end: {}", commit_lsn.str(),
+                        error.message()),
+            target::bad_change_remedy(commit_lsn));
+  out.with_sqlstate(error.sqlstate());
+  return out;
+}
+
+void show_kept_back(const target::Quarantine& quarantine, Oid table, TableStatus& status) {
+  const auto& all = quarantine.kept_back();
+  auto found = all.find(table);
+  bool held = found != all.end() && found->second.held;
+  status.state = held ? TableState::stopped : TableState::streaming;
+  status.quarantined = found != all.end() ? found->second.changes : 0;
+  status.last_error = found != all.end() ? found->second.error : "";
+}
 
 }  // namespace
 
@@ -30,11 +50,13 @@ Applier::Applier(target::Target& target, std::string source, std::string publica
     auto found = listed.find(table.record.schema + "." + table.record.name);
     table.status_index = found != listed.end() ? found->second : status.tables.size();
   }
+  read_skips();
 }
 
 void Applier::apply(const std::vector<std::shared_ptr<const ChangeBatch>>& batches) {
   if (!began_) wait_while_held();
   ++call_;
+  before_call_ = between_;
   for (int attempt = 0;; ++attempt) {
     try {
       return apply_once(batches, attempt > 0);
@@ -55,6 +77,8 @@ void Applier::roll_back() {
   target_.rollback();
   began_ = changed_ = inside_ = false;
   transactions_ = changes_ = 0;
+  between_ = before_call_;
+  to_tell_.clear();
   for (auto& [oid, table] : tables_) {
     table.fold.reset();
     table.run.entries.clear();
@@ -86,7 +110,12 @@ void Applier::apply_once(const std::vector<std::shared_ptr<const ChangeBatch>>& 
         flush();
         commit(progress_, checkpoint_.commit_time);
       }
-      add(*batch, transaction);
+      if (transaction.begins) between_.position = 0;
+      if (between_.left_out.wants(transaction.commit_lsn)) {
+        leave_out(*batch, transaction);
+      } else {
+        add(*batch, transaction);
+      }
       whole = transaction.ends;
       if (transaction.ends) {
         ++transactions_;
@@ -95,7 +124,8 @@ void Applier::apply_once(const std::vector<std::shared_ptr<const ChangeBatch>>& 
         last_commit_ = transaction.commit_lsn;
         checkpoint_.commit_time = transaction.commit_time;
         // What a target holds of an open transaction it holds per table.
-        if (touched_.size() + changed_tables_.size() > most_tables_a_commit) {
+        if (touched_.size() + changed_tables_.size() > most_tables_a_commit ||
+            target_.one_transaction_a_commit()) {
           flush();
           commit(progress_, checkpoint_.commit_time);
         }
@@ -139,9 +169,10 @@ void Applier::add(const ChangeBatch& batch, const TransactionSpan& transaction) 
   auto end = transaction.first_change + transaction.change_count;
   for (auto i = transaction.first_change; i < end; ++i) {
     const Change& change = batch.changes[i];
+    ChangePlace place{&transaction, between_.position++};
     if (change.kind == ChangeKind::message) continue;
     if (change.kind == ChangeKind::truncate) {
-      add_truncate(batch, batch.truncates[change.index], transaction.commit_lsn);
+      add_truncate(batch, batch.truncates[change.index], place);
       continue;
     }
     Table* table = table_for(batch, change.index);
@@ -157,15 +188,57 @@ void Applier::add(const ChangeBatch& batch, const TransactionSpan& transaction) 
     if (table->fold) {
       table->fold->add(change);
     } else {
-      table->run.entries.push_back({&change, transaction.commit_lsn});
+      table->run.entries.push_back({&change, transaction.commit_lsn, place});
     }
     inside_ = true;
     ++changes_;
   }
 }
 
-void Applier::add_truncate(const ChangeBatch& batch, const Truncate& truncate, Lsn commit_lsn) {
-  if (truncate_together(batch, truncate, commit_lsn)) return;
+/// The transaction must not be applied; nothing of it is lost from sight.
+void Applier::leave_out(const ChangeBatch& batch, const TransactionSpan& transaction) {
+  begin();
+  between_.left_out.add(batch, transaction);
+  if (!transaction.ends) return;
+  auto what = between_.left_out.finish(transaction.commit_lsn);
+  target_.skips()->use(transaction.commit_lsn, what);
+  changed_ = true;
+  to_tell_.push_back(fmt::format("the source's transaction at {} was left out, as 'tailrace skip' says: {}",
+                                 transaction.commit_lsn.str(), what));
+}
+
+void Applier::read_skips() {
+  if (auto* book = target_.skips()) between_.left_out = LeftOut(book->read());
+  give_up_skips();
+}
+
+void Applier::give_up_skips() {
+  // An attempt that begins again after this commit must not find them either.
+  before_call_.left_out.take_missed(checkpoint_.lsn);
+  for (Lsn missed : between_.left_out.take_missed(checkpoint_.lsn)) {
+    log::warn("apply", "no transaction committed at {}: 'tailrace skip' left out nothing there", missed.str());
+    target_.skips()->give_up(missed);
+  }
+}
+
+void Applier::show_bad_changes() {
+  auto* quarantine = target_.quarantine();
+  auto* book = target_.skips();
+  std::vector<target::SkipNote> notes;
+  if (book != nullptr) notes = book->read();
+  board_.update([&](Status& status) {
+    status.skips.clear();
+    for (const auto& note : notes) status.skips.push_back({note.commit_lsn, note.state, note.left_out});
+    for (const auto& [oid, table] : tables_) {
+      if (quarantine == nullptr || table.status_index >= status.tables.size()) continue;
+      show_kept_back(*quarantine, oid, status.tables[table.status_index]);
+    }
+  });
+}
+
+void Applier::add_truncate(const ChangeBatch& batch, const Truncate& truncate, const ChangePlace& place) {
+  if (truncate_together(batch, truncate, place)) return;
+  Lsn commit_lsn = place.transaction->commit_lsn;
   for (std::uint32_t index : truncate.relations) {
     Table* table = table_for(batch, index);
     if (covers(*table, commit_lsn)) continue;
@@ -181,8 +254,9 @@ void Applier::add_truncate(const ChangeBatch& batch, const Truncate& truncate, L
 }
 
 /// Where foreign keys tie tables, none of them can be emptied alone.
-bool Applier::truncate_together(const ChangeBatch& batch, const Truncate& truncate, Lsn commit_lsn) {
+bool Applier::truncate_together(const ChangeBatch& batch, const Truncate& truncate, const ChangePlace& place) {
   if (!target_.truncates_together()) return false;
+  Lsn commit_lsn = place.transaction->commit_lsn;
   std::vector<Oid> oids;
   for (std::uint32_t index : truncate.relations) {
     Table* table = table_for(batch, index);
@@ -196,7 +270,7 @@ bool Applier::truncate_together(const ChangeBatch& batch, const Truncate& trunca
   if (oids.empty()) return true;
   flush();
   begin();
-  target_.truncate(oids, truncate);
+  target_.truncate(oids, truncate, place);
   changed_ = inside_ = true;
   return true;
 }
@@ -330,12 +404,19 @@ void Applier::commit(Lsn progress, PgTimestamp time) {
   Checkpoint next = checkpoint_;
   next.lsn = progress;
   next.commit_time = time;
-  target_.commit(next);
+  try {
+    target_.commit(next);
+  } catch (const target::CommitRefused& refused) {
+    throw refusal_of(refused.error(), last_commit_);
+  }
   checkpoint_ = std::move(next);
   began_ = false;
+  bool left_out = !to_tell_.empty();
+  for (const auto& line : std::exchange(to_tell_, {})) log::warn("apply", "{}", line);
   for (Table* table : changed_tables_) table->rows_changed = false;
   changed_tables_.clear();
   refresh_durable();
+  const auto* quarantine = target_.quarantine();
   board_.update([&](Status& status) {
     status.applied = progress;
     status.last_commit_time = time;
@@ -350,8 +431,11 @@ void Applier::commit(Lsn progress, PgTimestamp time) {
       entry.deletes += table->counts.deletes;
       entry.truncates += table->counts.truncates;
       entry.note = table->record.note;
+      if (quarantine != nullptr) show_kept_back(*quarantine, table->record.oid, entry);
     }
   });
+  give_up_skips();
+  if (left_out) show_bad_changes();
   for (Table* table : counted_) {
     table->counts = {};
     table->counted = false;
@@ -410,6 +494,30 @@ void Applier::meet_barriers(Lsn progress, Lsn next_commit) {
     return true;
   });
   barrier_waits_ = !barriers_.empty();
+}
+
+std::future<void> Applier::ask(Task task) {
+  std::packaged_task<void(target::Target&)> packaged(std::move(task));
+  auto done = packaged.get_future();
+  std::lock_guard lock(tasks_mutex_);
+  tasks_.push_back(std::move(packaged));
+  return done;
+}
+
+void Applier::work_off() {
+  TAILRACE_CHECK(!began_);
+  std::vector<std::packaged_task<void(target::Target&)>> tasks;
+  {
+    std::lock_guard lock(tasks_mutex_);
+    tasks.swap(tasks_);
+  }
+  if (tasks.empty()) return;
+  for (auto& task : tasks) {
+    task(target_);
+    read_skips();
+    for (auto& record : target_.tables()) tables_[record.oid].record = std::move(record);
+    show_bad_changes();
+  }
 }
 
 void Applier::evolve(Oid oid, const target::Evolution& evolution) {

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/sql_text.h"
+#include "pipeline/open_options.h"
 #include "pipeline/published_tables.h"
 #include "pipeline/session.h"
 #include "schema/catalog.h"
@@ -20,6 +21,8 @@ constexpr int most_restarts_a_minute = 20;
 constexpr auto longest_hold = 5s;
 constexpr int most_meetings = 10;
 
+}  // namespace
+
 target::OpenOptions open_options(const config::Config& config) {
   target::OpenOptions out;
   out.kind = config.target.kind;
@@ -27,10 +30,10 @@ target::OpenOptions open_options(const config::Config& config) {
   out.name = config.name;
   out.memory_bytes = static_cast<std::int64_t>(config.limits.duckdb_memory);
   out.make_structure = config.schema == config::Schema::copy;
+  out.quarantine = config.on_error == config::OnError::quarantine;
+  out.hold = config.quarantine.then == config::ThenBad::hold;
   return out;
 }
-
-}  // namespace
 
 void Engine::mark_for_copy(target::Target& target, const std::vector<std::string>& tables) {
   for (const auto& name : tables) {
@@ -143,36 +146,54 @@ struct Engine::Meeting {
   Lsn lsn;
 };
 
+void Engine::with_applier(const StopSignal& stop, std::optional<std::chrono::seconds> patience,
+                          const std::function<void(Applier&)>& action) {
+  auto since = Clock::now();
+  std::unique_lock lock(applier_mutex_);
+  while (applier_ == nullptr) {
+    if (stop.requested() || stop_.requested()) throw Error(Retry::needs_operator, "it was stopped");
+    if (patience && Clock::now() - since > *patience)
+      throw Error(Retry::transient, "it does not follow its source right now", "Look at 'tailrace status'");
+    applier_changed_.wait_for(lock, 100ms);
+  }
+  action(*applier_);
+}
+
+void Engine::between_transactions(std::function<void(target::Target&)> work, const StopSignal& stop) {
+  std::future<void> done;
+  with_applier(stop, 10s, [&](Applier& applier) { done = applier.ask(std::move(work)); });
+  while (done.wait_for(100ms) != std::future_status::ready) {
+    if (stop.requested() || stop_.requested()) throw Error(Retry::needs_operator, "it was stopped");
+  }
+  try {
+    done.get();
+  } catch (const std::future_error&) {
+    throw Error(Retry::transient, "the stream was interrupted before this was done; try again");
+  }
+}
+
 Engine::Meeting Engine::meet(const StopSignal& stop) {
   auto give_up = [&] { return stop.requested() || stop_.requested(); };
-  auto with_applier = [&](const auto& action) {
-    std::unique_lock lock(applier_mutex_);
-    while (applier_ == nullptr) {
-      if (give_up()) throw Error(Retry::needs_operator, "the comparison was stopped");
-      applier_changed_.wait_for(lock, 100ms);
-    }
-    action(*applier_);
-  };
   Meeting out;
   out.exporter = std::make_unique<pg::Connection>(
       pg::Connection::open(config_.source, {pg::Mode::replication, config_.name + " verify"}));
   out.exporter->leave_on(stop);
   // A slot's consistent point is not known before it is there. So that the target does not run past it, the
   // applier is held meanwhile, but not for as long as a long transaction at the source may make it take.
-  with_applier([](Applier& applier) { applier.hold(Clock::now() + longest_hold); });
+  with_applier(stop, std::nullopt, [](Applier& applier) { applier.hold(Clock::now() + longest_hold); });
   auto name = fmt::format("{}_verify_{}", config_.slot.name.substr(0, 40), out.exporter->backend_pid());
   auto slot = source::create_slot(*out.exporter, name, {true, false, true});
   out.lsn = slot.consistent_point;
   auto barrier = std::make_shared<Barrier>();
   barrier->lsn = slot.consistent_point;
   auto reached = barrier->view.get_future();
-  with_applier([&](Applier& applier) { applier.request(barrier); });
+  with_applier(stop, std::nullopt, [&](Applier& applier) { applier.request(barrier); });
   barrier.reset();  // the applier's is the only one left: when that goes, the promise is broken and we know
   out.source = std::make_unique<pg::Connection>(
       pg::Connection::open(config_.source, {pg::Mode::sql, config_.name + " verify"}));
   source::import_snapshot(*out.source, slot.snapshot);
   while (reached.wait_for(100ms) != std::future_status::ready) {
-    if (give_up()) throw Error(Retry::needs_operator, "the comparison was stopped");
+    if (give_up()) throw Error(Retry::needs_operator, "it was stopped");
   }
   out.view = reached.get();
   return out;

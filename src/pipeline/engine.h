@@ -5,7 +5,9 @@
 #include <condition_variable>
 #include <cstdint>
 #include <cstdio>
+#include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,10 +47,15 @@ class Engine {
   void run(const std::vector<std::string>& recopy = {});
   /// Compares source and target at one position while both go on; `stop` ends the comparison early.
   VerifyReport compare(const StopSignal& stop);
+  /// Work with the target between transactions; what it throws comes out here. `stop`: give up waiting. The
+  /// work may be done even so, so it owns what it uses.
+  void between_transactions(std::function<void(target::Target&)> work, const StopSignal& stop);
 
  private:
   void attempt(target::Target& target);
   struct Meeting;
+  void with_applier(const StopSignal& stop, std::optional<std::chrono::seconds> patience,
+                    const std::function<void(Applier&)>& action);
   Meeting meet(const StopSignal& stop);
   static void mark_for_copy(target::Target& target, const std::vector<std::string>& tables);
   bool wait_before_retry(const Error& error, bool established);

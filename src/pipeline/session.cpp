@@ -346,6 +346,7 @@ void Session::stream() {
     status.received = status.applied = status.acknowledged = checkpoint->lsn;
     for (auto& table : status.tables) table.state = TableState::streaming;
   });
+  applier.show_bad_changes();
   BatchQueue queue(config_.limits.queue);
   Reader reader(std::move(stream),
                 source::TransactionAssembler(config::spool_directory(config_), checkpoint->lsn), queue, applier,
@@ -423,6 +424,7 @@ void Session::periodic(Applier& applier, bool idle) {
     observe(applier);
   }
   if (applier.in_transaction()) return;
+  applier.work_off();
   applier.refresh_durable();
   if (now - last_look_ >= look_every) {
     last_look_ = now;

@@ -28,9 +28,17 @@ struct TableStatus {
   std::int64_t updates = 0;
   std::int64_t deletes = 0;
   std::int64_t truncates = 0;
-  Lsn copied_at;     ///< the copy's snapshot; changes before it are in the copy
-  std::string note;  ///< what a user should know: a widened column, row-by-row apply and why
+  Lsn copied_at;                 ///< the copy's snapshot; changes before it are in the copy
+  std::string note;              ///< what a user should know: a widened column, row-by-row apply and why
+  std::int64_t quarantined = 0;  ///< changes that are kept aside
   std::string last_error;
+};
+
+/// A source transaction that somebody wanted left out.
+struct SkipStatus {
+  Lsn commit_lsn;
+  std::string state;  ///< waiting, used, unused
+  std::string left_out;
 };
 
 struct Status {
@@ -57,6 +65,7 @@ struct Status {
   std::int64_t reconnects = 0;
   PgTimestamp last_commit_time;  ///< source time of the last applied transaction
   std::int64_t resident_bytes = 0;
+  std::vector<SkipStatus> skips;  ///< the latest
   std::vector<TableStatus> tables;
 };
 

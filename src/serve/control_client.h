@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "pipeline/bad_changes.h"
 #include "pipeline/engine.h"
 #include "pipeline/status.h"
 
@@ -21,6 +22,10 @@ class ControlClient {
   std::optional<std::string> status_json() const;
   /// May take as long as comparing takes; `stop` gives up waiting.
   std::optional<pipeline::VerifyReport> verify(const StopSignal& stop) const;
+  /// False: nothing runs there. Error: it refused.
+  bool skip(Lsn commit_lsn, const StopSignal& stop) const;
+  std::optional<pipeline::ReplayReport> replay(const pipeline::ReplayRequest& request,
+                                               const StopSignal& stop) const;
   /// False: nothing runs there.
   bool stop() const;
 

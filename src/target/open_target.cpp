@@ -10,7 +10,8 @@ std::unique_ptr<Target> open(const OpenOptions& options) {
   TAILRACE_CHECK(options.kind == "postgres");
   return open_postgres({options.path, options.name,
                         options.make_structure ? StructureMode::copy : StructureMode::expect, options.owners,
-                        options.privileges});
+                        options.privileges, options.quarantine ? OnError::quarantine : OnError::stop,
+                        options.hold ? AfterQuarantine::hold : AfterQuarantine::go_on});
 }
 
 bool forget(const OpenOptions& options) {

@@ -16,6 +16,8 @@ struct OpenOptions {
   bool make_structure = true;  ///< PostgreSQL: what is missing is made like the source's; else it must be there
   bool owners = false;         ///< with owners
   bool privileges = false;     ///< with privileges
+  bool quarantine = false;     ///< PostgreSQL: changes that are refused are kept aside; else they stop the run
+  bool hold = true;            ///< and all later changes of their table with them
 };
 
 std::unique_ptr<Target> open(const OpenOptions& options);

@@ -23,8 +23,21 @@ bool Target::truncates_together() const {
   return false;
 }
 
-void Target::truncate(const std::vector<Oid>& /*tables*/, const Truncate& /*how*/) {
+void Target::truncate(const std::vector<Oid>& /*tables*/, const Truncate& /*how*/,
+                      const ChangePlace& /*place*/) {
   TAILRACE_CHECK(false);
+}
+
+bool Target::one_transaction_a_commit() const {
+  return false;
+}
+
+SkipBook* Target::skips() {
+  return nullptr;
+}
+
+Quarantine* Target::quarantine() {
+  return nullptr;
 }
 
 }  // namespace tailrace::target

@@ -13,12 +13,20 @@ namespace tailrace::target {
 /// `copy`: what the target lacks is made like the source's. `expect`: every table must be there.
 enum class StructureMode { copy, expect };
 
+/// What becomes of a change that the target refuses. `stop`: the run ends, having applied nothing of its
+/// transaction. `quarantine`: it is kept aside, and
+enum class OnError { stop, quarantine };
+/// `hold`: so are all later changes of its table; `go_on`: only the refused ones are.
+enum class AfterQuarantine { hold, go_on };
+
 struct PostgresOptions {
   std::string conninfo;
   std::string subscription;  ///< whose checkpoint and tables these are: several may share a database
   StructureMode structure = StructureMode::copy;
   bool owners = false;
   bool privileges = false;
+  OnError on_error = OnError::stop;
+  AfterQuarantine after_quarantine = AfterQuarantine::hold;
 };
 
 /// Errors: no connection, missing privileges, another tailrace of this name.

@@ -33,7 +33,7 @@ class SetWriter {
  public:
   SetWriter(ApplySession& session, Stages& stages, const TablePlan& plan, const TableBatch& batch);
 
-  /// Throws ConstraintFailed, Error, and NeedsRowOrder where only the order of the source is exact.
+  /// Throws ConstraintFailed, RowMissing, Error, and NeedsRowOrder where only the order of the source is exact.
   void write();
 
  private:
@@ -46,7 +46,7 @@ class SetWriter {
   ColumnSet sent_columns(std::uint32_t row) const;
   std::vector<Value> resolved(std::uint32_t row) const;
   std::string_view key_of(const TupleData& tuple);
-  void expect(std::int64_t touched, std::size_t wanted, const char* what) const;
+  void expect(std::int64_t touched, std::size_t wanted) const;
 
   ApplySession& session_;
   Stages& stages_;
