@@ -215,10 +215,12 @@ void Applier::read_skips() {
 void Applier::give_up_skips() {
   // An attempt that begins again after this commit must not find them either.
   before_call_.left_out.take_missed(checkpoint_.lsn);
-  for (Lsn missed : between_.left_out.take_missed(checkpoint_.lsn)) {
+  auto all_missed = between_.left_out.take_missed(checkpoint_.lsn);
+  for (Lsn missed : all_missed) {
     log::warn("apply", "no transaction committed at {}: 'tailrace skip' left out nothing there", missed.str());
     target_.skips()->give_up(missed);
   }
+  if (!all_missed.empty()) show_bad_changes();
 }
 
 void Applier::show_bad_changes() {

@@ -38,22 +38,22 @@ std::optional<Refusal> try_some(ApplySession& session, const TablePlan& plan, co
 }  // namespace
 
 std::optional<Refusal> apply_carefully(ApplySession& session, const TablePlan& plan, const RowRun& run,
-                                       std::size_t from) {
+                                       std::size_t from, std::size_t to) {
   std::size_t done = from;
-  std::size_t limit = run.entries.size();  // up to the one that was refused, to apply what comes before it
-  while (done < run.entries.size()) {
-    std::size_t to = std::min(done + most_at_once, limit);
+  std::size_t limit = to;  // up to the one that was refused, to apply what comes before it
+  while (done < to) {
+    std::size_t end = std::min(done + most_at_once, limit);
     session.direct().query("savepoint tailrace_careful", purpose);
-    auto refusal = try_some(session, plan, run, done, to);
+    auto refusal = try_some(session, plan, run, done, end);
     if (!refusal) {
       session.direct().query("release tailrace_careful", purpose);
-      done = to;
-      if (done == limit) limit = run.entries.size();
+      done = end;
+      if (done == limit) limit = to;
       continue;
     }
     session.direct().query("rollback to tailrace_careful; release tailrace_careful", purpose);
     if (refusal->entry == done) return refusal;
-    TAILRACE_CHECK(refusal->entry > done && refusal->entry < to);
+    TAILRACE_CHECK(refusal->entry > done && refusal->entry < end);
     limit = refusal->entry;
   }
   return std::nullopt;

@@ -10,9 +10,9 @@
 
 namespace tailrace::target::postgres {
 
-/// Applies the changes from `from` on, one by one in their order. Nothing: all of them. Else the first that was
-/// refused; those before it are applied, it and those after it are not.
+/// Applies the changes from `from` up to `to`, one by one in their order. Nothing: all of them. Else the first
+/// that was refused; those before it are applied, it and those after it are not.
 std::optional<Refusal> apply_carefully(ApplySession& session, const TablePlan& plan, const RowRun& run,
-                                       std::size_t from);
+                                       std::size_t from, std::size_t to);
 
 }  // namespace tailrace::target::postgres

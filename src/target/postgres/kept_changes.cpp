@@ -82,6 +82,34 @@ OldTuple old_tuple_named(const std::string& name) {
   throw Error(Retry::fatal, fmt::format("tailrace.quarantine holds an old row of unknown kind '{}'", name));
 }
 
+/// What names the rows that a change is about, before and after: the values of the replica identity, as text,
+/// since the next run's stream may be in another format. Of a table without one, nothing.
+std::vector<std::string> rows_of(const Relation& relation, const Change& change) {
+  bool before = change.old_tuple.present();
+  TupleWalker old_walker(before ? change.old_tuple : change.new_tuple);
+  TupleWalker new_walker(change.new_tuple.present() ? change.new_tuple : change.old_tuple);
+  std::vector<std::string> out(2);
+  for (const auto& column : relation.columns) {
+    Value then = old_walker.next();
+    Value now = new_walker.next();
+    if (!column.is_key) continue;
+    if (now.kind == ValueKind::unchanged) now = then;
+    auto add = [&](std::string& name, const Value& value) {
+      if (value.kind == ValueKind::null) {
+        name += "null,";
+      } else {
+        auto text = value_text(column, value);
+        name += fmt::format("{}:{},", text.size(), text);
+      }
+    };
+    add(out[0], then);
+    add(out[1], now);
+  }
+  if (out[0] == out[1]) out.pop_back();
+  if (out[0].empty()) out.clear();
+  return out;
+}
+
 /// The tuple that these bytes are, checked: they lay where anybody could write.
 TupleData tuple_of(const std::string& bytes, std::size_t columns) {
   TupleData out{reinterpret_cast<const std::byte*>(bytes.data()), static_cast<std::uint32_t>(bytes.size()),
@@ -126,6 +154,7 @@ KeptChanges::KeptChanges(pg::Connection& books, ApplySession& session, const std
 
 void KeptChanges::load() {
   all_.clear();
+  rows_.clear();
   auto kept = books_.query(
       fmt::format("select oid, count(*), max(number), (array_agg(error order by number desc) "
                   "filter (where error is not null))[1] from tailrace.quarantine where subscription = {} "
@@ -150,8 +179,28 @@ bool KeptChanges::held(Oid table) const {
   return found != all_.end() && found->second.held;
 }
 
-bool KeptChanges::any_held() const {
-  return std::ranges::any_of(all_, [](const auto& one) { return one.second.held; });
+bool KeptChanges::any_of(Oid table) const {
+  auto found = all_.find(table);
+  return found != all_.end() && found->second.changes > 0;
+}
+
+void KeptChanges::add_rows(Oid table, const Relation& relation, const Change& change) {
+  rows_[table].merge([&] {
+    auto names = rows_of(relation, change);
+    return std::set<std::string>(names.begin(), names.end());
+  }());
+}
+
+bool KeptChanges::has_row_of(const TableRecord& table, const Relation& relation, const Change& change) {
+  if (!any_of(table.oid)) return false;
+  // Once there are some, insert() adds the others.
+  if (rows_.try_emplace(table.oid).second) {
+    read(table, [&](const Kept& kept) {
+      if (kept.relation) add_rows(table.oid, *kept.relation, kept.change);
+    });
+  }
+  const auto& rows = rows_.at(table.oid);
+  return std::ranges::any_of(rows_of(relation, change), [&](const auto& name) { return rows.contains(name); });
 }
 
 const KeptChanges::Shape& KeptChanges::shape_of(const std::shared_ptr<const Relation>& relation) {
@@ -214,7 +263,8 @@ void KeptChanges::insert(const TableRecord& table, const char* operation, const 
   // Of no table: if this fails, the change that it is about is not to blame.
   session_.change(0, purpose, transaction.commit_lsn, insert_sql_, parameters);
   auto& kept = all_[table.oid];
-  ++kept.changes;
+  if (++kept.changes == 1) rows_[table.oid].clear();
+  if (change != nullptr && rows_.contains(table.oid)) add_rows(table.oid, *shape->relation, *change);
   if (refusal != nullptr) kept.error = refusal->words;
   changed_ = true;
 }
@@ -246,6 +296,7 @@ void KeptChanges::hold(const TableRecord& table, const std::string& error) {
   auto& kept = all_[table.oid];
   kept.held = true;
   kept.error = error;
+  rows_.erase(table.oid);  // there may be any number of changes from now on, and all of them wait
   changed_ = true;
 }
 
@@ -256,6 +307,7 @@ void KeptChanges::release(Oid table, std::int64_t number) {
                   literal_, table, number),
       purpose);
   all_.erase(table);
+  rows_.erase(table);
   changed_ = true;
 }
 
@@ -269,6 +321,7 @@ std::int64_t KeptChanges::remove(Oid table) {
                                        literal_, table),
                            purpose);
   all_.erase(table);
+  rows_.erase(table);
   return gone.affected();
 }
 

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "model/apply_batch.h"
@@ -24,7 +25,10 @@ class KeptChanges {
 
   const std::map<Oid, KeptBack>& all() const { return all_; }
   bool held(Oid table) const;
-  bool any_held() const;
+  /// The table has changes in quarantine.
+  bool any_of(Oid table) const;
+  /// The change is of a row of which another change is in quarantine: applied now, it would be out of order.
+  bool has_row_of(const TableRecord& table, const Relation& relation, const Change& change);
 
   // In the session's open transaction; settled when they return.
   /// From `from` on; the first one with why it was refused.
@@ -62,6 +66,7 @@ class KeptChanges {
     std::string json;
   };
   void load();
+  void add_rows(Oid table, const Relation& relation, const Change& change);
   const Shape& shape_of(const std::shared_ptr<const Relation>& relation);
   std::shared_ptr<const Relation> relation_of(const TableRecord& table, const std::string& identity,
                                               const std::string& json);
@@ -74,8 +79,10 @@ class KeptChanges {
   std::string insert_sql_;
   std::map<Oid, KeptBack> all_;
   std::map<Oid, Shape> shapes_;  ///< the last one of each table
-  std::int64_t number_ = 0;      ///< the last one given
-  bool changed_ = false;         ///< by the open transaction
+  /// By table, what names the rows of its changes; read when first asked for.
+  std::map<Oid, std::set<std::string>> rows_;
+  std::int64_t number_ = 0;  ///< the last one given
+  bool changed_ = false;     ///< by the open transaction
 };
 
 }  // namespace tailrace::target::postgres

@@ -386,7 +386,7 @@ void PostgresTarget::try_in_order(Oid table, const std::string& reason) {
 }
 
 bool PostgresTarget::needs_row_order(Oid table) const {
-  return kept_.held(table) || row_orders_.wanted(table);
+  return kept_.any_of(table) || row_orders_.wanted(table);
 }
 
 void PostgresTarget::apply(Oid table, const TableBatch& batch) {
@@ -407,7 +407,8 @@ void PostgresTarget::apply_in_order(Oid table, const RowRun& run) {
   guarded([&] {
     if (kept_.held(table)) return kept_.record(records_.at(table), run, 0, run.entries.size(), nullptr);
     const auto& plan = plan_for(table, run.relation);
-    if (row_orders_.careful(table)) return refusals_.apply(records_.at(table), plan, run);
+    if (row_orders_.careful(table) || kept_.any_of(table))
+      return refusals_.apply(records_.at(table), plan, run);
     RowWriter writer(session_, plan);
     for (const auto& entry : run.entries) writer.change(*entry.change, entry.commit_lsn);
   });

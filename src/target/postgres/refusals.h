@@ -23,6 +23,7 @@ class Refusals {
   void truncate(const std::vector<const TableRecord*>& tables, const Truncate& how, const ChangePlace& place);
 
  private:
+  std::size_t waits_from(const TableRecord& table, const RowRun& run, std::size_t from);
   void keep_back(const TableRecord& table, const std::string& error);
   void truncate_together(const std::vector<const TableRecord*>& tables, const Truncate& how,
                          const ChangePlace& place);
