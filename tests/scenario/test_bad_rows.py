@@ -47,8 +47,9 @@ def kept(pair, columns="operation"):
 
 def quarantining(pair, then="hold"):
     """Two tables that flow, of which the target takes no n above 1000 in t."""
-    pair.execute("CREATE TABLE t (id int PRIMARY KEY, n int, body text); CREATE TABLE other (id int PRIMARY KEY, n int);"
-                 "INSERT INTO t SELECT i, i, 'b' || i FROM generate_series(1, 50) i; INSERT INTO other VALUES (1, 1)")
+    pair.execute("CREATE TABLE t (id int PRIMARY KEY, n int, body text);"
+                 "INSERT INTO t SELECT i, i, 'b' || i FROM generate_series(1, 50) i;"
+                 "CREATE TABLE other (id int PRIMARY KEY, n int); INSERT INTO other VALUES (1, 1)")
     pair.mirror.configure(on_error="quarantine", quarantine={"then": then})
     follow(pair)
     pair.mirror.into.execute("ALTER TABLE t ADD CONSTRAINT low CHECK (n < 1000)")
@@ -182,7 +183,8 @@ def test_a_table_is_held_and_the_others_flow(pair):
     assert state["quarantined"] == 8
     assert pair.mirror.table("public.other")["state"] == "streaming"
     assert "stopped" in run("status", *pair.mirror.named()).stdout
-    assert pair.mirror.into.execute("SELECT * FROM other ORDER BY id") == pair.execute("SELECT * FROM other ORDER BY id")
+    others = "SELECT * FROM other ORDER BY id"
+    assert pair.mirror.into.execute(others) == pair.execute(others)
     assert pair.mirror.into.execute("SELECT id, n FROM t WHERE id IN (1, 2, 60, 61) ORDER BY id") == [
         (1, 1), (2, 2), (60, 60)]
     assert [row[0] for row in kept(pair)] == ["update"] * 2 + ["update", "delete"] * 3
@@ -239,10 +241,11 @@ def test_replay_while_more_arrives(pair):
 
 
 def test_only_the_bad_change(pair):
-    """then: continue. Everything else of the table is applied, but for later changes of the same rows, which replay must
-    not overwrite with older ones; it works when nothing runs too. What is kept may be dropped instead."""
+    """then: continue. Everything else of the table is applied, but for later changes of the same rows, which replay
+    must not overwrite with older ones; it works when nothing runs too. What is kept may be dropped instead."""
     quarantining(pair, "continue")
-    pair.execute("INSERT INTO t SELECT i, CASE WHEN i % 40 = 0 THEN 5000 ELSE i END, 'x' FROM generate_series(100, 299) i")
+    pair.execute("INSERT INTO t SELECT i, CASE WHEN i % 40 = 0 THEN 5000 ELSE i END, 'x'"
+                 " FROM generate_series(100, 299) i")
     pair.execute("UPDATE t SET n = 0 WHERE id < 10; UPDATE t SET n = 6000 WHERE id = 20;"
                  "UPDATE t SET n = 20 WHERE id = 20; UPDATE t SET id = 21000 WHERE id = 20")
     pair.mirror.wait_caught_up(pair.cluster)
@@ -263,7 +266,7 @@ def test_only_the_bad_change(pair):
     assert "public.t: 10 changes replayed" in replay(pair, "--table", "public.t")
     pair.mirror.start()
     assert pair.settle() == 252
-    # A TRUNCATE must not pass what waits, nor anything it. Dropped, the target's rows stay as they were.
+    # A TRUNCATE must not pass what waits, nor anything pass it. Dropped, the target's rows stay as they were.
     pair.mirror.into.execute("ALTER TABLE t ADD CONSTRAINT low CHECK (n < 1000) NOT VALID")
     pair.mirror.start()
     pair.execute("INSERT INTO t VALUES (1000, 5000, 'dropped')")

@@ -32,7 +32,8 @@ def traces(shop):
 def test_help_and_version():
     outcome = run("--help")
     assert outcome.returncode == 0
-    for command in ("run", "check", "init", "teardown", "snapshot", "status", "verify", "tail"):
+    for command in ("run", "check", "init", "teardown", "snapshot", "status", "verify", "tail", "skip",
+                    "replay"):
         assert command in outcome.stdout
         assert run(command, "--help").returncode == 0
     assert run("--version").returncode == 0
