@@ -14,12 +14,12 @@ constexpr std::size_t most_tables_a_commit = 200;
 constexpr int most_attempts = 500;
 
 /// What only the commit finds out, of the one transaction in it.
-Error refusal_of(const Error& error, Lsn commit_lsn) {
-  Error out(Retry::needs_operator,
-            fmt::format("the source's transaction at {} is refused at its end: {}", commit_lsn.str(),
-                        error.message()),
-            target::bad_change_remedy(commit_lsn));
-  out.with_sqlstate(error.sqlstate());
+Error refusal_of(const target::CommitRefused& refused, Lsn commit_lsn) {
+  Error out(
+      Retry::needs_operator,
+      fmt::format("the source's transaction at {} is refused at its end: {}", commit_lsn.str(), refused.what()),
+      target::bad_change_remedy(commit_lsn));
+  out.with_sqlstate(refused.sqlstate());
   return out;
 }
 
@@ -409,7 +409,7 @@ void Applier::commit(Lsn progress, PgTimestamp time) {
   try {
     target_.commit(next);
   } catch (const target::CommitRefused& refused) {
-    throw refusal_of(refused.error(), last_commit_);
+    throw refusal_of(refused, last_commit_);
   }
   checkpoint_ = std::move(next);
   began_ = false;

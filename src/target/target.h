@@ -77,12 +77,14 @@ class NeedsRowOrder : public std::exception {
 /// of one source transaction.
 class CommitRefused : public std::exception {
  public:
-  explicit CommitRefused(Error error) : error_(std::move(error)) {}
-  const Error& error() const { return error_; }
-  const char* what() const noexcept override { return error_.what(); }
+  CommitRefused(std::string words, std::string sqlstate)
+      : words_(std::move(words)), sqlstate_(std::move(sqlstate)) {}
+  const char* what() const noexcept override { return words_.c_str(); }
+  const std::string& sqlstate() const { return sqlstate_; }
 
  private:
-  Error error_;
+  std::string words_;
+  std::string sqlstate_;
 };
 
 /// Thrown by a CopyWriter when the table's column had to be widened: all of the table's copy starts over.

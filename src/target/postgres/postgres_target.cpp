@@ -455,7 +455,8 @@ void PostgresTarget::commit(const Checkpoint& checkpoint) {
       } catch (const ConstraintFailed& failed) {
         if (failed.table != 0) throw;
         // Deferred constraints and triggers speak up now, of whichever transaction.
-        if (one_transaction_a_commit()) throw CommitRefused(failed.error);
+        if (one_transaction_a_commit())
+          throw CommitRefused(server_words(failed.error), failed.error.sqlstate());
         singly_until_ = checkpoint.lsn;
         throw NeedsRowOrder(server_words(failed.error));
       }
