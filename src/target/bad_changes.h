@@ -19,6 +19,16 @@ struct SkipNote {
   std::string left_out;  ///< once used: how many changes of which tables
 };
 
+/// Throws Error when what commits there is in the target already. `applied`: the checkpoint.
+inline void check_skip(Lsn commit_lsn, Lsn applied) {
+  if (commit_lsn >= applied) return;
+  throw Error(Retry::needs_operator,
+              fmt::format("{} is behind the target's checkpoint {}: what commits there is applied, or was left "
+                          "out, and cannot be skipped any more",
+                          commit_lsn.str(), applied.str()),
+              "Give the position that the error names: 'the source's transaction at ...'");
+}
+
 class SkipBook {
  public:
   virtual ~SkipBook() = default;

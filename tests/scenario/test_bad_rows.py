@@ -132,6 +132,29 @@ def test_skips_that_cannot_be(pair):
     assert pair.settle() == 1
 
 
+def test_any_target_can_leave_one_out(shop):
+    """A DuckDB file keeps its notes as well. kill -9 when it is done: it is not done again."""
+    shop.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.mirror.stop()
+    for i in (2, 3, 4):
+        shop.execute(f"INSERT INTO t VALUES ({i})")
+    begins = shop.execute("SELECT encode(substr(data, 2, 8), 'hex') FROM pg_logical_slot_peek_binary_changes("
+                          f"'{shop.name}', NULL, NULL, 'proto_version', '1', 'publication_names', '{shop.name}')"
+                          " WHERE get_byte(data, 0) = ascii('B')")
+    third = int(begins[1][0], 16)
+    skip(shop, f"{third >> 32:X}/{third & 0xffffffff:X}")
+    for _ in range(2):
+        shop.mirror.start()
+        shop.mirror.wait_caught_up(shop.cluster)
+        note, = shop.mirror.status()["skips"]
+        assert (note["state"], note["left_out"]) == ("used", "public.t: 1 INSERT")
+        shop.mirror.kill()
+    assert shop.mirror.log_text().count("was left out") == 1
+    assert shop.mirror.into.value("(SELECT count(*) FILTER (WHERE id = 3) * 10 + count(*) FROM t)") == "3"
+
+
 @pytest.mark.parametrize("streaming", [True, False])
 def test_a_large_transaction_is_left_out(pair_on, own_cluster, streaming):
     """It comes in several parts, between others, and the mirror is killed in the middle of leaving it out."""

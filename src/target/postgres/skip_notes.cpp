@@ -33,14 +33,7 @@ std::vector<SkipNote> SkipNotes::read() {
 }
 
 void SkipNotes::note(Lsn commit_lsn, Lsn applied) {
-  if (commit_lsn < applied) {
-    throw Error(
-        Retry::needs_operator,
-        fmt::format("{} is behind the target's checkpoint {}: what commits there is applied, or was left "
-                    "out, and cannot be skipped any more",
-                    commit_lsn.str(), applied.str()),
-        "Give the position that the error names: 'the source's transaction at ...'");
-  }
+  check_skip(commit_lsn, applied);
   books_.query(fmt::format("insert into tailrace.skips (subscription, lsn, state) values ({}, '{}', 'waiting') "
                            "on conflict (subscription, lsn) do update set state = 'waiting'",
                            literal_, commit_lsn.str()),
