@@ -15,8 +15,8 @@ constexpr std::size_t longest_text = 200;
 
 // PostgreSQL documentation: "PostgreSQL Error Codes". These classes are the connection's or the server's
 // trouble, or ours; a trigger may raise any other.
-constexpr std::array<std::string_view, 15> not_of_a_change = {"08", "25", "26",    "28",    "34", "3B", "3D",
-                                                              "40", "42P05", "53", "55006", "55P03", "57", "58", "XX"};
+constexpr std::array<std::string_view, 15> not_of_a_change = {
+    "08", "25", "26", "28", "34", "3B", "3D", "40", "42P05", "53", "55006", "55P03", "57", "58", "XX"};
 
 Wire wire_of(Oid type) {
   switch (type) {
