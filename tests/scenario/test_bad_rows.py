@@ -152,7 +152,7 @@ def test_any_target_can_leave_one_out(shop):
         assert (note["state"], note["left_out"]) == ("used", "public.t: 1 INSERT")
         shop.mirror.kill()
     assert shop.mirror.log_text().count("was left out") == 1
-    assert shop.mirror.into.value("(SELECT count(*) FILTER (WHERE id = 3) * 10 + count(*) FROM t)") == "3"
+    assert shop.mirror.into.value("(SELECT count(*) FILTER (WHERE id = 3) * 10 + count(*) FROM public.t)") == "3"
 
 
 @pytest.mark.parametrize("streaming", [True, False])
