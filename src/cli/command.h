@@ -43,6 +43,9 @@ struct Options {
   bool repair = false;              ///< verify
   bool continuous = false;          ///< verify
   int rate = 50'000;                ///< verify --continuous: rows a second
+  std::string lsn;                  ///< skip
+  std::string table;                ///< replay
+  bool discard = false;             ///< replay
 };
 
 /// Thrown by load(); main prints the problems and leaves with exit_usage.
@@ -79,6 +82,8 @@ int command_status(const Options& options);
 int command_verify(const Options& options);
 int command_sync_sequences(const Options& options);
 int command_refresh(const Options& options);
+int command_skip(const Options& options);
+int command_replay(const Options& options);
 int command_tail(const Options& options);
 int command_config_check(const Options& options);
 int command_version();

@@ -30,6 +30,7 @@ class CommandLine {
     source_commands();
     target_commands();
     looking_commands();
+    mending_commands();
     small_commands();
   }
 
@@ -216,6 +217,27 @@ class CommandLine {
     selecting(tail);
     origin(tail);
     logging(tail);
+  }
+
+  void mending_commands() {
+    auto* skip =
+        command(app_, "skip", "Leave one transaction of the source out that the target refuses", command_skip,
+                "  tailrace skip postgres://app@old/shop postgres://app@new/shop --lsn 0/15D6A28\n"
+                "The position is the one that 'tailrace run' stopped with. All of the transaction is left\n"
+                "out, exactly once; the log and 'tailrace status' say what that was.");
+    skip->add_option("--lsn", options_.lsn, "Where the transaction commits at the source")->type_name("LSN");
+    auto* replay =
+        command(app_, "replay", "Apply what is in quarantine, and let its tables flow again", command_replay,
+                "  tailrace replay postgres://app@old/shop postgres://app@new/shop\n"
+                "  tailrace replay -c tailrace.yaml --table public.orders\n"
+                "  tailrace replay -c tailrace.yaml --table public.orders --discard");
+    replay->add_option("--table", options_.table, "This table alone, as SCHEMA.TABLE")->type_name("TABLE");
+    replay->add_flag("--discard", options_.discard, "Drop it instead of applying it");
+    for (auto* each : {skip, replay}) {
+      source(each);
+      target(each);
+      naming(each);
+    }
   }
 
   void small_commands() {

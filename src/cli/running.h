@@ -10,12 +10,11 @@
 
 namespace tailrace::cli {
 
-/// Lives as long as the command works; `board`, and what `verify` and `refresh` use, outlive it. Throws Error
-/// when another tailrace runs on the target.
+/// Lives as long as the command works; `board`, and what `work` uses, outlive it. Throws Error when another
+/// tailrace runs on the target.
 class Running {
  public:
-  Running(const config::Config& config, pipeline::StatusBoard& board, serve::ControlServer::Verify verify = {},
-          serve::ControlServer::Refresh refresh = {});
+  Running(const config::Config& config, pipeline::StatusBoard& board, serve::ControlWork work = {});
 
  private:
   serve::ControlServer server_;

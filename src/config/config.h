@@ -48,6 +48,15 @@ struct Sequences {
   Milliseconds interval{10'000};
 };
 
+/// What becomes of a change that a PostgreSQL target refuses.
+enum class OnError { stop, quarantine };
+/// In quarantine: all later changes of its table too, or it alone.
+enum class ThenBad { hold, go_on };
+
+struct Quarantine {
+  ThenBad then = ThenBad::hold;
+};
+
 struct Slot {
   std::string name;       ///< empty: derived from Config::name
   bool create = true;     ///< false: it must exist
@@ -102,6 +111,8 @@ struct Config {
   Origin origin = Origin::any;
   Schema schema;
   Sequences sequences;
+  OnError on_error = OnError::stop;
+  Quarantine quarantine;
   Binary binary = Binary::automatic;
   bool streaming = true;  ///< receive large transactions before they commit (pgoutput's `streaming`)
   std::string spool;      ///< directory for what is received of transactions still in progress; empty: see
@@ -130,6 +141,8 @@ inline bool keeps_sequences(const Config& config) {
 std::string_view to_string(Binary binary);
 std::string_view to_string(Origin origin);
 std::string_view to_string(SchemaMode mode);
+std::string_view to_string(OnError on_error);
+std::string_view to_string(ThenBad then);
 std::string_view to_string(log::Level level);
 std::string_view to_string(log::Format format);
 

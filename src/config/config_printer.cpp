@@ -62,6 +62,10 @@ std::string describe(const Config& config) {
     value("interval", format_duration(config.sequences.interval));
     out << YAML::EndMap;
   }
+  value("on_error", text(config.on_error));
+  begin("quarantine");
+  value("then", text(config.quarantine.then));
+  out << YAML::EndMap;
   value("binary", text(config.binary));
   value("streaming", on(config.streaming));
   if (!config.spool.empty()) value("spool", config.spool);

@@ -25,6 +25,8 @@ constexpr std::array<Word<Binary>, 3> binaries{
 constexpr std::array<Word<Origin>, 2> origins{{{"any", Origin::any}, {"none", Origin::none}}};
 constexpr std::array<Word<SchemaMode>, 2> schema_modes{
     {{"copy", SchemaMode::copy}, {"expect", SchemaMode::expect}}};
+constexpr std::array<Word<OnError>, 2> errors{{{"stop", OnError::stop}, {"quarantine", OnError::quarantine}}};
+constexpr std::array<Word<ThenBad>, 2> thens{{{"hold", ThenBad::hold}, {"continue", ThenBad::go_on}}};
 constexpr std::array<Word<log::Level>, 4> levels{{{"debug", log::Level::debug},
                                                   {"info", log::Level::info},
                                                   {"warn", log::Level::warn},
@@ -118,6 +120,8 @@ class Reader {
          word("origin", config_.origin, origins),
          {"schema", [this](const Node& n, const std::string& p) { schema(n, p); }},
          {"sequences", [this](const Node& n, const std::string& p) { sequences(n, p); }},
+         word("on_error", config_.on_error, errors),
+         section("quarantine", {word("then", config_.quarantine.then, thens)}),
          word("binary", config_.binary, binaries),
          boolean("streaming", config_.streaming),
          string("spool", config_.spool),
@@ -329,6 +333,12 @@ std::string_view to_string(Origin origin) {
 }
 std::string_view to_string(SchemaMode mode) {
   return word_of(schema_modes, mode);
+}
+std::string_view to_string(OnError on_error) {
+  return word_of(errors, on_error);
+}
+std::string_view to_string(ThenBad then) {
+  return word_of(thens, then);
 }
 std::string_view to_string(log::Level level) {
   return word_of(levels, level);

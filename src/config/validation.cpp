@@ -38,6 +38,8 @@ class Judge {
       add("target", "is missing: give a target such as duckdb:shop.duckdb");
     names();
     tables();
+    if (config_.on_error == OnError::quarantine && config_.target.given() && config_.target.kind != "postgres")
+      add("on_error", "quarantine is for PostgreSQL targets; a DuckDB file takes every change");
     if (!config_.spool.empty() && !std::filesystem::is_directory(config_.spool))
       add("spool", fmt::format("{} is no directory", config_.spool));
     structure();

@@ -49,11 +49,18 @@ struct TableBatch {
   bool empty() const { return !truncate && deletes.empty() && live_rows == 0; }
 };
 
+/// Where a change stands in the stream. Borrowed from its ChangeBatch.
+struct ChangePlace {
+  const TransactionSpan* transaction = nullptr;
+  std::uint64_t position = 0;  ///< within its source transaction, from 0; the same whenever it is sent again
+};
+
 /// Changes of one table that must be applied one by one, in the source's order. Borrowed from ChangeBatches.
 struct RowRun {
   struct Entry {
     const Change* change = nullptr;  ///< insert, update or remove
     Lsn commit_lsn;                  ///< of its source transaction
+    ChangePlace place;
   };
   std::shared_ptr<const Relation> relation;
   std::vector<Entry> entries;

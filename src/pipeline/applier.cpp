@@ -11,7 +11,27 @@ namespace tailrace::pipeline {
 namespace {
 
 constexpr std::size_t most_tables_a_commit = 200;
-constexpr int most_attempts = 100;
+// Each brings at least one table, or the commits, one step further towards the order of the source.
+constexpr int most_attempts = 500;
+
+/// What only the commit finds out, of the one transaction in it.
+Error refusal_of(const target::CommitRefused& refused, Lsn commit_lsn) {
+  Error out(
+      Retry::needs_operator,
+      fmt::format("the source's transaction at {} is refused at its end: {}", commit_lsn.str(), refused.what()),
+      target::bad_change_remedy(commit_lsn));
+  out.with_sqlstate(refused.sqlstate());
+  return out;
+}
+
+void show_kept_back(const target::Quarantine& quarantine, Oid table, TableStatus& status) {
+  const auto& all = quarantine.kept_back();
+  auto found = all.find(table);
+  bool held = found != all.end() && found->second.held;
+  status.state = held ? TableState::stopped : TableState::streaming;
+  status.quarantined = found != all.end() ? found->second.changes : 0;
+  status.last_error = found != all.end() ? found->second.error : "";
+}
 
 }  // namespace
 
@@ -32,6 +52,7 @@ Applier::Applier(target::Target& target, std::string source, std::vector<std::st
     auto found = listed.find(table.record.schema + "." + table.record.name);
     table.status_index = found != listed.end() ? found->second : status.tables.size();
   }
+  read_skips();
 }
 
 void Applier::apply(const std::vector<std::shared_ptr<const ChangeBatch>>& batches) {
@@ -50,6 +71,7 @@ void Applier::settle() {
 /// Again and again, until the target takes it in some order.
 void Applier::apply_given() {
   ++call_;
+  before_call_ = between_;
   for (int attempt = 0;; ++attempt) {
     try {
       apply_once(attempt > 0);
@@ -83,10 +105,13 @@ void Applier::roll_back() {
   }
   again.insert(again.end(), given_->begin(), given_->end());
   given_ = std::make_shared<const Batches>(std::move(again));
+  if (!underway_.empty()) before_call_ = underway_.front().before;
   underway_.clear();
   if (auto committed = target_.checkpoint()) checkpoint_ = *committed;
   began_ = changed_ = inside_ = false;
   transactions_ = changes_ = 0;
+  between_ = before_call_;
+  to_tell_.clear();
   for (auto& [oid, table] : tables_) {
     table.fold.reset();
     table.run.entries.clear();
@@ -119,7 +144,12 @@ void Applier::apply_once(bool again) {
         flush(true);
         commit(progress_);
       }
-      add(*batch, transaction);
+      if (transaction.begins) between_.position = 0;
+      if (between_.left_out.wants(transaction.commit_lsn)) {
+        leave_out(*batch, transaction);
+      } else {
+        add(*batch, transaction);
+      }
       whole = transaction.ends;
       if (transaction.ends) {
         ++transactions_;
@@ -128,9 +158,10 @@ void Applier::apply_once(bool again) {
         last_commit_ = transaction.commit_lsn;
         time_ = transaction.commit_time;
         // What a target holds of an open transaction it holds per table.
-        if (touched_.size() + changed_tables_.size() > most_tables_a_commit) {
-          flush(true);
-          commit(progress_, Pace::go_on);
+        bool alone = target_.one_transaction_a_commit();
+        if (touched_.size() + changed_tables_.size() > most_tables_a_commit || alone) {
+          flush(!alone);
+          commit(progress_, alone ? Pace::wait : Pace::go_on);
         }
       }
     }
@@ -173,9 +204,10 @@ void Applier::add(const ChangeBatch& batch, const TransactionSpan& transaction) 
   auto end = transaction.first_change + transaction.change_count;
   for (auto i = transaction.first_change; i < end; ++i) {
     const Change& change = batch.changes[i];
+    ChangePlace place{&transaction, between_.position++};
     if (change.kind == ChangeKind::message) continue;
     if (change.kind == ChangeKind::truncate) {
-      add_truncate(batch, batch.truncates[change.index], transaction.commit_lsn);
+      add_truncate(batch, batch.truncates[change.index], place);
       continue;
     }
     Table* table = table_for(batch, change.index);
@@ -191,15 +223,59 @@ void Applier::add(const ChangeBatch& batch, const TransactionSpan& transaction) 
     if (table->fold) {
       table->fold->add(change);
     } else {
-      table->run.entries.push_back({&change, transaction.commit_lsn});
+      table->run.entries.push_back({&change, transaction.commit_lsn, place});
     }
     inside_ = true;
     ++changes_;
   }
 }
 
-void Applier::add_truncate(const ChangeBatch& batch, const Truncate& truncate, Lsn commit_lsn) {
-  if (truncate_together(batch, truncate, commit_lsn)) return;
+/// The transaction must not be applied; nothing of it is lost from sight.
+void Applier::leave_out(const ChangeBatch& batch, const TransactionSpan& transaction) {
+  begin();
+  between_.left_out.add(batch, transaction);
+  if (!transaction.ends) return;
+  auto what = between_.left_out.finish(transaction.commit_lsn);
+  target_.skips()->use(transaction.commit_lsn, what);
+  changed_ = true;
+  to_tell_.push_back(fmt::format("the source's transaction at {} was left out, as 'tailrace skip' says: {}",
+                                 transaction.commit_lsn.str(), what));
+}
+
+void Applier::read_skips() {
+  if (auto* book = target_.skips()) between_.left_out = LeftOut(book->read());
+  give_up_skips();
+}
+
+void Applier::give_up_skips() {
+  // An attempt that begins again after this commit must not find them either.
+  before_call_.left_out.take_missed(checkpoint_.lsn);
+  auto all_missed = between_.left_out.take_missed(checkpoint_.lsn);
+  for (Lsn missed : all_missed) {
+    log::warn("apply", "no transaction committed at {}: 'tailrace skip' left out nothing there", missed.str());
+    target_.skips()->give_up(missed);
+  }
+  if (!all_missed.empty()) show_bad_changes();
+}
+
+void Applier::show_bad_changes() {
+  auto* quarantine = target_.quarantine();
+  auto* book = target_.skips();
+  std::vector<target::SkipNote> notes;
+  if (book != nullptr) notes = book->read();
+  board_.update([&](Status& status) {
+    status.skips.clear();
+    for (const auto& note : notes) status.skips.push_back({note.commit_lsn, note.state, note.left_out});
+    for (const auto& [oid, table] : tables_) {
+      if (quarantine == nullptr || table.status_index >= status.tables.size()) continue;
+      show_kept_back(*quarantine, oid, status.tables[table.status_index]);
+    }
+  });
+}
+
+void Applier::add_truncate(const ChangeBatch& batch, const Truncate& truncate, const ChangePlace& place) {
+  if (truncate_together(batch, truncate, place)) return;
+  Lsn commit_lsn = place.transaction->commit_lsn;
   for (std::uint32_t index : truncate.relations) {
     Table* table = table_for(batch, index);
     if (covers(*table, commit_lsn)) continue;
@@ -215,8 +291,9 @@ void Applier::add_truncate(const ChangeBatch& batch, const Truncate& truncate, L
 }
 
 /// Where foreign keys tie tables, none of them can be emptied alone.
-bool Applier::truncate_together(const ChangeBatch& batch, const Truncate& truncate, Lsn commit_lsn) {
+bool Applier::truncate_together(const ChangeBatch& batch, const Truncate& truncate, const ChangePlace& place) {
   if (!target_.truncates_together()) return false;
+  Lsn commit_lsn = place.transaction->commit_lsn;
   std::vector<Oid> oids;
   for (std::uint32_t index : truncate.relations) {
     Table* table = table_for(batch, index);
@@ -230,7 +307,7 @@ bool Applier::truncate_together(const ChangeBatch& batch, const Truncate& trunca
   if (oids.empty()) return true;
   flush();
   begin();
-  target_.truncate(oids, truncate);
+  target_.truncate(oids, truncate, place);
   changed_ = inside_ = true;
   return true;
 }
@@ -377,14 +454,19 @@ void Applier::commit(Lsn progress, Pace pace) {
   Checkpoint next = checkpoint_;
   next.lsn = progress;
   next.commit_time = time_;
-  if (pace == Pace::wait) {
-    target_.commit(next);
-  } else {
-    target_.commit_soon(next);
+  try {
+    if (pace == Pace::wait) {
+      target_.commit(next);
+    } else {
+      target_.commit_soon(next);
+    }
+  } catch (const target::CommitRefused& refused) {
+    throw refusal_of(refused, last_commit_);
   }
   checkpoint_ = std::move(next);
   began_ = false;
-  Underway commit{progress, time_, given_, transactions_, changes_, changed_, {}};
+  Underway commit{progress, time_, given_, before_call_, transactions_, changes_, changed_, {}, {}};
+  commit.to_tell = std::exchange(to_tell_, {});
   for (Table* table : counted_) {
     commit.counts.emplace_back(table, table->counts);
     table->counts = {};
@@ -397,6 +479,7 @@ void Applier::commit(Lsn progress, Pace pace) {
   transactions_ = changes_ = 0;
   changed_ = false;
   note_committed();
+  if (underway_.empty()) give_up_skips();
 }
 
 /// Tells of commits that arrived.
@@ -404,6 +487,8 @@ void Applier::note_committed() {
   Lsn arrived = underway_.empty() ? Lsn{} : target_.checkpoint()->lsn;
   while (!underway_.empty() && underway_.front().lsn <= arrived) {
     const Underway& commit = underway_.front();
+    for (const auto& line : commit.to_tell) log::warn("apply", "{}", line);
+    const auto* quarantine = target_.quarantine();
     board_.update([&](Status& status) {
       status.applied = commit.lsn;
       status.last_commit_time = commit.time;
@@ -418,9 +503,12 @@ void Applier::note_committed() {
         entry.deletes += counts.deletes;
         entry.truncates += counts.truncates;
         entry.note = table->record.note;
+        if (quarantine != nullptr) show_kept_back(*quarantine, table->record.oid, entry);
       }
     });
+    bool left_out = !commit.to_tell.empty();
     underway_.pop_front();
+    if (left_out) show_bad_changes();
   }
   refresh_durable();
 }
@@ -491,6 +579,31 @@ void Applier::meet(Barrier& barrier) {
     throw;
   } catch (...) {
     barrier.done.set_exception(std::current_exception());
+  }
+}
+
+std::future<void> Applier::ask(Task task) {
+  std::packaged_task<void(target::Target&)> packaged(std::move(task));
+  auto done = packaged.get_future();
+  std::lock_guard lock(tasks_mutex_);
+  tasks_.push_back(std::move(packaged));
+  return done;
+}
+
+void Applier::work_off() {
+  TAILRACE_CHECK(!began_);
+  std::vector<std::packaged_task<void(target::Target&)>> tasks;
+  {
+    std::lock_guard lock(tasks_mutex_);
+    tasks.swap(tasks_);
+  }
+  if (tasks.empty()) return;
+  settle();
+  for (auto& task : tasks) {
+    task(target_);
+    read_skips();
+    for (auto& record : target_.tables()) tables_[record.oid].record = std::move(record);
+    show_bad_changes();
   }
 }
 

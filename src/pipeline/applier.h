@@ -20,6 +20,7 @@
 #include "model/checkpoint.h"
 #include "pg/connection.h"
 #include "pipeline/fold.h"
+#include "pipeline/left_out.h"
 #include "pipeline/status.h"
 #include "schema/catalog.h"
 #include "target/target.h"
@@ -74,6 +75,15 @@ class Applier {
   void hold(std::chrono::steady_clock::time_point until);
   bool barrier_waits() const { return barrier_waits_.load(std::memory_order_acquire); }
 
+  /// Work with the target between transactions, on the runner's thread. What it throws is the future's, which
+  /// is broken if streaming ends first.
+  using Task = std::function<void(target::Target&)>;
+  std::future<void> ask(Task task);
+  /// Does what was asked for; between transactions.
+  void work_off();
+  /// Tells the board which tables are held, and which transactions are left out.
+  void show_bad_changes();
+
  private:
   struct Table {
     target::TableRecord record;
@@ -89,26 +99,37 @@ class Applier {
 
   using Batches = std::vector<std::shared_ptr<const ChangeBatch>>;
 
+  /// What goes on from one part of a transaction to the next.
+  struct Between {
+    std::uint64_t position = 0;  ///< of the next change within its transaction
+    LeftOut left_out;
+  };
+
   /// A commit that may still be on its way.
   struct Underway {
     Lsn lsn;
     PgTimestamp time;
     std::shared_ptr<const Batches> batches;  ///< what it is made from, and perhaps more
+    Between before;                          ///< them
     std::int64_t transactions = 0;
     std::int64_t changes = 0;
     bool changed = false;
     std::vector<std::pair<Table*, TableStatus>> counts;
+    std::vector<std::string> to_tell;
   };
 
   void apply_given();
   void apply_once(bool again);
   void roll_back();
   void note_committed();
+  void leave_out(const ChangeBatch& batch, const TransactionSpan& transaction);
+  void read_skips();
+  void give_up_skips();
   bool may_reshape(const ChangeBatch& batch);
   bool reshapes(const ChangeBatch& batch, const TransactionSpan& transaction) const;
   void add(const ChangeBatch& batch, const TransactionSpan& transaction);
-  void add_truncate(const ChangeBatch& batch, const Truncate& truncate, Lsn commit_lsn);
-  bool truncate_together(const ChangeBatch& batch, const Truncate& truncate, Lsn commit_lsn);
+  void add_truncate(const ChangeBatch& batch, const Truncate& truncate, const ChangePlace& place);
+  bool truncate_together(const ChangeBatch& batch, const Truncate& truncate, const ChangePlace& place);
   Table* table_for(const ChangeBatch& batch, std::uint32_t relation);
   Table& find_table(const Relation& relation);
   void prepare(Table& table, const std::shared_ptr<const Relation>& relation);
@@ -152,6 +173,9 @@ class Applier {
   std::int64_t changes_ = 0;
   std::shared_ptr<const Batches> given_;  ///< to the call of apply()
   std::deque<Underway> underway_;         ///< earliest first
+  Between between_;
+  Between before_call_;
+  std::vector<std::string> to_tell_;  ///< what was left out, once it is committed
   std::atomic<std::uint64_t> durable_{0};
 
   std::optional<pg::Connection> connection_;
@@ -165,6 +189,9 @@ class Applier {
   Lsn last_commit_;  ///< commit_lsn of the last transaction that was applied
   std::vector<std::shared_ptr<Barrier>> barriers_;
   std::atomic<bool> barrier_waits_{false};
+
+  std::mutex tasks_mutex_;
+  std::vector<std::packaged_task<void(target::Target&)>> tasks_;
 };
 
 }  // namespace tailrace::pipeline

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/sql_text.h"
+#include "pipeline/open_options.h"
 #include "pipeline/session.h"
 #include "target/open_target.h"
 
@@ -17,6 +18,9 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
 constexpr int most_restarts_a_minute = 20;
+constexpr auto patience_with_the_stream = 10s;
+
+}  // namespace
 
 target::OpenOptions open_options(const config::Config& config) {
   target::OpenOptions out;
@@ -30,10 +34,10 @@ target::OpenOptions open_options(const config::Config& config) {
   out.privileges = config.schema.privileges;
   out.keep_rows = !config.snapshot.enabled;
   out.in_loop = config.origin == config::Origin::none;
+  out.quarantine = config.on_error == config::OnError::quarantine;
+  out.hold = config.quarantine.then == config::ThenBad::hold;
   return out;
 }
-
-}  // namespace
 
 void Engine::mark_for_copy(target::Target& target, const std::vector<std::string>& tables) {
   for (const auto& name : tables) {
@@ -134,6 +138,27 @@ bool Engine::wait_before_retry(const Error& error, bool established) {
     ++status.reconnects;
   });
   return stop_.sleep(backoff_) || true;
+}
+
+void Engine::between_transactions(std::function<void(target::Target&)> work, const StopSignal& stop) {
+  auto give_up = [&] { return stop.requested() || stop_.requested(); };
+  auto since = Clock::now();
+  std::future<void> done;
+  try {
+    applier_.with([&](Applier& applier) { done = applier.ask(std::move(work)); },
+                  [&] { return give_up() || Clock::now() - since > patience_with_the_stream; });
+  } catch (const StopRequested&) {
+    if (give_up()) throw Error(Retry::needs_operator, "it was stopped");
+    throw Error(Retry::transient, "it does not follow its source right now", "Look at 'tailrace status'");
+  }
+  while (done.wait_for(100ms) != std::future_status::ready) {
+    if (give_up()) throw Error(Retry::needs_operator, "it was stopped");
+  }
+  try {
+    done.get();
+  } catch (const std::future_error&) {
+    throw Error(Retry::transient, "the stream was interrupted before this was done; try again");
+  }
 }
 
 VerifyReport Engine::compare(const VerifyRequest& request, const StopSignal& stop) {

@@ -47,6 +47,9 @@ class Engine {
   /// Looks at the source's publications now, and returns when what they list is copied and followed; `stop`
   /// ends the waiting early, by an Error.
   RefreshReport refresh(const StopSignal& stop);
+  /// Work with the target between transactions; what it throws comes out here. `stop`: give up waiting. The
+  /// work may be done even so, so it owns what it uses.
+  void between_transactions(std::function<void(target::Target&)> work, const StopSignal& stop);
 
  private:
   void attempt(target::Target& target);

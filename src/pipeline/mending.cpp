@@ -56,10 +56,15 @@ std::shared_ptr<const Relation> relation_of(const schema::Table& table, const ve
 
 void write_once(target::Target& target, const std::shared_ptr<const Relation>& relation,
                 const std::vector<Change>& changes, const Checkpoint& checkpoint) {
+  // Of no transaction of the source's; it says where the target stands.
+  TransactionSpan transaction;
+  transaction.commit_lsn = checkpoint.lsn;
+  transaction.commit_time = checkpoint.commit_time;
   target.begin();
   if (target.needs_row_order(relation->oid)) {
     RowRun run{relation, {}};
-    for (const auto& change : changes) run.entries.push_back({&change, {}});
+    for (const auto& change : changes)
+      run.entries.push_back({&change, checkpoint.lsn, {&transaction, run.entries.size()}});
     target.apply_in_order(relation->oid, run);
   } else {
     TableFold fold(relation);
@@ -73,6 +78,12 @@ void write_once(target::Target& target, const std::shared_ptr<const Relation>& r
 
 void Mending::work(pg::Connection& source, const schema::Table& table, target::Target& target,
                    const Checkpoint& checkpoint, const StopSignal& stop) {
+  if (auto* quarantine = target.quarantine(); quarantine && quarantine->kept_back().contains(table.oid)) {
+    throw Error(Retry::needs_operator,
+                fmt::format("changes of {} wait in quarantine, so its rows are not to be mended yet",
+                            table.qualified()),
+                "'tailrace replay' applies them");
+  }
   auto until = Clock::now() + longest_work;
   auto view = target.view();
   verify::TableReport differences;

@@ -403,6 +403,7 @@ void Session::stream() {
       if (table.state == TableState::copied) table.state = TableState::streaming;
     }
   });
+  applier.show_bad_changes();
   BatchQueue queue(config_.limits.queue);
   Reader reader(
       std::move(stream),
@@ -487,6 +488,7 @@ void Session::periodic(Applier& applier, bool idle) {
   }
   if (applier.in_transaction()) return;
   if (idle) applier.settle();
+  applier.work_off();
   applier.refresh_durable();
   if (looks_.wanted() || now - last_look_ >= look_every) {
     last_look_ = now;

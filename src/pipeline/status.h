@@ -29,8 +29,9 @@ struct TableStatus {
   std::int64_t updates = 0;
   std::int64_t deletes = 0;
   std::int64_t truncates = 0;
-  Lsn copied_at;     ///< the copy's snapshot; changes before it are in the copy
-  std::string note;  ///< what a user should know: a widened column, row-by-row apply and why
+  Lsn copied_at;                 ///< the copy's snapshot; changes before it are in the copy
+  std::string note;              ///< what a user should know: a widened column, row-by-row apply and why
+  std::int64_t quarantined = 0;  ///< changes that are kept aside
   std::string last_error;
 };
 
@@ -42,6 +43,13 @@ struct VerifyStatus {
   std::int64_t estimated_rows = -1;  ///< -1 unknown
   std::int64_t tables_done = 0;
   std::int64_t tables = 0;
+};
+
+/// A source transaction that somebody wanted left out.
+struct SkipStatus {
+  Lsn commit_lsn;
+  std::string state;  ///< waiting, used, unused
+  std::string left_out;
 };
 
 struct Status {
@@ -71,6 +79,7 @@ struct Status {
   std::int64_t sequences = -1;   ///< of the target, kept ahead of the source's; -1 none are looked after
   std::int64_t resident_bytes = 0;
   std::optional<VerifyStatus> verify;
+  std::vector<SkipStatus> skips;  ///< the latest
   std::vector<TableStatus> tables;
 };
 

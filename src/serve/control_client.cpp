@@ -71,6 +71,22 @@ std::optional<pipeline::RefreshReport> ControlClient::refresh(const StopSignal& 
   return refresh_from_json(part_of(*response, "refresh"));
 }
 
+bool ControlClient::skip(Lsn commit_lsn, const StopSignal& stop) const {
+  auto response = ask(nlohmann::json{{"command", "skip"}, {"lsn", commit_lsn.str()}}.dump(), &stop);
+  if (!response) return false;
+  part_of(*response, "");
+  return true;
+}
+
+std::optional<pipeline::ReplayReport> ControlClient::replay(const pipeline::ReplayRequest& request,
+                                                            const StopSignal& stop) const {
+  auto response =
+      ask(nlohmann::json{{"command", "replay"}, {"table", request.table}, {"discard", request.discard}}.dump(),
+          &stop);
+  if (!response) return std::nullopt;
+  return replay_from_json(part_of(*response, "report"));
+}
+
 bool ControlClient::stop() const {
   auto response = ask(R"({"command":"stop"})", nullptr);
   if (!response) return false;

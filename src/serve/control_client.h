@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "pipeline/bad_changes.h"
 #include "pipeline/engine.h"
 #include "pipeline/status.h"
 
@@ -24,6 +25,10 @@ class ControlClient {
                                                const StopSignal& stop) const;
   /// May take as long as copying new tables takes; `stop` gives up waiting.
   std::optional<pipeline::RefreshReport> refresh(const StopSignal& stop) const;
+  /// False: nothing runs there. Error: it refused.
+  bool skip(Lsn commit_lsn, const StopSignal& stop) const;
+  std::optional<pipeline::ReplayReport> replay(const pipeline::ReplayRequest& request,
+                                               const StopSignal& stop) const;
   /// False: nothing runs there.
   bool stop() const;
 

@@ -72,12 +72,8 @@ std::string control_socket_path_of(const std::string& identity) {
 
 class ControlServer::Listener {
  public:
-  Listener(std::string path, pipeline::StatusBoard& board, StopSignal& stop, Verify verify, Refresh refresh)
-      : path_(std::move(path)),
-        board_(board),
-        stop_(stop),
-        verify_(std::move(verify)),
-        refresh_(std::move(refresh)) {
+  Listener(std::string path, pipeline::StatusBoard& board, StopSignal& stop, ControlWork work)
+      : path_(std::move(path)), board_(board), stop_(stop), work_(std::move(work)) {
     clear_stale(path_);
     socket_ = listen_unix(path_);
     struct stat info{};
@@ -141,8 +137,7 @@ class ControlServer::Listener {
     }
     std::string response;
     try {
-      auto command = nlohmann::json::parse(request).at("command").get<std::string>();
-      response = respond(command, request, fd);
+      response = respond(nlohmann::json::parse(request), request, fd);
     } catch (const nlohmann::json::exception&) {
       response = refusal(R"(a request is one line such as {"command":"status"})");
     } catch (const std::exception& error) {
@@ -151,43 +146,65 @@ class ControlServer::Listener {
     send_all(fd, response + "\n");
   }
 
-  std::string respond(const std::string& command, const std::string& request, int fd) {
+  std::string respond(const nlohmann::json& request, const std::string& line, int fd) {
+    auto command = request.at("command").get<std::string>();
     if (command == "status") return answer("status", to_json(board_.read()));
-    if (command == "verify") return verify(verify_request_from_json(request), fd);
+    if (command == "verify") return verify(verify_request_from_json(line), fd);
     if (command == "refresh") return refresh(fd);
     if (command == "stop") {
       log::info("control", "asked to stop through the control socket");
       stop_.request();
       return R"({"ok":true})";
     }
-    return refusal("unknown command; known: status, verify, refresh, stop");
+    if (command == "skip") return skip(request.at("lsn").get<std::string>(), fd);
+    if (command == "replay") return replay({request.value("table", ""), request.value("discard", false)}, fd);
+    return refusal("unknown command; known: status, verify, refresh, stop, skip, replay");
+  }
+
+  /// Hanging up cancels it.
+  template <typename Work>
+  auto cancellable(int fd, const Work& work) {
+    StopSignal cancel;
+    auto result = std::async(std::launch::async, [&] { return work(cancel); });
+    while (result.wait_for(std::chrono::milliseconds(100)) != std::future_status::ready)
+      if (closing_.requested() || peer_gone(fd)) cancel.request();
+    return result.get();
+  }
+
+  std::string skip(const std::string& text, int fd) {
+    auto lsn = Lsn::parse(text);
+    if (!lsn) return refusal(fmt::format("'{}' is no position such as 0/15D6A28", text));
+    if (!work_.skip) return refusal("this tailrace follows nothing");
+    cancellable(fd, [&](const StopSignal& cancel) {
+      work_.skip(*lsn, cancel);
+      return true;
+    });
+    return R"({"ok":true})";
+  }
+
+  std::string replay(const pipeline::ReplayRequest& request, int fd) {
+    if (!work_.replay) return refusal("this tailrace follows nothing");
+    return answer("report", to_json(cancellable(
+                                fd, [&](const StopSignal& cancel) { return work_.replay(request, cancel); })));
   }
 
   std::string verify(const pipeline::VerifyRequest& request, int fd) {
-    if (!verify_) return refusal("this tailrace cannot verify while it runs");
+    if (!work_.verify) return refusal("this tailrace cannot verify while it runs");
     std::unique_lock one_at_a_time(verifying_, std::try_to_lock);
     if (!one_at_a_time) return refusal("a verify is running already");
-    StopSignal cancel;
-    auto report = std::async(std::launch::async, [&] { return verify_(request, cancel); });
-    while (report.wait_for(std::chrono::milliseconds(100)) != std::future_status::ready)
-      if (closing_.requested() || peer_gone(fd)) cancel.request();
-    return answer("report", to_json(report.get()));
+    return answer("report", to_json(cancellable(
+                                fd, [&](const StopSignal& cancel) { return work_.verify(request, cancel); })));
   }
 
   std::string refresh(int fd) {
-    if (!refresh_) return refusal("this tailrace follows nothing");
-    StopSignal cancel;
-    auto report = std::async(std::launch::async, [&] { return refresh_(cancel); });
-    while (report.wait_for(std::chrono::milliseconds(100)) != std::future_status::ready)
-      if (closing_.requested() || peer_gone(fd)) cancel.request();
-    return answer("refresh", to_json(report.get()));
+    if (!work_.refresh) return refusal("this tailrace follows nothing");
+    return answer("refresh", to_json(cancellable(fd, work_.refresh)));
   }
 
   std::string path_;
   pipeline::StatusBoard& board_;
   StopSignal& stop_;
-  Verify verify_;
-  Refresh refresh_;
+  ControlWork work_;
   Descriptor socket_;
   Descriptor wake_;
   ino_t inode_ = 0;
@@ -197,10 +214,8 @@ class ControlServer::Listener {
   std::thread thread_;
 };
 
-ControlServer::ControlServer(std::string path, pipeline::StatusBoard& board, StopSignal& stop, Verify verify,
-                             Refresh refresh)
-    : listener_(
-          std::make_unique<Listener>(std::move(path), board, stop, std::move(verify), std::move(refresh))) {}
+ControlServer::ControlServer(std::string path, pipeline::StatusBoard& board, StopSignal& stop, ControlWork work)
+    : listener_(std::make_unique<Listener>(std::move(path), board, stop, std::move(work))) {}
 
 ControlServer::~ControlServer() = default;
 

@@ -1,12 +1,13 @@
 #pragma once
 // ControlServer: answers the other commands of this machine's user on a Unix socket: one JSON request line,
-// one JSON response line, then the connection closes. Requests: {"command":"status"|"verify"|"refresh"|"stop"}.
+// one JSON response line, then the connection closes. The requests are in docs/status.md.
 
 #include <functional>
 #include <memory>
 #include <string>
 
 #include "base/stop.h"
+#include "pipeline/bad_changes.h"
 #include "pipeline/engine.h"
 #include "pipeline/status.h"
 
@@ -18,18 +19,22 @@ std::string control_socket_path(const std::string& target_file);
 /// For a target that is no file here: by what identifies the mirror.
 std::string control_socket_path_of(const std::string& identity);
 
+/// What the running program does when asked; each on the server's threads. Empty: the request is refused.
+struct ControlWork {
+  std::function<pipeline::VerifyReport(const pipeline::VerifyRequest&, const StopSignal&)>
+      verify;  ///< one at a time
+  std::function<pipeline::RefreshReport(const StopSignal&)> refresh;
+  std::function<void(Lsn, const StopSignal&)> skip;
+  std::function<pipeline::ReplayReport(const pipeline::ReplayRequest&, const StopSignal&)> replay;
+};
+
 class ControlServer {
  public:
-  using Verify = std::function<pipeline::VerifyReport(const pipeline::VerifyRequest&, const StopSignal&)>;
-  using Refresh = std::function<pipeline::RefreshReport(const StopSignal&)>;
-
   /// Listens at once, mode 0600. A socket left by a dead process is replaced; a live one is an
   /// Error(needs_operator): another tailrace runs on this target. `board` and `stop` must outlive the server;
-  /// `stop` is requested when somebody asks for it. `verify` runs on the server's threads, one at a time, and
-  /// so does `refresh`; empty: the request is refused.
-  ControlServer(std::string path, pipeline::StatusBoard& board, StopSignal& stop, Verify verify,
-                Refresh refresh = {});
-  /// Removes the socket; waits for a running verify, which is asked to stop.
+  /// `stop` is requested when somebody asks for it.
+  ControlServer(std::string path, pipeline::StatusBoard& board, StopSignal& stop, ControlWork work);
+  /// Removes the socket; waits for what is being done, which is asked to stop.
   ~ControlServer();
   ControlServer(const ControlServer&) = delete;
   ControlServer& operator=(const ControlServer&) = delete;

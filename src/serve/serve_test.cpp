@@ -158,16 +158,31 @@ class Control : public testing::Test {
 TEST_F(Control, AnswersStatusVerifyAndStop) {
   ControlClient client(path_);
   EXPECT_FALSE(client.status().has_value());
+  EXPECT_FALSE(client.skip(Lsn{1}, stop_));
+  EXPECT_FALSE(client.replay({}, stop_).has_value());
   {
-    ControlServer server(path_, board_, stop_, [](const pipeline::VerifyRequest&, const StopSignal&) {
+    ControlWork work;
+    work.verify = [](const pipeline::VerifyRequest&, const StopSignal&) {
       return pipeline::VerifyReport{Lsn{1}, true, {}, ""};
-    });
+    };
+    Lsn skipped;
+    work.skip = [&](Lsn lsn, const StopSignal&) { skipped = lsn; };
+    work.replay = [](const pipeline::ReplayRequest& request, const StopSignal&) {
+      return pipeline::ReplayReport{{{request.table, request.discard ? 1 : 2}}, "not the next"};
+    };
+    ControlServer server(path_, board_, stop_, std::move(work));
     struct stat info{};
     ASSERT_EQ(stat(path_.c_str(), &info), 0);
     EXPECT_EQ(info.st_mode & 0777U, 0600U);
     EXPECT_EQ(client.status()->name, "shop");
     EXPECT_EQ(client.status_json().value(), to_json(sample()));
     EXPECT_TRUE(client.verify({}, stop_)->equal);
+    EXPECT_TRUE(client.skip(Lsn{0x15D6A28}, stop_));
+    EXPECT_EQ(skipped, Lsn{0x15D6A28});
+    auto replayed = client.replay({"public.t", true}, stop_);
+    EXPECT_EQ(replayed->tables.at(0).table, "public.t");
+    EXPECT_EQ(replayed->tables.at(0).changes, 1);
+    EXPECT_EQ(replayed->error, "not the next");
     EXPECT_FALSE(stop_.requested());
     EXPECT_TRUE(client.stop());
     EXPECT_TRUE(stop_.requested());
@@ -208,12 +223,14 @@ TEST_F(Control, ClosingCancelsAVerify) {
   std::atomic<bool> cancelled = false;
   std::thread asker;
   {
-    ControlServer server(path_, board_, stop_, [&](const pipeline::VerifyRequest&, const StopSignal& cancel) {
+    ControlWork work;
+    work.verify = [&](const pipeline::VerifyRequest&, const StopSignal& cancel) {
       while (cancel.sleep(std::chrono::milliseconds(10))) {
       }
       cancelled = true;
       return pipeline::VerifyReport{{}, false, {}, "stopped"};
-    });
+    };
+    ControlServer server(path_, board_, stop_, std::move(work));
     asker = std::thread([&] { EXPECT_EQ(ControlClient(path_).verify({}, stop_)->error, "stopped"); });
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
   }

@@ -88,6 +88,7 @@ json table_json(const TableStatus& table) {
           {"truncates", table.truncates},
           {"copied_at", lsn_or_null(table.copied_at)},
           {"note", table.note},
+          {"quarantined", table.quarantined},
           {"last_error", table.last_error}};
 }
 
@@ -107,6 +108,7 @@ TableStatus parse_table(const json& value) {
   table.truncates = value.at("truncates");
   table.copied_at = parse_lsn(value.at("copied_at"));
   table.note = value.at("note");
+  table.quarantined = value.at("quarantined");
   table.last_error = value.at("last_error");
   return table;
 }
@@ -173,7 +175,11 @@ std::string to_json(const Status& status) {
               {"sequences", known_or_null(status.sequences)},
               {"resident_bytes", status.resident_bytes},
               {"verify", verify_status_json(status.verify)},
+              {"skips", json::array()},
               {"tables", json::array()}};
+  for (const auto& skip : status.skips)
+    out["skips"].push_back(
+        {{"lsn", lsn_or_null(skip.commit_lsn)}, {"state", skip.state}, {"left_out", skip.left_out}});
   for (const TableStatus& table : status.tables) out["tables"].push_back(table_json(table));
   return dump(out);
 }
@@ -206,6 +212,8 @@ Status status_from_json(const std::string& text) {
     status.sequences = number_or_unknown<std::int64_t>(value.at("sequences"));
     status.resident_bytes = value.at("resident_bytes");
     status.verify = parse_verify_status(value.at("verify"));
+    for (const json& skip : value.at("skips"))
+      status.skips.push_back({parse_lsn(skip.at("lsn")), skip.at("state"), skip.at("left_out")});
     for (const json& table : value.at("tables")) status.tables.push_back(parse_table(table));
     return status;
   });
@@ -234,6 +242,23 @@ std::string to_json(const pipeline::VerifyReport& report) {
                              {"deleted", table.mended.deleted}});
   }
   return dump(out);
+}
+
+std::string to_json(const pipeline::ReplayReport& report) {
+  json out = {{"error", report.error.empty() ? json() : json(report.error)}, {"tables", json::array()}};
+  for (const auto& table : report.tables)
+    out["tables"].push_back({{"table", table.table}, {"changes", table.changes}});
+  return dump(out);
+}
+
+pipeline::ReplayReport replay_from_json(const std::string& text) {
+  return understood(text, [](const json& value) {
+    pipeline::ReplayReport report;
+    if (!value.at("error").is_null()) report.error = value.at("error");
+    for (const json& table : value.at("tables"))
+      report.tables.push_back({table.at("table"), table.at("changes")});
+    return report;
+  });
 }
 
 pipeline::VerifyReport verify_from_json(const std::string& text) {

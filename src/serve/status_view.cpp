@@ -97,6 +97,10 @@ class View {
                               human_count(status_.commits), human_count(status_.reconnects),
                               human_bytes(status_.resident_bytes), status_.binary ? " · binary" : ""));
     if (status_.verify) field("verify", verify_text(*status_.verify));
+    for (const auto& skip : status_.skips) {
+      field("skip", fmt::format("{} · {}{}{}", skip.commit_lsn.str(), skip.state,
+                                skip.left_out.empty() ? "" : " · left out: ", skip.left_out));
+    }
     if (!status_.message.empty()) field("note", status_.message);
   }
 
@@ -134,7 +138,9 @@ class View {
         copied += fmt::format(" {:2.0f} %", copied_fraction(*table) * 100);
       row(name_width, clip(table->schema + "." + table->name, name_width), std::string(to_string(table->state)),
           copied, human_count(table->inserts), human_count(table->updates), human_count(table->deletes),
-          table->last_error.empty() ? table->note : "! " + table->last_error);
+          table->last_error.empty()
+              ? table->note
+              : fmt::format("! {} in quarantine: {}", human_count(table->quarantined), table->last_error));
     }
     if (shown.size() < status_.tables.size())
       line(fmt::format("  ... and {} more tables", status_.tables.size() - shown.size()));

@@ -15,7 +15,9 @@ std::unique_ptr<Target> open(const OpenOptions& options) {
                         .owners = options.owners,
                         .privileges = options.privileges,
                         .keep_rows = options.keep_rows,
-                        .in_loop = options.in_loop});
+                        .in_loop = options.in_loop,
+                        .on_error = options.quarantine ? OnError::quarantine : OnError::stop,
+                        .after_quarantine = options.hold ? AfterQuarantine::hold : AfterQuarantine::go_on});
 }
 
 postgres::SequencesSet sync_sequences(const OpenOptions& options, pg::Connection& source,

@@ -21,6 +21,8 @@ struct OpenOptions {
   /// PostgreSQL: rows that the target's tables have already are taken for the source's. Nothing is copied then.
   bool keep_rows = false;
   bool in_loop = false;  ///< PostgreSQL: somebody follows the target, and must know what came from here
+  bool quarantine = false;     ///< PostgreSQL: changes that are refused are kept aside; else they stop the run
+  bool hold = true;            ///< and all later changes of their table with them
 };
 
 std::unique_ptr<Target> open(const OpenOptions& options);

@@ -44,8 +44,21 @@ std::int64_t Target::keep_sequences(pg::Connection& /*source*/, const std::vecto
   return -1;
 }
 
-void Target::truncate(const std::vector<Oid>& /*tables*/, const Truncate& /*how*/) {
+void Target::truncate(const std::vector<Oid>& /*tables*/, const Truncate& /*how*/,
+                      const ChangePlace& /*place*/) {
   TAILRACE_CHECK(false);
+}
+
+bool Target::one_transaction_a_commit() const {
+  return false;
+}
+
+SkipBook* Target::skips() {
+  return nullptr;
+}
+
+Quarantine* Target::quarantine() {
+  return nullptr;
 }
 
 std::optional<QueryableTable> TargetView::queryable(Oid /*table*/) {

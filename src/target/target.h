@@ -19,6 +19,7 @@
 #include "model/checkpoint.h"
 #include "pg/connection.h"
 #include "schema/table.h"
+#include "target/bad_changes.h"
 
 namespace tailrace::target {
 
@@ -70,6 +71,20 @@ class NeedsRowOrder : public std::exception {
 
  private:
   std::string reason_;
+};
+
+/// Thrown by commit() when what the target checks last (deferred constraints) does not hold, and the commit was
+/// of one source transaction.
+class CommitRefused : public std::exception {
+ public:
+  CommitRefused(std::string words, std::string sqlstate)
+      : words_(std::move(words)), sqlstate_(std::move(sqlstate)) {}
+  const char* what() const noexcept override { return words_.c_str(); }
+  const std::string& sqlstate() const { return sqlstate_; }
+
+ private:
+  std::string words_;
+  std::string sqlstate_;
 };
 
 /// Thrown by a CopyWriter when the table's column had to be widened: all of the table's copy starts over.
@@ -182,8 +197,10 @@ class Target {
   /// True: truncations come by truncate(), in their place among the changes; else table by table, in their
   /// TableBatch.
   virtual bool truncates_together() const;
-  virtual void truncate(const std::vector<Oid>& tables, const Truncate& how);
+  virtual void truncate(const std::vector<Oid>& tables, const Truncate& how, const ChangePlace& place);
   virtual void evolve(Oid table, const Evolution& evolution) = 0;
+  /// True while each source transaction must be committed by itself, to find the one that a commit failed for.
+  virtual bool one_transaction_a_commit() const;
   /// One atomic step. Durable at once, or when durable() says so.
   virtual void commit(const Checkpoint& checkpoint) = 0;
   /// The same, but the commit may still be on its way afterwards: none overtakes another, and checkpoint()
@@ -206,6 +223,10 @@ class Target {
   virtual void tidy() = 0;
 
   virtual std::unique_ptr<TargetView> view() = 0;
+
+  /// Null where the target keeps none.
+  virtual SkipBook* skips();
+  virtual Quarantine* quarantine();
 };
 
 }  // namespace tailrace::target

@@ -33,7 +33,7 @@ def test_help_and_version():
     outcome = run("--help")
     assert outcome.returncode == 0
     for command in ("run", "check", "init", "teardown", "snapshot", "status", "verify", "tail", "refresh",
-                    "sync-sequences"):
+                    "sync-sequences", "skip", "replay"):
         assert command in outcome.stdout
         assert run(command, "--help").returncode == 0
     assert run("--version").returncode == 0

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 
@@ -54,6 +55,9 @@ class Session {
  private:
   duckdb_connection raw_ = nullptr;
 };
+
+/// A small result whose columns were all cast to VARCHAR; NULL comes as an empty string.
+std::vector<std::vector<std::string>> read_text(Session& session, const std::string& sql);
 
 struct DatabaseOptions {
   std::string file;

@@ -5,6 +5,7 @@
 #include "target/duckdb/copy_writer.h"
 #include "target/duckdb/duckdb_view.h"
 #include "target/duckdb/mirror.h"
+#include "target/duckdb/skip_notes.h"
 #include "target/duckdb/table_writer.h"
 #include "target/duckdb/text_function.h"
 
@@ -17,7 +18,8 @@ class DuckDbTarget : public Target {
   explicit DuckDbTarget(const DuckDbOptions& options)
       : database_(share_database({options.file, options.memory_bytes, false})),
         session_(database_->session()),
-        mirror_(Mirror::load(session_)) {}
+        mirror_(Mirror::load(session_)),
+        skip_notes_(session_, [this](const auto& change) { durably(change); }, [this] { return durable(); }) {}
 
   std::optional<Checkpoint> checkpoint() const override { return mirror_.checkpoint(); }
   std::vector<TableRecord> tables() const override;
@@ -39,6 +41,7 @@ class DuckDbTarget : public Target {
   void rollback() noexcept override;
   void tidy() override;
   std::unique_ptr<TargetView> view() override { return std::make_unique<DuckDbView>(database_); }
+  SkipBook* skips() override { return &skip_notes_; }
 
  private:
   /// Runs `change` in a transaction of its own.
@@ -52,6 +55,7 @@ class DuckDbTarget : public Target {
   std::shared_ptr<Database> database_;
   Session session_;
   Mirror mirror_;
+  SkipNotes skip_notes_;
   mutable std::mutex mirror_mutex_;  ///< copies begin on other threads while tables are created on this one
   std::mutex unfit_mutex_;
   std::set<std::pair<Oid, std::size_t>> unfit_;  ///< columns that a copy found too narrow

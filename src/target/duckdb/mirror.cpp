@@ -34,29 +34,6 @@ std::string folded(std::string_view name) {
   return out;
 }
 
-/// Reads a small result whose columns were all cast to VARCHAR; NULL comes as an empty string.
-std::vector<std::vector<std::string>> read_text(Session& session, const std::string& sql) {
-  Rows rows = session.query(sql, "reading the metadata");
-  std::vector<std::vector<std::string>> out;
-  while (duckdb_data_chunk chunk = rows.fetch()) {
-    idx_t size = duckdb_data_chunk_get_size(chunk);
-    idx_t columns = duckdb_data_chunk_get_column_count(chunk);
-    for (idx_t row = 0; row < size; ++row) {
-      auto& line = out.emplace_back();
-      for (idx_t column = 0; column < columns; ++column) {
-        duckdb_vector vector = duckdb_data_chunk_get_vector(chunk, column);
-        auto* validity = duckdb_vector_get_validity(vector);
-        auto* data = static_cast<duckdb_string_t*>(duckdb_vector_get_data(vector));
-        bool valid = validity == nullptr || duckdb_validity_row_is_valid(validity, row);
-        line.push_back(valid ? std::string(duckdb_string_t_data(&data[row]), duckdb_string_t_length(data[row]))
-                             : std::string());
-      }
-    }
-    duckdb_destroy_data_chunk(&chunk);
-  }
-  return out;
-}
-
 template <typename T>
 T number(const std::string& text) {
   T value{};

@@ -1,5 +1,6 @@
 #include "target/postgres/apply_session.h"
 
+#include "target/postgres/bad_change.h"
 #include "target/postgres/table_plan.h"
 
 namespace tailrace::target::postgres {
@@ -32,10 +33,6 @@ pg::Connection open(const std::string& conninfo, const std::string& application_
 
 }  // namespace
 
-bool is_constraint(const Error& error) {
-  return error.sqlstate().starts_with("23");
-}
-
 ApplySession::ApplySession(const std::string& conninfo, const std::string& application_name)
     : connection_(open(conninfo, application_name)) {}
 
@@ -63,7 +60,7 @@ void ApplySession::change(Oid table, const char* what, Lsn commit_lsn, const std
                           const std::vector<pg::Parameter>& parameters) {
   if (pipeline().sent() >= most_unanswered) settle();
   send(sql, parameters);
-  expected_.push_back({pipeline().sent() - 1, table, what, commit_lsn});
+  expected_.push_back({pipeline().sent() - 1, table, what, commit_lsn, entry_});
 }
 
 void ApplySession::settle() {
@@ -91,8 +88,9 @@ void ApplySession::wait(std::vector<std::string>* last_row) {
     }
     abandon();
     if (failed.error.message().contains(row_missing))
-      throw RowMissing{culprit.table, culprit.commit_lsn, culprit.what};
-    if (is_constraint(failed.error)) throw ConstraintFailed{culprit.table, culprit.commit_lsn, failed.error};
+      throw RowMissing{culprit.table, culprit.commit_lsn, culprit.what, culprit.entry};
+    if (about_a_change(failed.error))
+      throw ConstraintFailed{culprit.table, culprit.commit_lsn, failed.error, culprit.entry};
     throw Error(failed.error);
   } catch (...) {
     abandon();

@@ -15,11 +15,12 @@
 
 namespace tailrace::target::postgres {
 
-/// A constraint refused a change of a table.
+/// The target refused a change of a table: a constraint, a value that does not fit, a trigger.
 struct ConstraintFailed {
   Oid table = 0;
   Lsn commit_lsn;  ///< of the source transaction, where it is known
   Error error;
+  std::size_t entry = 0;  ///< see ApplySession::at_entry()
 };
 
 /// A row that a change is about is not there.
@@ -27,6 +28,7 @@ struct RowMissing {
   Oid table = 0;
   Lsn commit_lsn;
   const char* what = "";
+  std::size_t entry = 0;  ///< see ApplySession::at_entry()
 };
 
 /// An integrity constraint refused it (SQLSTATE class 23).
@@ -42,6 +44,8 @@ class ApplySession {
   /// The same, as a change of `table`, for the words of a failure.
   void change(Oid table, const char* what, Lsn commit_lsn, const std::string& sql,
               const std::vector<pg::Parameter>& parameters);
+  /// What change() gets from now on is of this one of the caller's entries, for who wants to know which failed.
+  void at_entry(std::size_t entry) { entry_ = entry; }
   /// Waits for all that was sent. Throws ConstraintFailed, RowMissing, and Error for everything else.
   void settle();
   /// The same, and the rows of the last statement.
@@ -60,6 +64,7 @@ class ApplySession {
     Oid table = 0;
     const char* what = "";
     Lsn commit_lsn;
+    std::size_t entry = 0;
   };
 
   pg::Pipeline& pipeline();
@@ -71,6 +76,7 @@ class ApplySession {
   std::unordered_map<std::string, std::string> prepared_;  ///< SQL -> statement name
   std::vector<std::string> unsure_;                        ///< prepared since the last wait(): lost if it fails
   std::deque<Expected> expected_;
+  std::size_t entry_ = 0;
   int serial_ = 0;
 };
 

@@ -73,18 +73,8 @@ Landed Lane::commit(const Checkpoint& checkpoint, const std::string& advance_sql
   }
   session_.send("commit", {});
   session_.send("select pg_catalog.pg_current_wal_insert_lsn(), pg_catalog.pg_current_wal_flush_lsn()", {});
-  try {
-    auto row = session_.settle_with_row();
-    return {Lsn::parse(row.at(0)).value(), Lsn::parse(row.at(1)).value()};
-  } catch (Error& error) {
-    // Deferred triggers speak up now, of whichever transaction.
-    error.with_context(fmt::format("committing the source's transactions up to {}", lsn));
-    throw;
-  } catch (ConstraintFailed& failed) {
-    if (failed.table == 0)
-      failed.error.with_context(fmt::format("committing the source's transactions up to {}", lsn));
-    throw;
-  }
+  auto row = session_.settle_with_row();
+  return {Lsn::parse(row.at(0)).value(), Lsn::parse(row.at(1)).value()};
 }
 
 bool Lane::rollback() noexcept {

@@ -9,9 +9,15 @@
 #include "base/sql_text.h"
 #include "target/postgres/bookkeeping.h"
 #include "target/postgres/copy_writer.h"
+#include "target/postgres/emptying.h"
+#include "target/postgres/kept_changes.h"
 #include "target/postgres/lanes.h"
 #include "target/postgres/postgres_view.h"
+#include "target/postgres/refusals.h"
+#include "target/postgres/replay.h"
+#include "target/postgres/row_orders.h"
 #include "target/postgres/sequence_keeper.h"
+#include "target/postgres/skip_notes.h"
 #include "target/postgres/structure_builder.h"
 #include "target/postgres/table_evolution.h"
 
@@ -21,12 +27,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr auto row_order_at_first = std::chrono::seconds(1);
 // Some fifty thousand changes: sorted by key, more of them do not lie much closer together.
 constexpr std::size_t worth_a_commit = 8 << 20;
 // Each asking is a round trip.
 constexpr auto ask_for_flush_every = std::chrono::milliseconds(20);
-constexpr auto row_order_at_most = std::chrono::minutes(5);
 
 /// A relation as the stream would describe the table: what is published of it.
 std::shared_ptr<const Relation> relation_of(const schema::Table& table) {
@@ -40,7 +44,7 @@ std::shared_ptr<const Relation> relation_of(const schema::Table& table) {
   return out;
 }
 
-class PostgresTarget : public Target {
+class PostgresTarget : public Target, SkipBook, Quarantine {
  public:
   explicit PostgresTarget(const PostgresOptions& options);
 
@@ -66,8 +70,9 @@ class PostgresTarget : public Target {
   bool needs_row_order(Oid table) const override;
   void apply_in_order(Oid table, const RowRun& run) override;
   bool truncates_together() const override { return true; }
-  void truncate(const std::vector<Oid>& tables, const Truncate& how) override;
+  void truncate(const std::vector<Oid>& tables, const Truncate& how, const ChangePlace& place) override;
   void evolve(Oid table, const Evolution& evolution) override;
+  bool one_transaction_a_commit() const override { return checkpoint_ && checkpoint_->lsn < singly_until_; }
   void commit(const Checkpoint& checkpoint) override;
   void commit_soon(const Checkpoint& checkpoint) override;
   void settle() override;
@@ -79,13 +84,17 @@ class PostgresTarget : public Target {
   }
   void tidy() override;
   std::unique_ptr<TargetView> view() override;
+  SkipBook* skips() override { return this; }
+  Quarantine* quarantine() override { return this; }
 
  private:
-  struct RowOrder {
-    std::string reason;
-    Clock::time_point until;
-    Clock::duration length = row_order_at_first;
-  };
+  std::vector<SkipNote> read() override { return skip_notes_.read(); }
+  void note(Lsn commit_lsn) override;
+  void use(Lsn commit_lsn, const std::string& left_out) override;
+  void give_up(Lsn commit_lsn) override;
+  const std::map<Oid, KeptBack>& kept_back() const override { return kept_.all(); }
+  std::int64_t replay(Oid table, bool discard) override;
+
   struct Commit {
     Lsn at_target;  ///< once the target flushed up to here ...
     Lsn position;   ///< ... this position of the source is durable
@@ -95,7 +104,9 @@ class PostgresTarget : public Target {
   void durably(const Change& change);
   template <typename Work>
   void guarded(const Work& work);
-  void keep_row_order(Oid table, const std::string& reason);
+  void try_in_order(Oid table, const std::string& reason);
+  [[noreturn]] void find_refused_commit(const Error& error);
+  void forget_kept(Oid table);
   const std::shared_ptr<const TablePlan>& plan_for(Oid table, const std::shared_ptr<const Relation>& relation);
   Lane& alone();
   pg::Connection& catalogs();
@@ -108,10 +119,15 @@ class PostgresTarget : public Target {
   Bookkeeping books_;
   SequenceKeeper sequences_{books_connection_};
   Lanes lanes_;
+  KeptChanges kept_;
+  Refusals refusals_;
+  SkipNotes skip_notes_;
   std::optional<Checkpoint> checkpoint_;  ///< committed
   std::map<Oid, TableRecord> records_;
   std::map<Oid, std::shared_ptr<const TablePlan>> plans_;
-  std::map<Oid, RowOrder> row_order_;
+  RowOrders row_orders_;
+  Lsn given_until_;             ///< by the last commit, which may be on its way
+  Lsn singly_until_;            ///< a commit up to here was refused
   bool deferrable_ = true;      ///< the target has constraints that can be checked late
   std::optional<Group> taken_;  ///< the open transaction, as long as nothing of it was applied
   bool open_ = false;           ///< the open transaction, once something of it was applied
@@ -131,6 +147,9 @@ PostgresTarget::PostgresTarget(const PostgresOptions& options)
       books_connection_(pg::Connection::open(options.conninfo, {pg::Mode::sql, options.subscription})),
       books_(books_connection_, options.subscription),
       lanes_(options.conninfo, options.subscription, options.connections, books_.advance_sql()),
+      kept_(books_connection_, lanes_.alone().session(), options.subscription),
+      refusals_(lanes_.alone().session(), kept_, options),
+      skip_notes_(books_connection_, lanes_.alone().session(), options.subscription),
       catalog_connection_(
           pg::Connection::open(options.conninfo, {pg::Mode::sql, options.subscription + " catalog"})) {
   books_.lock();
@@ -144,10 +163,10 @@ std::vector<TableRecord> PostgresTarget::tables() const {
   std::vector<TableRecord> out;
   for (const auto& [oid, record] : records_) {
     out.push_back(record);
-    auto order = row_order_.find(oid);
-    if (order == row_order_.end()) continue;
+    auto reason = row_orders_.reason(oid);
+    if (reason.empty()) continue;
     auto& note = out.back().note;
-    note += fmt::format("{}applied row by row: {}", note.empty() ? "" : "; ", order->second.reason);
+    note += fmt::format("{}applied row by row: {}", note.empty() ? "" : "; ", reason);
   }
   return out;
 }
@@ -231,22 +250,14 @@ void PostgresTarget::create_table(const schema::Table& table) {
         {column.attnum, column.name, column.type->oid, column.typmod, column.is_key, column.version});
   }
   durably([&] {
-    const char* only = there->kind == 'p' ? "" : "only";
-    auto rows =
-        books_connection_.query(fmt::format("select exists (select from {} {})", only, there->sql_name()),
-                                "looking at " + table.qualified());
-    if (rows.flag(0, 0) && !options_.keep_rows) {
-      // TRUNCATE is refused where foreign keys point at the table; then its rows go one by one.
-      books_connection_.query(fmt::format("set local session_replication_role = replica; savepoint emptying"),
-                              "emptying a table");
-      try {
-        books_connection_.query(fmt::format("truncate {} {}", only, there->sql_name()), "emptying a table");
-      } catch (const Error& error) {
-        if (error.sqlstate() != "0A000") throw;
-        books_connection_.query(fmt::format("rollback to emptying; delete from {} {}", only, there->sql_name()),
-                                "emptying a table");
-      }
-    }
+    // What the copy will not overwrite must not double its rows. Triggers stay silent.
+    books_connection_.query("set local session_replication_role = replica", "emptying a table");
+    auto rows = books_connection_.query(
+        fmt::format("select exists (select from {}{})", there->kind == 'p' ? "" : "only ", there->sql_name()),
+        "looking at " + table.qualified());
+    if (rows.flag(0, 0) && !options_.keep_rows)
+      empty_table(books_connection_, there->sql_name(), there->kind == 'p', false);
+    forget_kept(table.oid);
     books_.put_table(record);
   });
   records_.insert_or_assign(table.oid, record);
@@ -256,7 +267,10 @@ void PostgresTarget::create_table(const schema::Table& table) {
 
 /// The table at the target stays: whether its rows are still wanted, only its owner knows.
 void PostgresTarget::drop_table(Oid table) {
-  durably([&] { books_.remove_table(table); });
+  durably([&] {
+    forget_kept(table);
+    books_.remove_table(table);
+  });
   records_.erase(table);
 }
 
@@ -343,7 +357,7 @@ const std::shared_ptr<const TablePlan>& PostgresTarget::plan_for(
                 fmt::format("the target has no table {} any more", relation->qualified()),
                 fmt::format("'tailrace run --recopy {}' makes and copies it anew", relation->qualified()));
   }
-  if (!there->row_order.empty()) row_order_[table] = {there->row_order, Clock::time_point::max(), {}};
+  if (!there->row_order.empty()) row_orders_.always(table, there->row_order);
   auto late = catalogs().query("select exists (select from pg_constraint where condeferrable)",
                                "reading the target's catalogs");
   deferrable_ = late.flag(0, 0);
@@ -376,47 +390,37 @@ Lane& PostgresTarget::alone() {
 
 template <typename Work>
 void PostgresTarget::guarded(const Work& work) {
-  auto named = [&](Oid table, const std::string& what, Lsn commit_lsn) {
-    auto record = records_.find(table);
-    std::string out = what;
-    if (record != records_.end())
-      out = fmt::format("{}.{}: {}", record->second.schema, record->second.name, what);
-    return commit_lsn.valid() ? fmt::format("{} (the source's transaction at {})", out, commit_lsn.str()) : out;
-  };
   try {
     work();
   } catch (const ConstraintFailed& failed) {
-    if (failed.table != 0 && !needs_row_order(failed.table)) {
-      keep_row_order(failed.table, failed.error.message());
-      throw NeedsRowOrder(failed.error.message());
-    }
-    Error error(Retry::needs_operator, named(failed.table, failed.error.message(), failed.commit_lsn),
-                "Mend the target's row or constraint and start again: nothing of this transaction was applied");
-    throw Error(error.with_sqlstate(failed.error.sqlstate()));
+    if (failed.table == 0) find_refused_commit(failed.error);
+    try_in_order(failed.table, server_words(failed.error));
   } catch (const RowOrderNeeded& needed) {
-    keep_row_order(needed.table, needed.reason);
+    row_orders_.keep(needed.table, needed.reason);
     throw NeedsRowOrder(needed.reason);
   } catch (const RowMissing& missing) {
-    throw Error(Retry::needs_operator,
-                named(missing.table, fmt::format("{} is of a row that the target does not have", missing.what),
-                      missing.commit_lsn),
-                "Something else changed the target's table. 'tailrace verify' shows the differences; "
-                "'tailrace run --recopy SCHEMA.TABLE' copies the table anew");
+    try_in_order(missing.table, fmt::format("{} is of a row that the target does not have", missing.what));
   }
 }
 
-/// For longer each time: where it happens often, trying set-wise first is wasted work.
-void PostgresTarget::keep_row_order(Oid table, const std::string& reason) {
-  auto [order, fresh] = row_order_.try_emplace(table);
-  if (!fresh) order->second.length = std::min<Clock::duration>(order->second.length * 2, row_order_at_most);
-  order->second.reason = reason;
-  order->second.until = Clock::now() + order->second.length;
+/// Deferred constraints and triggers speak up at the commit, of whichever transaction.
+void PostgresTarget::find_refused_commit(const Error& error) {
+  if (one_transaction_a_commit()) throw CommitRefused(server_words(error), error.sqlstate());
+  singly_until_ = given_until_;
+  throw NeedsRowOrder(server_words(error));
+}
+
+/// The net effect may be refused where each change is not. Where they are refused too, savepoints tell which.
+void PostgresTarget::try_in_order(Oid table, const std::string& reason) {
+  bool refused_in_order = row_orders_.wanted(table);
+  if (!refused_in_order) row_orders_.keep(table, reason);
+  if (refused_in_order || options_.on_error == OnError::quarantine) row_orders_.keep_carefully(table);
   log::debug("target", "{} is applied row by row for a while: {}", records_.at(table).target_name, reason);
+  throw NeedsRowOrder(reason);
 }
 
 bool PostgresTarget::needs_row_order(Oid table) const {
-  auto order = row_order_.find(table);
-  return order != row_order_.end() && Clock::now() < order->second.until;
+  return kept_.any_of(table) || row_orders_.wanted(table);
 }
 
 void PostgresTarget::apply(Oid table, const TableBatch& batch) {
@@ -437,22 +441,23 @@ void PostgresTarget::take(Oid table, TableBatch batch, std::shared_ptr<const voi
 }
 
 void PostgresTarget::apply_in_order(Oid table, const RowRun& run) {
-  guarded([&] { alone().write(*plan_for(table, run.relation), run); });
+  guarded([&] {
+    auto& lane = alone();
+    row_orders_.used(table);
+    if (kept_.held(table)) return kept_.record(records_.at(table), run, 0, run.entries.size(), nullptr);
+    auto plan = plan_for(table, run.relation);
+    if (row_orders_.careful(table) || kept_.any_of(table))
+      return refusals_.apply(records_.at(table), *plan, run);
+    lane.write(*plan, run);
+  });
 }
 
-void PostgresTarget::truncate(const std::vector<Oid>& tables, const Truncate& how) {
+void PostgresTarget::truncate(const std::vector<Oid>& tables, const Truncate& how, const ChangePlace& place) {
+  std::vector<const TableRecord*> records;
+  for (Oid table : tables) records.push_back(&records_.at(table));
   guarded([&] {
-    auto& connection = alone().session().direct();
-    std::string list;
-    for (Oid table : tables) {
-      const auto& record = records_.at(table);
-      auto there = load_table(connection, record.schema, record.name);
-      bool partitioned = there && there->kind == 'p';
-      list += fmt::format("{}{}{}", list.empty() ? "" : ", ", partitioned ? "" : "only ", record.target_name);
-    }
-    connection.query(fmt::format("truncate {}{}{}", list, how.restart_identity ? " restart identity" : "",
-                                 how.cascade ? " cascade" : ""),
-                     "emptying tables");
+    alone().session().settle();
+    refusals_.truncate(records, how, place);
   });
 }
 
@@ -473,7 +478,10 @@ void PostgresTarget::evolve(Oid table, const Evolution& evolution) {
 
 void PostgresTarget::commit(const Checkpoint& checkpoint) {
   guarded([&] {
+    given_until_ = checkpoint.lsn;
     auto landed = alone().commit(checkpoint, books_.advance_sql());
+    row_orders_.committed();
+    kept_.committed();
     open_ = evolved_ = false;
     note({checkpoint, landed});
   });
@@ -485,6 +493,7 @@ void PostgresTarget::commit_soon(const Checkpoint& checkpoint) {
     Group group = std::move(*taken_);
     taken_.reset();
     group.checkpoint = checkpoint;
+    given_until_ = checkpoint.lsn;
     group.deferrable = deferrable_;
     lanes_.give(std::move(group));
   });
@@ -523,10 +532,11 @@ void PostgresTarget::rollback() noexcept {
   lanes_.abandon();
   for (const auto& committed : lanes_.committed()) note(committed);
   taken_.reset();
-  if (!std::exchange(open_, false)) return;
-  lanes_.alone().rollback();
-  if (!std::exchange(evolved_, false)) return;
+  row_orders_.rolled_back();
+  if (!std::exchange(open_, false) || !lanes_.alone().rollback()) return;
   try {
+    kept_.forget_uncommitted();
+    if (!std::exchange(evolved_, false)) return;
     records_ = books_.read_tables();
     plans_.clear();
     lanes_.forget_statements();
@@ -544,31 +554,61 @@ void PostgresTarget::tidy() {
   unflushed_.clear();
 }
 
+/// By the books' connection, in its transaction.
+void PostgresTarget::forget_kept(Oid table) {
+  auto kept = kept_.remove(table);
+  if (kept > 0) {
+    log::info("target", "{} changes in quarantine of {} went with what they were of: the table begins anew",
+              kept, records_.at(table).target_name);
+  }
+}
+
+void PostgresTarget::note(Lsn commit_lsn) {
+  TAILRACE_CHECK(checkpoint_.has_value());
+  durably([&] { skip_notes_.note(commit_lsn, checkpoint_->lsn); });
+}
+
+void PostgresTarget::use(Lsn commit_lsn, const std::string& left_out) {
+  guarded([&] {
+    alone();
+    skip_notes_.use(commit_lsn, left_out);
+  });
+}
+
+void PostgresTarget::give_up(Lsn commit_lsn) {
+  durably([&] { skip_notes_.give_up(commit_lsn); });
+}
+
+std::int64_t PostgresTarget::replay(Oid table, bool discard) {
+  TAILRACE_CHECK(!open_ && checkpoint_.has_value());
+  const auto& record = records_.at(table);
+  try {
+    begin();
+    auto& session = alone().session();
+    ReplayCount count;
+    if (discard) {
+      kept_.read(record, [&](const auto& kept) { count = {count.changes + 1, kept.number}; });
+    } else {
+      count = replay_kept(session, kept_, record,
+                          [&](const auto& relation) -> const TablePlan& { return *plan_for(table, relation); });
+    }
+    kept_.release(table, count.last_number);
+    commit(*checkpoint_);
+    tidy();
+    log::info("target", "{} changes in quarantine of {} were {}, and it flows again", count.changes,
+              record.target_name, discard ? "dropped, as asked for" : "replayed");
+    return count.changes;
+  } catch (...) {
+    rollback();
+    throw;
+  }
+}
+
 std::unique_ptr<TargetView> PostgresTarget::view() {
   return std::make_unique<PostgresView>(options_.conninfo, options_.subscription);
 }
 
 }  // namespace
-
-bool remove_traces(const PostgresOptions& options) {
-  constexpr const char* purpose = "removing tailrace's traces from the target";
-  auto connection = pg::Connection::open(options.conninfo, {pg::Mode::sql, options.subscription});
-  auto there = connection.query("select pg_catalog.to_regclass('tailrace.structure') is not null", purpose);
-  if (!there.flag(0, 0)) return false;
-  Bookkeeping books(connection, options.subscription);
-  books.lock();
-  bool ours = books.read_checkpoint().has_value() || !books.read_tables().empty();
-  connection.query("begin", purpose);
-  books.remove_all();
-  auto others = connection.query(
-      "select exists (select from tailrace.checkpoint) or exists (select from tailrace.tables)", purpose);
-  if (!others.flag(0, 0)) connection.query("drop schema tailrace cascade", purpose);
-  connection.query("commit", purpose);
-  connection.query("select pg_catalog.pg_replication_origin_drop(roname) from pg_replication_origin where " +
-                       is_origin_of(options.subscription),
-                   purpose);
-  return ours;
-}
 
 }  // namespace postgres
 
@@ -576,10 +616,6 @@ postgres::SequencesSet sync_sequences_postgres(const PostgresOptions& options, p
                                                const std::vector<Oid>& tables) {
   auto target = pg::Connection::open(options.conninfo, {pg::Mode::sql, options.subscription + " sequences"});
   return postgres::set_sequences_exactly(source, tables, target);
-}
-
-bool forget_postgres(const PostgresOptions& options) {
-  return postgres::remove_traces(options);
 }
 
 std::unique_ptr<Target> open_postgres(const PostgresOptions& options) {

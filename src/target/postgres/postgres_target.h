@@ -14,6 +14,12 @@ namespace tailrace::target {
 /// `copy`: what the target lacks is made like the source's. `expect`: every table must be there.
 enum class StructureMode { copy, expect };
 
+/// What becomes of a change that the target refuses. `stop`: the run ends, having applied nothing of its
+/// transaction. `quarantine`: it is kept aside, and
+enum class OnError { stop, quarantine };
+/// `hold`: so are all later changes of its table; `go_on`: only the refused ones are.
+enum class AfterQuarantine { hold, go_on };
+
 struct PostgresOptions {
   std::string conninfo;
   std::string subscription;  ///< whose checkpoint and tables these are: several may share a database
@@ -23,6 +29,8 @@ struct PostgresOptions {
   bool privileges = false;
   bool keep_rows = false;  ///< what the tables hold is taken for the source's; nothing will be copied
   bool in_loop = false;    ///< without a replication origin, what is written here would be sent back
+  OnError on_error = OnError::stop;
+  AfterQuarantine after_quarantine = AfterQuarantine::hold;
 };
 
 /// Errors: no connection, missing privileges, another tailrace of this name.

@@ -4,6 +4,7 @@
 
 #include "base/sql_text.h"
 #include "pg/copy_in.h"
+#include "target/postgres/bad_change.h"
 #include "target/postgres/row_encoder.h"
 #include "target/postgres/row_writer.h"
 
@@ -99,7 +100,7 @@ void SetWriter::write(const SetChanges& changes) {
     write_updates(changes.updates);
     write_inserts(changes.inserts);
   } catch (const Error& error) {
-    if (is_constraint(error)) throw ConstraintFailed{plan_.oid, Lsn{}, error};
+    if (about_a_change(error)) throw ConstraintFailed{plan_.oid, Lsn{}, error, 0};
     throw;
   }
 }
@@ -117,15 +118,9 @@ void SetWriter::write_singly(const SetChanges& changes) {
   for (auto i : changes.inserts) writer.insert(resolved(i), Lsn{});
 }
 
-void SetWriter::expect(std::int64_t touched, std::size_t wanted, const char* what) const {
-  if (touched == static_cast<std::int64_t>(wanted)) return;
-  throw Error(
-      Retry::needs_operator,
-      fmt::format("{} of {} rows that the source {} are not in the target's table {}",
-                  static_cast<std::int64_t>(wanted) - touched, wanted, what, plan_.relation->qualified()),
-      fmt::format("Something else changed the target's table. 'tailrace verify' shows the differences; "
-                  "'tailrace run --recopy {}' copies the table anew",
-                  plan_.relation->qualified()));
+/// Which one it is, and of which transaction, is found row by row.
+void SetWriter::expect(std::int64_t touched, std::size_t wanted) const {
+  if (touched != static_cast<std::int64_t>(wanted)) throw RowMissing{plan_.oid, Lsn{}, "a change", 0};
 }
 
 void SetWriter::write_deletes(const Keyed& deletes) {
@@ -151,7 +146,7 @@ void SetWriter::write_deletes(const Keyed& deletes) {
   auto result = connection.query(
       fmt::format("delete from {} t using {} s where {}", plan_.table.sql_name(), stage, plan_.key_condition()),
       purpose_);
-  expect(result.affected(), deletes.size(), "deleted");
+  expect(result.affected(), deletes.size());
 }
 
 /// Without a key, rows are found by what they are, all columns; of equal ones as many go as were deleted.
@@ -188,7 +183,7 @@ void SetWriter::write_deletes_by_row(const Keyed& deletes) {
                   plan_.row_text("s")),
       purpose_);
   connection.query("set local enable_hashjoin = off; set local enable_seqscan = off", purpose_);
-  expect(result.affected(), wanted, "deleted");
+  expect(result.affected(), wanted);
 }
 
 /// Rows that leave the same columns alone are updated together.
@@ -230,7 +225,7 @@ void SetWriter::write_group(const ColumnSet& sent, const std::vector<std::uint32
   auto result = connection.query(fmt::format("update {} t set {} from {} s where {}", plan_.table.sql_name(),
                                              assignments, stage, plan_.key_condition(true)),
                                  purpose_);
-  expect(result.affected(), rows.size(), "updated");
+  expect(result.affected(), rows.size());
 }
 
 void SetWriter::write_inserts(const std::vector<std::uint32_t>& inserts) {

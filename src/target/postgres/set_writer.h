@@ -35,7 +35,7 @@ class SetWriter {
  public:
   SetWriter(ApplySession& session, Stages& stages, const TablePlan& plan, const TableBatch& batch);
 
-  /// Throws ConstraintFailed, Error, and RowOrderNeeded where only the order of the source is exact.
+  /// Throws ConstraintFailed, RowMissing, Error, and RowOrderNeeded where only the order of the source is exact.
   void write(const SetChanges& changes);
 
  private:
@@ -50,7 +50,7 @@ class SetWriter {
   ColumnSet sent_columns(std::uint32_t row);
   std::span<const Value> resolved(std::uint32_t row);
   const char* format() const { return binary_ ? " (format binary)" : ""; }
-  void expect(std::int64_t touched, std::size_t wanted, const char* what) const;
+  void expect(std::int64_t touched, std::size_t wanted) const;
 
   ApplySession& session_;
   Stages& stages_;

@@ -1,0 +1,23 @@
+#include <fmt/format.h>
+
+#include "cli/command.h"
+#include "pipeline/bad_changes.h"
+#include "serve/control_client.h"
+
+namespace tailrace::cli {
+
+int command_replay(const Options& options) {
+  auto config = load(options, {false, true});
+  pipeline::ReplayRequest request{options.table, options.discard};
+  auto report = serve::ControlClient(control_path(config)).replay(request, stop_signal());
+  if (!report) report = pipeline::replay(config, request);
+  for (const auto& table : report->tables) {
+    fmt::print("{}: {} changes {}\n", table.table, table.changes,
+               options.discard ? "dropped from quarantine" : "replayed");
+  }
+  if (!report->error.empty()) throw Error(Retry::needs_operator, report->error);
+  if (report->tables.empty()) fmt::print("nothing is in quarantine\n");
+  return exit_ok;
+}
+
+}  // namespace tailrace::cli

@@ -1,0 +1,62 @@
+#include "target/postgres/careful_run.h"
+
+#include <algorithm>
+
+#include "target/postgres/row_writer.h"
+
+namespace tailrace::target::postgres {
+namespace {
+
+constexpr const char* purpose = "applying changes";
+// What a refusal makes us do again.
+constexpr std::size_t most_at_once = 200;
+
+void apply_some(ApplySession& session, const TablePlan& plan, const RowRun& run, std::size_t from,
+                std::size_t to) {
+  RowWriter writer(session, plan);
+  for (std::size_t i = from; i < to; ++i) {
+    session.at_entry(i);
+    writer.change(*run.entries[i].change, run.entries[i].commit_lsn);
+  }
+  session.settle();
+}
+
+std::optional<Refusal> try_some(ApplySession& session, const TablePlan& plan, const RowRun& run,
+                                std::size_t from, std::size_t to) {
+  try {
+    apply_some(session, plan, run, from, to);
+    return std::nullopt;
+  } catch (const ConstraintFailed& failed) {
+    if (failed.table != plan.oid) throw;
+    return Refusal{failed.entry, failed.error.sqlstate(), server_words(failed.error)};
+  } catch (const RowMissing& missing) {
+    if (missing.table != plan.oid) throw;
+    return Refusal{missing.entry, "", "the target does not have that row"};
+  }
+}
+
+}  // namespace
+
+std::optional<Refusal> apply_carefully(ApplySession& session, const TablePlan& plan, const RowRun& run,
+                                       std::size_t from, std::size_t to) {
+  std::size_t done = from;
+  std::size_t limit = to;  // up to the one that was refused, to apply what comes before it
+  while (done < to) {
+    std::size_t end = std::min(done + most_at_once, limit);
+    session.direct().query("savepoint tailrace_careful", purpose);
+    auto refusal = try_some(session, plan, run, done, end);
+    if (!refusal) {
+      session.direct().query("release tailrace_careful", purpose);
+      done = end;
+      if (done == limit) limit = to;
+      continue;
+    }
+    session.direct().query("rollback to tailrace_careful; release tailrace_careful", purpose);
+    if (refusal->entry == done) return refusal;
+    TAILRACE_CHECK(refusal->entry > done && refusal->entry < end);
+    limit = refusal->entry;
+  }
+  return std::nullopt;
+}
+
+}  // namespace tailrace::target::postgres

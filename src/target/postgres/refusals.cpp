@@ -1,0 +1,135 @@
+#include "target/postgres/refusals.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "target/postgres/emptying.h"
+
+namespace tailrace::target::postgres {
+namespace {
+
+constexpr const char* emptying = "emptying tables";
+// Their rows are remembered, so that later changes of them wait too.
+constexpr std::int64_t most_alone = 10'000;
+
+std::string name_of(const TableRecord& table) {
+  return table.schema + "." + table.name;
+}
+
+std::string at_source(const std::string& what, Lsn commit_lsn, const std::string& words) {
+  return fmt::format("{} (of the source's transaction at {}): {}", what, commit_lsn.str(), words);
+}
+
+bool is_partitioned(pg::Connection& connection, const TableRecord& table) {
+  auto there = load_table(connection, table.schema, table.name);
+  return there && there->kind == 'p';
+}
+
+}  // namespace
+
+/// The first change from there on that must wait behind one of its row in quarantine.
+std::size_t Refusals::waits_from(const TableRecord& table, const RowRun& run, std::size_t from) {
+  if (!kept_.any_of(table.oid)) return run.entries.size();
+  while (from < run.entries.size() && !kept_.has_row_of(table, *run.relation, *run.entries[from].change))
+    ++from;
+  return from;
+}
+
+void Refusals::apply(const TableRecord& table, const TablePlan& plan, const RowRun& run) {
+  std::size_t next = 0;
+  std::size_t waits = waits_from(table, run, 0);
+  while (next < run.entries.size()) {
+    if (next == waits) {
+      kept_.record(table, run, next, next + 1, nullptr);
+      waits = waits_from(table, run, ++next);
+      continue;
+    }
+    auto refusal = apply_carefully(session_, plan, run, next, waits);
+    if (!refusal) {
+      next = waits;
+      continue;
+    }
+    const auto& entry = run.entries[refusal->entry];
+    auto what = describe(*entry.change, *run.relation, plan.key);
+    if (on_error_ == OnError::stop) throw stop_error(what, refusal->words, refusal->sqlstate, entry.commit_lsn);
+    refusal->words = at_source(what, entry.commit_lsn, refusal->words);
+    next = refusal->entry + 1;
+    kept_.record(table, run, refusal->entry, next, &*refusal);
+    keep_back(table, refusal->words);
+    if (kept_.held(table.oid)) return kept_.record(table, run, next, run.entries.size(), nullptr);
+    waits = waits_from(table, run, next);
+  }
+}
+
+/// A change of the table is in quarantine now.
+void Refusals::keep_back(const TableRecord& table, const std::string& error) {
+  if (after_ == AfterQuarantine::hold || kept_.all().at(table.oid).changes >= most_alone) {
+    log::warn("target",
+              "{}: {}; it and all later changes of the table are kept in tailrace.quarantine until 'tailrace "
+              "replay'",
+              name_of(table), error);
+    return kept_.hold(table, error);
+  }
+  // There may be many; they are counted in the status.
+  auto level = kept_.all().at(table.oid).changes == 1 ? log::Level::warn : log::Level::debug;
+  log::write(level, "target", fmt::format("{}: {}; it is kept in tailrace.quarantine", name_of(table), error));
+}
+
+void Refusals::truncate(const std::vector<const TableRecord*>& tables, const Truncate& how,
+                        const ChangePlace& place) {
+  if (kept_.all().empty()) return truncate_together(tables, how, place);
+  // A table of which changes wait keeps its rows until their turn comes, so nothing may cascade to it; and once
+  // it waits to be emptied, everything later waits behind that.
+  for (const TableRecord* table : tables) {
+    if (kept_.any_of(table->oid)) {
+      kept_.record_truncate(*table, how, place, nullptr);
+      if (!kept_.held(table->oid)) kept_.hold(*table, kept_.all().at(table->oid).error);
+    } else {
+      truncate_together({table}, how, place);
+    }
+  }
+}
+
+void Refusals::empty(const std::vector<const TableRecord*>& tables, const Truncate& how) {
+  auto& connection = session_.direct();
+  if (!kept_.all().empty()) {
+    for (const TableRecord* table : tables)
+      empty_table(connection, table->target_name, is_partitioned(connection, *table), how.restart_identity);
+    return;
+  }
+  std::string list;
+  for (const TableRecord* table : tables) {
+    list += fmt::format("{}{}{}", list.empty() ? "" : ", ", is_partitioned(connection, *table) ? "" : "only ",
+                        table->target_name);
+  }
+  connection.query(fmt::format("truncate {}{}{}", list, how.restart_identity ? " restart identity" : "",
+                               how.cascade ? " cascade" : ""),
+                   emptying);
+}
+
+void Refusals::truncate_together(const std::vector<const TableRecord*>& tables, const Truncate& how,
+                                 const ChangePlace& place) {
+  session_.direct().query("savepoint tailrace_truncate", emptying);
+  Refusal refusal;
+  try {
+    empty(tables, how);
+    session_.direct().query("release tailrace_truncate", emptying);
+    return;
+  } catch (const Error& error) {
+    if (!about_a_change(error)) throw;
+    refusal = {0, error.sqlstate(), server_words(error)};
+  }
+  session_.direct().query("rollback to tailrace_truncate; release tailrace_truncate", emptying);
+  std::string names;
+  for (const TableRecord* table : tables) names += (names.empty() ? "" : ", ") + name_of(*table);
+  auto what = "the TRUNCATE of " + names;
+  Lsn commit_lsn = place.transaction->commit_lsn;
+  if (on_error_ == OnError::stop) throw stop_error(what, refusal.words, refusal.sqlstate, commit_lsn);
+  refusal.words = at_source(what, commit_lsn, refusal.words);
+  for (const TableRecord* table : tables) {
+    kept_.record_truncate(*table, how, place, &refusal);
+    keep_back(*table, refusal.words);
+  }
+}
+
+}  // namespace tailrace::target::postgres
