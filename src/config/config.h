@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/log.h"
+#include "model/conflict.h"
 #include "model/table_selection.h"
 
 namespace tailrace::config {
@@ -64,6 +65,8 @@ struct Connect {
   Milliseconds backoff_max{30'000};
 };
 
+using Conflicts = ConflictSettings;
+
 struct Log {
   log::Level level = log::Level::info;
   log::Format format = log::Format::text;
@@ -85,6 +88,7 @@ struct Config {
   Limits limits;
   Intervals intervals;
   Connect connect;
+  Conflicts conflicts;
   Log log;
   std::string control_socket;  ///< empty: derived from the target
 };

@@ -95,7 +95,8 @@ void Applier::apply_once(const std::vector<std::shared_ptr<const ChangeBatch>>& 
         last_commit_ = transaction.commit_lsn;
         checkpoint_.commit_time = transaction.commit_time;
         // What a target holds of an open transaction it holds per table.
-        if (touched_.size() + changed_tables_.size() > most_tables_a_commit) {
+        if (target_.wants_single_transactions() ||
+            touched_.size() + changed_tables_.size() > most_tables_a_commit) {
           flush();
           commit(progress_, checkpoint_.commit_time);
         }
@@ -136,6 +137,7 @@ bool Applier::reshapes(const ChangeBatch& batch, const TransactionSpan& transact
 }
 
 void Applier::add(const ChangeBatch& batch, const TransactionSpan& transaction) {
+  time_in_hand_ = transaction.commit_time;
   auto end = transaction.first_change + transaction.change_count;
   for (auto i = transaction.first_change; i < end; ++i) {
     const Change& change = batch.changes[i];
@@ -157,7 +159,7 @@ void Applier::add(const ChangeBatch& batch, const TransactionSpan& transaction) 
     if (table->fold) {
       table->fold->add(change);
     } else {
-      table->run.entries.push_back({&change, transaction.commit_lsn});
+      table->run.entries.push_back({&change, transaction.commit_lsn, transaction.commit_time});
     }
     inside_ = true;
     ++changes_;
@@ -299,6 +301,7 @@ void Applier::flush() {
 bool Applier::flush_fold(Table& table) {
   TableBatch batch = std::move(*table.fold).finish();
   table.fold.reset();
+  batch.commit_time = time_in_hand_;
   table.counts.inserts += batch.inserts;
   table.counts.updates += batch.updates;
   table.counts.deletes += batch.removes;
@@ -336,6 +339,7 @@ void Applier::commit(Lsn progress, PgTimestamp time) {
   for (Table* table : changed_tables_) table->rows_changed = false;
   changed_tables_.clear();
   refresh_durable();
+  auto conflicts = target_.take_conflicts();
   board_.update([&](Status& status) {
     status.applied = progress;
     status.last_commit_time = time;
@@ -352,6 +356,7 @@ void Applier::commit(Lsn progress, PgTimestamp time) {
       entry.note = table->record.note;
     }
   });
+  if (!conflicts.empty()) show_conflicts(conflicts);
   for (Table* table : counted_) {
     table->counts = {};
     table->counted = false;
@@ -359,6 +364,18 @@ void Applier::commit(Lsn progress, PgTimestamp time) {
   counted_.clear();
   transactions_ = changes_ = 0;
   changed_ = false;
+}
+
+void Applier::show_conflicts(const std::map<Oid, ConflictCounts>& conflicts) {
+  board_.update([&](Status& status) {
+    for (const auto& [oid, counts] : conflicts) {
+      auto index = tables_.at(oid).status_index;
+      for (std::size_t kind = 0; kind < counts.size(); ++kind) {
+        status.conflicts[kind] += counts[kind];
+        if (index < status.tables.size()) status.tables[index].conflicts[kind] += counts[kind];
+      }
+    }
+  });
 }
 
 void Applier::refresh_durable() {

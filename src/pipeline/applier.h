@@ -98,6 +98,7 @@ class Applier {
   bool flush_fold(Table& table);
   bool flush_run(Table& table);
   void commit(Lsn progress, PgTimestamp time);
+  void show_conflicts(const std::map<Oid, ConflictCounts>& conflicts);
   void meet_barriers(Lsn progress, Lsn next_commit);
   void read_record(Table& table);
   schema::Catalog& catalog();
@@ -113,6 +114,7 @@ class Applier {
   std::vector<Table*> touched_;         ///< with an open fold
   std::vector<Table*> counted_;         ///< with counts that the board does not show yet
   std::vector<Table*> changed_tables_;  ///< with rows changed in the open target transaction
+  PgTimestamp time_in_hand_;            ///< commit time of the last transaction in hand
   Lsn progress_;                        ///< end of the last whole transaction in hand
   bool inside_ = false;                 ///< changes of a transaction that is not whole yet are in hand
   bool began_ = false;

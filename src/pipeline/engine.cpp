@@ -26,6 +26,7 @@ target::OpenOptions open_options(const config::Config& config) {
   out.path = config.target.path;
   out.name = config.name;
   out.memory_bytes = static_cast<std::int64_t>(config.limits.duckdb_memory);
+  out.conflicts = config.conflicts;
   out.make_structure = config.schema == config::Schema::copy;
   return out;
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/lsn.h"
+#include "model/conflict.h"
 
 namespace tailrace::pipeline {
 
@@ -28,6 +29,7 @@ struct TableStatus {
   std::int64_t updates = 0;
   std::int64_t deletes = 0;
   std::int64_t truncates = 0;
+  ConflictCounts conflicts{};
   Lsn copied_at;     ///< the copy's snapshot; changes before it are in the copy
   std::string note;  ///< what a user should know: a widened column, row-by-row apply and why
   std::string last_error;
@@ -57,6 +59,7 @@ struct Status {
   std::int64_t reconnects = 0;
   PgTimestamp last_commit_time;  ///< source time of the last applied transaction
   std::int64_t resident_bytes = 0;
+  ConflictCounts conflicts{};  ///< since the process started
   std::vector<TableStatus> tables;
 };
 

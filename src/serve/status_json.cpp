@@ -62,6 +62,22 @@ State parse_state(const json& value, State last) {
   throw Error(Retry::fatal, "a state in the status is not known to this version");
 }
 
+/// The kinds that were met.
+json conflicts_json(const ConflictCounts& counts) {
+  json out = json::object();
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    if (counts[i] != 0) out[std::string(to_string(static_cast<ConflictKind>(i)))] = counts[i];
+  }
+  return out;
+}
+
+ConflictCounts parse_conflicts(const json& value) {
+  ConflictCounts out{};
+  for (std::size_t i = 0; i < out.size(); ++i)
+    out[i] = value.value(std::string(to_string(static_cast<ConflictKind>(i))), std::int64_t{0});
+  return out;
+}
+
 json table_json(const TableStatus& table) {
   return {{"schema", table.schema},
           {"name", table.name},
@@ -75,6 +91,7 @@ json table_json(const TableStatus& table) {
           {"updates", table.updates},
           {"deletes", table.deletes},
           {"truncates", table.truncates},
+          {"conflicts", conflicts_json(table.conflicts)},
           {"copied_at", lsn_or_null(table.copied_at)},
           {"note", table.note},
           {"last_error", table.last_error}};
@@ -94,6 +111,7 @@ TableStatus parse_table(const json& value) {
   table.updates = value.at("updates");
   table.deletes = value.at("deletes");
   table.truncates = value.at("truncates");
+  table.conflicts = parse_conflicts(value.at("conflicts"));
   table.copied_at = parse_lsn(value.at("copied_at"));
   table.note = value.at("note");
   table.last_error = value.at("last_error");
@@ -137,6 +155,7 @@ std::string to_json(const Status& status) {
               {"reconnects", status.reconnects},
               {"last_commit_time", time_or_null(status.last_commit_time)},
               {"resident_bytes", status.resident_bytes},
+              {"conflicts", conflicts_json(status.conflicts)},
               {"tables", json::array()}};
   for (const TableStatus& table : status.tables) out["tables"].push_back(table_json(table));
   return dump(out);
@@ -168,6 +187,7 @@ Status status_from_json(const std::string& text) {
     status.reconnects = value.at("reconnects");
     status.last_commit_time = parse_time(value.at("last_commit_time"));
     status.resident_bytes = value.at("resident_bytes");
+    status.conflicts = parse_conflicts(value.at("conflicts"));
     for (const json& table : value.at("tables")) status.tables.push_back(parse_table(table));
     return status;
   });

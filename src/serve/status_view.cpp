@@ -96,6 +96,13 @@ class View {
                               human_count(status_.changes), human_count(status_.transactions),
                               human_count(status_.commits), human_count(status_.reconnects),
                               human_bytes(status_.resident_bytes), status_.binary ? " · binary" : ""));
+    std::string conflicts;
+    for (std::size_t i = 0; i < status_.conflicts.size(); ++i) {
+      if (status_.conflicts[i] == 0) continue;
+      conflicts += fmt::format("{}{} {}", conflicts.empty() ? "" : " · ", human_count(status_.conflicts[i]),
+                               to_string(static_cast<ConflictKind>(i)));
+    }
+    if (!conflicts.empty()) field("conflict", conflicts);
     if (!status_.message.empty()) field("note", status_.message);
   }
 

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "model/conflict.h"
 #include "target/target.h"
 
 namespace tailrace::target {
@@ -16,6 +17,7 @@ struct OpenOptions {
   bool make_structure = true;  ///< PostgreSQL: what is missing is made like the source's; else it must be there
   bool owners = false;         ///< with owners
   bool privileges = false;     ///< with privileges
+  ConflictSettings conflicts = {};  ///< PostgreSQL
 };
 
 std::unique_ptr<Target> open(const OpenOptions& options);

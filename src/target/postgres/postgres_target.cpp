@@ -11,7 +11,10 @@
 #include "base/sql_text.h"
 #include "target/postgres/apply_session.h"
 #include "target/postgres/bookkeeping.h"
+#include "target/postgres/conflict_handling.h"
 #include "target/postgres/copy_writer.h"
+#include "target/postgres/deletions.h"
+#include "target/postgres/origins.h"
 #include "target/postgres/postgres_view.h"
 #include "target/postgres/row_writer.h"
 #include "target/postgres/set_writer.h"
@@ -24,12 +27,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr auto origin_patience = std::chrono::seconds(10);
+constexpr const char* unique_violation = "23505";
 constexpr auto row_order_at_first = std::chrono::seconds(1);
 constexpr auto row_order_at_most = std::chrono::minutes(5);
-
-std::string origin_of(const std::string& subscription) {
-  return "tailrace_" + subscription;
-}
 
 /// A relation as the stream would describe the table: what is published of it.
 std::shared_ptr<const Relation> relation_of(const schema::Table& table) {
@@ -50,6 +51,7 @@ class PostgresTarget : public Target {
   std::optional<Checkpoint> checkpoint() const override { return checkpoint_; }
   std::vector<TableRecord> tables() const override;
 
+  void follows(const std::string& source) override { conflicts_.follows(source); }
   void check_tables(const std::vector<schema::Table>& tables) override;
   void prepare_structure(pg::Connection& source, const std::vector<schema::Table>& tables) override;
   void complete_structure(const StopSignal& stop) override;
@@ -67,6 +69,8 @@ class PostgresTarget : public Target {
   bool needs_row_order(Oid table) const override;
   void apply_in_order(Oid table, const RowRun& run) override;
   bool truncates_together() const override { return true; }
+  bool wants_single_transactions() const override { return conflicts_.by_time(); }
+  std::map<Oid, ConflictCounts> take_conflicts() override { return conflicts_.take_counts(); }
   void truncate(const std::vector<Oid>& tables, const Truncate& how) override;
   void evolve(Oid table, const Evolution& evolution) override;
   void commit(const Checkpoint& checkpoint) override;
@@ -90,10 +94,12 @@ class PostgresTarget : public Target {
   void durably(const Change& change);
   template <typename Work>
   void guarded(const Work& work);
+  void look_closer(Oid table, const std::string& reason);
   void keep_row_order(Oid table, const std::string& reason);
   const TablePlan& plan_for(Oid table, const std::shared_ptr<const Relation>& relation);
   void set_up_origin();
   void note_flushed(Lsn flushed);
+  std::unique_ptr<pg::Connection> idle_connection();
   std::unique_ptr<pg::Connection> copy_connection();
 
   PostgresOptions options_;
@@ -105,6 +111,7 @@ class PostgresTarget : public Target {
   std::map<Oid, TableRecord> records_;
   std::map<Oid, std::unique_ptr<TablePlan>> plans_;
   std::map<Oid, RowOrder> row_order_;
+  ConflictHandling conflicts_;
   bool has_origin_ = false;
   bool deferrable_ = true;  ///< the target has constraints that can be checked late
   bool open_ = false;       ///< a transaction is
@@ -116,6 +123,7 @@ class PostgresTarget : public Target {
   mutable pg::Connection catalog_connection_;
   std::map<Oid, std::pair<std::string, std::string>> copy_names_;  ///< table -> SQL name, column list
   std::vector<std::unique_ptr<pg::Connection>> idle_;
+  std::atomic<int> copies_{0};  ///< under way
 };
 
 PostgresTarget::PostgresTarget(const PostgresOptions& options)
@@ -123,9 +131,11 @@ PostgresTarget::PostgresTarget(const PostgresOptions& options)
       books_connection_(pg::Connection::open(options.conninfo, {pg::Mode::sql, options.subscription})),
       books_(books_connection_, options.subscription),
       session_(options.conninfo, options.subscription + " apply"),
+      conflicts_(options.conflicts, options.subscription),
       catalog_connection_(
           pg::Connection::open(options.conninfo, {pg::Mode::sql, options.subscription + " catalog"})) {
   books_.lock();
+  make_conflict_tables(books_connection_);
   checkpoint_ = books_.read_checkpoint();
   records_ = books_.read_tables();
   // What was committed may not have been flushed by whoever committed it.
@@ -136,30 +146,31 @@ PostgresTarget::PostgresTarget(const PostgresOptions& options)
 /// Marks what we write as replicated, so that it can be told from what others write, and is not sent back in a
 /// circle.
 void PostgresTarget::set_up_origin() {
-  auto name = quote_literal(origin_of(options_.subscription));
-  try {
-    auto& connection = session_.direct();
-    connection.query(fmt::format("select pg_catalog.pg_replication_origin_create({0}) "
-                                 "where pg_catalog.pg_replication_origin_oid({0}) is null",
-                                 name),
-                     "making the replication origin");
-    connection.query(fmt::format("select pg_catalog.pg_replication_origin_session_setup({})", name),
-                     "using the replication origin");
-    has_origin_ = true;
-  } catch (const Error& error) {
-    // Not permitted, or no place for one more (53400): tailrace needs none.
-    if (error.sqlstate().empty() || error.sqlstate().starts_with("57")) throw;
-    log::info("target", "changes are not marked with a replication origin: {}", error.message());
+  std::string why;
+  auto name = apply_origin(options_.subscription);
+  auto outcome = use_origin(session_.direct(), name, why);
+  // Whoever had the subscription before may be dead without its server process having noticed.
+  for (auto until = Clock::now() + origin_patience; outcome == OriginOutcome::busy && Clock::now() < until;) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    outcome = use_origin(session_.direct(), name, why);
   }
+  if (outcome == OriginOutcome::busy) throw Error(Retry::transient, why);
+  has_origin_ = outcome == OriginOutcome::used;
+  // Not permitted, or no place for one more: tailrace needs none.
+  if (!has_origin_) log::info("target", "changes are not marked with a replication origin: {}", why);
 }
 
 std::vector<TableRecord> PostgresTarget::tables() const {
   std::vector<TableRecord> out;
   for (const auto& [oid, record] : records_) {
     out.push_back(record);
+    auto& note = out.back().note;
+    if (auto reason = conflicts_.reason(oid); !reason.empty()) {
+      note += fmt::format("{}applied with care: {}", note.empty() ? "" : "; ", reason);
+      continue;
+    }
     auto order = row_order_.find(oid);
     if (order == row_order_.end()) continue;
-    auto& note = out.back().note;
     note += fmt::format("{}applied row by row: {}", note.empty() ? "" : "; ", order->second.reason);
   }
   return out;
@@ -223,6 +234,10 @@ void PostgresTarget::prepare_structure(pg::Connection& source, const std::vector
 void PostgresTarget::complete_structure(const StopSignal& stop) {
   build_pending(books_connection_, books_, options_.conninfo, options_.subscription, stop);
   plans_.clear();
+  if (stop.requested()) return;
+  std::vector<TableRecord> tables;
+  for (const auto& [oid, record] : records_) tables.push_back(record);
+  conflicts_.start(books_connection_, has_origin_, tables);
 }
 
 void PostgresTarget::create_table(const schema::Table& table) {
@@ -296,18 +311,29 @@ bool PostgresTarget::reads_binary(const schema::Table& table) const {
   });
 }
 
+std::unique_ptr<pg::Connection> PostgresTarget::idle_connection() {
+  std::lock_guard lock(copy_mutex_);
+  if (idle_.empty()) return nullptr;
+  auto out = std::move(idle_.back());
+  idle_.pop_back();
+  return out;
+}
+
+/// A server has place for few origins: where there is none left, it is waited for what another copy uses.
 std::unique_ptr<pg::Connection> PostgresTarget::copy_connection() {
-  {
-    std::lock_guard lock(copy_mutex_);
-    if (!idle_.empty()) {
-      auto out = std::move(idle_.back());
-      idle_.pop_back();
-      return out;
-    }
-  }
+  if (auto idle = idle_connection()) return idle;
   auto out = std::make_unique<pg::Connection>(
       pg::Connection::open(options_.conninfo, {pg::Mode::sql, options_.subscription + " copy"}));
   out->query("set session_replication_role = replica; set synchronous_commit = off", "preparing to copy");
+  std::string why;
+  while (has_origin_ && !use_copy_origin(*out, options_.subscription, why)) {
+    if (copies_ == 0) {
+      log::warn("target", "what is copied is not marked with a replication origin: {}", why);
+      break;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    if (auto idle = idle_connection()) return idle;
+  }
   return out;
 }
 
@@ -320,9 +346,11 @@ std::unique_ptr<CopyWriter> PostgresTarget::copy(Oid table, bool binary) {
   }
   std::string sql = names.second.empty() ? fmt::format("copy {} from stdin", names.first)
                                          : fmt::format("copy {} ({}) from stdin", names.first, names.second);
+  ++copies_;
+  std::shared_ptr<void> counted(nullptr, [this](void*) { --copies_; });
   return std::make_unique<PostgresCopyWriter>(std::move(connection), sql + (binary ? " (format binary)" : ""),
                                               "copying into " + names.first, binary,
-                                              [this](std::unique_ptr<pg::Connection> used) {
+                                              [this, counted](std::unique_ptr<pg::Connection> used) {
                                                 std::lock_guard lock(copy_mutex_);
                                                 idle_.push_back(std::move(used));
                                               });
@@ -353,6 +381,7 @@ const TablePlan& PostgresTarget::plan_for(Oid table, const std::shared_ptr<const
                                       "reading the target's catalogs");
   deferrable_ = late.flag(0, 0);
   auto plan = std::make_unique<TablePlan>(table, relation, std::move(*there));
+  conflicts_.complete(*plan, session_.direct());
   return *plans_.insert_or_assign(table, std::move(plan)).first->second;
 }
 
@@ -375,6 +404,8 @@ void PostgresTarget::guarded(const Work& work) {
   try {
     work();
   } catch (const ConstraintFailed& failed) {
+    if (failed.table != 0 && needs_row_order(failed.table) && failed.error.sqlstate() == unique_violation)
+      look_closer(failed.table, failed.error.message());
     if (failed.table != 0 && !needs_row_order(failed.table)) {
       keep_row_order(failed.table, failed.error.message());
       throw NeedsRowOrder(failed.error.message());
@@ -383,12 +414,21 @@ void PostgresTarget::guarded(const Work& work) {
                 "Mend the target's row or constraint and start again: nothing of this transaction was applied");
     throw Error(error.with_sqlstate(failed.error.sqlstate()));
   } catch (const RowMissing& missing) {
+    look_closer(missing.table, fmt::format("{} met a row that is not as the source has it", missing.what));
     throw Error(Retry::needs_operator,
                 named(missing.table, fmt::format("{} is of a row that the target does not have", missing.what),
                       missing.commit_lsn),
                 "Something else changed the target's table. 'tailrace verify' shows the differences; "
                 "'tailrace run --recopy SCHEMA.TABLE' copies the table anew");
   }
+}
+
+/// What the target holds is not what the source expects: the same changes again, with care. Returns when care
+/// did not help either.
+void PostgresTarget::look_closer(Oid table, const std::string& reason) {
+  if (conflicts_.with_care(table) && !conflicts_.another_try(table)) return;
+  conflicts_.take_care(table, reason);
+  throw NeedsRowOrder(reason);
 }
 
 /// For longer each time: where it happens often, trying set-wise first is wasted work.
@@ -401,6 +441,7 @@ void PostgresTarget::keep_row_order(Oid table, const std::string& reason) {
 }
 
 bool PostgresTarget::needs_row_order(Oid table) const {
+  if (conflicts_.with_care(table)) return true;
   auto order = row_order_.find(table);
   return order != row_order_.end() && Clock::now() < order->second.until;
 }
@@ -420,7 +461,10 @@ void PostgresTarget::apply(Oid table, const TableBatch& batch) {
 
 void PostgresTarget::apply_in_order(Oid table, const RowRun& run) {
   guarded([&] {
-    RowWriter writer(session_, plan_for(table, run.relation));
+    const auto& plan = plan_for(table, run.relation);
+    if (conflicts_.with_care(table)) return conflicts_.apply(session_, plan, run);
+    PgTimestamp commit_time = run.entries.empty() ? PgTimestamp{} : run.entries.front().commit_time;
+    RowWriter writer(session_, plan, commit_time);
     for (const auto& entry : run.entries) writer.change(*entry.change, entry.commit_lsn);
   });
 }
@@ -458,6 +502,15 @@ void PostgresTarget::commit(const Checkpoint& checkpoint) {
     auto lsn = checkpoint.lsn.str();
     auto micros = std::to_string(checkpoint.commit_time.micros);
     session_.send(books_.advance_sql(), {{lsn.c_str(), 0, false}, {micros.c_str(), 0, false}});
+    // What is written here from now on is later than what it is written over, also if the source's clock is
+    // ahead.
+    if (conflicts_.by_time()) {
+      auto time = checkpoint.commit_time.str();
+      session_.send(
+          "select pg_catalog.pg_sleep(extract(epoch from $1::timestamptz + interval '2 microseconds' - "
+          "pg_catalog.clock_timestamp())::float8)",
+          {{time.c_str(), 0, false}});
+    }
     if (has_origin_) {
       auto time = checkpoint.commit_time.str();
       session_.send(
@@ -480,6 +533,7 @@ void PostgresTarget::commit(const Checkpoint& checkpoint) {
       }
     }();
     open_ = evolved_ = false;
+    conflicts_.committed();
     checkpoint_ = checkpoint;
     unflushed_.push_back({Lsn::parse(row.at(0)).value(), checkpoint.lsn});
     note_flushed(Lsn::parse(row.at(1)).value());
@@ -504,6 +558,7 @@ Lsn PostgresTarget::durable() {
 void PostgresTarget::rollback() noexcept {
   session_.abandon();
   open_ = false;
+  conflicts_.rolled_back();
   try {
     auto& connection = session_.direct();
     connection.query("rollback", "undoing");
@@ -520,6 +575,7 @@ void PostgresTarget::rollback() noexcept {
 }
 
 void PostgresTarget::tidy() {
+  conflicts_.tidy(books_connection_);
   if (unflushed_.empty() || !checkpoint_) return;
   durably([&] { books_.put_checkpoint(*checkpoint_); });
   durable_ = checkpoint_->lsn;
@@ -540,17 +596,17 @@ bool remove_traces(const PostgresOptions& options) {
   Bookkeeping books(connection, options.subscription);
   books.lock();
   bool ours = books.read_checkpoint().has_value() || !books.read_tables().empty();
+  make_conflict_tables(connection);
+  std::vector<TableRecord> tables;
+  for (const auto& [oid, record] : books.read_tables()) tables.push_back(record);
   connection.query("begin", purpose);
+  stop_noting_deletions(connection, options.subscription, tables);
   books.remove_all();
   auto others = connection.query(
       "select exists (select from tailrace.checkpoint) or exists (select from tailrace.tables)", purpose);
   if (!others.flag(0, 0)) connection.query("drop schema tailrace cascade", purpose);
   connection.query("commit", purpose);
-  connection.query(
-      fmt::format("select pg_catalog.pg_replication_origin_drop(roname) from pg_replication_origin "
-                  "where roname = {}",
-                  quote_literal(origin_of(options.subscription))),
-      purpose);
+  drop_origins(connection, options.subscription);
   return ours;
 }
 

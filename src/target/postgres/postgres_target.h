@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "model/conflict.h"
 #include "target/target.h"
 
 namespace tailrace::target {
@@ -19,6 +20,7 @@ struct PostgresOptions {
   StructureMode structure = StructureMode::copy;
   bool owners = false;
   bool privileges = false;
+  ConflictSettings conflicts = {};
 };
 
 /// Errors: no connection, missing privileges, another tailrace of this name.

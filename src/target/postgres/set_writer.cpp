@@ -113,6 +113,10 @@ void SetWriter::classify() {
   }
   if (plan_.extra_columns && !deletes_.empty() && !inserts_.empty())
     throw NeedsRowOrder("a key may have changed, and the target has columns of its own");
+  // What came and went between two states of a row may matter to who wins.
+  auto changes = static_cast<std::size_t>(batch_.inserts + batch_.updates + batch_.removes);
+  if (plan_.deletions != nullptr && changes != deletes_.size() + updates_.size() + inserts_.size())
+    throw NeedsRowOrder("a row changed more than once in a transaction, or its key did");
 }
 
 ColumnSet SetWriter::sent_columns(std::uint32_t row) const {
@@ -149,7 +153,7 @@ void SetWriter::write() {
 }
 
 void SetWriter::write_singly() {
-  RowWriter writer(session_, plan_);
+  RowWriter writer(session_, plan_, batch_.commit_time);
   for (auto i : deletes_) {
     for (std::uint32_t n = 0; n < batch_.deletes[i].count; ++n)
       writer.remove(values_of(batch_.deletes[i].tuple), Lsn{});
@@ -162,36 +166,21 @@ void SetWriter::write_singly() {
 }
 
 void SetWriter::expect(std::int64_t touched, std::size_t wanted, const char* what) const {
-  if (touched == static_cast<std::int64_t>(wanted)) return;
-  throw Error(
-      Retry::needs_operator,
-      fmt::format("{} of {} rows that the source {} are not in the target's table {}",
-                  static_cast<std::int64_t>(wanted) - touched, wanted, what, plan_.relation->qualified()),
-      fmt::format("Something else changed the target's table. 'tailrace verify' shows the differences; "
-                  "'tailrace run --recopy {}' copies the table anew",
-                  plan_.relation->qualified()));
+  if (touched != static_cast<std::int64_t>(wanted)) throw RowMissing{plan_.oid, Lsn{}, what};
 }
 
-void SetWriter::write_deletes() {
-  if (deletes_.empty()) return;
-  std::vector<std::pair<std::string_view, std::uint32_t>> keys;
-  keys.reserve(deletes_.size());
-  for (auto i : deletes_) keys.emplace_back(key_of(batch_.deletes[i].tuple), i);
-  std::ranges::sort(keys);
-  ColumnSet columns(plan_.columns.size());
-  for (auto i : plan_.key) columns[i] = true;
-  auto& connection = session_.direct();
-  auto stage = stages_.table(connection, plan_, columns, false);
+/// COPYs keys, sorted, into a stage that has the key's columns.
+void SetWriter::stage_keys(const std::string& stage, const ColumnSet& columns,
+                           const std::vector<std::pair<std::string_view, const TupleData*>>& keys) {
   // A key is never NULL, so the first one shows the format of all.
-  bool binary =
-      values_of(batch_.deletes[keys.front().second].tuple)[plan_.key.front()].kind == ValueKind::binary;
-  pg::CopyIn copy(connection, fmt::format("copy {} from stdin{}", stage, binary ? " (format binary)" : ""),
-                  purpose_);
+  bool binary = values_of(*keys.front().second)[plan_.key.front()].kind == ValueKind::binary;
+  pg::CopyIn copy(session_.direct(),
+                  fmt::format("copy {} from stdin{}", stage, binary ? " (format binary)" : ""), purpose_);
   RowEncoder encoder(copy, binary);
   std::vector<Value> row;
-  for (const auto& [key, i] : keys) {
+  for (const auto& [key, tuple] : keys) {
     row.clear();
-    TupleWalker walker(batch_.deletes[i].tuple);
+    TupleWalker walker(*tuple);
     for (std::size_t c = 0; c < columns.size(); ++c) {
       Value value = walker.next();
       if (columns[c]) row.push_back(value);
@@ -200,10 +189,50 @@ void SetWriter::write_deletes() {
   }
   encoder.finish();
   copy.finish();
+}
+
+void SetWriter::write_deletes() {
+  if (deletes_.empty()) return;
+  std::vector<std::pair<std::string_view, const TupleData*>> keys;
+  keys.reserve(deletes_.size());
+  for (auto i : deletes_) keys.emplace_back(key_of(batch_.deletes[i].tuple), &batch_.deletes[i].tuple);
+  std::ranges::sort(keys);
+  ColumnSet columns(plan_.columns.size());
+  for (auto i : plan_.key) columns[i] = true;
+  auto& connection = session_.direct();
+  auto stage = stages_.table(connection, plan_, columns, false);
+  stage_keys(stage, columns, keys);
   auto result = connection.query(
       fmt::format("delete from {} t using {} s where {}", plan_.table.sql_name(), stage, plan_.key_condition()),
       purpose_);
-  expect(result.affected(), deletes_.size(), "deleted");
+  expect(result.affected(), deletes_.size(), "a DELETE");
+}
+
+/// After the rows are there: whoever deleted one of them before has committed by now, and is seen.
+void SetWriter::check_deletions() {
+  if (plan_.deletions == nullptr) return;
+  auto& connection = session_.direct();
+  auto any = connection.query(fmt::format("select exists (select from tailrace.deletions where relation = {})",
+                                          plan_.deletions->relation),
+                              purpose_);
+  if (!any.flag(0, 0)) return;
+  std::vector<std::pair<std::string_view, const TupleData*>> keys;
+  for (auto i : inserts_) keys.emplace_back(key_of(batch_.rows[i].tuple), &batch_.rows[i].tuple);
+  std::ranges::sort(keys);
+  ColumnSet columns(plan_.columns.size());
+  std::vector<std::string> values;
+  for (auto i : plan_.key) {
+    columns[i] = true;
+    values.push_back("s." + quote_identifier(plan_.columns[i]->name));
+  }
+  auto stage = stages_.table(connection, plan_, columns, false);
+  stage_keys(stage, columns, keys);
+  auto deleted =
+      connection.query(fmt::format("select exists (select from {} s join tailrace.deletions d on {} where {})",
+                                   stage, plan_.deletion_of(plan_.key_object(values)),
+                                   plan_.deleted_since(std::to_string(batch_.commit_time.micros))),
+                       purpose_);
+  if (deleted.flag(0, 0)) throw RowMissing{plan_.oid, Lsn{}, "an INSERT"};
 }
 
 /// Without a key, rows are found by what they are, all columns; of equal ones as many go as were deleted.
@@ -248,7 +277,7 @@ void SetWriter::write_deletes_by_row() {
                   plan_.row_text("s")),
       purpose_);
   connection.query("set local enable_hashjoin = off; set local enable_seqscan = off", purpose_);
-  expect(result.affected(), wanted, "deleted");
+  expect(result.affected(), wanted, "a DELETE");
 }
 
 void SetWriter::write_updates() {
@@ -306,14 +335,14 @@ void SetWriter::write_updates() {
     auto result = connection.query(fmt::format("update {} t set {} from {} s where {}", plan_.table.sql_name(),
                                                assignments, stage, plan_.key_condition(true)),
                                    purpose_);
-    expect(result.affected(), group.rows.size(), "updated");
+    expect(result.affected(), group.rows.size(), "an UPDATE");
   }
 }
 
 void SetWriter::write_inserts() {
   if (inserts_.empty()) return;
   if (inserts_.size() <= few) {
-    RowWriter writer(session_, plan_);
+    RowWriter writer(session_, plan_, batch_.commit_time);
     for (auto i : inserts_) writer.insert(resolved(i), Lsn{});
     return;
   }
@@ -341,6 +370,7 @@ void SetWriter::write_inserts() {
   }
   encoder.finish();
   copy.finish();
+  check_deletions();
 }
 
 }  // namespace tailrace::target::postgres

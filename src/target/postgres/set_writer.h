@@ -46,6 +46,9 @@ class SetWriter {
   ColumnSet sent_columns(std::uint32_t row) const;
   std::vector<Value> resolved(std::uint32_t row) const;
   std::string_view key_of(const TupleData& tuple);
+  void check_deletions();
+  void stage_keys(const std::string& stage, const ColumnSet& columns,
+                  const std::vector<std::pair<std::string_view, const TupleData*>>& keys);
   void expect(std::int64_t touched, std::size_t wanted, const char* what) const;
 
   ApplySession& session_;
