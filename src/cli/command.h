@@ -32,6 +32,7 @@ struct Options {
   std::vector<std::string> tables;
   std::string memory;
   int readers = 0;
+  std::string origin;
   std::string log_level;
   std::string log_format;
   bool json = false;

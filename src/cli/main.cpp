@@ -78,6 +78,13 @@ class CommandLine {
         ->take_all();
   }
 
+  void origin(CLI::App* to) {
+    to->add_option("--origin", options_.origin,
+                   "none: leave out what came to the source by replication, as where two databases follow each "
+                   "other")
+        ->type_name("any|none");
+  }
+
   void working(CLI::App* to) {
     to->add_option("--readers", options_.readers, "Parallel connections for the copy");
     to->add_option("--memory", options_.memory, "What the process should stay under, such as 512MB")
@@ -110,6 +117,7 @@ class CommandLine {
       target(each);
       naming(each);
       selecting(each);
+      if (each == run) origin(each);
       working(each);
       logging(each);
     }
@@ -168,6 +176,7 @@ class CommandLine {
     source(tail);
     naming(tail);
     selecting(tail);
+    origin(tail);
     logging(tail);
   }
 

@@ -40,6 +40,7 @@ void overlay(const Options& options, config::Config& config, config::Problems& p
   text(config.source, options.source);
   text(config.slot.name, options.slot);
   text(config.publication.name, options.publication);
+  assign_word(config.origin, options.origin, {config::Origin::any, config::Origin::none}, "--origin", problems);
   if (options.readers != 0) config.snapshot.readers = options.readers;
   if (!options.memory.empty()) {
     if (auto size = config::parse_size(options.memory))

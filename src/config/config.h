@@ -16,6 +16,10 @@ using Milliseconds = std::chrono::milliseconds;
 
 enum class Binary { automatic, on, off };
 
+/// Which of the source's changes are followed: all, or only those that were made there, and did not come by
+/// replication themselves.
+enum class Origin { any, none };
+
 /// `duckdb:FILE`, or a PostgreSQL URL.
 struct Target {
   std::string kind;  ///< "duckdb", "postgres"
@@ -79,6 +83,7 @@ struct Config {
   Slot slot;
   Publication publication;
   TableSelection tables;
+  Origin origin = Origin::any;
   Schema schema = Schema::copy;
   Binary binary = Binary::automatic;
   bool streaming = true;  ///< receive large transactions before they commit (pgoutput's `streaming`)
@@ -94,6 +99,7 @@ struct Config {
 };
 
 std::string_view to_string(Binary binary);
+std::string_view to_string(Origin origin);
 std::string_view to_string(Schema schema);
 std::string_view to_string(log::Level level);
 std::string_view to_string(log::Format format);

@@ -57,6 +57,7 @@ std::string describe(const Config& config) {
   value("via_partition_root", on(config.publication.via_partition_root));
   out << YAML::EndMap;
   emit_tables(out, config.tables);
+  value("origin", text(config.origin));
   value("schema", text(config.schema));
   value("binary", text(config.binary));
   value("streaming", on(config.streaming));

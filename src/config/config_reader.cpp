@@ -22,6 +22,7 @@ struct Word {
 
 constexpr std::array<Word<Binary>, 3> binaries{
     {{"auto", Binary::automatic}, {"on", Binary::on}, {"off", Binary::off}}};
+constexpr std::array<Word<Origin>, 2> origins{{{"any", Origin::any}, {"none", Origin::none}}};
 constexpr std::array<Word<Schema>, 2> schemas{{{"copy", Schema::copy}, {"expect", Schema::expect}}};
 constexpr std::array<Word<ConflictPolicy>, 5> policies{
     {{"error", ConflictPolicy::error},
@@ -123,6 +124,7 @@ class Reader {
          {"slot", [this](const Node& n, const std::string& p) { slot(n, p); }},
          {"publication", [this](const Node& n, const std::string& p) { publication(n, p); }},
          {"tables", [this](const Node& n, const std::string& p) { tables(n, p); }},
+         word("origin", config_.origin, origins),
          word("schema", config_.schema, schemas),
          word("binary", config_.binary, binaries),
          boolean("streaming", config_.streaming),
@@ -327,6 +329,9 @@ std::string join(const Problems& problems) {
 
 std::string_view to_string(Binary binary) {
   return word_of(binaries, binary);
+}
+std::string_view to_string(Origin origin) {
+  return word_of(origins, origin);
 }
 std::string_view to_string(Schema schema) {
   return word_of(schemas, schema);

@@ -28,6 +28,8 @@ target::OpenOptions open_options(const config::Config& config) {
   out.memory_bytes = static_cast<std::int64_t>(config.limits.duckdb_memory);
   out.conflicts = config.conflicts;
   out.make_structure = config.schema == config::Schema::copy;
+  out.keep_rows = !config.snapshot.enabled;
+  out.in_loop = config.origin == config::Origin::none;
   return out;
 }
 

@@ -122,6 +122,7 @@ void Reader::acknowledge() {
   stream_->send_status_if_changed();
   board_.update([&](Status& status) {
     status.received = assembler_.progress();
+    status.received_changes = assembler_.last_kept();
     status.acknowledged = stream_->acknowledged();
     status.source_lsn = std::max(status.source_lsn, stream_->server_position());
   });

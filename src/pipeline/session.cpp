@@ -13,6 +13,7 @@
 #include "pipeline/published_tables.h"
 #include "pipeline/table_copier.h"
 #include "schema/catalog.h"
+#include "source/foreign_rows.h"
 
 namespace tailrace::pipeline {
 namespace {
@@ -32,6 +33,17 @@ std::int64_t resident_bytes() {
   std::int64_t resident = 0;
   statm >> size >> resident;
   return resident * sysconf(_SC_PAGESIZE);
+}
+
+void warn_of_foreign_rows(pg::Connection& source, const std::vector<schema::Table>& tables) {
+  std::vector<Oid> oids;
+  for (const auto& table : tables) oids.push_back(table.oid);
+  auto names = source::tables_filled_from_elsewhere(source, oids);
+  if (names.empty()) return;
+  log::warn("copy",
+            "origin: none leaves out changes that came to the source by replication, but not rows that did "
+            "before: the copy of {} holds them",
+            names);
 }
 
 void list_missing(const std::vector<schema::Table>& missing, Status& status) {
@@ -267,6 +279,27 @@ void copy_once(const config::Config& config, target::Target& target, StatusBoard
   board.update([](Status& status) { status.state = RunState::stopped; });
 }
 
+/// A copy begins with an empty table, and the rows of a PostgreSQL target may not all be the source's: where
+/// nothing is copied, or others follow the target, that is for a person to decide.
+void Session::refuse_to_copy_anew(const std::vector<schema::Table>& missing) const {
+  bool copies = config_.snapshot.enabled && config_.origin == config::Origin::any;
+  if (copies || config_.target.kind != "postgres") return;
+  for (const auto& record : target_.tables()) {
+    // One that was never copied has no position yet.
+    if (record.copied || !record.copied_at.valid()) continue;
+    if (std::ranges::none_of(missing, [&](const auto& table) { return table.oid == record.oid; })) continue;
+    throw Error(
+        Retry::needs_operator,
+        fmt::format("{}.{} must be copied anew, which would first empty it at the target; with {} that is not "
+                    "done unasked",
+                    record.schema, record.name,
+                    config_.snapshot.enabled ? "origin: none" : "snapshot.enabled: off"),
+        "Tear down the mirror of the other direction, if there is one; run this one with origin: any and "
+        "snapshot.enabled: on until it follows; then set up the other direction again, with "
+        "snapshot.enabled: off");
+  }
+}
+
 void Session::copy_missing(std::optional<Snapshot> snapshot) {
   drop_replaced_tables();
   if (tables_to_copy(*connection_).empty()) return;
@@ -276,6 +309,8 @@ void Session::copy_missing(std::optional<Snapshot> snapshot) {
   reader.leave_on(stop_);
   source::import_snapshot(reader, snapshot->name);
   auto missing = tables_to_copy(reader);
+  refuse_to_copy_anew(missing);
+  if (config_.origin == config::Origin::none && config_.snapshot.enabled) warn_of_foreign_rows(reader, missing);
   target_.prepare_structure(reader, missing);
   list_tables(missing);
   if (!config_.snapshot.enabled) {
@@ -332,6 +367,7 @@ void Session::stream() {
   options.start = two_phase_ ? slot_position_ : checkpoint->lsn;
   options.binary = stream_in_binary();
   options.streaming = config_.streaming;
+  options.local_only = config_.origin == config::Origin::none;
   options.status_interval = config_.intervals.status;
   pg::ConnectOptions connect;
   connect.mode = pg::Mode::replication;
@@ -345,12 +381,14 @@ void Session::stream() {
     status.message = "following";
     status.binary = options.binary;
     status.received = status.applied = status.acknowledged = checkpoint->lsn;
+    status.received_changes = {};
     for (auto& table : status.tables) table.state = TableState::streaming;
   });
   BatchQueue queue(config_.limits.queue);
-  Reader reader(std::move(stream),
-                source::TransactionAssembler(config::spool_directory(config_), checkpoint->lsn), queue, applier,
-                board_, stop_);
+  Reader reader(
+      std::move(stream),
+      source::TransactionAssembler(config::spool_directory(config_), checkpoint->lsn, options.local_only),
+      queue, applier, board_, stop_);
   std::jthread reading([&] { reader.run(); });
   started_(&applier);
   struct Leave {
@@ -449,7 +487,7 @@ void Session::observe(Applier& applier) {
     status.source_lsn = row.lsn(0, 0);
     status.retained_wal_bytes = row.is_null(0, 1) ? -1 : row.i64(0, 1);
     status.resident_bytes = resident_bytes();
-    bool in_step = status.received <= applier.durable();
+    bool in_step = status.received_changes <= applier.durable();
     double age = static_cast<double>(PgTimestamp::now().micros - status.last_commit_time.micros) / 1e6;
     status.lag_seconds = in_step ? 0 : status.last_commit_time.micros == 0 ? -1 : std::max(age, 0.0);
   });

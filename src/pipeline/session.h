@@ -44,6 +44,7 @@ class Session {
   std::vector<schema::Table> tables_to_copy(pg::Connection& connection);
   void forget_outdated_tables();
   void drop_replaced_tables();
+  void refuse_to_copy_anew(const std::vector<schema::Table>& missing) const;
   void list_tables(const std::vector<schema::Table>& missing);
   bool stream_in_binary();
   void stream();

@@ -48,6 +48,7 @@ struct Status {
   PgTimestamp started_at;
   bool binary = false;
   Lsn received;                          ///< end of the last thing read from the stream
+  Lsn received_changes;                  ///< the same, of what is to be applied
   Lsn applied;                           ///< durable in the target
   Lsn acknowledged;                      ///< told to the slot
   Lsn source_lsn;                        ///< the source's current WAL position, when last asked

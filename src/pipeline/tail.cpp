@@ -143,8 +143,9 @@ void tail(const config::Config& config, std::FILE* out, const StopSignal& stop) 
   options.publication = spec.name;
   options.start = slot.consistent_point;
   options.status_interval = config.intervals.status;
+  options.local_only = config.origin == config::Origin::none;
   source::ReplicationStream stream(std::move(replication), options);
-  source::TransactionAssembler assembler("/tmp", slot.consistent_point);
+  source::TransactionAssembler assembler("/tmp", slot.consistent_point, options.local_only);
   std::string_view payload;
   constexpr std::size_t part_bytes = 1 << 20;
   auto hand_out = [&] {

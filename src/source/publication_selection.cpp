@@ -135,7 +135,8 @@ std::vector<CatalogTable> read_catalog_tables(pg::Connection& connection) {
       " coalesce((select i.inhparent from pg_inherits i where i.inhrelid = c.oid and c.relispartition), 0)"
       " from pg_class c join pg_namespace n on n.oid = c.relnamespace"
       " where c.relkind in ('r', 'p', 'f') and c.relpersistence <> 't'"
-      " and n.nspname not in ('pg_catalog', 'information_schema') and n.nspname !~ '^pg_(toast|temp)'"
+      " and n.nspname not in ('pg_catalog', 'information_schema', 'tailrace') and n.nspname !~ "
+      "'^pg_(toast|temp)'"
       " order by n.nspname, c.relname",
       "listing the source's tables");
   std::vector<CatalogTable> out;

@@ -12,6 +12,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
+constexpr int origin_filter_version = 160000;
+
 std::string quote_publication(const std::string& name) {
   // A list of quoted identifiers inside of a literal.
   return quote_literal(quote_identifier(name));
@@ -20,13 +22,16 @@ std::string quote_publication(const std::string& name) {
 }  // namespace
 
 std::string start_replication_command(const StreamOptions& options, int server_version) {
-  bool streaming = options.streaming && server_version >= 140000;
+  // Before 16 the origin of a transaction in progress is that of its first record, which may have none where
+  // its commit has one. What is to be told by its origin comes whole, then.
+  bool streaming = options.streaming && server_version >= (options.local_only ? origin_filter_version : 140000);
   std::string sql =
       fmt::format("START_REPLICATION SLOT {} LOGICAL {} (proto_version '{}', publication_names {}",
                   quote_identifier(options.slot), options.start.str(), streaming ? 2 : 1,
                   quote_publication(options.publication));
   if (server_version >= 140000) sql += fmt::format(", binary '{}', messages 'true'", options.binary);
   if (streaming) sql += ", streaming 'on'";
+  if (options.local_only && server_version >= origin_filter_version) sql += ", origin 'none'";
   return sql + ")";
 }
 

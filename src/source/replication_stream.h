@@ -26,6 +26,9 @@ struct StreamOptions {
   Lsn start;  ///< end_lsn of the last durable transaction; older ones are not sent again
   bool binary = false;
   bool streaming = false;  ///< large transactions come before they commit (servers from 14)
+  /// Leave out what the source itself received by replication. Servers from 16 do it; of older ones the
+  /// TransactionAssembler must.
+  bool local_only = false;
   std::chrono::milliseconds status_interval{5'000};
   std::chrono::milliseconds silence_limit{60'000};  ///< a server silent for longer counts as lost
 };

@@ -17,8 +17,12 @@ constexpr int replay_slice = 1000;
 
 }  // namespace
 
-TransactionAssembler::TransactionAssembler(const std::string& spool_directory, Lsn applied)
-    : spool_(spool_directory), batch_(std::make_shared<ChangeBatch>()), applied_(applied), progress_(applied) {}
+TransactionAssembler::TransactionAssembler(const std::string& spool_directory, Lsn applied, bool local_only)
+    : spool_(spool_directory),
+      batch_(std::make_shared<ChangeBatch>()),
+      applied_(applied),
+      local_only_(local_only),
+      progress_(applied) {}
 
 bool TransactionAssembler::add(std::string_view payload) {
   TAILRACE_CHECK(replay_ == nullptr);
@@ -110,9 +114,7 @@ void TransactionAssembler::add_content(const Message& message, std::string_view 
     case MessageType::relation: put_relation(message.relation, arrival); return;
     case MessageType::truncate: add_truncate(message); return;
     case MessageType::message: add_logical_message(message); return;
-    case MessageType::origin:
-      if (open_) current_.origin = message.name;
-      return;
+    case MessageType::origin: set_origin(message); return;
     default: return;  // type names: the catalog tells more
   }
 }
@@ -128,16 +130,31 @@ void TransactionAssembler::begin(const Message& message) {
   current_.first_change = batch_->changes.size();
 }
 
+/// It comes before anything else of its transaction.
+void TransactionAssembler::set_origin(const Message& message) {
+  if (!open_) return;
+  current_.origin = message.name;
+  if (!local_only_ || message.name.empty()) return;
+  if (!current_.begins || batch_->changes.size() != current_.first_change)
+    out_of_order("an origin comes in the middle of its transaction");
+  skipping_ = true;
+}
+
 void TransactionAssembler::end(Lsn commit_lsn, Lsn end_lsn, PgTimestamp time) {
   if (!open_) out_of_order("a transaction ends that never began");
   open_ = false;
-  if (std::exchange(skipping_, false)) return;
+  if (std::exchange(skipping_, false)) {
+    // What is in the target already is no progress; what is left out is.
+    if (commit_lsn >= applied_) progress_ = std::max(progress_, end_lsn);
+    return;
+  }
   current_.commit_lsn = commit_lsn;
   current_.end_lsn = end_lsn;
   current_.commit_time = time;
   current_.change_count = batch_->changes.size() - current_.first_change;
   current_.ends = true;
   progress_ = std::max(progress_, end_lsn);
+  last_kept_ = end_lsn;
   batch_->transactions.push_back(std::move(current_));
 }
 

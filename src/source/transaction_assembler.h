@@ -18,7 +18,8 @@ class TransactionAssembler {
   /// `spool_directory` takes the files of transactions that are streamed while in progress or prepared.
   /// Transactions that commit before `applied` are in the target already and are left out: a slot with prepared
   /// transactions open is read again from before them.
-  TransactionAssembler(const std::string& spool_directory, Lsn applied);
+  /// `local_only`: transactions that name a replication origin are left out too.
+  TransactionAssembler(const std::string& spool_directory, Lsn applied, bool local_only = false);
 
   /// Adds one message. True when a spooled transaction is now to be read back: call replay() until it is done
   /// before the next add().
@@ -32,6 +33,8 @@ class TransactionAssembler {
   bool has_changes() const { return !batch_->empty(); }
   /// End of the last complete transaction seen.
   Lsn progress() const { return progress_; }
+  /// End of the last one that was not left out.
+  Lsn last_kept() const { return last_kept_; }
   /// Outside of a transaction: the server has sent everything that ends at or before `lsn`.
   void advance(Lsn lsn) { progress_ = std::max(progress_, lsn); }
   /// Nothing at or after this may be acknowledged: a prepared transaction that was received waits for its
@@ -53,6 +56,7 @@ class TransactionAssembler {
   bool control(const pgoutput::Message& message);
   void add_content(const pgoutput::Message& message, std::string_view payload, std::uint64_t arrival);
   void begin(const pgoutput::Message& message);
+  void set_origin(const pgoutput::Message& message);
   void end(Lsn commit_lsn, Lsn end_lsn, PgTimestamp time);
   void add_row(const pgoutput::Message& message, std::string_view payload);
   void add_truncate(const pgoutput::Message& message);
@@ -76,13 +80,15 @@ class TransactionAssembler {
   std::shared_ptr<ChangeBatch> batch_;
   std::uint64_t batch_serial_ = 1;
   bool open_ = false;
-  bool skipping_ = false;  ///< the open transaction is in the target already
+  bool skipping_ = false;  ///< the open transaction is in the target already, or not wanted
   Lsn applied_;
+  bool local_only_;
   TransactionSpan current_;
   Xid block_xid_ = 0;  ///< transaction of the stream block or prepare that we are in, else 0
   Lsn replay_end_;     ///< end_lsn of the transaction that is being read back
   std::unique_ptr<SpoolReader> replay_;
   Lsn progress_;
+  Lsn last_kept_;
 };
 
 }  // namespace tailrace::source

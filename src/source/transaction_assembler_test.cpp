@@ -22,7 +22,8 @@ const MessageBuilder plain;
 /// An assembler whose batches are read as short words: "begin 1", "insert orders(a,b)", "end 1 @30".
 class TransactionAssemblerTest : public testing::Test {
  protected:
-  explicit TransactionAssemblerTest(Lsn applied = {}) : assembler_(testing::TempDir(), applied) {}
+  explicit TransactionAssemblerTest(Lsn applied = {}, bool local_only = false)
+      : assembler_(testing::TempDir(), applied, local_only) {}
 
   /// Adds messages and reads spooled transactions back where it is time to.
   void add(const std::vector<std::string>& messages) {
@@ -470,6 +471,40 @@ TEST_F(SkippingAssemblerTest, AppliesAPrepareFromBeforeWhoseCommitComesAfter) {
   add({plain.begin_prepare(6, {30}, {35}, "gid"), relation(orders, "orders"), insert(orders, "a"),
        plain.prepare(6, {30}, {35}, "gid"), plain.commit_prepared(6, {60}, {70}, "gid")});
   EXPECT_THAT(words(), ElementsAre("begin 6", "insert orders(a)", "end 6 @70"));
+}
+
+/// Where servers do not filter by origin.
+class LocalOnlyAssemblerTest : public TransactionAssemblerTest {
+ protected:
+  LocalOnlyAssemblerTest() : TransactionAssemblerTest(Lsn{5}, /*local_only=*/true) {}
+};
+
+TEST_F(LocalOnlyAssemblerTest, LeavesOutWhatNamesAnOriginAndMovesOn) {
+  add({begin(1, 10), plain.origin({5}, "elsewhere"), relation(orders, "orders"), insert(orders, "a"),
+       plain.truncate({orders}), plain.message(true, {3}, "p", "c")});
+  EXPECT_THAT(words(), IsEmpty());
+  add({insert(orders, "b"), commit(10, 20)});
+  EXPECT_FALSE(assembler_.has_changes());
+  EXPECT_EQ(assembler_.progress(), Lsn{20});
+  EXPECT_EQ(assembler_.last_kept(), Lsn{});
+  // What it described holds for later ones.
+  add({begin(2, 30), insert(orders, "c"), commit(30, 40)});
+  EXPECT_THAT(words(), ElementsAre("begin 2", "insert orders(c)", "end 2 @40"));
+  EXPECT_EQ(sealed_[1]->progress, Lsn{40});
+  EXPECT_EQ(assembler_.last_kept(), Lsn{40});
+}
+
+TEST_F(LocalOnlyAssemblerTest, LeavesOutWhatWasPrepared) {
+  add({plain.begin_prepare(5, {10}, {15}, "gid"), plain.origin({5}, "elsewhere"), relation(orders, "orders"),
+       insert(orders, "a"), plain.prepare(5, {10}, {15}, "gid"), begin(6, 20), insert(orders, "b"),
+       commit(20, 30), plain.commit_prepared(5, {40}, {50}, "gid")});
+  EXPECT_THAT(words(), ElementsAre("begin 6", "insert orders(b)", "end 6 @30"));
+  EXPECT_EQ(assembler_.progress(), Lsn{50});
+}
+
+TEST_F(LocalOnlyAssemblerTest, RefusesAnOriginThatComesTooLate) {
+  add({begin(1, 10), relation(orders, "orders"), insert(orders, "a")});
+  expect_refused(plain.origin({5}, "elsewhere"), "in the middle");
 }
 
 }  // namespace

@@ -10,7 +10,7 @@ std::unique_ptr<Target> open(const OpenOptions& options) {
   TAILRACE_CHECK(options.kind == "postgres");
   return open_postgres({options.path, options.name,
                         options.make_structure ? StructureMode::copy : StructureMode::expect, options.owners,
-                        options.privileges, options.conflicts});
+                        options.privileges, options.keep_rows, options.in_loop, options.conflicts});
 }
 
 bool forget(const OpenOptions& options) {

@@ -17,6 +17,9 @@ struct OpenOptions {
   bool make_structure = true;  ///< PostgreSQL: what is missing is made like the source's; else it must be there
   bool owners = false;         ///< with owners
   bool privileges = false;     ///< with privileges
+  /// PostgreSQL: rows that the target's tables have already are taken for the source's. Nothing is copied then.
+  bool keep_rows = false;
+  bool in_loop = false;  ///< PostgreSQL: somebody follows the target, and must know what came from here
   ConflictSettings conflicts = {};  ///< PostgreSQL
 };
 

@@ -73,16 +73,18 @@ class DuckdbTarget(Target):
 
 
 class PostgresTarget(Target):
-    """A database of its own, made empty, dropped at the end."""
+    """A database of its own, made empty, dropped at the end; or, with `existing`, somebody else's."""
 
     kind = "postgres"
 
-    def __init__(self, cluster, database):
+    def __init__(self, cluster, database, existing=False):
         self.cluster = cluster
+        self.existing = existing
         self.database = database
         self.label = database
         self.url = cluster.url(database)
-        cluster.create_database(database)
+        if not existing:
+            cluster.create_database(database)
 
     def opened(self, writable=False):
         del writable  # it always is
@@ -126,7 +128,8 @@ class PostgresTarget(Target):
     def close(self, names=()):
         """`names`: of the mirrors that went into it. Their origins are the server's, not the database's."""
         if self.cluster.process is not None:
-            self.cluster.drop_database(self.database)
+            if not self.existing:
+                self.cluster.drop_database(self.database)
             for name in names:
                 self.cluster.execute("SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin"
                                      f" WHERE roname = 'tailrace_{name}'")

@@ -154,10 +154,14 @@ void PostgresTarget::set_up_origin() {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
     outcome = use_origin(session_.direct(), name, why);
   }
-  if (outcome == OriginOutcome::busy) throw Error(Retry::transient, why);
+  if (outcome == OriginOutcome::busy) throw Error(Retry::transient, why, "Try again in a moment");
   has_origin_ = outcome == OriginOutcome::used;
   // Not permitted, or no place for one more: tailrace needs none.
-  if (!has_origin_) log::info("target", "changes are not marked with a replication origin: {}", why);
+  if (has_origin_) return;
+  log::write(options_.in_loop ? log::Level::warn : log::Level::info, "target",
+             "changes are not marked with a replication origin, so whoever follows the target takes them for its "
+             "own: " +
+                 why);
 }
 
 std::vector<TableRecord> PostgresTarget::tables() const {
@@ -204,7 +208,7 @@ void PostgresTarget::check_tables(const std::vector<schema::Table>& tables) {
     if (!there) continue;
     TablePlan judged(table.oid, relation_of(table), *there);
     for (const auto& column : table.columns) check_fits(table, column, *there->find(column.name));
-    if (records_.contains(table.oid)) continue;
+    if (records_.contains(table.oid) || options_.keep_rows) continue;
     auto rows = books_connection_.query(
         fmt::format("select exists (select from {} {})", there->kind == 'p' ? "" : "only", there->sql_name()),
         "looking at " + table.qualified());
@@ -261,7 +265,7 @@ void PostgresTarget::create_table(const schema::Table& table) {
     auto rows =
         books_connection_.query(fmt::format("select exists (select from {} {})", only, there->sql_name()),
                                 "looking at " + table.qualified());
-    if (rows.flag(0, 0)) {
+    if (rows.flag(0, 0) && !options_.keep_rows) {
       // TRUNCATE is refused where foreign keys point at the table; then its rows go one by one.
       books_connection_.query(fmt::format("set local session_replication_role = replica; savepoint emptying"),
                               "emptying a table");

@@ -20,6 +20,8 @@ struct PostgresOptions {
   StructureMode structure = StructureMode::copy;
   bool owners = false;
   bool privileges = false;
+  bool keep_rows = false;  ///< what the tables hold is taken for the source's; nothing will be copied
+  bool in_loop = false;    ///< without a replication origin, what is written here would be sent back
   ConflictSettings conflicts = {};
 };
 

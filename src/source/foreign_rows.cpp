@@ -1,0 +1,34 @@
+#include "source/foreign_rows.h"
+
+#include <fmt/format.h>
+
+namespace tailrace::source {
+
+std::string tables_filled_from_elsewhere(pg::Connection& source, const std::vector<Oid>& tables) {
+  constexpr const char* purpose = "looking for tables that are filled by replication";
+  std::string wanted = "{";
+  for (Oid table : tables) wanted += fmt::format("{}{}", wanted.size() > 1 ? "," : "", table);
+  wanted += "}";
+  // Whoever may not read a tailrace's books does not know of it.
+  auto mirrored = source.query(
+      "select coalesce(has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select'), false) "
+      "from pg_catalog.pg_namespace n join pg_catalog.pg_class c on c.relnamespace = n.oid "
+      "where n.nspname = 'tailrace' and c.relname = 'tables'",
+      purpose);
+  bool books = mirrored.rows() > 0 && mirrored.flag(0, 0);
+  auto rows = source.query(
+      fmt::format(
+          "select pg_catalog.string_agg(c.oid::regclass::text, ', ' order by c.oid::regclass::text) "
+          "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
+          "where c.oid = any($1::oid[]) and (exists (select from pg_catalog.pg_subscription_rel r where "
+          "r.srrelid "
+          "= c.oid or r.srrelid in (select relid from pg_catalog.pg_partition_tree(c.oid))){})",
+          books
+              ? " or exists (select from tailrace.tables t where t.schema_name = n.nspname and t.table_name = "
+                "c.relname)"
+              : ""),
+      {wanted}, purpose);
+  return rows.str(0, 0);
+}
+
+}  // namespace tailrace::source

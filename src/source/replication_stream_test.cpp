@@ -1,0 +1,42 @@
+#include "source/replication_stream.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace tailrace::source {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+StreamOptions options(bool streaming, bool local_only) {
+  StreamOptions out;
+  out.slot = "shop";
+  out.publication = "My \"own\"";
+  out.start = Lsn{0x10};
+  out.streaming = streaming;
+  out.local_only = local_only;
+  return out;
+}
+
+TEST(ReplicationStream, CommandSaysWhatTheServerUnderstands) {
+  EXPECT_EQ(start_replication_command(options(true, false), 130000),
+            "START_REPLICATION SLOT \"shop\" LOGICAL 0/10 (proto_version '1', publication_names '\"My "
+            "\"\"own\"\"\"')");
+  EXPECT_THAT(start_replication_command(options(true, false), 140000),
+              HasSubstr("proto_version '2', publication_names '\"My \"\"own\"\"\"', binary 'false', messages "
+                        "'true', streaming 'on')"));
+}
+
+TEST(ReplicationStream, OriginIsTheServersFrom16On) {
+  EXPECT_THAT(start_replication_command(options(true, true), 160000),
+              HasSubstr("streaming 'on', origin 'none')"));
+  EXPECT_THAT(start_replication_command(options(true, false), 180000), Not(HasSubstr("origin")));
+  // Older ones tell the origin of a whole transaction only.
+  auto older = start_replication_command(options(true, true), 150000);
+  EXPECT_THAT(older, Not(HasSubstr("origin")));
+  EXPECT_THAT(older, Not(HasSubstr("streaming")));
+}
+
+}  // namespace
+}  // namespace tailrace::source
