@@ -46,7 +46,7 @@ void CarefulWriter::change(const RowRun::Entry& entry) {
 }
 
 void CarefulWriter::insert(std::span<const Value> row, bool inserting) {
-  std::size_t indexes = 0;
+  std::vector<std::string> indexes;
   auto met = find_met(row, nullptr, indexes);
   auto keeper = std::ranges::find_if(met, [](const Found& found) { return found.by_key; });
   if (keeper == met.end() && plan_.deletions != nullptr &&
@@ -54,11 +54,11 @@ void CarefulWriter::insert(std::span<const Value> row, bool inserting) {
     return report(ConflictKind::insert_deleted, Resolution::keep, "skipped, it was deleted here later", row,
                   row, {});
   if (met.empty()) return put(row);
-  auto kind = indexes > 1 ? ConflictKind::multiple_unique_conflicts
-              : inserting ? ConflictKind::insert_exists
-                          : ConflictKind::update_exists;
+  auto kind = indexes.size() > 1 ? ConflictKind::multiple_unique_conflicts
+              : inserting        ? ConflictKind::insert_exists
+                                 : ConflictKind::update_exists;
   auto resolution = resolve(kind, settings_.rules, inserting, remote_, stamps_of(met));
-  report(kind, resolution, "the row here became the remote row", row, row, met);
+  report(kind, resolution, "the row here became the remote row", row, row, met, indexes);
   if (resolution == Resolution::keep) return;
   // A row with the same key keeps what only the target has; identities can only be given to a new row.
   bool in_place = keeper != met.end() && plan_.fixed.empty();
@@ -92,12 +92,12 @@ void CarefulWriter::update(std::span<const Value> before, std::vector<Value> row
     report(kind, resolution, "applied", before, row, {&*found, 1});
     if (resolution == Resolution::keep) return;
   }
-  std::size_t indexes = 0;
+  std::vector<std::string> indexes;
   auto met = find_met(row, &*found, indexes);
   if (!met.empty()) {
-    auto kind = indexes > 1 ? ConflictKind::multiple_unique_conflicts : ConflictKind::update_exists;
+    auto kind = indexes.size() > 1 ? ConflictKind::multiple_unique_conflicts : ConflictKind::update_exists;
     auto resolution = resolve(kind, settings_.rules, false, remote_, stamps_of(met));
-    report(kind, resolution, "applied, the row in its way is deleted", before, row, met);
+    report(kind, resolution, "applied, the row in its way is deleted", before, row, met, indexes);
     if (resolution == Resolution::keep) return;
     for (const auto& each : met) drop(each);
   }
@@ -126,7 +126,7 @@ void CarefulWriter::remove(std::span<const Value> before) {
 /// To the clock, a row under another key is another row.
 void CarefulWriter::move(std::span<const Value> before, std::span<const Value> row) {
   auto found = find(before);
-  std::size_t indexes = 0;
+  std::vector<std::string> indexes;
   bool plain = found && found->own && find_met(row, &*found, indexes).empty() &&
                (plan_.deletions == nullptr || !deletion_wins(settings_.rules, remote_, deletion_of(row)));
   if (plain) {
@@ -153,7 +153,7 @@ std::optional<CarefulWriter::Found> CarefulWriter::find(std::span<const Value> b
 
 /// The rows of others that `row` would meet in unique indexes, each once. `except`: the row that it replaces.
 std::vector<CarefulWriter::Found> CarefulWriter::find_met(std::span<const Value> row, const Found* except,
-                                                          std::size_t& indexes) {
+                                                          std::vector<std::string>& indexes) {
   std::vector<Found> out;
   for (const auto& index : indexes_) {
     parameters_.clear();
@@ -173,7 +173,7 @@ std::vector<CarefulWriter::Found> CarefulWriter::find_met(std::span<const Value>
                                bind(except->part, "text"), bind(except->place, "text"));
     }
     auto rows = locked(condition);
-    if (!rows.empty()) ++indexes;
+    if (!rows.empty()) indexes.push_back(index.name);
     for (auto& each : rows) {
       auto known = std::ranges::find_if(
           out, [&](const Found& other) { return other.part == each.part && other.place == each.place; });
@@ -242,8 +242,8 @@ void CarefulWriter::put(std::span<const Value> row) {
 }
 
 void CarefulWriter::report(ConflictKind kind, Resolution resolution, const char* done,
-                           std::span<const Value> keys, std::span<const Value> row,
-                           std::span<const Found> met) {
+                           std::span<const Value> keys, std::span<const Value> row, std::span<const Found> met,
+                           const std::vector<std::string>& indexes) {
   Conflict conflict;
   conflict.kind = kind;
   bool missing = met.empty() && resolution == Resolution::keep && *done == '\0';
@@ -254,6 +254,7 @@ void CarefulWriter::report(ConflictKind kind, Resolution resolution, const char*
                                                                : skipped;
   conflict.relation = plan_.relation->qualified();
   conflict.key = key_json(keys);
+  for (const auto& index : indexes) conflict.indexes += (conflict.indexes.empty() ? "" : ", ") + index;
   conflict.commit_lsn = commit_lsn_;
   conflict.commit_time = remote_.time;
   for (const auto& found : met) {

@@ -55,7 +55,8 @@ class CarefulWriter {
   void move(std::span<const Value> before, std::span<const Value> row);
 
   std::optional<Found> find(std::span<const Value> before);
-  std::vector<Found> find_met(std::span<const Value> row, const Found* except, std::size_t& indexes);
+  std::vector<Found> find_met(std::span<const Value> row, const Found* except,
+                              std::vector<std::string>& indexes);
   std::vector<Found> locked(const std::string& condition);
   std::optional<WriteStamp> deletion_of(std::span<const Value> before);
   void note_deletion(std::span<const Value> before);
@@ -63,7 +64,8 @@ class CarefulWriter {
   void put(std::span<const Value> row);
   /// Counts and records it; throws Error if that is how it is resolved.
   void report(ConflictKind kind, Resolution resolution, const char* done, std::span<const Value> keys,
-              std::span<const Value> row, std::span<const Found> met);
+              std::span<const Value> row, std::span<const Found> met,
+              const std::vector<std::string>& indexes = {});
   void record(const Conflict& conflict, std::span<const Value> row, std::span<const Found> met);
   /// Throws Error if a large value was not sent.
   void require_whole(std::span<const Value> row) const;

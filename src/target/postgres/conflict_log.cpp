@@ -20,8 +20,9 @@ std::string Conflict::str() const {
     while (end > 0 && (static_cast<unsigned char>(shown[end]) & 0xC0) == 0x80) --end;
     shown = shown.substr(0, end) + "...";
   }
-  return fmt::format("{} on {}, key {}{}; the source's transaction at {} of {}", to_string(kind), relation,
-                     shown, local.empty() ? "" : fmt::format(", the row here is {}", local), commit_lsn.str(),
+  return fmt::format("{} on {}, key {}{}{}; the source's transaction at {} of {}", to_string(kind), relation,
+                     shown, indexes.empty() ? "" : ", unique index " + indexes,
+                     local.empty() ? "" : fmt::format(", the row here is {}", local), commit_lsn.str(),
                      commit_time.str());
 }
 

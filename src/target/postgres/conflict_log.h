@@ -15,7 +15,8 @@ struct Conflict {
   ConflictKind kind = ConflictKind::insert_exists;
   std::string resolution;  ///< what was done, in two words or three
   std::string relation;
-  std::string key;  ///< a JSON object
+  std::string key;      ///< a JSON object
+  std::string indexes;  ///< unique ones that are in the way; may be empty
   Lsn commit_lsn;
   PgTimestamp commit_time;
   std::string local;  ///< who wrote the row in the way, and when; may be empty

@@ -82,6 +82,9 @@ void note_deletions(pg::Connection& connection, const TargetTable& table) {
 
 void stop_noting_deletions(pg::Connection& connection, const std::string& subscription,
                            const std::vector<TableRecord>& tables) {
+  auto any = connection.query(
+      "select exists (select from pg_catalog.pg_trigger where tgname = 'tailrace_deletion')", purpose);
+  if (!any.flag(0, 0)) return;
   for (const auto& table : tables) {
     auto there = connection.query(
         fmt::format(
@@ -104,6 +107,17 @@ void forget_deletions(pg::Connection& connection, std::chrono::milliseconds age)
   connection.query(fmt::format("delete from tailrace.deletions where at < pg_catalog.clock_timestamp() - {} * "
                                "interval '1 millisecond'",
                                age.count()),
+                   purpose);
+}
+
+void forget_deletions_of(pg::Connection& connection, const TargetTable& table) {
+  connection.query(fmt::format("delete from tailrace.deletions where relation = {}", table.oid), purpose);
+}
+
+void remove_conflicts(pg::Connection& connection, const std::string& subscription) {
+  connection.query(fmt::format("delete from tailrace.conflicts where subscription = {0};"
+                               "delete from tailrace.writers where subscription = {0}",
+                               quote_literal(subscription)),
                    purpose);
 }
 

@@ -20,10 +20,15 @@ void make_conflict_tables(pg::Connection& connection);
 /// write to the table. Errors: a table without a primary key.
 void note_deletions(pg::Connection& connection, const TargetTable& table);
 
-/// Takes the trigger off tables that it is on, but not those that `keep` names or that other subscriptions
-/// follow into.
+/// Takes the trigger off those of the tables that it is on, unless other subscriptions follow into them too.
 void stop_noting_deletions(pg::Connection& connection, const std::string& subscription,
                            const std::vector<TableRecord>& tables);
+
+/// Of a table that is filled anew.
+void forget_deletions_of(pg::Connection& connection, const TargetTable& table);
+
+/// What the subscription recorded.
+void remove_conflicts(pg::Connection& connection, const std::string& subscription);
 
 /// Forgets what is older.
 void forget_deletions(pg::Connection& connection, std::chrono::milliseconds age);

@@ -113,6 +113,7 @@ class PostgresTarget : public Target {
   std::map<Oid, RowOrder> row_order_;
   ConflictHandling conflicts_;
   bool has_origin_ = false;
+  bool marks_copies_ = false;
   bool deferrable_ = true;  ///< the target has constraints that can be checked late
   bool open_ = false;       ///< a transaction is
   bool evolved_ = false;    ///< and it altered tables
@@ -156,12 +157,18 @@ void PostgresTarget::set_up_origin() {
   }
   if (outcome == OriginOutcome::busy) throw Error(Retry::transient, why, "Try again in a moment");
   has_origin_ = outcome == OriginOutcome::used;
+  if (has_origin_) {
+    // A server has place for few origins, so copies take some only where it matters whose the rows are.
+    auto times = session_.direct().query("show track_commit_timestamp", "looking at the target's settings");
+    marks_copies_ = options_.in_loop || times.get(0, 0) == "on";
+    return;
+  }
   // Not permitted, or no place for one more: tailrace needs none.
-  if (has_origin_) return;
-  log::write(options_.in_loop ? log::Level::warn : log::Level::info, "target",
-             "changes are not marked with a replication origin, so whoever follows the target takes them for its "
-             "own: " +
-                 why);
+  log::write(
+      options_.in_loop ? log::Level::warn : log::Level::info, "target",
+      "changes are not marked with a replication origin, so whoever follows the target takes them for its "
+      "own: " +
+          why);
 }
 
 std::vector<TableRecord> PostgresTarget::tables() const {
@@ -277,6 +284,7 @@ void PostgresTarget::create_table(const schema::Table& table) {
                                 "emptying a table");
       }
     }
+    forget_deletions_of(books_connection_, *there);
     books_.put_table(record);
   });
   records_.insert_or_assign(table.oid, record);
@@ -323,14 +331,14 @@ std::unique_ptr<pg::Connection> PostgresTarget::idle_connection() {
   return out;
 }
 
-/// A server has place for few origins: where there is none left, it is waited for what another copy uses.
+/// Where there is no origin left, it is waited for what another copy uses.
 std::unique_ptr<pg::Connection> PostgresTarget::copy_connection() {
   if (auto idle = idle_connection()) return idle;
   auto out = std::make_unique<pg::Connection>(
       pg::Connection::open(options_.conninfo, {pg::Mode::sql, options_.subscription + " copy"}));
   out->query("set session_replication_role = replica; set synchronous_commit = off", "preparing to copy");
   std::string why;
-  while (has_origin_ && !use_copy_origin(*out, options_.subscription, why)) {
+  while (marks_copies_ && !use_copy_origin(*out, options_.subscription, why)) {
     if (copies_ == 0) {
       log::warn("target", "what is copied is not marked with a replication origin: {}", why);
       break;
@@ -541,6 +549,7 @@ void PostgresTarget::commit(const Checkpoint& checkpoint) {
     checkpoint_ = checkpoint;
     unflushed_.push_back({Lsn::parse(row.at(0)).value(), checkpoint.lsn});
     note_flushed(Lsn::parse(row.at(1)).value());
+    conflicts_.tidy(books_connection_);
   });
 }
 
@@ -579,7 +588,6 @@ void PostgresTarget::rollback() noexcept {
 }
 
 void PostgresTarget::tidy() {
-  conflicts_.tidy(books_connection_);
   if (unflushed_.empty() || !checkpoint_) return;
   durably([&] { books_.put_checkpoint(*checkpoint_); });
   durable_ = checkpoint_->lsn;
@@ -605,6 +613,7 @@ bool remove_traces(const PostgresOptions& options) {
   for (const auto& [oid, record] : books.read_tables()) tables.push_back(record);
   connection.query("begin", purpose);
   stop_noting_deletions(connection, options.subscription, tables);
+  remove_conflicts(connection, options.subscription);
   books.remove_all();
   auto others = connection.query(
       "select exists (select from tailrace.checkpoint) or exists (select from tailrace.tables)", purpose);
