@@ -49,8 +49,7 @@ void CarefulWriter::insert(std::span<const Value> row, bool inserting) {
   std::vector<std::string> indexes;
   auto met = find_met(row, nullptr, indexes);
   auto keeper = std::ranges::find_if(met, [](const Found& found) { return found.by_key; });
-  if (keeper == met.end() && plan_.deletions != nullptr &&
-      deletion_wins(settings_.rules, remote_, deletion_of(row)))
+  if (keeper == met.end() && was_deleted_later(row))
     return report(ConflictKind::insert_deleted, Resolution::keep, "skipped, it was deleted here later", row,
                   row, {});
   if (met.empty()) return put(row);
@@ -127,11 +126,11 @@ void CarefulWriter::remove(std::span<const Value> before) {
 void CarefulWriter::move(std::span<const Value> before, std::span<const Value> row) {
   auto found = find(before);
   std::vector<std::string> indexes;
-  bool plain = found && found->own && find_met(row, &*found, indexes).empty() &&
-               (plan_.deletions == nullptr || !deletion_wins(settings_.rules, remote_, deletion_of(row)));
+  bool plain = found && found->own && find_met(row, &*found, indexes).empty() && !was_deleted_later(row);
   if (plain) {
     RowWriter(session_, plan_, remote_.time, true).update(before, row, true, commit_lsn_);
-    return session_.settle();
+    session_.settle();
+    return check_deleted_meanwhile(row);
   }
   require_whole(row);
   remove(before);
@@ -239,6 +238,17 @@ void CarefulWriter::drop(const Found& row) {
 void CarefulWriter::put(std::span<const Value> row) {
   RowWriter(session_, plan_, remote_.time, true).insert(row, commit_lsn_);
   session_.settle();
+  check_deleted_meanwhile(row);
+}
+
+bool CarefulWriter::was_deleted_later(std::span<const Value> row) {
+  return plan_.deletions != nullptr && plan_.deletions->later_wins &&
+         deletion_wins(settings_.rules, remote_, deletion_of(row));
+}
+
+/// Whoever deleted the key before the row was put there has committed by now, and is seen.
+void CarefulWriter::check_deleted_meanwhile(std::span<const Value> row) {
+  if (was_deleted_later(row)) throw RowMissing{plan_.oid, commit_lsn_, "the INSERT"};
 }
 
 void CarefulWriter::report(ConflictKind kind, Resolution resolution, const char* done,

@@ -59,6 +59,8 @@ class CarefulWriter {
                               std::vector<std::string>& indexes);
   std::vector<Found> locked(const std::string& condition);
   std::optional<WriteStamp> deletion_of(std::span<const Value> before);
+  bool was_deleted_later(std::span<const Value> row);
+  void check_deleted_meanwhile(std::span<const Value> row);
   void note_deletion(std::span<const Value> before);
   void drop(const Found& row);
   void put(std::span<const Value> row);

@@ -58,7 +58,8 @@ void ConflictHandling::complete(TablePlan& plan, pg::Connection& connection) con
   if (!knows_times_ || plan.key.empty()) return;
   plan.own_rows = fmt::format(
       "coalesce((pg_catalog.pg_xact_commit_timestamp_origin(t.xmin)).roident = any({}), true)", writers_.own());
-  if (!settings_.rules_for(plan.relation->schema, plan.relation->name).by_time()) return;
+  auto rules = settings_.rules_for(plan.relation->schema, plan.relation->name);
+  if (!rules.by_time()) return;
   std::vector<std::string> key;
   for (std::size_t i : plan.key) key.push_back(plan.columns[i]->name);
   auto primary = plan.table.primary_key;
@@ -74,6 +75,7 @@ void ConflictHandling::complete(TablePlan& plan, pg::Connection& connection) con
   note_deletions(connection, plan.table);
   plan.deletions = std::make_unique<DeletionNotes>();
   plan.deletions->relation = plan.table.oid;
+  plan.deletions->later_wins = rules.policy == ConflictPolicy::last_update_wins;
   plan.deletions->foreign =
       fmt::format("(pg_catalog.pg_xact_commit_timestamp_origin(d.xmin)).roident <> all({})", writers_.own());
 }

@@ -9,10 +9,12 @@ constexpr const char* purpose = "noting deletions at the target";
 
 // Notes are only ever added, so that who deletes and inserts the same key again and again never waits for
 // others or fails to serialize. A key may be too long for an index, its hash is not.
+// A publication of all tables must not refuse to forget them.
 constexpr const char* create = R"(
 create table if not exists tailrace.writers (subscription text primary key, writer text not null);
 create table if not exists tailrace.deletions (
   relation oid not null, key jsonb not null, at timestamptz not null default pg_catalog.clock_timestamp());
+alter table tailrace.deletions replica identity full;
 create index if not exists deletions_key
   on tailrace.deletions (relation, pg_catalog.jsonb_hash_extended(key, 0));
 create index if not exists deletions_at on tailrace.deletions (at);

@@ -611,6 +611,7 @@ bool remove_traces(const PostgresOptions& options) {
   make_conflict_tables(connection);
   std::vector<TableRecord> tables;
   for (const auto& [oid, record] : books.read_tables()) tables.push_back(record);
+  drop_origins(connection, options.subscription);
   connection.query("begin", purpose);
   stop_noting_deletions(connection, options.subscription, tables);
   remove_conflicts(connection, options.subscription);
@@ -619,7 +620,6 @@ bool remove_traces(const PostgresOptions& options) {
       "select exists (select from tailrace.checkpoint) or exists (select from tailrace.tables)", purpose);
   if (!others.flag(0, 0)) connection.query("drop schema tailrace cascade", purpose);
   connection.query("commit", purpose);
-  drop_origins(connection, options.subscription);
   return ours;
 }
 

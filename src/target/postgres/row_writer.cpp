@@ -31,7 +31,7 @@ void RowWriter::add_finder(std::span<const Value> before) {
 
 /// After the row is there: whoever deleted its key before has committed by now, and is seen.
 void RowWriter::check_deletions(std::span<const Value> row, Lsn commit_lsn) {
-  if (plan_.deletions == nullptr) return;
+  if (plan_.deletions == nullptr || !plan_.deletions->later_wins || whoever_) return;
   parameters_.clear();
   for (std::size_t column : plan_.key) parameters_.add(row[column]);
   auto time = std::to_string(commit_time_.micros);

@@ -16,7 +16,7 @@ namespace tailrace::target::postgres {
 class RowWriter {
  public:
   /// `commit_time`: of the source's transaction, where that decides who wins. `whoever`: rows are changed
-  /// whoever wrote them.
+  /// whoever wrote or deleted them.
   RowWriter(ApplySession& session, const TablePlan& plan, PgTimestamp commit_time = {}, bool whoever = false)
       : session_(session), plan_(plan), commit_time_(commit_time), whoever_(whoever) {}
 

@@ -210,7 +210,7 @@ void SetWriter::write_deletes() {
 
 /// After the rows are there: whoever deleted one of them before has committed by now, and is seen.
 void SetWriter::check_deletions() {
-  if (plan_.deletions == nullptr) return;
+  if (plan_.deletions == nullptr || !plan_.deletions->later_wins) return;
   auto& connection = session_.direct();
   auto any = connection.query(fmt::format("select exists (select from tailrace.deletions where relation = {})",
                                           plan_.deletions->relation),

@@ -17,8 +17,9 @@ constexpr const char* row_missing = "tailrace: rows found: ";
 
 /// Deletions that were noted at the target, of tables where it matters when a row was deleted.
 struct DeletionNotes {
-  Oid relation = 0;     ///< the table at the target
-  std::string foreign;  ///< SQL: the note `d` is of somebody else's
+  Oid relation = 0;         ///< the table at the target
+  std::string foreign;      ///< SQL: the note `d` is of somebody else's
+  bool later_wins = false;  ///< a row that was deleted later than it is inserted does not come back
 };
 
 /// Which of the relation's columns; by position.
