@@ -311,4 +311,4 @@ def test_two_nodes_end_identical(pair_on, own_cluster):
     nodes.write(seconds=10)
     nodes.wait_identical()
     assert nodes.conflicts() > 50
-    wait_until(lambda: nodes.loop.there.running() and nodes.loop.back.running(), what="both to run")
+    wait_until(lambda: nodes.there.running() and nodes.back.running(), what="both to run")

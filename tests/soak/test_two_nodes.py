@@ -15,6 +15,6 @@ def test_last_update_wins(pair_on, own_cluster):
     nodes.start()
     nodes.write(seconds=MINUTES * 60, writers=3)
     rows = nodes.wait_identical(timeout=600)
-    counts = [mirror.status()["conflicts"] for mirror in (nodes.loop.there, nodes.loop.back)]
+    counts = [mirror.status()["conflicts"] for mirror in (nodes.there, nodes.back)]
     print(f"seed {SEED}: {nodes.transactions} transactions, {rows} rows are equal, conflicts {counts}")
     assert nodes.conflicts() > 100 * MINUTES

@@ -6,6 +6,7 @@ import time
 
 import psycopg
 
+from targets import PostgresTarget
 from waiting import wait_until
 
 SEED = os.environ.get("TAILRACE_SEED") or str(random.randrange(1_000_000))
@@ -62,19 +63,26 @@ class Nodes:
     """Two servers that remember when rows were written, each following the other."""
 
     def __init__(self, pair_on, own_cluster, version=15):
-        from test_both_ways import Loop
         one, two = (own_cluster(version, track_commit_timestamp="on") for _ in range(2))
         self.pair = pair_on(one, two)
         self.pair.execute(TABLES)
-        self.loop = Loop(self.pair, conflicts={"policy": "last_update_wins", "log": "debug"})
+        settings = {"origin": "none", "conflicts": {"policy": "last_update_wins", "log": "debug"}}
+        self.there = self.pair.mirror
+        self.there.configure(**settings)
+        self.back = self.pair.another(source=self.there.target,
+                                      into=PostgresTarget(one, self.pair.name, existing=True),
+                                      snapshot={"enabled": False}, **settings)
 
     def start(self):
-        self.loop.start()
+        self.there.start()
+        self.there.wait_caught_up(self.pair.cluster)
+        self.back.start()
+        self.back.wait_streaming()
 
     def write(self, seconds, writers=2):
         end = time.monotonic() + seconds
         threads = [Writer(url, f"{side}{number}", end) for number in range(writers)
-                   for side, url in (("one", self.pair.url), ("two", self.pair.mirror.target))]
+                   for side, url in (("one", self.pair.url), ("two", self.there.target))]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -83,13 +91,13 @@ class Nodes:
 
     def rows(self):
         return [[side(f"SELECT t::text FROM {table} t ORDER BY 1") for table in ("one", "two")]
-                for side in self.loop.sides()]
+                for side in (self.pair.execute, self.there.into.execute)]
 
     def wait_identical(self, timeout=60):
         """Both in step, and every row the same, one by one."""
-        self.loop.there.wait_caught_up(self.pair.cluster, timeout)
-        self.loop.back.wait_caught_up(self.pair.target_server, timeout)
-        self.loop.there.wait_caught_up(self.pair.cluster, timeout)
+        self.there.wait_caught_up(self.pair.cluster, timeout)
+        self.back.wait_caught_up(self.pair.target_server, timeout)
+        self.there.wait_caught_up(self.pair.cluster, timeout)
 
         def same():
             here, there = self.rows()
@@ -104,4 +112,4 @@ class Nodes:
                f" {sorted(row[:60] for row in there - here)}"
 
     def conflicts(self):
-        return sum(sum(mirror.status()["conflicts"].values()) for mirror in (self.loop.there, self.loop.back))
+        return sum(sum(mirror.status()["conflicts"].values()) for mirror in (self.there, self.back))
