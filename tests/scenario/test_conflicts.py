@@ -15,7 +15,8 @@ pytestmark = pytest.mark.postgres
 ROWS = "CREATE TABLE t (id int PRIMARY KEY, code text UNIQUE, v text)"
 # kind: (what the target does by itself, what the source does, whose row the first id is about)
 KINDS = {
-    "insert_exists": ("INSERT INTO t VALUES (1001, 'mine', 'local')", "INSERT INTO t VALUES (1001, 'theirs', 'remote')"),
+    "insert_exists": ("INSERT INTO t VALUES (1001, 'mine', 'local')",
+                      "INSERT INTO t VALUES (1001, 'theirs', 'remote')"),
     "update_exists": ("INSERT INTO t VALUES (1002, 'taken', 'local')", "UPDATE t SET code = 'taken' WHERE id = 2"),
     "update_missing": ("DELETE FROM t WHERE id = 3", "UPDATE t SET v = 'remote' WHERE id = 3"),
     "delete_missing": ("DELETE FROM t WHERE id = 4", "DELETE FROM t WHERE id = 4"),
@@ -300,8 +301,8 @@ def test_nothing_stays_behind(timed_pair):
     assert pair.mirror.teardown().returncode == 0
     assert pair.mirror.into.value(triggers) == "0"
     assert pair.mirror.into.value("to_regnamespace('tailrace')") is None
-    assert pair.mirror.into.value(f"(SELECT count(*) FROM pg_replication_origin WHERE roname ~ 'tailrace_{pair.name}')") \
-        == "0"
+    origins = f"(SELECT count(*) FROM pg_replication_origin WHERE roname ~ 'tailrace_{pair.name}')"
+    assert pair.mirror.into.value(origins) == "0"
 
 
 def test_two_nodes_end_identical(pair_on, own_cluster):

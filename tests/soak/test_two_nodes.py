@@ -1,5 +1,5 @@
-"""Two databases that follow each other, both written to at random for minutes, in few keys and so always in each other's
-way. Invariant: under last_update_wins both end with the same rows.
+"""Two databases that follow each other, both written to at random for minutes, in few keys and so always in
+each other's way. Invariant: under last_update_wins both end with the same rows.
 
 Not part of `make test`. TAILRACE_MINUTES and TAILRACE_SEED set how much.
 """

@@ -32,13 +32,13 @@ class Writer(threading.Thread):
     def run(self):
         with psycopg.connect(self.url, autocommit=True) as connection:
             while time.monotonic() < self.end:
-                statements = "; ".join(self.statement() for _ in range(self.chance.choice((1, 1, 1, 2, 4, 60))))
+                statements = "; ".join(self.statement() for _ in range(self.chance.choice((*[1] * 20, *[3] * 10, 60))))
                 try:
                     connection.execute(f"BEGIN; {statements}; COMMIT")
                     self.transactions += 1
                 except psycopg.Error:
                     connection.execute("ROLLBACK")
-                time.sleep(self.chance.random() * 0.02)
+                time.sleep(self.chance.random() * 0.2)
 
     def statement(self):
         key, other, value = self.chance.randint(1, KEYS), self.chance.randint(1, KEYS), self.chance.random()

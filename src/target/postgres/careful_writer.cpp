@@ -20,13 +20,8 @@ std::vector<std::optional<WriteStamp>> stamps_of(const auto& rows) {
 }  // namespace
 
 CarefulWriter::CarefulWriter(ApplySession& session, const TablePlan& plan, const CarefulSettings& settings,
-                             const Writers& writers, ConflictLog& log)
-    : session_(session),
-      plan_(plan),
-      settings_(settings),
-      writers_(writers),
-      log_(log),
-      indexes_(unique_indexes(session.direct(), plan)) {}
+                             const std::vector<UniqueIndex>& indexes, const Writers& writers, ConflictLog& log)
+    : session_(session), plan_(plan), settings_(settings), writers_(writers), log_(log), indexes_(indexes) {}
 
 void CarefulWriter::change(const RowRun::Entry& entry) {
   texts_.clear();

@@ -32,7 +32,7 @@ struct CarefulSettings {
 class CarefulWriter {
  public:
   CarefulWriter(ApplySession& session, const TablePlan& plan, const CarefulSettings& settings,
-                const Writers& writers, ConflictLog& log);
+                const std::vector<UniqueIndex>& indexes, const Writers& writers, ConflictLog& log);
 
   /// Throws Error when the policy says so; ConstraintFailed and RowMissing when somebody else was faster, and
   /// it should come again.
@@ -86,7 +86,7 @@ class CarefulWriter {
   const CarefulSettings& settings_;
   const Writers& writers_;
   ConflictLog& log_;
-  std::vector<UniqueIndex> indexes_;
+  const std::vector<UniqueIndex>& indexes_;
   WriteStamp remote_;
   Lsn commit_lsn_;
   Parameters parameters_;

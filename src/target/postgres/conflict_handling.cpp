@@ -88,6 +88,7 @@ void ConflictHandling::take_care(Oid table, const std::string& reason) {
   care->second.length =
       again ? std::min<Clock::duration>(care->second.length * 2, care_at_most) : Clock::duration(care_at_first);
   care->second.reason = reason;
+  indexes_.erase(table);
   care->second.until = now + care->second.length;
 }
 
@@ -108,7 +109,9 @@ bool ConflictHandling::another_try(Oid table) {
 void ConflictHandling::apply(ApplySession& session, const TablePlan& plan, const RowRun& run) {
   CarefulSettings settings{settings_.rules_for(plan.relation->schema, plan.relation->name), settings_.record,
                            knows_times_, subscription_, source_};
-  CarefulWriter writer(session, plan, settings, writers_, log_);
+  auto& indexes = indexes_[plan.oid];
+  if (indexes.of != plan.relation) indexes = {plan.relation, unique_indexes(session.direct(), plan)};
+  CarefulWriter writer(session, plan, settings, indexes.list, writers_, log_);
   for (const auto& entry : run.entries) writer.change(entry);
 }
 

@@ -63,6 +63,11 @@ class ConflictHandling {
   ConflictLog log_;
   bool knows_times_ = false;
   std::map<Oid, Care> care_;
+  struct Indexes {
+    std::shared_ptr<const Relation> of;
+    std::vector<UniqueIndex> list;
+  };
+  std::map<Oid, Indexes> indexes_;  ///< read again when something was not as expected
   Clock::time_point tidied_;
 };
 

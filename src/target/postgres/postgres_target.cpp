@@ -28,6 +28,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr auto origin_patience = std::chrono::seconds(10);
+constexpr const char* deadlock = "40P01";
 constexpr const char* unique_violation = "23505";
 constexpr auto row_order_at_first = std::chrono::seconds(1);
 constexpr auto row_order_at_most = std::chrono::minutes(5);
@@ -432,6 +433,10 @@ void PostgresTarget::guarded(const Work& work) {
                       missing.commit_lsn),
                 "Something else changed the target's table. 'tailrace verify' shows the differences; "
                 "'tailrace run --recopy SCHEMA.TABLE' copies the table anew");
+  } catch (const Error& error) {
+    // With somebody who writes to the same rows. Nothing is wrong with the changes, they just come again.
+    if (error.sqlstate() == deadlock) throw NeedsRowOrder(error.message());
+    throw;
   }
 }
 
