@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "model/conflict.h"
 #include "model/table_selection.h"
 
 namespace tailrace::config {
@@ -96,6 +97,8 @@ struct Connect {
   Milliseconds backoff_max{30'000};
 };
 
+using Conflicts = ConflictSettings;
+
 struct Log {
   log::Level level = log::Level::info;
   log::Format format = log::Format::text;
@@ -122,6 +125,7 @@ struct Config {
   Limits limits;
   Intervals intervals;
   Connect connect;
+  Conflicts conflicts;
   Log log;
   std::string control_socket;  ///< empty: derived from the target
 };

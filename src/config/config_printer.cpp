@@ -23,6 +23,17 @@ void emit_tables(YAML::Emitter& out, const TableSelection& tables) {
   out << YAML::EndSeq;
 }
 
+void emit_conflict_tables(YAML::Emitter& out, const Conflicts& conflicts) {
+  out << YAML::Key << "tables" << YAML::Value << YAML::BeginSeq;
+  for (const auto& rule : conflicts.tables) {
+    out << YAML::BeginMap << YAML::Key << "table" << YAML::Value << YAML::DoubleQuoted << rule.pattern.text();
+    if (rule.policy) out << YAML::Key << "policy" << YAML::Value << std::string(to_string(*rule.policy));
+    if (rule.inserts) out << YAML::Key << "inserts" << YAML::Value << std::string(to_string(*rule.inserts));
+    out << YAML::EndMap;
+  }
+  out << YAML::EndSeq;
+}
+
 }  // namespace
 
 std::string describe(const Config& config) {
@@ -89,6 +100,14 @@ std::string describe(const Config& config) {
   value("timeout", format_duration(config.connect.timeout));
   value("backoff_min", format_duration(config.connect.backoff_min));
   value("backoff_max", format_duration(config.connect.backoff_max));
+  out << YAML::EndMap;
+  begin("conflicts");
+  value("policy", text(config.conflicts.rules.policy));
+  value("inserts", text(config.conflicts.rules.inserts));
+  value("log", text(config.conflicts.log));
+  value("record", on(config.conflicts.record));
+  value("keep_deletions", format_duration(config.conflicts.keep_deletions));
+  if (!config.conflicts.tables.empty()) emit_conflict_tables(out, config.conflicts);
   out << YAML::EndMap;
   begin("log");
   value("level", text(config.log.level));

@@ -27,6 +27,16 @@ constexpr std::array<Word<SchemaMode>, 2> schema_modes{
     {{"copy", SchemaMode::copy}, {"expect", SchemaMode::expect}}};
 constexpr std::array<Word<OnError>, 2> errors{{{"stop", OnError::stop}, {"quarantine", OnError::quarantine}}};
 constexpr std::array<Word<ThenBad>, 2> thens{{{"hold", ThenBad::hold}, {"continue", ThenBad::go_on}}};
+constexpr std::array<Word<ConflictPolicy>, 5> policies{
+    {{"error", ConflictPolicy::error},
+     {"apply_remote", ConflictPolicy::apply_remote},
+     {"keep_local", ConflictPolicy::keep_local},
+     {"last_update_wins", ConflictPolicy::last_update_wins},
+     {"first_update_wins", ConflictPolicy::first_update_wins}}};
+constexpr std::array<Word<InsertPolicy>, 4> insert_policies{{{"by_policy", InsertPolicy::by_policy},
+                                                             {"update", InsertPolicy::update},
+                                                             {"nothing", InsertPolicy::nothing},
+                                                             {"error", InsertPolicy::error}}};
 constexpr std::array<Word<log::Level>, 4> levels{{{"debug", log::Level::debug},
                                                   {"info", log::Level::info},
                                                   {"warn", log::Level::warn},
@@ -135,6 +145,13 @@ class Reader {
          section("connect", {duration("timeout", config_.connect.timeout),
                              duration("backoff_min", config_.connect.backoff_min),
                              duration("backoff_max", config_.connect.backoff_max)}),
+         section("conflicts",
+                 {word("policy", config_.conflicts.rules.policy, policies),
+                  word("inserts", config_.conflicts.rules.inserts, insert_policies),
+                  word("log", config_.conflicts.log, levels),
+                  boolean("record", config_.conflicts.record),
+                  duration("keep_deletions", config_.conflicts.keep_deletions),
+                  {"tables", [this](const Node& n, const std::string& p) { conflict_tables(n, p); }}}),
          section("log",
                  {word("level", config_.log.level, levels), word("format", config_.log.format, formats)}),
          string("control_socket", config_.control_socket)});
@@ -245,6 +262,35 @@ class Reader {
       walker_.problem(node, path, "an excluded table takes neither columns nor where");
     rule.pattern = std::move(*pattern);
     config_.tables.rules.push_back(std::move(rule));
+  }
+
+  void conflict_tables(const Node& node, const std::string& path) {
+    if (!node.IsSequence())
+      return walker_.problem(node, path, "must be a list of entries with table, and policy or inserts");
+    int index = 0;
+    for (const Node& entry : node) {
+      auto place = fmt::format("{}[{}]", path, index++);
+      std::optional<TablePattern> pattern;
+      ConflictSettings::Override rule;
+      walker_.mapping(
+          entry, place,
+          {{"table",
+            [&](const Node& n, const std::string& p) {
+              pattern = walker_.parsed(n, p, [](const std::string& t) { return TablePattern::parse(t); });
+              if (pattern && pattern->excludes()) walker_.problem(n, p, "must not exclude");
+            }},
+           {"policy",
+            [&](const Node& n, const std::string& p) { rule.policy = walker_.parsed(n, p, one_of(policies)); }},
+           {"inserts", [&](const Node& n, const std::string& p) {
+              rule.inserts = walker_.parsed(n, p, one_of(insert_policies));
+            }}});
+      if (!entry.IsMap() || !entry["table"]) {
+        walker_.problem(entry, place, "needs 'table', a pattern such as public.orders");
+      } else if (pattern) {
+        rule.pattern = std::move(*pattern);
+        config_.conflicts.tables.push_back(std::move(rule));
+      }
+    }
   }
 
   void columns(const Node& node, const std::string& path, TableRule& rule) {

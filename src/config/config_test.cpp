@@ -200,6 +200,29 @@ TEST(Config, TheDocumentedExampleIsValid) {
   EXPECT_EQ(result->tables.rules.size(), 4U);
 }
 
+TEST(Config, Conflicts) {
+  auto result = read_text(
+      "source: postgres://a/b\ntarget: postgres://c/d\nconflicts: {policy: last_update_wins, record: on, "
+      "keep_deletions: 2h, tables: [{table: public.t, policy: error}, {table: public.u, inserts: nothing}]}",
+      "x.yaml");
+  ASSERT_TRUE(result.has_value()) << join(result.error());
+  EXPECT_EQ(result->conflicts.rules_for("public", "x").policy, ConflictPolicy::last_update_wins);
+  EXPECT_EQ(result->conflicts.rules_for("public", "t").policy, ConflictPolicy::error);
+  EXPECT_EQ(result->conflicts.rules_for("public", "u"),
+            (ConflictRules{ConflictPolicy::last_update_wins, InsertPolicy::nothing}));
+  auto again = read_text(describe(*result), "y.yaml");
+  ASSERT_TRUE(again.has_value()) << join(again.error());
+  EXPECT_EQ(describe(*again), describe(*result));
+  auto wrong = read_text("conflicts: {policy: newest, tables: [{policy: error}]}\ntarget: duckdb:x", "z.yaml");
+  ASSERT_FALSE(wrong.has_value());
+  EXPECT_THAT(join(wrong.error()), HasSubstr("conflicts.policy: must be one of: error, apply_remote"));
+  EXPECT_THAT(join(wrong.error()), HasSubstr("conflicts.tables[0]: needs 'table'"));
+  Config file;
+  file.target = {"duckdb", "x"};
+  file.conflicts.record = true;
+  EXPECT_THAT(join(complete(file)), HasSubstr("conflicts: is for a PostgreSQL target"));
+}
+
 TEST(Validation, NeedsAndRelations) {
   Config config;
   EXPECT_THAT(join(complete(config, {true, true})), HasSubstr("source: is missing"));

@@ -45,6 +45,9 @@ class Judge {
     structure();
     numbers();
     limits();
+    if (config_.target.kind == "duckdb" && !config_.conflicts.is_default())
+      add("conflicts", "is for a PostgreSQL target: nobody else writes to a DuckDB file");
+    at_least("conflicts.keep_deletions", config_.conflicts.keep_deletions, Milliseconds(60'000));
     return std::move(problems_);
   }
 

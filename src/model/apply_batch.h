@@ -41,6 +41,7 @@ struct TableBatch {
   std::size_t rows_to_look_up = 0;  ///< live rows whose chain ends in the target
   Arena arena;                      ///< composed keys and rows
 
+  PgTimestamp commit_time;   ///< of the last source transaction in it
   std::int64_t inserts = 0;  ///< changes before folding
   std::int64_t updates = 0;
   std::int64_t removes = 0;

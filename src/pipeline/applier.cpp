@@ -201,6 +201,7 @@ bool Applier::reshapes(const ChangeBatch& batch, const TransactionSpan& transact
 }
 
 void Applier::add(const ChangeBatch& batch, const TransactionSpan& transaction) {
+  time_in_hand_ = transaction.commit_time;
   auto end = transaction.first_change + transaction.change_count;
   for (auto i = transaction.first_change; i < end; ++i) {
     const Change& change = batch.changes[i];
@@ -416,6 +417,7 @@ void Applier::flush(bool whole) {
 bool Applier::flush_fold(Table& table, bool whole) {
   TableBatch batch = std::move(*table.fold).finish();
   table.fold.reset();
+  batch.commit_time = time_in_hand_;
   table.counts.inserts += batch.inserts;
   table.counts.updates += batch.updates;
   table.counts.deletes += batch.removes;
@@ -509,8 +511,21 @@ void Applier::note_committed() {
     bool left_out = !commit.to_tell.empty();
     underway_.pop_front();
     if (left_out) show_bad_changes();
+    if (auto conflicts = target_.take_conflicts(); !conflicts.empty()) show_conflicts(conflicts);
   }
   refresh_durable();
+}
+
+void Applier::show_conflicts(const std::map<Oid, ConflictCounts>& conflicts) {
+  board_.update([&](Status& status) {
+    for (const auto& [oid, counts] : conflicts) {
+      auto index = tables_.at(oid).status_index;
+      for (std::size_t kind = 0; kind < counts.size(); ++kind) {
+        status.conflicts[kind] += counts[kind];
+        if (index < status.tables.size()) status.tables[index].conflicts[kind] += counts[kind];
+      }
+    }
+  });
 }
 
 void Applier::refresh_durable() {

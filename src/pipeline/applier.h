@@ -146,6 +146,7 @@ class Applier {
   bool flush_run(Table& table);
   enum class Pace { wait, go_on };
   void commit(Lsn progress, Pace pace = Pace::wait);
+  void show_conflicts(const std::map<Oid, ConflictCounts>& conflicts);
   void meet_barriers(Lsn progress, Lsn next_commit);
   void meet(Barrier& barrier);
   void read_record(Table& table);
@@ -162,6 +163,7 @@ class Applier {
   std::vector<Table*> touched_;         ///< with an open fold
   std::vector<Table*> counted_;         ///< with counts that the board does not show yet
   std::vector<Table*> changed_tables_;  ///< with rows changed in the open target transaction
+  PgTimestamp time_in_hand_;            ///< commit time of the last transaction in hand
   Lsn progress_;                        ///< end of the last whole transaction in hand
   PgTimestamp time_;                    ///< and when it committed
   bool inside_ = false;                 ///< changes of a transaction that is not whole yet are in hand

@@ -29,6 +29,7 @@ target::OpenOptions open_options(const config::Config& config) {
   out.name = config.name;
   out.memory_bytes = static_cast<std::int64_t>(config.limits.duckdb_memory);
   out.connections = config.apply.connections;
+  out.conflicts = config.conflicts;
   out.make_structure = config.schema.mode == config::SchemaMode::copy;
   out.owners = config.schema.owners;
   out.privileges = config.schema.privileges;

@@ -116,6 +116,7 @@ void Session::connect() {
     status.server_version = connection_->server_version();
     status.source_lsn = identity_.wal_position;
   });
+  target_.follows(identity_.system_identifier + "/" + identity_.database);
   if (auto checkpoint = target_.checkpoint()) {
     source::check_same_cluster(identity_, *checkpoint);
     check_position(*checkpoint);

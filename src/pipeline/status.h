@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/lsn.h"
+#include "model/conflict.h"
 
 namespace tailrace::pipeline {
 
@@ -29,6 +30,7 @@ struct TableStatus {
   std::int64_t updates = 0;
   std::int64_t deletes = 0;
   std::int64_t truncates = 0;
+  ConflictCounts conflicts{};
   Lsn copied_at;                 ///< the copy's snapshot; changes before it are in the copy
   std::string note;              ///< what a user should know: a widened column, row-by-row apply and why
   std::int64_t quarantined = 0;  ///< changes that are kept aside
@@ -80,6 +82,7 @@ struct Status {
   std::int64_t resident_bytes = 0;
   std::optional<VerifyStatus> verify;
   std::vector<SkipStatus> skips;  ///< the latest
+  ConflictCounts conflicts{};     ///< since the process started
   std::vector<TableStatus> tables;
 };
 

@@ -35,6 +35,8 @@ void read_triggers(StructureDraft& draft) {
       "left join pg_catalog.pg_trigger p on p.oid = t.tgparentid and p.tgrelid = any($1::oid[]) "
       "where c.oid = any($1::oid[]) and (not t.tgisinternal or t.tgparentid <> 0 and not exists (select "
       "from pg_catalog.pg_constraint k where k.oid = t.tgconstraint and k.contype <> 't')) "
+      // tailrace's own are made where they are needed.
+      "and t.tgname not in ('tailrace_deletion', 'tailrace_key_change') "
       "order by p.oid is not null, t.oid",
       {as_array(relations)}, "reading the triggers");
   auto& list = draft.structure.after_data;

@@ -56,6 +56,8 @@ Status sample() {
   done.name = "a";
   done.state = TableState::streaming;
   done.copied_at = Lsn{0xABC};
+  done.conflicts[static_cast<std::size_t>(ConflictKind::update_missing)] = 3;
+  status.conflicts = done.conflicts;
   status.tables = {orders, done};
   return status;
 }

@@ -73,6 +73,22 @@ bool in_step(const Status& status) {
          std::ranges::none_of(status.tables, due);
 }
 
+/// The kinds that were met.
+json conflicts_json(const ConflictCounts& counts) {
+  json out = json::object();
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    if (counts[i] != 0) out[std::string(to_string(static_cast<ConflictKind>(i)))] = counts[i];
+  }
+  return out;
+}
+
+ConflictCounts parse_conflicts(const json& value) {
+  ConflictCounts out{};
+  for (std::size_t i = 0; i < out.size(); ++i)
+    out[i] = value.value(std::string(to_string(static_cast<ConflictKind>(i))), std::int64_t{0});
+  return out;
+}
+
 json table_json(const TableStatus& table) {
   return {{"schema", table.schema},
           {"name", table.name},
@@ -86,6 +102,7 @@ json table_json(const TableStatus& table) {
           {"updates", table.updates},
           {"deletes", table.deletes},
           {"truncates", table.truncates},
+          {"conflicts", conflicts_json(table.conflicts)},
           {"copied_at", lsn_or_null(table.copied_at)},
           {"note", table.note},
           {"quarantined", table.quarantined},
@@ -106,6 +123,7 @@ TableStatus parse_table(const json& value) {
   table.updates = value.at("updates");
   table.deletes = value.at("deletes");
   table.truncates = value.at("truncates");
+  table.conflicts = parse_conflicts(value.at("conflicts"));
   table.copied_at = parse_lsn(value.at("copied_at"));
   table.note = value.at("note");
   table.quarantined = value.at("quarantined");
@@ -176,6 +194,7 @@ std::string to_json(const Status& status) {
               {"resident_bytes", status.resident_bytes},
               {"verify", verify_status_json(status.verify)},
               {"skips", json::array()},
+              {"conflicts", conflicts_json(status.conflicts)},
               {"tables", json::array()}};
   for (const auto& skip : status.skips)
     out["skips"].push_back(
@@ -214,6 +233,7 @@ Status status_from_json(const std::string& text) {
     status.verify = parse_verify_status(value.at("verify"));
     for (const json& skip : value.at("skips"))
       status.skips.push_back({parse_lsn(skip.at("lsn")), skip.at("state"), skip.at("left_out")});
+    status.conflicts = parse_conflicts(value.at("conflicts"));
     for (const json& table : value.at("tables")) status.tables.push_back(parse_table(table));
     return status;
   });

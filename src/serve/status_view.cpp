@@ -101,6 +101,13 @@ class View {
       field("skip", fmt::format("{} · {}{}{}", skip.commit_lsn.str(), skip.state,
                                 skip.left_out.empty() ? "" : " · left out: ", skip.left_out));
     }
+    std::string conflicts;
+    for (std::size_t i = 0; i < status_.conflicts.size(); ++i) {
+      if (status_.conflicts[i] == 0) continue;
+      conflicts += fmt::format("{}{} {}", conflicts.empty() ? "" : " · ", human_count(status_.conflicts[i]),
+                               to_string(static_cast<ConflictKind>(i)));
+    }
+    if (!conflicts.empty()) field("conflict", conflicts);
     if (!status_.message.empty()) field("note", status_.message);
   }
 

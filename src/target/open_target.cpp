@@ -17,7 +17,8 @@ std::unique_ptr<Target> open(const OpenOptions& options) {
                         .keep_rows = options.keep_rows,
                         .in_loop = options.in_loop,
                         .on_error = options.quarantine ? OnError::quarantine : OnError::stop,
-                        .after_quarantine = options.hold ? AfterQuarantine::hold : AfterQuarantine::go_on});
+                        .after_quarantine = options.hold ? AfterQuarantine::hold : AfterQuarantine::go_on,
+                        .conflicts = options.conflicts});
 }
 
 postgres::SequencesSet sync_sequences(const OpenOptions& options, pg::Connection& source,

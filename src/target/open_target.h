@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "model/conflict.h"
 #include "target/postgres/sequence_keeper.h"
 #include "target/target.h"
 
@@ -20,9 +21,10 @@ struct OpenOptions {
   bool privileges = false;     ///< with privileges
   /// PostgreSQL: rows that the target's tables have already are taken for the source's. Nothing is copied then.
   bool keep_rows = false;
-  bool in_loop = false;  ///< PostgreSQL: somebody follows the target, and must know what came from here
-  bool quarantine = false;     ///< PostgreSQL: changes that are refused are kept aside; else they stop the run
-  bool hold = true;            ///< and all later changes of their table with them
+  bool in_loop = false;     ///< PostgreSQL: somebody follows the target, and must know what came from here
+  bool quarantine = false;  ///< PostgreSQL: changes that are refused are kept aside; else they stop the run
+  bool hold = true;         ///< and all later changes of their table with them
+  ConflictSettings conflicts = {};  ///< PostgreSQL
 };
 
 std::unique_ptr<Target> open(const OpenOptions& options);

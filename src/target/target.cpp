@@ -7,6 +7,8 @@ namespace tailrace::target {
 // What a target of another system leaves out: it has no structure of the source's kind, takes net effects only,
 // and one transaction at a time.
 
+void Target::follows(const std::string& /*source*/) {}
+
 void Target::check_tables(const std::vector<schema::Table>& /*tables*/) {}
 
 void Target::prepare_structure(pg::Connection& /*source*/, const std::vector<schema::Table>& /*tables*/) {}
@@ -26,6 +28,10 @@ void Target::commit_soon(const Checkpoint& checkpoint) {
 }
 
 void Target::settle() {}
+
+std::map<Oid, ConflictCounts> Target::take_conflicts() {
+  return {};
+}
 
 bool Target::needs_row_order(Oid /*table*/) const {
   return false;

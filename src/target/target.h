@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,6 +18,7 @@
 #include "base/stop.h"
 #include "model/apply_batch.h"
 #include "model/checkpoint.h"
+#include "model/conflict.h"
 #include "pg/connection.h"
 #include "schema/table.h"
 #include "target/bad_changes.h"
@@ -159,6 +161,9 @@ class Target {
   virtual std::optional<Checkpoint> checkpoint() const = 0;
   virtual std::vector<TableRecord> tables() const = 0;
 
+  /// Which database is followed, by a name that is the same wherever it is asked for. Before anything else that
+  /// a session does.
+  virtual void follows(const std::string& source);
   /// Throws Error when the target cannot take one of the tables as it is, before anything is written anywhere.
   virtual void check_tables(const std::vector<schema::Table>& tables);
   /// Before tables are copied: makes what the target lacks for them (schemas, types, the tables themselves), as
@@ -199,8 +204,11 @@ class Target {
   virtual bool truncates_together() const;
   virtual void truncate(const std::vector<Oid>& tables, const Truncate& how, const ChangePlace& place);
   virtual void evolve(Oid table, const Evolution& evolution) = 0;
-  /// True while each source transaction must be committed by itself, to find the one that a commit failed for.
+  /// True while each source transaction must be committed by itself: because its time counts, or to find the
+  /// one that a commit failed for.
   virtual bool one_transaction_a_commit() const;
+  /// What was not as the source expects, since the last call, of what was committed.
+  virtual std::map<Oid, ConflictCounts> take_conflicts();
   /// One atomic step. Durable at once, or when durable() says so.
   virtual void commit(const Checkpoint& checkpoint) = 0;
   /// The same, but the commit may still be on its way afterwards: none overtakes another, and checkpoint()

@@ -257,6 +257,7 @@ def test_a_constraint_that_only_the_target_has(pair, constraint, bad):
     """It stops at the transaction that cannot be applied, says which and why, and goes on once that is mended."""
     pair.execute("CREATE TABLE t (id int PRIMARY KEY, v text, n int);"
                  "INSERT INTO t SELECT i, 'v' || i, i FROM generate_series(1, 100) i")
+    pair.mirror.configure(conflicts={"policy": "error"})
     follow(pair)
     pair.mirror.into.execute(f"ALTER TABLE t ADD {constraint}")
     pair.execute("INSERT INTO t VALUES (200, 'good', 1)")
@@ -295,8 +296,9 @@ def test_a_deferred_constraint_that_only_the_target_has(pair):
 
 
 def test_a_row_that_is_gone_at_the_target(pair):
-    """Somebody else wrote there. It stops rather than shrugs."""
+    """Somebody else wrote there. It stops rather than shrugs, where it is told to."""
     pair.execute("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+    pair.mirror.configure(conflicts={"policy": "error"})
     follow(pair)
     pair.mirror.into.execute("DELETE FROM t WHERE id = 2")
     pair.execute("UPDATE t SET v = 'u' WHERE id = 2")

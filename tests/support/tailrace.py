@@ -121,6 +121,13 @@ class Tailrace:
         outcome = run("status", *self.named(), "--json")
         return json.loads(outcome.stdout) if outcome.returncode == 0 else None
 
+    def text_status(self):
+        """The same for people."""
+        return run("status", *self.named()).stdout
+
+    def teardown(self):
+        return run("teardown", "-c", self.config)
+
     def table(self, name):
         """One table's part of the status, by its qualified source name."""
         for table in (self.status() or {}).get("tables", []):

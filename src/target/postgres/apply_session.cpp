@@ -68,18 +68,32 @@ void ApplySession::settle() {
 }
 
 std::vector<std::string> ApplySession::settle_with_row() {
-  std::vector<std::string> row;
-  wait(&row);
-  return row;
+  Rows rows;
+  wait(&rows);
+  std::vector<std::string> out;
+  if (rows.size() != 1) return out;
+  for (auto& value : rows.front()) out.push_back(std::move(value).value_or(""));
+  return out;
 }
 
-void ApplySession::wait(std::vector<std::string>* last_row) {
+ApplySession::Rows ApplySession::ask(const std::string& sql, const std::vector<pg::Parameter>& parameters) {
+  Rows rows;
+  send(sql, parameters);
+  wait(&rows);
+  return rows;
+}
+
+void ApplySession::wait(Rows* last_rows) {
   if (!pipeline_) return;
   std::size_t last = pipeline_->sent() - 1;
   try {
     pipeline_->wait("applying changes", [&](std::size_t statement, const pg::Result& result) {
-      if (last_row == nullptr || statement != last || result.rows() != 1) return;
-      for (int i = 0; i < result.columns(); ++i) last_row->push_back(result.str(0, i));
+      if (last_rows == nullptr || statement != last) return;
+      for (int row = 0; row < result.rows(); ++row) {
+        auto& out = last_rows->emplace_back();
+        for (int i = 0; i < result.columns(); ++i)
+          out.push_back(result.is_null(row, i) ? std::nullopt : std::optional(result.str(row, i)));
+      }
     });
   } catch (pg::Pipeline::Failed& failed) {
     Expected culprit;

@@ -48,8 +48,11 @@ class ApplySession {
   void at_entry(std::size_t entry) { entry_ = entry; }
   /// Waits for all that was sent. Throws ConstraintFailed, RowMissing, and Error for everything else.
   void settle();
-  /// The same, and the rows of the last statement.
+  /// The same, and the row of the last statement.
   std::vector<std::string> settle_with_row();
+  /// Sends, waits, and gives all rows that came of it; nothing is NULL.
+  using Rows = std::vector<std::vector<std::optional<std::string>>>;
+  Rows ask(const std::string& sql, const std::vector<pg::Parameter>& parameters);
 
   /// The bare connection, after waiting for the pipeline.
   pg::Connection& direct();
@@ -69,7 +72,7 @@ class ApplySession {
 
   pg::Pipeline& pipeline();
   const std::string& prepared(const std::string& sql);
-  void wait(std::vector<std::string>* last_row);
+  void wait(Rows* last_rows);
 
   pg::Connection connection_;
   std::optional<pg::Pipeline> pipeline_;

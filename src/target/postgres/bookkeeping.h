@@ -14,11 +14,6 @@
 
 namespace tailrace::target::postgres {
 
-/// The replication origin of a subscription.
-inline std::string origin_of(const std::string& subscription) {
-  return "tailrace_" + subscription;
-}
-
 /// Borrows the connection; writes take part in its transaction.
 class Bookkeeping {
  public:

@@ -13,7 +13,7 @@ constexpr std::size_t most_at_once = 200;
 
 void apply_some(ApplySession& session, const TablePlan& plan, const RowRun& run, std::size_t from,
                 std::size_t to) {
-  RowWriter writer(session, plan);
+  RowWriter writer(session, plan, run.entries[from].place.transaction->commit_time);
   for (std::size_t i = from; i < to; ++i) {
     session.at_entry(i);
     writer.change(*run.entries[i].change, run.entries[i].commit_lsn);
@@ -21,11 +21,30 @@ void apply_some(ApplySession& session, const TablePlan& plan, const RowRun& run,
   session.settle();
 }
 
-std::optional<Refusal> try_some(ApplySession& session, const TablePlan& plan, const RowRun& run,
-                                std::size_t from, std::size_t to) {
+/// Rows of the target are looked at first, so that the policy for conflicts has its say.
+void apply_one_with_care(ApplySession& session, ConflictHandling& conflicts, const TablePlan& plan,
+                         const RowRun& run, std::size_t entry) {
+  session.at_entry(entry);
   try {
-    apply_some(session, plan, run, from, to);
+    conflicts.apply(session, plan, {run.relation, {run.entries[entry]}});
+    session.settle();
+  } catch (RowMissing& missing) {
+    missing.entry = entry;
+    throw;
+  }
+}
+
+std::optional<Refusal> try_some(ApplySession& session, ConflictHandling& conflicts, const TablePlan& plan,
+                                const RowRun& run, std::size_t from, std::size_t to) {
+  try {
+    if (conflicts.with_care(plan.oid)) {
+      apply_one_with_care(session, conflicts, plan, run, from);
+    } else {
+      apply_some(session, plan, run, from, to);
+    }
     return std::nullopt;
+  } catch (const RefusedByPolicy& refused) {
+    return Refusal{from, "", refused.message()};
   } catch (const ConstraintFailed& failed) {
     if (failed.table != plan.oid) throw;
     return Refusal{failed.entry, failed.error.sqlstate(), server_words(failed.error)};
@@ -37,14 +56,17 @@ std::optional<Refusal> try_some(ApplySession& session, const TablePlan& plan, co
 
 }  // namespace
 
-std::optional<Refusal> apply_carefully(ApplySession& session, const TablePlan& plan, const RowRun& run,
-                                       std::size_t from, std::size_t to) {
+std::optional<Refusal> apply_carefully(ApplySession& session, ConflictHandling& conflicts,
+                                       const TablePlan& plan, const RowRun& run, std::size_t from,
+                                       std::size_t to) {
+  // What is looked at is counted, so it is not done twice.
+  std::size_t at_once = conflicts.with_care(plan.oid) ? 1 : most_at_once;
   std::size_t done = from;
   std::size_t limit = to;  // up to the one that was refused, to apply what comes before it
   while (done < to) {
-    std::size_t end = std::min(done + most_at_once, limit);
+    std::size_t end = std::min(done + at_once, limit);
     session.direct().query("savepoint tailrace_careful", purpose);
-    auto refusal = try_some(session, plan, run, done, end);
+    auto refusal = try_some(session, conflicts, plan, run, done, end);
     if (!refusal) {
       session.direct().query("release tailrace_careful", purpose);
       done = end;

@@ -1,7 +1,8 @@
 #include "base/sql_text.h"
 #include "target/postgres/bookkeeping.h"
+#include "target/postgres/deletions.h"
 #include "target/postgres/kept_changes.h"
-#include "target/postgres/lane.h"
+#include "target/postgres/origins.h"
 #include "target/postgres/postgres_target.h"
 
 namespace tailrace::target {
@@ -15,16 +16,19 @@ bool forget_postgres(const PostgresOptions& options) {
   Bookkeeping books(connection, options.subscription);
   books.lock();
   bool ours = books.read_checkpoint().has_value() || !books.read_tables().empty();
+  make_conflict_tables(connection);
+  std::vector<TableRecord> tables;
+  for (const auto& [oid, record] : books.read_tables()) tables.push_back(record);
+  drop_origins(connection, options.subscription);
   connection.query("begin", purpose);
+  stop_noting_deletions(connection, options.subscription, tables);
+  remove_conflicts(connection, options.subscription);
   books.remove_all();
   KeptChanges::remove_all(connection, options.subscription);
   auto others = connection.query(
       "select exists (select from tailrace.checkpoint) or exists (select from tailrace.tables)", purpose);
   if (!others.flag(0, 0)) connection.query("drop schema tailrace cascade", purpose);
   connection.query("commit", purpose);
-  connection.query("select pg_catalog.pg_replication_origin_drop(roname) from pg_replication_origin where " +
-                       is_origin_of(options.subscription),
-                   purpose);
   return ours;
 }
 

@@ -1,21 +1,20 @@
 #include "target/postgres/lane.h"
 
+#include <chrono>
+#include <thread>
+
 #include "base/log.h"
-#include "base/sql_text.h"
+#include "target/postgres/origins.h"
 #include "target/postgres/row_writer.h"
 
 namespace tailrace::target::postgres {
 
-// A blank never stands in a subscription's name, so no other subscription's origin looks like a lane's.
-std::string origin_of(const std::string& subscription, int number) {
-  return number == 0 ? "tailrace_" + subscription : fmt::format("tailrace_{} {}", subscription, number);
-}
+namespace {
 
-std::string is_origin_of(const std::string& subscription) {
-  auto first = origin_of(subscription, 0);
-  return fmt::format("(roname = {} or pg_catalog.starts_with(roname, {}))", quote_literal(first),
-                     quote_literal(first + " "));
-}
+constexpr auto origin_patience = std::chrono::seconds(10);
+constexpr auto ask_again = std::chrono::milliseconds(50);
+
+}  // namespace
 
 Lane::Lane(const std::string& conninfo, const std::string& subscription, int number)
     : session_(conninfo, subscription + " apply") {
@@ -25,23 +24,17 @@ Lane::Lane(const std::string& conninfo, const std::string& subscription, int num
 /// Marks what we write as replicated, so that it can be told from what others write, and is not sent back in a
 /// circle.
 void Lane::set_up_origin(const std::string& subscription, int number) {
-  auto name = quote_literal(origin_of(subscription, number));
-  try {
-    auto& connection = session_.direct();
-    connection.query(fmt::format("select pg_catalog.pg_replication_origin_create({0}) "
-                                 "where pg_catalog.pg_replication_origin_oid({0}) is null",
-                                 name),
-                     "making the replication origin");
-    connection.query(fmt::format("select pg_catalog.pg_replication_origin_session_setup({})", name),
-                     "using the replication origin");
-    has_origin_ = true;
-  } catch (const Error& error) {
-    // Not permitted, or no place for one more (53400): tailrace needs none.
-    if (error.sqlstate().empty() || error.sqlstate().starts_with("57")) throw;
-    // In use: by a session of ours that the server has not noticed is gone.
-    if (error.sqlstate() == "55006") throw Error(Retry::transient, error.message(), "Try again in a moment");
-    log::info("target", "changes are not marked with a replication origin: {}", error.message());
+  auto name = apply_origin(subscription, number);
+  std::string why;
+  auto outcome = use_origin(session_.direct(), name, why);
+  // Whoever had the subscription before may be dead without its server process having noticed.
+  auto until = std::chrono::steady_clock::now() + origin_patience;
+  while (outcome == OriginOutcome::busy && std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(ask_again);
+    outcome = use_origin(session_.direct(), name, why);
   }
+  if (outcome == OriginOutcome::busy) throw Error(Retry::transient, why, "Try again in a moment");
+  if (outcome == OriginOutcome::refused) why_no_origin_ = why;
 }
 
 void Lane::begin(bool deferrable) {
@@ -58,15 +51,25 @@ void Lane::write(const TablePlan& plan, const TableBatch& batch, const SetChange
 }
 
 void Lane::write(const TablePlan& plan, const RowRun& run) {
-  RowWriter writer(session_, plan);
+  if (run.entries.empty()) return;
+  RowWriter writer(session_, plan, run.entries.front().place.transaction->commit_time);
   for (const auto& entry : run.entries) writer.change(*entry.change, entry.commit_lsn);
 }
 
-Landed Lane::commit(const Checkpoint& checkpoint, const std::string& advance_sql) {
+Landed Lane::commit(const Checkpoint& checkpoint, const std::string& advance_sql, bool by_time) {
   auto lsn = checkpoint.lsn.str();
   auto micros = std::to_string(checkpoint.commit_time.micros);
   session_.send(advance_sql, {{lsn.c_str(), 0, false}, {micros.c_str(), 0, false}});
-  if (has_origin_) {
+  // What is written here from now on is later than what it is written over, also if the source's clock is
+  // ahead.
+  if (by_time) {
+    auto time = checkpoint.commit_time.str();
+    session_.send(
+        "select pg_catalog.pg_sleep(extract(epoch from $1::timestamptz + interval '2 microseconds' - "
+        "pg_catalog.clock_timestamp())::float8)",
+        {{time.c_str(), 0, false}});
+  }
+  if (has_origin()) {
     auto time = checkpoint.commit_time.str();
     session_.send("select pg_catalog.pg_replication_origin_xact_setup($1::pg_catalog.pg_lsn, $2::timestamptz)",
                   {{lsn.c_str(), 0, false}, {time.c_str(), 0, false}});

@@ -10,11 +10,6 @@
 
 namespace tailrace::target::postgres {
 
-/// The origin that the lane of this number marks its changes with. A session holds it alone.
-std::string origin_of(const std::string& subscription, int number);
-/// A condition on pg_replication_origin.roname: all origins of the subscription.
-std::string is_origin_of(const std::string& subscription);
-
 /// Where the target's log was after a commit.
 struct Landed {
   Lsn end;      ///< once the target flushed up to here, the commit is durable
@@ -27,13 +22,17 @@ class Lane {
   Lane(const std::string& conninfo, const std::string& subscription, int number);
 
   ApplySession& session() { return session_; }
+  /// What it writes is marked with the subscription's origin. If not, why not.
+  bool has_origin() const { return why_no_origin_.empty(); }
+  const std::string& why_no_origin() const { return why_no_origin_; }
 
   /// `deferrable`: the target has constraints that can be checked late.
   void begin(bool deferrable);
   void write(const TablePlan& plan, const TableBatch& batch, const SetChanges& changes);
   void write(const TablePlan& plan, const RowRun& run);
-  /// With the checkpoint, which `advance_sql` notes. One round trip with what was sent before.
-  Landed commit(const Checkpoint& checkpoint, const std::string& advance_sql);
+  /// With the checkpoint, which `advance_sql` notes. One round trip with what was sent before. `by_time`: not
+  /// before the target's clock passed the commit time.
+  Landed commit(const Checkpoint& checkpoint, const std::string& advance_sql, bool by_time = false);
   /// False when even that failed: the connection is of no more use.
   bool rollback() noexcept;
 
@@ -42,7 +41,7 @@ class Lane {
 
   ApplySession session_;
   Stages stages_;
-  bool has_origin_ = false;
+  std::string why_no_origin_;
 };
 
 }  // namespace tailrace::target::postgres

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <optional>
 
+#include "base/log.h"
+#include "target/postgres/origins.h"
+
 namespace tailrace::target::postgres {
 
 /// One transaction on its way. `execute` runs on a worker's thread; the others are asked from anywhere.
@@ -183,7 +186,9 @@ Lanes::Lanes(std::string conninfo, std::string subscription, int count, std::str
       subscription_(std::move(subscription)),
       advance_sql_(std::move(advance_sql)),
       workers_(static_cast<std::size_t>(count)) {
-  workers_.front() = std::make_unique<Worker>(std::make_unique<Lane>(conninfo_, subscription_, 0));
+  auto first = std::make_unique<Lane>(conninfo_, subscription_, 0);
+  if (first->has_origin()) make_origins(first->session().direct(), subscription_, count);
+  workers_.front() = std::make_unique<Worker>(std::move(first));
 }
 
 Lanes::~Lanes() {
@@ -200,11 +205,17 @@ void Lanes::give(Group group) {
     finish_earliest();
   std::size_t number = 0;
   while (workers_[number] && workers_[number]->busy_with != nullptr) ++number;
-  auto& worker = workers_[number];
-  if (!worker) {
-    worker =
-        std::make_unique<Worker>(std::make_unique<Lane>(conninfo_, subscription_, static_cast<int>(number)));
+  if (!workers_[number]) {
+    auto lane = std::make_unique<Lane>(conninfo_, subscription_, static_cast<int>(number));
+    if (lane->has_origin() != workers_.front()->lane->has_origin()) {
+      // What it wrote would be taken for somebody else's.
+      log::info("target", "{} connections apply: {}", number, lane->why_no_origin());
+      workers_.resize(number);
+      return give(std::move(group));
+    }
+    workers_[number] = std::make_unique<Worker>(std::move(lane));
   }
+  auto& worker = workers_[number];
   if (!worker->thread.joinable()) {
     worker->thread =
         std::jthread([&made = *worker, this](const std::stop_token& stop) { made.loop(stop, advance_sql_); });

@@ -8,10 +8,13 @@
 #include "base/log.h"
 #include "base/sql_text.h"
 #include "target/postgres/bookkeeping.h"
+#include "target/postgres/conflict_handling.h"
 #include "target/postgres/copy_writer.h"
+#include "target/postgres/deletions.h"
 #include "target/postgres/emptying.h"
 #include "target/postgres/kept_changes.h"
 #include "target/postgres/lanes.h"
+#include "target/postgres/origins.h"
 #include "target/postgres/postgres_view.h"
 #include "target/postgres/refusals.h"
 #include "target/postgres/replay.h"
@@ -31,6 +34,8 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t worth_a_commit = 8 << 20;
 // Each asking is a round trip.
 constexpr auto ask_for_flush_every = std::chrono::milliseconds(20);
+constexpr const char* deadlock = "40P01";
+constexpr const char* unique_violation = "23505";
 
 /// A relation as the stream would describe the table: what is published of it.
 std::shared_ptr<const Relation> relation_of(const schema::Table& table) {
@@ -51,6 +56,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   std::optional<Checkpoint> checkpoint() const override { return checkpoint_; }
   std::vector<TableRecord> tables() const override;
 
+  void follows(const std::string& source) override { conflicts_.follows(source); }
   void check_tables(const std::vector<schema::Table>& tables) override;
   void prepare_structure(pg::Connection& source, const std::vector<schema::Table>& tables) override;
   void complete_structure(const StopSignal& stop) override;
@@ -70,9 +76,12 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   bool needs_row_order(Oid table) const override;
   void apply_in_order(Oid table, const RowRun& run) override;
   bool truncates_together() const override { return true; }
+  std::map<Oid, ConflictCounts> take_conflicts() override { return conflicts_.take_counts(); }
   void truncate(const std::vector<Oid>& tables, const Truncate& how, const ChangePlace& place) override;
   void evolve(Oid table, const Evolution& evolution) override;
-  bool one_transaction_a_commit() const override { return checkpoint_ && checkpoint_->lsn < singly_until_; }
+  bool one_transaction_a_commit() const override {
+    return conflicts_.by_time() || (checkpoint_ && checkpoint_->lsn < singly_until_);
+  }
   void commit(const Checkpoint& checkpoint) override;
   void commit_soon(const Checkpoint& checkpoint) override;
   void settle() override;
@@ -104,6 +113,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   void durably(const Change& change);
   template <typename Work>
   void guarded(const Work& work);
+  void look_closer(Oid table, const std::string& reason);
   void try_in_order(Oid table, const std::string& reason);
   [[noreturn]] void find_refused_commit(const Error& error);
   void forget_kept(Oid table);
@@ -112,6 +122,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   pg::Connection& catalogs();
   void note(const Lanes::Committed& committed);
   void note_flushed(Lsn flushed);
+  std::unique_ptr<pg::Connection> idle_connection();
   std::unique_ptr<pg::Connection> copy_connection();
 
   PostgresOptions options_;
@@ -119,6 +130,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   Bookkeeping books_;
   SequenceKeeper sequences_{books_connection_};
   Lanes lanes_;
+  ConflictHandling conflicts_;
   KeptChanges kept_;
   Refusals refusals_;
   SkipNotes skip_notes_;
@@ -126,6 +138,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   std::map<Oid, TableRecord> records_;
   std::map<Oid, std::shared_ptr<const TablePlan>> plans_;
   RowOrders row_orders_;
+  bool marks_copies_ = false;
   Lsn given_until_;             ///< by the last commit, which may be on its way
   Lsn singly_until_;            ///< a commit up to here was refused
   bool deferrable_ = true;      ///< the target has constraints that can be checked late
@@ -140,6 +153,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   mutable pg::Connection catalog_connection_;
   std::map<Oid, std::pair<std::string, std::string>> copy_names_;  ///< table -> SQL name, column list
   std::vector<std::unique_ptr<pg::Connection>> idle_;
+  std::atomic<int> copies_{0};  ///< under way
 };
 
 PostgresTarget::PostgresTarget(const PostgresOptions& options)
@@ -147,25 +161,45 @@ PostgresTarget::PostgresTarget(const PostgresOptions& options)
       books_connection_(pg::Connection::open(options.conninfo, {pg::Mode::sql, options.subscription})),
       books_(books_connection_, options.subscription),
       lanes_(options.conninfo, options.subscription, options.connections, books_.advance_sql()),
+      conflicts_(options.conflicts, options.subscription),
       kept_(books_connection_, lanes_.alone().session(), options.subscription),
-      refusals_(lanes_.alone().session(), kept_, options),
+      refusals_(lanes_.alone().session(), kept_, conflicts_, options),
       skip_notes_(books_connection_, lanes_.alone().session(), options.subscription),
       catalog_connection_(
           pg::Connection::open(options.conninfo, {pg::Mode::sql, options.subscription + " catalog"})) {
   books_.lock();
+  make_conflict_tables(books_connection_);
   checkpoint_ = books_.read_checkpoint();
   records_ = books_.read_tables();
   // What was committed may not have been flushed by whoever committed it.
   if (checkpoint_) initialize(*checkpoint_);
+  auto& lane = lanes_.alone();
+  if (lane.has_origin()) {
+    // A server has place for few origins, so copies take some only where it matters whose the rows are.
+    auto times =
+        lane.session().direct().query("show track_commit_timestamp", "looking at the target's settings");
+    marks_copies_ = options_.in_loop || times.get(0, 0) == "on";
+    return;
+  }
+  // Not permitted, or no place for one more: tailrace needs none.
+  log::write(
+      options_.in_loop ? log::Level::warn : log::Level::info, "target",
+      "changes are not marked with a replication origin, so whoever follows the target takes them for its "
+      "own: " +
+          lane.why_no_origin());
 }
 
 std::vector<TableRecord> PostgresTarget::tables() const {
   std::vector<TableRecord> out;
   for (const auto& [oid, record] : records_) {
     out.push_back(record);
+    auto& note = out.back().note;
+    if (auto reason = conflicts_.reason(oid); !reason.empty()) {
+      note += fmt::format("{}applied with care: {}", note.empty() ? "" : "; ", reason);
+      continue;
+    }
     auto reason = row_orders_.reason(oid);
     if (reason.empty()) continue;
-    auto& note = out.back().note;
     note += fmt::format("{}applied row by row: {}", note.empty() ? "" : "; ", reason);
   }
   return out;
@@ -231,6 +265,10 @@ void PostgresTarget::prepare_structure(pg::Connection& source, const std::vector
 void PostgresTarget::complete_structure(const StopSignal& stop) {
   build_pending(books_connection_, books_, options_.conninfo, options_.subscription, stop);
   plans_.clear();
+  if (stop.requested()) return;
+  std::vector<TableRecord> tables;
+  for (const auto& [oid, record] : records_) tables.push_back(record);
+  conflicts_.start(books_connection_, lanes_.alone().has_origin(), tables);
 }
 
 void PostgresTarget::create_table(const schema::Table& table) {
@@ -258,6 +296,7 @@ void PostgresTarget::create_table(const schema::Table& table) {
     if (rows.flag(0, 0) && !options_.keep_rows)
       empty_table(books_connection_, there->sql_name(), there->kind == 'p', false);
     forget_kept(table.oid);
+    forget_deletions_of(books_connection_, *there);
     books_.put_table(record);
   });
   records_.insert_or_assign(table.oid, record);
@@ -299,18 +338,29 @@ bool PostgresTarget::reads_binary(const schema::Table& table) const {
   });
 }
 
+std::unique_ptr<pg::Connection> PostgresTarget::idle_connection() {
+  std::lock_guard lock(copy_mutex_);
+  if (idle_.empty()) return nullptr;
+  auto out = std::move(idle_.back());
+  idle_.pop_back();
+  return out;
+}
+
+/// Where there is no origin left, it is waited for what another copy uses.
 std::unique_ptr<pg::Connection> PostgresTarget::copy_connection() {
-  {
-    std::lock_guard lock(copy_mutex_);
-    if (!idle_.empty()) {
-      auto out = std::move(idle_.back());
-      idle_.pop_back();
-      return out;
-    }
-  }
+  if (auto idle = idle_connection()) return idle;
   auto out = std::make_unique<pg::Connection>(
       pg::Connection::open(options_.conninfo, {pg::Mode::sql, options_.subscription + " copy"}));
   out->query("set session_replication_role = replica; set synchronous_commit = off", "preparing to copy");
+  std::string why;
+  while (marks_copies_ && !use_copy_origin(*out, options_.subscription, why)) {
+    if (copies_ == 0) {
+      log::warn("target", "what is copied is not marked with a replication origin: {}", why);
+      break;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    if (auto idle = idle_connection()) return idle;
+  }
   return out;
 }
 
@@ -323,9 +373,11 @@ std::unique_ptr<CopyWriter> PostgresTarget::copy(Oid table, bool binary) {
   }
   std::string sql = names.second.empty() ? fmt::format("copy {} from stdin", names.first)
                                          : fmt::format("copy {} ({}) from stdin", names.first, names.second);
+  ++copies_;
+  std::shared_ptr<void> counted(nullptr, [this](void*) { --copies_; });
   return std::make_unique<PostgresCopyWriter>(std::move(connection), sql + (binary ? " (format binary)" : ""),
                                               "copying into " + names.first, binary,
-                                              [this](std::unique_ptr<pg::Connection> used) {
+                                              [this, counted](std::unique_ptr<pg::Connection> used) {
                                                 std::lock_guard lock(copy_mutex_);
                                                 idle_.push_back(std::move(used));
                                               });
@@ -361,7 +413,8 @@ const std::shared_ptr<const TablePlan>& PostgresTarget::plan_for(
   auto late = catalogs().query("select exists (select from pg_constraint where condeferrable)",
                                "reading the target's catalogs");
   deferrable_ = late.flag(0, 0);
-  auto plan = std::make_shared<const TablePlan>(table, relation, std::move(*there));
+  auto plan = std::make_shared<TablePlan>(table, relation, std::move(*there));
+  conflicts_.complete(*plan, catalogs());
   return plans_.insert_or_assign(table, std::move(plan)).first->second;
 }
 
@@ -394,13 +447,35 @@ void PostgresTarget::guarded(const Work& work) {
     work();
   } catch (const ConstraintFailed& failed) {
     if (failed.table == 0) find_refused_commit(failed.error);
+    // The policy has its say before the quarantine.
+    bool refused_in_order = needs_row_order(failed.table) || options_.on_error == OnError::quarantine;
+    if (refused_in_order && failed.error.sqlstate() == unique_violation)
+      look_closer(failed.table, server_words(failed.error));
     try_in_order(failed.table, server_words(failed.error));
   } catch (const RowOrderNeeded& needed) {
     row_orders_.keep(needed.table, needed.reason);
     throw NeedsRowOrder(needed.reason);
   } catch (const RowMissing& missing) {
+    look_closer(missing.table, fmt::format("{} met a row that is not as the source has it", missing.what));
     try_in_order(missing.table, fmt::format("{} is of a row that the target does not have", missing.what));
+  } catch (const RefusedByPolicy& refused) {
+    if (options_.on_error == OnError::stop || row_orders_.careful(refused.table())) throw;
+    row_orders_.keep(refused.table(), refused.message());
+    row_orders_.keep_carefully(refused.table());
+    throw NeedsRowOrder(refused.message());
+  } catch (const Error& error) {
+    // With somebody who writes to the same rows. Nothing is wrong with the changes, they just come again.
+    if (error.sqlstate() == deadlock) throw NeedsRowOrder(error.message());
+    throw;
   }
+}
+
+/// What the target holds is not what the source expects: the same changes again, with care. Returns when care
+/// did not help either.
+void PostgresTarget::look_closer(Oid table, const std::string& reason) {
+  if (conflicts_.with_care(table) && !conflicts_.another_try(table)) return;
+  conflicts_.take_care(table, reason);
+  throw NeedsRowOrder(reason);
 }
 
 /// Deferred constraints and triggers speak up at the commit, of whichever transaction.
@@ -420,7 +495,7 @@ void PostgresTarget::try_in_order(Oid table, const std::string& reason) {
 }
 
 bool PostgresTarget::needs_row_order(Oid table) const {
-  return kept_.any_of(table) || row_orders_.wanted(table);
+  return conflicts_.with_care(table) || kept_.any_of(table) || row_orders_.wanted(table);
 }
 
 void PostgresTarget::apply(Oid table, const TableBatch& batch) {
@@ -448,6 +523,7 @@ void PostgresTarget::apply_in_order(Oid table, const RowRun& run) {
     auto plan = plan_for(table, run.relation);
     if (row_orders_.careful(table) || kept_.any_of(table))
       return refusals_.apply(records_.at(table), *plan, run);
+    if (conflicts_.with_care(table)) return conflicts_.apply(lane.session(), *plan, run);
     lane.write(*plan, run);
   });
 }
@@ -479,11 +555,13 @@ void PostgresTarget::evolve(Oid table, const Evolution& evolution) {
 void PostgresTarget::commit(const Checkpoint& checkpoint) {
   guarded([&] {
     given_until_ = checkpoint.lsn;
-    auto landed = alone().commit(checkpoint, books_.advance_sql());
+    auto landed = alone().commit(checkpoint, books_.advance_sql(), conflicts_.by_time());
     row_orders_.committed();
     kept_.committed();
+    conflicts_.committed();
     open_ = evolved_ = false;
     note({checkpoint, landed});
+    conflicts_.tidy(books_connection_);
   });
 }
 
@@ -533,6 +611,7 @@ void PostgresTarget::rollback() noexcept {
   for (const auto& committed : lanes_.committed()) note(committed);
   taken_.reset();
   row_orders_.rolled_back();
+  conflicts_.rolled_back();
   if (!std::exchange(open_, false) || !lanes_.alone().rollback()) return;
   try {
     kept_.forget_uncommitted();

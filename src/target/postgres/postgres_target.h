@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "model/conflict.h"
 #include "target/postgres/sequence_keeper.h"
 #include "target/target.h"
 
@@ -31,6 +32,7 @@ struct PostgresOptions {
   bool in_loop = false;    ///< without a replication origin, what is written here would be sent back
   OnError on_error = OnError::stop;
   AfterQuarantine after_quarantine = AfterQuarantine::hold;
+  ConflictSettings conflicts = {};
 };
 
 /// Errors: no connection, missing privileges, another tailrace of this name.

@@ -44,7 +44,7 @@ void Refusals::apply(const TableRecord& table, const TablePlan& plan, const RowR
       waits = waits_from(table, run, ++next);
       continue;
     }
-    auto refusal = apply_carefully(session_, plan, run, next, waits);
+    auto refusal = apply_carefully(session_, conflicts_, plan, run, next, waits);
     if (!refusal) {
       next = waits;
       continue;

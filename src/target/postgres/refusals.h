@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "target/postgres/careful_run.h"
+#include "target/postgres/conflict_handling.h"
 #include "target/postgres/kept_changes.h"
 #include "target/postgres/postgres_target.h"
 
@@ -14,9 +15,14 @@ namespace tailrace::target::postgres {
 
 class Refusals {
  public:
-  /// Borrows both.
-  Refusals(ApplySession& session, KeptChanges& kept, const PostgresOptions& options)
-      : session_(session), kept_(kept), on_error_(options.on_error), after_(options.after_quarantine) {}
+  /// Borrows them.
+  Refusals(ApplySession& session, KeptChanges& kept, ConflictHandling& conflicts,
+           const PostgresOptions& options)
+      : session_(session),
+        kept_(kept),
+        conflicts_(conflicts),
+        on_error_(options.on_error),
+        after_(options.after_quarantine) {}
 
   /// Applies what the target takes. Throws Error where a refusal ends the run.
   void apply(const TableRecord& table, const TablePlan& plan, const RowRun& run);
@@ -31,6 +37,7 @@ class Refusals {
 
   ApplySession& session_;
   KeptChanges& kept_;
+  ConflictHandling& conflicts_;
   OnError on_error_;
   AfterQuarantine after_;
 };

@@ -9,53 +9,52 @@ std::vector<Value> values_of(const TupleData& tuple) {
   return out;
 }
 
-void RowWriter::start() {
-  slots_.clear();
-  texts_.clear();
-}
-
-void RowWriter::add(const Value& value) {
-  TAILRACE_CHECK(value.kind != ValueKind::unchanged);
-  slots_.push_back({value, texts_.size()});
-  if (value.kind == ValueKind::text) texts_.append(value.bytes).push_back('\0');
+UpdateParts update_parts(const TablePlan& plan, const Change& change) {
+  auto row = values_of(change.new_tuple);
+  if (!change.old_tuple.present()) return {row, row, false};
+  auto before = values_of(change.old_tuple);
+  for (std::size_t i = 0; i < row.size(); ++i) {
+    // A large value that did not change is in the old row, where that is whole.
+    bool in_old = change.old_kind == OldTuple::full || plan.is_key(i);
+    if (row[i].kind == ValueKind::unchanged && in_old) row[i] = before[i];
+  }
+  return {std::move(before), std::move(row), true};
 }
 
 void RowWriter::add_finder(std::span<const Value> before) {
   if (plan_.key.empty()) {
-    for (const auto& value : before) add(value);
+    for (const auto& value : before) parameters_.add(value);
   } else {
-    for (std::size_t column : plan_.key) add(before[column]);
+    for (std::size_t column : plan_.key) parameters_.add(before[column]);
   }
 }
 
-const std::vector<pg::Parameter>& RowWriter::parameters() {
+/// After the row is there: whoever deleted its key before has committed by now, and is seen.
+void RowWriter::check_deletions(std::span<const Value> row, Lsn commit_lsn) {
+  if (plan_.deletions == nullptr || !plan_.deletions->later_wins || whoever_) return;
   parameters_.clear();
-  for (const auto& slot : slots_) {
-    bool binary = slot.value.kind == ValueKind::binary;
-    const char* data = binary ? slot.value.bytes.data() : texts_.data() + slot.text_at;
-    // An empty binary value may have no bytes to point at, and null means NULL.
-    if (data == nullptr) data = "";
-    if (slot.value.kind == ValueKind::null) data = nullptr;
-    parameters_.push_back({data, static_cast<int>(slot.value.bytes.size()), binary});
-  }
-  return parameters_;
+  for (std::size_t column : plan_.key) parameters_.add(row[column]);
+  auto time = std::to_string(commit_time_.micros);
+  parameters_.add({ValueKind::text, time});
+  session_.change(plan_.oid, "the INSERT", commit_lsn, plan_.deletion_check_sql(), parameters_.list());
 }
 
 void RowWriter::insert(std::span<const Value> row, Lsn commit_lsn) {
-  start();
-  for (const auto& value : row) add(value);
-  session_.change(plan_.oid, "the INSERT", commit_lsn, plan_.insert_sql(), parameters());
+  parameters_.clear();
+  for (const auto& value : row) parameters_.add(value);
+  session_.change(plan_.oid, "the INSERT", commit_lsn, plan_.insert_sql(), parameters_.list());
+  check_deletions(row, commit_lsn);
 }
 
 void RowWriter::update(std::span<const Value> before, std::span<const Value> row, bool key_too,
                        Lsn commit_lsn) {
-  start();
+  parameters_.clear();
   ColumnSet set(row.size());
   bool any = false;
   for (std::size_t i = 0; i < row.size(); ++i) {
     if (row[i].kind == ValueKind::unchanged || !plan_.assignable(i) || (!key_too && plan_.is_key(i))) continue;
     set[i] = any = true;
-    add(row[i]);
+    parameters_.add(row[i]);
   }
   bool new_identity = false;
   for (std::size_t i : plan_.key)
@@ -69,17 +68,18 @@ void RowWriter::update(std::span<const Value> before, std::span<const Value> row
     auto column = plan_.key.empty() ? 0 : plan_.key.front();
     if (!plan_.assignable(column)) return;
     set[column] = true;
-    add(before[column]);
+    parameters_.add(before[column]);
   }
-  for (std::size_t i : plan_.fixed) add(row[i]);
+  for (std::size_t i : plan_.fixed) parameters_.add(row[i]);
   add_finder(before);
-  session_.change(plan_.oid, "the UPDATE", commit_lsn, plan_.update_sql(set), parameters());
+  session_.change(plan_.oid, "the UPDATE", commit_lsn, plan_.update_sql(set, whoever_), parameters_.list());
+  if (key_too) check_deletions(row, commit_lsn);
 }
 
 void RowWriter::remove(std::span<const Value> before, Lsn commit_lsn) {
-  start();
+  parameters_.clear();
   add_finder(before);
-  session_.change(plan_.oid, "the DELETE", commit_lsn, plan_.delete_sql(), parameters());
+  session_.change(plan_.oid, "the DELETE", commit_lsn, plan_.delete_sql(whoever_), parameters_.list());
 }
 
 void RowWriter::change(const Change& change, Lsn commit_lsn) {
@@ -87,15 +87,8 @@ void RowWriter::change(const Change& change, Lsn commit_lsn) {
     case ChangeKind::insert: return insert(values_of(change.new_tuple), commit_lsn);
     case ChangeKind::remove: return remove(values_of(change.old_tuple), commit_lsn);
     case ChangeKind::update: {
-      auto row = values_of(change.new_tuple);
-      if (!change.old_tuple.present()) return update(row, row, false, commit_lsn);
-      auto before = values_of(change.old_tuple);
-      for (std::size_t i = 0; i < row.size(); ++i) {
-        // A large value that did not change is in the old row, where that is whole.
-        bool in_old = change.old_kind == OldTuple::full || plan_.is_key(i);
-        if (row[i].kind == ValueKind::unchanged && in_old) row[i] = before[i];
-      }
-      return update(before, row, true, commit_lsn);
+      auto parts = update_parts(plan_, change);
+      return update(parts.before, parts.row, parts.key_too, commit_lsn);
     }
     case ChangeKind::truncate:
     case ChangeKind::message: TAILRACE_CHECK(false);

@@ -7,6 +7,7 @@
 
 #include "model/change_batch.h"
 #include "target/postgres/apply_session.h"
+#include "target/postgres/parameters.h"
 #include "target/postgres/table_plan.h"
 
 namespace tailrace::target::postgres {
@@ -14,7 +15,10 @@ namespace tailrace::target::postgres {
 /// Borrows everything; made for one batch.
 class RowWriter {
  public:
-  RowWriter(ApplySession& session, const TablePlan& plan) : session_(session), plan_(plan) {}
+  /// `commit_time`: of the source's transaction, where that decides who wins. `whoever`: rows are changed
+  /// whoever wrote or deleted them.
+  RowWriter(ApplySession& session, const TablePlan& plan, PgTimestamp commit_time = {}, bool whoever = false)
+      : session_(session), plan_(plan), commit_time_(commit_time), whoever_(whoever) {}
 
   void insert(std::span<const Value> row, Lsn commit_lsn);
   /// `before` holds the key that finds the row (or all columns); what `row` says is unchanged stays. `key_too`:
@@ -26,21 +30,23 @@ class RowWriter {
   void change(const Change& change, Lsn commit_lsn);
 
  private:
-  void start();
-  void add(const Value& value);
   void add_finder(std::span<const Value> before);
-  const std::vector<pg::Parameter>& parameters();
+  void check_deletions(std::span<const Value> row, Lsn commit_lsn);
 
   ApplySession& session_;
   const TablePlan& plan_;
-  struct Slot {
-    Value value;
-    std::size_t text_at = 0;  ///< where its text with a final NUL stands, which is how libpq takes text
-  };
-  std::vector<Slot> slots_;
-  std::string texts_;
-  std::vector<pg::Parameter> parameters_;
+  PgTimestamp commit_time_;
+  bool whoever_;
+  Parameters parameters_;
 };
+
+/// What finds the row of an UPDATE, and what it becomes; `key_too`: perhaps under another key.
+struct UpdateParts {
+  std::vector<Value> before;
+  std::vector<Value> row;
+  bool key_too = false;
+};
+UpdateParts update_parts(const TablePlan& plan, const Change& change);
 
 /// The columns of a tuple.
 std::vector<Value> values_of(const TupleData& tuple);

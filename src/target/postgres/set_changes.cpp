@@ -116,6 +116,10 @@ SetChanges SetChanges::of(const TablePlan& plan, const TableBatch& batch) {
   }
   if (plan.extra_columns && !out.deletes.empty() && !out.inserts.empty())
     throw RowOrderNeeded{plan.oid, "a key may have changed, and the target has columns of its own"};
+  // What came and went between two states of a row may matter to who wins.
+  auto changes = static_cast<std::size_t>(batch.inserts + batch.updates + batch.removes);
+  if (plan.deletions != nullptr && changes != out.count())
+    throw RowOrderNeeded{plan.oid, "a row changed more than once in a transaction, or its key did"};
   if (keyed) {
     sort(out.deletes);
     sort(out.updates);

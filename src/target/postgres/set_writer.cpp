@@ -106,7 +106,7 @@ void SetWriter::write(const SetChanges& changes) {
 }
 
 void SetWriter::write_singly(const SetChanges& changes) {
-  RowWriter writer(session_, plan_);
+  RowWriter writer(session_, plan_, batch_.commit_time);
   for (const auto& change : changes.deletes) {
     const auto& row = batch_.deletes[change.index];
     for (std::uint32_t n = 0; n < row.count; ++n) writer.remove(values_of(row.tuple), Lsn{});
@@ -129,12 +129,24 @@ void SetWriter::write_deletes(const Keyed& deletes) {
   for (auto i : plan_.key) columns[i] = true;
   auto& connection = session_.direct();
   auto stage = stages_.table(connection, plan_, columns, false);
-  pg::CopyIn copy(connection, fmt::format("copy {} from stdin{}", stage, format()), purpose_);
+  std::vector<const TupleData*> keys;
+  for (const auto& change : deletes) keys.push_back(&batch_.deletes[change.index].tuple);
+  stage_keys(stage, columns, keys);
+  auto result = connection.query(
+      fmt::format("delete from {} t using {} s where {}", plan_.table.sql_name(), stage, plan_.key_condition()),
+      purpose_);
+  expect(result.affected(), deletes.size());
+}
+
+/// COPYs keys into a stage that has the key's columns.
+void SetWriter::stage_keys(const std::string& stage, const ColumnSet& columns,
+                           const std::vector<const TupleData*>& keys) {
+  pg::CopyIn copy(session_.direct(), fmt::format("copy {} from stdin{}", stage, format()), purpose_);
   RowEncoder encoder(copy, binary_);
   std::vector<Value> row;
-  for (const auto& change : deletes) {
+  for (const TupleData* tuple : keys) {
     row.clear();
-    TupleWalker walker(batch_.deletes[change.index].tuple);
+    TupleWalker walker(*tuple);
     for (std::size_t c = 0; row.size() < plan_.key.size(); ++c) {
       Value value = walker.next();
       if (columns[c]) row.push_back(value);
@@ -143,10 +155,32 @@ void SetWriter::write_deletes(const Keyed& deletes) {
   }
   encoder.finish();
   copy.finish();
-  auto result = connection.query(
-      fmt::format("delete from {} t using {} s where {}", plan_.table.sql_name(), stage, plan_.key_condition()),
-      purpose_);
-  expect(result.affected(), deletes.size());
+}
+
+/// After the rows are there: whoever deleted one of them before has committed by now, and is seen.
+void SetWriter::check_deletions(const std::vector<std::uint32_t>& inserts) {
+  if (plan_.deletions == nullptr || !plan_.deletions->later_wins) return;
+  auto& connection = session_.direct();
+  auto any = connection.query(fmt::format("select exists (select from tailrace.deletions where relation = {})",
+                                          plan_.deletions->relation),
+                              purpose_);
+  if (!any.flag(0, 0)) return;
+  std::vector<const TupleData*> keys;
+  for (auto i : inserts) keys.push_back(&batch_.rows[i].tuple);
+  ColumnSet columns(plan_.columns.size());
+  std::vector<std::string> values;
+  for (auto i : plan_.key) {
+    columns[i] = true;
+    values.push_back("s." + quote_identifier(plan_.columns[i]->name));
+  }
+  auto stage = stages_.table(connection, plan_, columns, false);
+  stage_keys(stage, columns, keys);
+  auto deleted =
+      connection.query(fmt::format("select exists (select from {} s join tailrace.deletions d on {} where {})",
+                                   stage, plan_.deletion_of(plan_.key_object(values)),
+                                   plan_.deleted_since(std::to_string(batch_.commit_time.micros))),
+                       purpose_);
+  if (deleted.flag(0, 0)) throw RowMissing{plan_.oid, Lsn{}, "an INSERT", 0};
 }
 
 /// Without a key, rows are found by what they are, all columns; of equal ones as many go as were deleted.
@@ -231,7 +265,7 @@ void SetWriter::write_group(const ColumnSet& sent, const std::vector<std::uint32
 void SetWriter::write_inserts(const std::vector<std::uint32_t>& inserts) {
   if (inserts.empty()) return;
   if (inserts.size() <= few) {
-    RowWriter writer(session_, plan_);
+    RowWriter writer(session_, plan_, batch_.commit_time);
     for (auto i : inserts) writer.insert(resolved(i), Lsn{});
     return;
   }
@@ -240,6 +274,7 @@ void SetWriter::write_inserts(const std::vector<std::uint32_t>& inserts) {
   for (auto i : inserts) encoder.row(resolved(i));
   encoder.finish();
   copy.finish();
+  check_deletions(inserts);
 }
 
 }  // namespace tailrace::target::postgres

@@ -35,7 +35,8 @@ class SetWriter {
  public:
   SetWriter(ApplySession& session, Stages& stages, const TablePlan& plan, const TableBatch& batch);
 
-  /// Throws ConstraintFailed, RowMissing, Error, and RowOrderNeeded where only the order of the source is exact.
+  /// Throws ConstraintFailed, RowMissing, Error, and RowOrderNeeded where only the order of the source is
+  /// exact.
   void write(const SetChanges& changes);
 
  private:
@@ -47,6 +48,9 @@ class SetWriter {
   void write_updates(const Keyed& updates);
   void write_group(const ColumnSet& sent, const std::vector<std::uint32_t>& rows);
   void write_inserts(const std::vector<std::uint32_t>& inserts);
+  void check_deletions(const std::vector<std::uint32_t>& inserts);
+  void stage_keys(const std::string& stage, const ColumnSet& columns,
+                  const std::vector<const TupleData*>& keys);
   ColumnSet sent_columns(std::uint32_t row);
   std::span<const Value> resolved(std::uint32_t row);
   const char* format() const { return binary_ ? " (format binary)" : ""; }

@@ -74,20 +74,65 @@ std::string TablePlan::copy_sql() const {
 }
 
 const std::string& TablePlan::insert_sql() const {
+  std::lock_guard lock(made_);
   if (insert_.empty()) insert_ = make_insert();
   return insert_;
 }
 
-const std::string& TablePlan::update_sql(const ColumnSet& set) const {
-  auto [found, fresh] = updates_.try_emplace(set);
-  if (fresh) found->second = make_update(set);
+const std::string& TablePlan::update_sql(const ColumnSet& set, bool whoever) const {
+  std::lock_guard lock(made_);
+  auto [found, fresh] = updates_[whoever].try_emplace(set);
+  if (fresh) found->second = make_update(set, whoever);
   return found->second;
 }
 
-const std::string& TablePlan::delete_sql() const {
-  if (delete_.empty())
-    delete_ = exactly_one(fmt::format("delete from {} t where {}", table.sql_name(), find_one(1)));
-  return delete_;
+const std::string& TablePlan::delete_sql(bool whoever) const {
+  std::lock_guard lock(made_);
+  auto& sql = deletes_[whoever];
+  if (sql.empty()) {
+    sql = exactly_one(
+        fmt::format("delete from {} t where {}{}", table.sql_name(), find_one(1), whoever ? "" : and_own()));
+  }
+  return sql;
+}
+
+const std::string& TablePlan::deletion_check_sql() const {
+  std::lock_guard lock(made_);
+  if (!deletion_check_.empty()) return deletion_check_;
+  std::vector<std::string> values;
+  for (std::size_t i : key) values.push_back(fmt::format("${}::{}", values.size() + 1, columns[i]->type));
+  deletion_check_ = fmt::format(
+      "select case when exists (select from tailrace.deletions d where {} and {}) then "
+      "pg_catalog.concat('{}', 'deleted')::int end",
+      deletion_of(key_object(values)), deleted_since(fmt::format("${}::bigint", values.size() + 1)),
+      row_missing);
+  return deletion_check_;
+}
+
+std::string TablePlan::and_own() const {
+  return own_rows.empty() ? "" : " and " + own_rows;
+}
+
+std::string TablePlan::deletion_of(const std::string& object) const {
+  return fmt::format(
+      "d.relation = {} and pg_catalog.jsonb_hash_extended(d.key, 0) = pg_catalog.jsonb_hash_extended({}, 0) "
+      "and d.key = {}",
+      deletions->relation, object, object);
+}
+
+std::string TablePlan::deleted_since(const std::string& micros) const {
+  return fmt::format(
+      "{} and pg_catalog.pg_xact_commit_timestamp(d.xmin) >= '2000-01-01 00:00:00+00'::timestamptz "
+      "+ {} * interval '1 microsecond'",
+      deletions->foreign, micros);
+}
+
+std::string TablePlan::key_object(const std::vector<std::string>& values) const {
+  std::string out;
+  for (std::size_t i = 0; i < key.size(); ++i) {
+    out += fmt::format("{}{}, {}", out.empty() ? "" : ", ", quote_literal(columns[key[i]]->name), values[i]);
+  }
+  return fmt::format("pg_catalog.jsonb_build_object({})", out);
 }
 
 std::string TablePlan::make_insert() const {
@@ -99,7 +144,7 @@ std::string TablePlan::make_insert() const {
                      values);
 }
 
-std::string TablePlan::make_update(const ColumnSet& set) const {
+std::string TablePlan::make_update(const ColumnSet& set, bool whoever) const {
   std::string assign;
   std::size_t parameter = 0;
   for (std::size_t i = 0; i < columns.size(); ++i) {
@@ -113,8 +158,8 @@ std::string TablePlan::make_update(const ColumnSet& set) const {
     where +=
         fmt::format("t.{} = ${}::{} and ", quote_identifier(columns[i]->name), ++parameter, columns[i]->type);
   }
-  return exactly_one(
-      fmt::format("update {} t set {} where {}{}", table.sql_name(), assign, where, find_one(parameter + 1)));
+  return exactly_one(fmt::format("update {} t set {} where {}{}{}", table.sql_name(), assign, where,
+                                 find_one(parameter + 1), whoever ? "" : and_own()));
 }
 
 std::string TablePlan::find_one(std::size_t first_parameter) const {
@@ -154,7 +199,7 @@ std::string TablePlan::key_condition(bool update) const {
     auto name = quote_identifier(columns[i]->name);
     out += fmt::format("{}t.{} {} s.{}", out.empty() ? "" : " and ", name, columns[i]->equals, name);
   }
-  return out;
+  return out + and_own();
 }
 
 std::string TablePlan::row_text(const std::string& alias) const {

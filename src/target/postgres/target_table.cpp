@@ -17,7 +17,8 @@ constexpr int infinite_intervals_since = 170000;
 constexpr const char* table_query = R"(
 select c.oid, c.relkind,
        (select string_agg(t.tgname, ', ') from pg_trigger t
-        where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled in ('R', 'A')),
+        where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled in ('R', 'A')
+          and t.tgname not in ('tailrace_deletion', 'tailrace_key_change')),
        (select string_agg(r.rulename, ', ') from pg_rewrite r
         where r.ev_class = c.oid and r.rulename <> '_RETURN' and r.ev_enabled in ('R', 'A')),
        exists (select from pg_index i
@@ -83,6 +84,7 @@ std::optional<TargetTable> load_table(pg::Connection& connection, const std::str
   if (!table.is_null(0, 3)) out.row_order = fmt::format("rule {} applies to replicated rows", table.get(0, 3));
   out.further_unique = table.flag(0, 4);
   std::string oid = table.str(0, 0);
+  out.oid = table.oid(0, 0);
   auto columns = connection.query(column_query, {oid}, purpose);
   for (int i = 0; i < columns.rows(); ++i) {
     TargetColumn column;

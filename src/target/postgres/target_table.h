@@ -28,6 +28,7 @@ struct TargetColumn {
 };
 
 struct TargetTable {
+  Oid oid = 0;
   std::string schema;
   std::string name;
   char kind = 'r';                       ///< relkind: r, or p for a partitioned one

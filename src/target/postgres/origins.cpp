@@ -1,0 +1,106 @@
+#include "target/postgres/origins.h"
+
+#include "base/sql_text.h"
+
+namespace tailrace::target::postgres {
+namespace {
+
+constexpr const char* purpose = "using replication origins";
+constexpr int most_copies = 64;
+
+/// SQL: the origin o is of this subscription. Another subscription's name may begin like a copy's origin.
+std::string is_own(const std::string& subscription) {
+  return fmt::format(
+      "(o.roname = {0} or (o.roname ~ ('^' || {0} || '_(copy_)?[0-9]+$') and not exists "
+      "(select from tailrace.checkpoint c where 'tailrace_' || c.subscription = o.roname)))",
+      quote_literal(apply_origin(subscription)));
+}
+
+}  // namespace
+
+std::string apply_origin(const std::string& subscription, int number) {
+  return number == 0 ? "tailrace_" + subscription : fmt::format("tailrace_{}_{}", subscription, number);
+}
+
+void make_origins(pg::Connection& connection, const std::string& subscription, int count) {
+  for (int number = 0; number < count; ++number) {
+    connection.query(fmt::format("select pg_catalog.pg_replication_origin_create({0}) "
+                                 "where pg_catalog.pg_replication_origin_oid({0}) is null",
+                                 quote_literal(apply_origin(subscription, number))),
+                     purpose);
+  }
+}
+
+OriginOutcome use_origin(pg::Connection& connection, const std::string& name, std::string& why) {
+  auto literal = quote_literal(name);
+  try {
+    connection.query(fmt::format("select pg_catalog.pg_replication_origin_create({0}) "
+                                 "where pg_catalog.pg_replication_origin_oid({0}) is null",
+                                 literal),
+                     purpose);
+    connection.query(fmt::format("select pg_catalog.pg_replication_origin_session_setup({})", literal),
+                     purpose);
+    return OriginOutcome::used;
+  } catch (const Error& error) {
+    if (error.sqlstate().empty() || error.sqlstate().starts_with("57")) throw;
+    why = error.message();
+    // 55006: a session has it; 23505: another session made it just now.
+    bool busy = error.sqlstate() == "55006" || error.sqlstate() == "23505";
+    return busy ? OriginOutcome::busy : OriginOutcome::refused;
+  }
+}
+
+bool use_copy_origin(pg::Connection& connection, const std::string& subscription, std::string& why) {
+  for (int number = 1; number <= most_copies; ++number) {
+    auto name = fmt::format("{}_copy_{}", apply_origin(subscription), number);
+    auto outcome = use_origin(connection, name, why);
+    if (outcome != OriginOutcome::busy) return outcome == OriginOutcome::used;
+  }
+  return false;
+}
+
+void drop_origins(pg::Connection& connection, const std::string& subscription) {
+  connection.query(fmt::format("select pg_catalog.pg_replication_origin_drop(o.roname) "
+                               "from pg_catalog.pg_replication_origin o where {}",
+                               is_own(subscription)),
+                   purpose);
+}
+
+void Writers::load(pg::Connection& connection, const std::string& subscription, const std::string& source) {
+  auto literal = quote_literal(subscription);
+  connection.query(fmt::format("insert into tailrace.writers values ({0}, {1}) on conflict (subscription) do "
+                               "update set writer = excluded.writer where writers.writer <> excluded.writer",
+                               literal, quote_literal(source)),
+                   purpose);
+  auto here = connection.query(
+      "select system_identifier || '/' || pg_catalog.current_database() from pg_catalog.pg_control_system()",
+      purpose);
+  here_ = here.str(0, 0);
+  auto rows = connection.query(
+      fmt::format("select o.roident, o.roname, {}, "
+                  "(select w.writer from tailrace.writers w where 'tailrace_' || w.subscription = o.roname) "
+                  "from pg_catalog.pg_replication_origin o",
+                  is_own(subscription)),
+      purpose);
+  origins_.clear();
+  std::string own;
+  for (int i = 0; i < rows.rows(); ++i) {
+    bool mine = rows.flag(i, 2);
+    if (mine) own += (own.empty() ? "" : ",") + rows.str(i, 0);
+    auto name = rows.str(i, 1);
+    origins_[rows.str(i, 0)] = {name, mine ? source : rows.is_null(i, 3) ? name : rows.str(i, 3)};
+  }
+  own_ = fmt::format("'{{{}}}'::pg_catalog.oid[]", own);
+}
+
+std::string Writers::name_of(const std::string& origin) const {
+  auto found = origins_.find(origin);
+  return found == origins_.end() ? here_ : found->second.writer;
+}
+
+std::string Writers::origin_name(const std::string& origin) const {
+  auto found = origins_.find(origin);
+  return found == origins_.end() ? "local" : found->second.name;
+}
+
+}  // namespace tailrace::target::postgres
