@@ -63,7 +63,7 @@ REFUSALS = {
               ["public.t", "INSERT", "(id)=(400)", "low"]),
     "unique": (
         "ALTER TABLE t ADD CONSTRAINT once UNIQUE (n)", "UPDATE t SET n = 1 WHERE id = 2",
-        ["public.t", "UPDATE", "(id)=(2)", "once"]),
+        ["update_exists", "public.t", '{"id": 2}', "once"]),
     "too long": ("ALTER TABLE t ALTER body TYPE varchar(5)", "UPDATE t SET body = 'too long for it' WHERE id = 3",
                  ["public.t", "UPDATE", "(id)=(3)", "too long"]),
     "out of range": ("ALTER TABLE t ALTER n TYPE smallint", "INSERT INTO t VALUES (70000, 70000, 'x')",
@@ -73,7 +73,7 @@ REFUSALS = {
                 "ALTER TABLE t ENABLE REPLICA TRIGGER no", "UPDATE t SET n = 13 WHERE id = 4",
                 ["public.t", "UPDATE", "(id)=(4)", "we take no 13"]),
     "missing row": ("DELETE FROM t WHERE id = 5", "DELETE FROM t WHERE id = 5",
-                    ["public.t", "DELETE", "(id)=(5)", "does not have that row"]),
+                    ["delete_missing", "public.t", '{"id": 5}']),
     "deferred to the commit": (
         "CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'far too late'; END $$;"
         "CREATE CONSTRAINT TRIGGER late AFTER UPDATE ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
@@ -87,6 +87,7 @@ def test_one_sentence_and_a_skip(pair, case):
     """Row, constraint and position are named, also of one transaction among many at once; and it alone can be left
     out."""
     at_target, bad, words = REFUSALS[case]
+    pair.mirror.configure(conflicts={"policy": "error"})
     pair.execute("CREATE TABLE t (id int PRIMARY KEY, n int, body text);"
                  "INSERT INTO t SELECT i, i, 'b' || i FROM generate_series(1, 100) i")
     follow(pair)
@@ -109,6 +110,22 @@ def test_one_sentence_and_a_skip(pair, case):
     others = "SELECT * FROM t WHERE id NOT IN (2, 3, 4, 5, 200, 400, 70000) ORDER BY id"
     assert pair.mirror.into.execute(others) == pair.execute(others)
     assert pair.mirror.into.value("(SELECT count(*) FROM t WHERE id IN (200, 400, 70000))") == "0"
+
+
+def test_a_conflict_that_the_policy_refuses(pair):
+    """Goes into quarantine like any other refusal."""
+    pair.mirror.configure(on_error="quarantine", quarantine={"then": "continue"}, conflicts={"policy": "error"})
+    pair.execute("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, 'v' FROM generate_series(1, 9) i")
+    follow(pair)
+    pair.mirror.into.execute("DELETE FROM t WHERE id = 5; INSERT INTO t VALUES (20, 'here')")
+    pair.execute("UPDATE t SET v = 'w' WHERE id IN (4, 5)")
+    pair.execute("INSERT INTO t VALUES (20, 'there')")
+    pair.execute("UPDATE t SET v = 'x' WHERE id = 4")
+    pair.mirror.wait_caught_up(pair.cluster)
+    assert pair.mirror.table("public.t")["quarantined"] == 2
+    pair.mirror.into.execute("INSERT INTO t VALUES (5, 'v'); DELETE FROM t WHERE id = 20")
+    assert run("replay", "-c", pair.mirror.config).returncode == 0
+    assert pair.settle() == 10
 
 
 def test_skips_that_cannot_be(pair):

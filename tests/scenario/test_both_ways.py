@@ -85,7 +85,7 @@ def test_the_same_change_goes_round_without_it(pair):
     """What origin: none is for: with `any`, the way back sends an insert home again, where it is refused."""
     pair.execute(TABLES)
     loop = Loop(pair)
-    loop.back.configure(origin="any", snapshot={"enabled": False})
+    loop.back.configure(origin="any", snapshot={"enabled": False}, conflicts={"policy": "error"})
     loop.start()
     pair.execute("INSERT INTO t VALUES (100, 'one')")
     assert loop.back.wait_ended() > 0

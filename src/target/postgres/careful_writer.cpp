@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "base/sql_text.h"
+#include "target/bad_changes.h"
 #include "target/postgres/row_writer.h"
 
 namespace tailrace::target::postgres {
@@ -270,8 +271,7 @@ void CarefulWriter::report(ConflictKind kind, Resolution resolution, const char*
   if (resolution == Resolution::stop) {
     throw RefusedByPolicy(
         plan_.oid, "conflict " + conflict.str(),
-        "Mend the row at the target, or choose another policy (conflicts: in the configuration), and start "
-        "again: nothing of this transaction was applied");
+        "Choose another policy (conflicts: in the configuration). " + bad_change_remedy(commit_lsn_));
   }
   if (settings_.record) record(conflict, row, met);
   log_.note(plan_.oid, std::move(conflict));

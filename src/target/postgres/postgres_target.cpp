@@ -49,6 +49,12 @@ std::shared_ptr<const Relation> relation_of(const schema::Table& table) {
   return out;
 }
 
+/// Before anything else of the subscription is touched.
+Bookkeeping& locked(Bookkeeping& books) {
+  books.lock();
+  return books;
+}
+
 class PostgresTarget : public Target, SkipBook, Quarantine {
  public:
   explicit PostgresTarget(const PostgresOptions& options);
@@ -160,14 +166,13 @@ PostgresTarget::PostgresTarget(const PostgresOptions& options)
     : options_(options),
       books_connection_(pg::Connection::open(options.conninfo, {pg::Mode::sql, options.subscription})),
       books_(books_connection_, options.subscription),
-      lanes_(options.conninfo, options.subscription, options.connections, books_.advance_sql()),
+      lanes_(options.conninfo, options.subscription, options.connections, locked(books_).advance_sql()),
       conflicts_(options.conflicts, options.subscription),
       kept_(books_connection_, lanes_.alone().session(), options.subscription),
       refusals_(lanes_.alone().session(), kept_, conflicts_, options),
       skip_notes_(books_connection_, lanes_.alone().session(), options.subscription),
       catalog_connection_(
           pg::Connection::open(options.conninfo, {pg::Mode::sql, options.subscription + " catalog"})) {
-  books_.lock();
   make_conflict_tables(books_connection_);
   checkpoint_ = books_.read_checkpoint();
   records_ = books_.read_tables();
