@@ -117,7 +117,8 @@ void Verification::meet_to_compare() {
 std::vector<schema::Table> Verification::published(pg::Connection& source) const {
   auto publication = source::read_publications(source, config_.publication.names);
   if (!publication)
-    throw Error(Retry::needs_operator, fmt::format("publication {} is gone", config::publication_names(config_)));
+    throw Error(Retry::needs_operator,
+                fmt::format("publication {} is gone", config::publication_names(config_)));
   return schema::Catalog(source).tables(wanted_tables(*publication));
 }
 

@@ -115,7 +115,8 @@ def test_one_sentence_and_a_skip(pair, case):
 def test_a_conflict_that_the_policy_refuses(pair):
     """Goes into quarantine like any other refusal."""
     pair.mirror.configure(on_error="quarantine", quarantine={"then": "continue"}, conflicts={"policy": "error"})
-    pair.execute("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, 'v' FROM generate_series(1, 9) i")
+    pair.execute("CREATE TABLE t (id int PRIMARY KEY, v text);"
+                 "INSERT INTO t SELECT i, 'v' FROM generate_series(1, 9) i")
     follow(pair)
     pair.mirror.into.execute("DELETE FROM t WHERE id = 5; INSERT INTO t VALUES (20, 'here')")
     pair.execute("UPDATE t SET v = 'w' WHERE id IN (4, 5)")

@@ -122,7 +122,7 @@ def test_refresh(shop):
 
 # The status against its document --------------------------------------------------------------------------
 
-KINDS = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "array": list,
+KINDS = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "array": list, "object": dict,
          "LSN": re.compile(r"[0-9A-F]+/[0-9A-F]+"), "time": re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")}
 
 

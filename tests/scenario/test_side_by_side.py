@@ -14,7 +14,8 @@ CREATE TABLE spelled (id numeric PRIMARY KEY, v int);
 CREATE TABLE swapped (id int PRIMARY KEY, code int UNIQUE, v int);
 CREATE TABLE twins (a int, b text); ALTER TABLE twins REPLICA IDENTITY FULL;
 CREATE TABLE moving (a int, b int, v int, PRIMARY KEY (b, a)) PARTITION BY LIST (a);
-CREATE TABLE moving_0 PARTITION OF moving FOR VALUES IN (0); CREATE TABLE moving_1 PARTITION OF moving FOR VALUES IN (1);
+CREATE TABLE moving_0 PARTITION OF moving FOR VALUES IN (0);
+CREATE TABLE moving_1 PARTITION OF moving FOR VALUES IN (1);
 CREATE TABLE ledger (side text PRIMARY KEY, total bigint);
 INSERT INTO few SELECT g, 0, repeat('long ', 1000) FROM generate_series(1, 50) g;
 INSERT INTO many SELECT g, 0, 'pad ' || g FROM generate_series(1, 20000) g;
@@ -27,7 +28,8 @@ INSERT INTO ledger VALUES ('left', 1000000), ('right', 0)"""
 # Each round is some thirty transactions; keys go, come back, are spelled otherwise, and unique values change hands.
 ROUNDS = """DO $$ DECLARE r int; BEGIN FOR i IN 1 .. {rounds} LOOP
   FOR n IN 1 .. 8 LOOP
-    UPDATE many SET v = v + 1, pad = pad || '.' WHERE id % 8 = n - 1 AND id BETWEEN i * 37 % 15000 AND i * 37 % 15000 + 4000;
+    UPDATE many SET v = v + 1, pad = pad || '.' WHERE id % 8 = n - 1
+      AND id BETWEEN i * 37 % 15000 AND i * 37 % 15000 + 4000;
     UPDATE ledger SET total = total - n WHERE side = 'left'; UPDATE ledger SET total = total + n WHERE side = 'right';
     COMMIT;
   END LOOP;
@@ -41,8 +43,8 @@ ROUNDS = """DO $$ DECLARE r int; BEGIN FOR i IN 1 .. {rounds} LOOP
   UPDATE spelled SET v = v + 1; COMMIT;
   {swap}
   UPDATE swapped SET v = v + 1; COMMIT;
-  DELETE FROM twins WHERE ctid IN (SELECT ctid FROM twins WHERE a = i % 20 LIMIT 3); INSERT INTO twins VALUES (i % 20, 'y'),
-    (i % 20, 'y'), (i % 20, 'x'); COMMIT;
+  DELETE FROM twins WHERE ctid IN (SELECT ctid FROM twins WHERE a = i % 20 LIMIT 3);
+  INSERT INTO twins VALUES (i % 20, 'y'), (i % 20, 'y'), (i % 20, 'x'); COMMIT;
   UPDATE moving SET a = 1 - a, v = v + 1 WHERE b % 7 = i % 7; COMMIT;
   DELETE FROM few WHERE id = i % 50 + 1; COMMIT;
   INSERT INTO few VALUES (i % 50 + 1, i, repeat('again ', 500)); COMMIT;
@@ -67,7 +69,7 @@ def test_a_backlog(pair, connections):
     pair.mirror.start()
     pair.mirror.wait_caught_up(pair.cluster)
     pair.mirror.stop()
-    pair.execute(ROUNDS.format(rounds=8, swap=""))
+    pair.execute(ROUNDS.format(rounds=16, swap=""))
     pair.mirror.start()
     pair.mirror.wait_streaming()
     end = pair.value("SELECT pg_current_wal_insert_lsn()::text")

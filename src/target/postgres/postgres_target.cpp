@@ -3,18 +3,16 @@
 #include <algorithm>
 #include <chrono>
 #include <deque>
-#include <mutex>
 
 #include "base/log.h"
 #include "base/sql_text.h"
 #include "target/postgres/bookkeeping.h"
 #include "target/postgres/conflict_handling.h"
-#include "target/postgres/copy_writer.h"
+#include "target/postgres/copies.h"
 #include "target/postgres/deletions.h"
 #include "target/postgres/emptying.h"
 #include "target/postgres/kept_changes.h"
 #include "target/postgres/lanes.h"
-#include "target/postgres/origins.h"
 #include "target/postgres/postgres_view.h"
 #include "target/postgres/refusals.h"
 #include "target/postgres/replay.h"
@@ -71,8 +69,8 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   void mark_for_copy(Oid table, const std::string& reason) override;
   void initialize(const Checkpoint& checkpoint) override;
 
-  bool reads_binary(const schema::Table& table) const override;
-  std::unique_ptr<CopyWriter> copy(Oid table, bool binary) override;
+  bool reads_binary(const schema::Table& table) const override { return copies_.reads_binary(table); }
+  std::unique_ptr<CopyWriter> copy(Oid table, bool binary) override { return copies_.begin(table, binary); }
   void finish_copy(Oid table, Lsn snapshot, std::int64_t rows) override;
 
   std::size_t batch_bytes() const override;
@@ -128,14 +126,13 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   pg::Connection& catalogs();
   void note(const Lanes::Committed& committed);
   void note_flushed(Lsn flushed);
-  std::unique_ptr<pg::Connection> idle_connection();
-  std::unique_ptr<pg::Connection> copy_connection();
 
   PostgresOptions options_;
   pg::Connection books_connection_;  ///< for what is not part of applying
   Bookkeeping books_;
   SequenceKeeper sequences_{books_connection_};
   Lanes lanes_;
+  mutable Copies copies_;
   ConflictHandling conflicts_;
   KeptChanges kept_;
   Refusals refusals_;
@@ -144,7 +141,6 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   std::map<Oid, TableRecord> records_;
   std::map<Oid, std::shared_ptr<const TablePlan>> plans_;
   RowOrders row_orders_;
-  bool marks_copies_ = false;
   Lsn given_until_;             ///< by the last commit, which may be on its way
   Lsn singly_until_;            ///< a commit up to here was refused
   bool deferrable_ = true;      ///< the target has constraints that can be checked late
@@ -154,12 +150,6 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   std::deque<Commit> unflushed_;
   Clock::time_point asked_for_flush_{};
   Lsn durable_;
-
-  mutable std::mutex copy_mutex_;  ///< guards what copies on other threads use
-  mutable pg::Connection catalog_connection_;
-  std::map<Oid, std::pair<std::string, std::string>> copy_names_;  ///< table -> SQL name, column list
-  std::vector<std::unique_ptr<pg::Connection>> idle_;
-  std::atomic<int> copies_{0};  ///< under way
 };
 
 PostgresTarget::PostgresTarget(const PostgresOptions& options)
@@ -167,12 +157,11 @@ PostgresTarget::PostgresTarget(const PostgresOptions& options)
       books_connection_(pg::Connection::open(options.conninfo, {pg::Mode::sql, options.subscription})),
       books_(books_connection_, options.subscription),
       lanes_(options.conninfo, options.subscription, options.connections, locked(books_).advance_sql()),
+      copies_(options.conninfo, options.subscription),
       conflicts_(options.conflicts, options.subscription),
       kept_(books_connection_, lanes_.alone().session(), options.subscription),
       refusals_(lanes_.alone().session(), kept_, conflicts_, options),
-      skip_notes_(books_connection_, lanes_.alone().session(), options.subscription),
-      catalog_connection_(
-          pg::Connection::open(options.conninfo, {pg::Mode::sql, options.subscription + " catalog"})) {
+      skip_notes_(books_connection_, lanes_.alone().session(), options.subscription) {
   make_conflict_tables(books_connection_);
   checkpoint_ = books_.read_checkpoint();
   records_ = books_.read_tables();
@@ -183,7 +172,7 @@ PostgresTarget::PostgresTarget(const PostgresOptions& options)
     // A server has place for few origins, so copies take some only where it matters whose the rows are.
     auto times =
         lane.session().direct().query("show track_commit_timestamp", "looking at the target's settings");
-    marks_copies_ = options_.in_loop || times.get(0, 0) == "on";
+    if (options_.in_loop || times.get(0, 0) == "on") copies_.mark();
     return;
   }
   // Not permitted, or no place for one more: tailrace needs none.
@@ -305,8 +294,7 @@ void PostgresTarget::create_table(const schema::Table& table) {
     books_.put_table(record);
   });
   records_.insert_or_assign(table.oid, record);
-  std::lock_guard lock(copy_mutex_);
-  copy_names_.insert_or_assign(table.oid, std::pair(plan.table.sql_name(), plan.column_list()));
+  copies_.know(plan);
 }
 
 /// The table at the target stays: whether its rows are still wanted, only its owner knows.
@@ -331,61 +319,6 @@ void PostgresTarget::initialize(const Checkpoint& checkpoint) {
   checkpoint_ = checkpoint;
   durable_ = checkpoint.lsn;
   unflushed_.clear();
-}
-
-bool PostgresTarget::reads_binary(const schema::Table& table) const {
-  std::lock_guard lock(copy_mutex_);
-  auto there = load_table(catalog_connection_, table.schema, table.name);
-  if (!there) return false;
-  return std::ranges::all_of(table.columns, [&](const auto& column) {
-    const auto* target = there->find(column.name);
-    return target != nullptr && same_binary(column, *target, catalog_connection_.server_version());
-  });
-}
-
-std::unique_ptr<pg::Connection> PostgresTarget::idle_connection() {
-  std::lock_guard lock(copy_mutex_);
-  if (idle_.empty()) return nullptr;
-  auto out = std::move(idle_.back());
-  idle_.pop_back();
-  return out;
-}
-
-/// Where there is no origin left, it is waited for what another copy uses.
-std::unique_ptr<pg::Connection> PostgresTarget::copy_connection() {
-  if (auto idle = idle_connection()) return idle;
-  auto out = std::make_unique<pg::Connection>(
-      pg::Connection::open(options_.conninfo, {pg::Mode::sql, options_.subscription + " copy"}));
-  out->query("set session_replication_role = replica; set synchronous_commit = off", "preparing to copy");
-  std::string why;
-  while (marks_copies_ && !use_copy_origin(*out, options_.subscription, why)) {
-    if (copies_ == 0) {
-      log::warn("target", "what is copied is not marked with a replication origin: {}", why);
-      break;
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    if (auto idle = idle_connection()) return idle;
-  }
-  return out;
-}
-
-std::unique_ptr<CopyWriter> PostgresTarget::copy(Oid table, bool binary) {
-  auto connection = copy_connection();
-  std::pair<std::string, std::string> names;
-  {
-    std::lock_guard lock(copy_mutex_);
-    names = copy_names_.at(table);
-  }
-  std::string sql = names.second.empty() ? fmt::format("copy {} from stdin", names.first)
-                                         : fmt::format("copy {} ({}) from stdin", names.first, names.second);
-  ++copies_;
-  std::shared_ptr<void> counted(nullptr, [this](void*) { --copies_; });
-  return std::make_unique<PostgresCopyWriter>(std::move(connection), sql + (binary ? " (format binary)" : ""),
-                                              "copying into " + names.first, binary,
-                                              [this, counted](std::unique_ptr<pg::Connection> used) {
-                                                std::lock_guard lock(copy_mutex_);
-                                                idle_.push_back(std::move(used));
-                                              });
 }
 
 /// This commit is flushed, and with it all that the copy's connections committed before.

@@ -1,0 +1,75 @@
+#include "target/postgres/copies.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "base/log.h"
+#include "target/postgres/copy_writer.h"
+#include "target/postgres/origins.h"
+
+namespace tailrace::target::postgres {
+
+Copies::Copies(const std::string& conninfo, const std::string& subscription)
+    : conninfo_(conninfo),
+      subscription_(subscription),
+      catalogs_(pg::Connection::open(conninfo, {pg::Mode::sql, subscription + " catalog"})) {}
+
+void Copies::know(const TablePlan& plan) {
+  std::lock_guard lock(mutex_);
+  statements_.insert_or_assign(plan.oid, std::pair(plan.copy_sql(), "copying into " + plan.table.sql_name()));
+}
+
+bool Copies::reads_binary(const schema::Table& table) {
+  std::lock_guard lock(mutex_);
+  auto there = load_table(catalogs_, table.schema, table.name);
+  if (!there) return false;
+  return std::ranges::all_of(table.columns, [&](const auto& column) {
+    const auto* target = there->find(column.name);
+    return target != nullptr && same_binary(column, *target, catalogs_.server_version());
+  });
+}
+
+std::unique_ptr<pg::Connection> Copies::idle_connection() {
+  std::lock_guard lock(mutex_);
+  if (idle_.empty()) return nullptr;
+  auto out = std::move(idle_.back());
+  idle_.pop_back();
+  return out;
+}
+
+/// Where there is no origin left, it is waited for what another copy uses.
+std::unique_ptr<pg::Connection> Copies::connection() {
+  if (auto idle = idle_connection()) return idle;
+  auto out = std::make_unique<pg::Connection>(
+      pg::Connection::open(conninfo_, {pg::Mode::sql, subscription_ + " copy"}));
+  out->query("set session_replication_role = replica; set synchronous_commit = off", "preparing to copy");
+  std::string why;
+  while (marks_ && !use_copy_origin(*out, subscription_, why)) {
+    if (under_way_ == 0) {
+      log::warn("target", "what is copied is not marked with a replication origin: {}", why);
+      break;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    if (auto idle = idle_connection()) return idle;
+  }
+  return out;
+}
+
+std::unique_ptr<CopyWriter> Copies::begin(Oid table, bool binary) {
+  auto used = connection();
+  std::pair<std::string, std::string> statement;
+  {
+    std::lock_guard lock(mutex_);
+    statement = statements_.at(table);
+  }
+  ++under_way_;
+  std::shared_ptr<void> counted(nullptr, [this](void*) { --under_way_; });
+  return std::make_unique<PostgresCopyWriter>(
+      std::move(used), statement.first + (binary ? " (format binary)" : ""), statement.second, binary,
+      [this, counted](std::unique_ptr<pg::Connection> done) {
+        std::lock_guard lock(mutex_);
+        idle_.push_back(std::move(done));
+      });
+}
+
+}  // namespace tailrace::target::postgres
