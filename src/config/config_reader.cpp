@@ -194,13 +194,10 @@ class Reader {
   }
 
   void sequences(const Node& node, const std::string& path) {
-    auto enabled = [this](const Node& n, const std::string& p) {
-      if (auto value = walker_.boolean(n, p)) config_.sequences.enabled = *value;
-    };
-    if (node.IsScalar()) return enabled(node, path);
+    auto enabled = boolean("enabled", config_.sequences.enabled);
+    if (node.IsScalar()) return enabled.read(node, path);
     walker_.mapping(node, path,
-                    {{"enabled", enabled},
-                     integer("margin", config_.sequences.margin),
+                    {enabled, integer("margin", config_.sequences.margin),
                      duration("interval", config_.sequences.interval)});
   }
 
@@ -209,10 +206,7 @@ class Reader {
     if (!node.IsMap()) return names(node, path);
     walker_.mapping(node, path,
                     {{"name", names},
-                     {"create",
-                      [this](const Node& n, const std::string& p) {
-                        if (auto value = walker_.boolean(n, p)) config_.publication.create = *value;
-                      }},
+                     boolean("create", config_.publication.create),
                      boolean("via_partition_root", config_.publication.via_partition_root)});
   }
 
@@ -310,6 +304,11 @@ class Reader {
   }
   Field boolean(std::string_view key, bool& field) {
     return {key, [this, &field](const Node& n, const std::string& p) { assign(field, walker_.boolean(n, p)); }};
+  }
+  Field boolean(std::string_view key, std::optional<bool>& field) {
+    return {key, [this, &field](const Node& n, const std::string& p) {
+              if (auto value = walker_.boolean(n, p)) field = value;
+            }};
   }
   template <typename Integer>
   Field integer(std::string_view key, Integer& field) {

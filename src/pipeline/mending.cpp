@@ -237,7 +237,7 @@ Mending::Changes Mending::changes(Rows& here, Rows& there, bool keyed) {
 }
 
 void Mending::write(const schema::Table& table, target::Target& target, const Checkpoint& checkpoint,
-                    Changes changes, bool keyed) {
+                    const Changes& changes, bool keyed) {
   if (changes.list.empty()) return;
   auto relation = relation_of(table, shape_, keyed);
   for (bool again = false;; again = true) {

@@ -52,8 +52,8 @@ class Mending {
   void keep(const verify::Row& row, Rows& rows);
   std::string condition(const schema::Table& table, bool typed) const;
   Changes changes(Rows& here, Rows& there, bool keyed);
-  void write(const schema::Table& table, target::Target& target, const Checkpoint& checkpoint, Changes changes,
-             bool keyed);
+  void write(const schema::Table& table, target::Target& target, const Checkpoint& checkpoint,
+             const Changes& changes, bool keyed);
 
   verify::RowShape shape_;
   std::vector<std::string> keys_;

@@ -19,6 +19,7 @@ std::size_t Target::batch_bytes() const {
   return std::numeric_limits<std::size_t>::max();
 }
 
+// By value for who overrides it and keeps both.  NOLINTNEXTLINE(performance-unnecessary-value-param)
 void Target::take(Oid table, TableBatch batch, std::shared_ptr<const void> /*borrowed*/) {
   apply(table, batch);
 }

@@ -50,6 +50,8 @@ struct TableRecord {
   std::string membership;  ///< of schema::Table when it was copied: another one means that rows are missing
   std::int64_t rows_copied = 0;
   std::string note;  ///< what a user should know: widened columns
+
+  std::string qualified() const { return schema + "." + name; }
 };
 
 /// Thrown after the target changed durably so that what was applied since the last commit (now rolled back)

@@ -5,7 +5,7 @@
 namespace tailrace::target::postgres {
 namespace {
 
-constexpr const char* purpose = "keeping tailrace's own tables at the target";
+constexpr const char* keeping_books = "keeping tailrace's own tables at the target";
 
 constexpr const char* create = R"(
 create schema if not exists tailrace;
@@ -28,14 +28,16 @@ create table if not exists tailrace.structure (
 
 Bookkeeping::Bookkeeping(pg::Connection& connection, std::string subscription)
     : connection_(connection), subscription_(std::move(subscription)), literal_(quote_literal(subscription_)) {
-  auto there = connection_.query("select pg_catalog.to_regclass('tailrace.structure') is not null", purpose);
+  auto there =
+      connection_.query("select pg_catalog.to_regclass('tailrace.structure') is not null", keeping_books);
   if (there.flag(0, 0)) return;
   try {
     // Two that begin at once would meet in the catalogs.
     connection_.query(
-        fmt::format("begin; select pg_catalog.pg_advisory_xact_lock(7206021914); {}; commit", create), purpose);
+        fmt::format("begin; select pg_catalog.pg_advisory_xact_lock(7206021914); {}; commit", create),
+        keeping_books);
   } catch (Error& error) {
-    connection_.query("rollback", purpose);
+    connection_.query("rollback", keeping_books);
     if (error.sqlstate() != "42501") throw;
     throw Error(Retry::needs_operator, "the target's user may not create the schema tailrace",
                 "GRANT CREATE ON DATABASE ... TO that user, there");
@@ -45,7 +47,7 @@ Bookkeeping::Bookkeeping(pg::Connection& connection, std::string subscription)
 void Bookkeeping::lock() {
   auto got = connection_.query(
       fmt::format("select pg_catalog.pg_try_advisory_lock(720602191, pg_catalog.hashtext({}))", literal_),
-      purpose);
+      keeping_books);
   if (got.flag(0, 0)) return;
   throw Error(Retry::transient, fmt::format("another tailrace named {} works on this target", subscription_),
               "Stop it first, or give this one another name (--name)");
@@ -56,7 +58,7 @@ std::optional<Checkpoint> Bookkeeping::read_checkpoint() {
       fmt::format("select slot, system_identifier, timeline, lsn, commit_micros from tailrace.checkpoint "
                   "where subscription = {}",
                   literal_),
-      purpose);
+      keeping_books);
   if (rows.rows() == 0) return std::nullopt;
   return Checkpoint{rows.str(0, 0), rows.str(0, 1), static_cast<std::uint32_t>(rows.i64(0, 2)), rows.lsn(0, 3),
                     PgTimestamp{rows.i64(0, 4)}};
@@ -69,7 +71,7 @@ std::map<Oid, TableRecord> Bookkeeping::read_tables() {
           "select oid, schema_name, table_name, copied, copied_at, filenode, membership, rows_copied, note "
           "from tailrace.tables where subscription = {}",
           literal_),
-      purpose);
+      keeping_books);
   for (int i = 0; i < rows.rows(); ++i) {
     TableRecord record;
     record.oid = rows.oid(i, 0);
@@ -88,7 +90,7 @@ std::map<Oid, TableRecord> Bookkeeping::read_tables() {
       fmt::format("select oid, attnum, name, type_oid, typmod, is_key, version from tailrace.columns "
                   "where subscription = {} order by oid, position",
                   literal_),
-      purpose);
+      keeping_books);
   for (int i = 0; i < columns.rows(); ++i) {
     auto found = out.find(columns.oid(i, 0));
     if (found == out.end()) continue;
@@ -119,14 +121,14 @@ void Bookkeeping::put_table(const TableRecord& record) {
                        column.attnum, quote_literal(column.name), column.type_oid, column.typmod, column.is_key,
                        column.version);
   }
-  connection_.query(sql, purpose);
+  connection_.query(sql, keeping_books);
 }
 
 void Bookkeeping::remove_table(Oid table) {
   connection_.query(fmt::format("delete from tailrace.columns where subscription = {0} and oid = {1};"
                                 "delete from tailrace.tables where subscription = {0} and oid = {1}",
                                 literal_, table),
-                    purpose);
+                    keeping_books);
 }
 
 void Bookkeeping::remove_all() {
@@ -135,7 +137,7 @@ void Bookkeeping::remove_all() {
                                 "delete from tailrace.tables where subscription = {0};"
                                 "delete from tailrace.checkpoint where subscription = {0}",
                                 literal_),
-                    purpose);
+                    keeping_books);
 }
 
 void Bookkeeping::put_checkpoint(const Checkpoint& checkpoint) {
@@ -146,7 +148,7 @@ void Bookkeeping::put_checkpoint(const Checkpoint& checkpoint) {
                   "timeline = excluded.timeline, lsn = excluded.lsn, commit_micros = excluded.commit_micros",
                   literal_, quote_literal(checkpoint.slot), quote_literal(checkpoint.system_identifier),
                   checkpoint.timeline, checkpoint.lsn.str(), checkpoint.commit_time.micros),
-      purpose);
+      keeping_books);
 }
 
 std::string Bookkeeping::advance_sql() const {
@@ -158,7 +160,7 @@ std::string Bookkeeping::advance_sql() const {
 std::vector<schema::Statement> Bookkeeping::notes_of(const schema::Structure& structure) {
   auto last = connection_.query(
       fmt::format("select coalesce(max(number), 0) from tailrace.structure where subscription = {}", literal_),
-      purpose);
+      keeping_books);
   std::int64_t number = last.i64(0, 0);
   std::vector<schema::Statement> out;
   auto add = [&](const std::vector<schema::Statement>& statements, bool parallel) {
@@ -183,7 +185,7 @@ std::vector<Bookkeeping::Pending> Bookkeeping::read_pending() {
           "select s.number, s.parallel, s.what, s.statement, s.optional, r.role from tailrace.structure s "
           "left join lateral unnest(s.roles) r(role) on true where s.subscription = {} order by s.number",
           literal_),
-      purpose);
+      keeping_books);
   std::vector<Pending> out;
   for (int i = 0; i < rows.rows(); ++i) {
     if (out.empty() || out.back().number != rows.i64(i, 0))

@@ -7,7 +7,7 @@
 namespace tailrace::target::postgres {
 namespace {
 
-constexpr const char* purpose = "applying changes";
+constexpr const char* applying_changes = "applying changes";
 // What a refusal makes us do again.
 constexpr std::size_t most_at_once = 200;
 
@@ -65,15 +65,15 @@ std::optional<Refusal> apply_carefully(ApplySession& session, ConflictHandling& 
   std::size_t limit = to;  // up to the one that was refused, to apply what comes before it
   while (done < to) {
     std::size_t end = std::min(done + at_once, limit);
-    session.direct().query("savepoint tailrace_careful", purpose);
+    session.direct().query("savepoint tailrace_careful", applying_changes);
     auto refusal = try_some(session, conflicts, plan, run, done, end);
     if (!refusal) {
-      session.direct().query("release tailrace_careful", purpose);
+      session.direct().query("release tailrace_careful", applying_changes);
       done = end;
       if (done == limit) limit = to;
       continue;
     }
-    session.direct().query("rollback to tailrace_careful; release tailrace_careful", purpose);
+    session.direct().query("rollback to tailrace_careful; release tailrace_careful", applying_changes);
     if (refusal->entry == done) return refusal;
     TAILRACE_CHECK(refusal->entry > done && refusal->entry < end);
     limit = refusal->entry;

@@ -50,7 +50,7 @@ class ConflictHandling {
   struct Care {
     std::string reason;
     Clock::time_point until;
-    Clock::duration length;
+    Clock::duration length = {};
     int tries = 0;
   };
 

@@ -5,12 +5,12 @@
 namespace tailrace::target::postgres {
 namespace {
 
-constexpr const char* purpose = "noting deletions at the target";
+constexpr const char* noting_deletions = "noting deletions at the target";
 
 // Notes are only ever added, so that who deletes and inserts the same key again and again never waits for
 // others or fails to serialize. A key may be too long for an index, its hash is not.
 // A publication of all tables must not refuse to forget them.
-constexpr const char* create = R"(
+constexpr const char* tables_of_deletions = R"(
 create table if not exists tailrace.writers (subscription text primary key, writer text not null);
 create table if not exists tailrace.deletions (
   relation oid not null, key jsonb not null, at timestamptz not null default pg_catalog.clock_timestamp());
@@ -31,10 +31,12 @@ std::string function_name(Oid relation) {
 }  // namespace
 
 void make_conflict_tables(pg::Connection& connection) {
-  auto there = connection.query("select pg_catalog.to_regclass('tailrace.conflicts') is not null", purpose);
+  auto there =
+      connection.query("select pg_catalog.to_regclass('tailrace.conflicts') is not null", noting_deletions);
   if (there.flag(0, 0)) return;
-  connection.query(
-      fmt::format("begin; select pg_catalog.pg_advisory_xact_lock(7206021914); {}; commit", create), purpose);
+  connection.query(fmt::format("begin; select pg_catalog.pg_advisory_xact_lock(7206021914); {}; commit",
+                               tables_of_deletions),
+                   noting_deletions);
 }
 
 void note_deletions(pg::Connection& connection, const TargetTable& table) {
@@ -63,7 +65,7 @@ void note_deletions(pg::Connection& connection, const TargetTable& table) {
           "on t.tgfoid = p.oid and t.tgrelid = {} and t.tgname = 'tailrace_deletion' and t.tgenabled = 'A' "
           "where p.prosrc = {})",
           table.oid, quote_literal(body)),
-      purpose);
+      noting_deletions);
   if (up_to_date.flag(0, 0)) return;
   auto name = table.sql_name();
   auto function = function_name(table.oid);
@@ -79,13 +81,13 @@ void note_deletions(pg::Connection& connection, const TargetTable& table) {
           "alter table {2} enable always trigger tailrace_deletion;"
           "alter table {2} enable always trigger tailrace_key_change",
           function, quote_literal(body), name, differs),
-      purpose);
+      noting_deletions);
 }
 
 void stop_noting_deletions(pg::Connection& connection, const std::string& subscription,
                            const std::vector<TableRecord>& tables) {
   auto any = connection.query(
-      "select exists (select from pg_catalog.pg_trigger where tgname = 'tailrace_deletion')", purpose);
+      "select exists (select from pg_catalog.pg_trigger where tgname = 'tailrace_deletion')", noting_deletions);
   if (!any.flag(0, 0)) return;
   for (const auto& table : tables) {
     auto there = connection.query(
@@ -96,12 +98,12 @@ void stop_noting_deletions(pg::Connection& connection, const std::string& subscr
             "'tailrace_deletion') and not exists (select from tailrace.tables o where o.subscription <> {2} "
             "and o.schema_name = {0} and o.table_name = {1})",
             quote_literal(table.schema), quote_literal(table.name), quote_literal(subscription)),
-        purpose);
+        noting_deletions);
     if (there.rows() == 0) continue;
     connection.query(fmt::format("drop function if exists {}() cascade; delete from tailrace.deletions where "
                                  "relation = {}",
                                  function_name(there.oid(0, 0)), there.oid(0, 0)),
-                     purpose);
+                     noting_deletions);
   }
 }
 
@@ -109,18 +111,19 @@ void forget_deletions(pg::Connection& connection, std::chrono::milliseconds age)
   connection.query(fmt::format("delete from tailrace.deletions where at < pg_catalog.clock_timestamp() - {} * "
                                "interval '1 millisecond'",
                                age.count()),
-                   purpose);
+                   noting_deletions);
 }
 
 void forget_deletions_of(pg::Connection& connection, const TargetTable& table) {
-  connection.query(fmt::format("delete from tailrace.deletions where relation = {}", table.oid), purpose);
+  connection.query(fmt::format("delete from tailrace.deletions where relation = {}", table.oid),
+                   noting_deletions);
 }
 
 void remove_conflicts(pg::Connection& connection, const std::string& subscription) {
   connection.query(fmt::format("delete from tailrace.conflicts where subscription = {0};"
                                "delete from tailrace.writers where subscription = {0}",
                                quote_literal(subscription)),
-                   purpose);
+                   noting_deletions);
 }
 
 }  // namespace tailrace::target::postgres

@@ -5,7 +5,7 @@
 namespace tailrace::target::postgres {
 namespace {
 
-constexpr const char* purpose = "emptying a table";
+constexpr const char* emptying_tables = "emptying a table";
 
 void restart_sequences(pg::Connection& connection, const std::string& sql_name) {
   auto sequences = connection.query(
@@ -14,8 +14,8 @@ void restart_sequences(pg::Connection& connection, const std::string& sql_name) 
                   "where d.classid = 'pg_class'::pg_catalog.regclass and d.deptype in ('a', 'i') "
                   "and d.refobjid = {}::pg_catalog.regclass",
                   quote_literal(sql_name)),
-      purpose);
-  for (int i = 0; i < sequences.rows(); ++i) connection.query(sequences.str(i, 0), purpose);
+      emptying_tables);
+  for (int i = 0; i < sequences.rows(); ++i) connection.query(sequences.str(i, 0), emptying_tables);
 }
 
 }  // namespace
@@ -23,15 +23,16 @@ void restart_sequences(pg::Connection& connection, const std::string& sql_name) 
 void empty_table(pg::Connection& connection, const std::string& sql_name, bool partitioned,
                  bool restart_identity) {
   std::string table = (partitioned ? "" : "only ") + sql_name;
-  connection.query("savepoint tailrace_emptying", purpose);
+  connection.query("savepoint tailrace_emptying", emptying_tables);
   try {
-    connection.query(fmt::format("truncate {}{}", table, restart_identity ? " restart identity" : ""), purpose);
+    connection.query(fmt::format("truncate {}{}", table, restart_identity ? " restart identity" : ""),
+                     emptying_tables);
   } catch (const Error& error) {
     if (error.sqlstate() != "0A000") throw;
-    connection.query(fmt::format("rollback to tailrace_emptying; delete from {}", table), purpose);
+    connection.query(fmt::format("rollback to tailrace_emptying; delete from {}", table), emptying_tables);
     if (restart_identity) restart_sequences(connection, sql_name);
   }
-  connection.query("release tailrace_emptying", purpose);
+  connection.query("release tailrace_emptying", emptying_tables);
 }
 
 }  // namespace tailrace::target::postgres

@@ -8,7 +8,7 @@
 namespace tailrace::target::postgres {
 namespace {
 
-constexpr const char* purpose = "keeping changes in quarantine";
+constexpr const char* keeping_changes = "keeping changes in quarantine";
 constexpr int page = 100;
 
 constexpr const char* create = R"(
@@ -144,10 +144,11 @@ KeptChanges::KeptChanges(pg::Connection& books, ApplySession& session, const std
       "$6::bigint, $7::bigint, $8::timestamptz, $9::text, $10::text, $11::json, $12::json, $13::json, "
       "$14::\"char\", $15::text, $16::bytea, $17::bytea, $18::boolean, $19::boolean)",
       literal_);
-  auto there = books_.query("select pg_catalog.to_regclass('tailrace.quarantine') is not null", purpose);
+  auto there =
+      books_.query("select pg_catalog.to_regclass('tailrace.quarantine') is not null", keeping_changes);
   if (!there.flag(0, 0)) {
     books_.query(fmt::format("begin; select pg_catalog.pg_advisory_xact_lock(7206021914); {}; commit", create),
-                 purpose);
+                 keeping_changes);
   }
   load();
 }
@@ -160,13 +161,13 @@ void KeptChanges::load() {
                   "filter (where error is not null))[1] from tailrace.quarantine where subscription = {} "
                   "group by oid",
                   literal_),
-      purpose);
+      keeping_changes);
   for (int i = 0; i < kept.rows(); ++i) {
     all_[kept.oid(i, 0)] = {kept.i64(i, 1), false, kept.str(i, 3)};
     number_ = std::max(number_, kept.i64(i, 2));
   }
   auto held = books_.query(
-      fmt::format("select oid, error from tailrace.held where subscription = {}", literal_), purpose);
+      fmt::format("select oid, error from tailrace.held where subscription = {}", literal_), keeping_changes);
   for (int i = 0; i < held.rows(); ++i) {
     auto& one = all_[held.oid(i, 0)];
     one.held = true;
@@ -212,8 +213,9 @@ const KeptChanges::Shape& KeptChanges::shape_of(const std::shared_ptr<const Rela
     constexpr Oid first_of_users = 16384;
     std::string type;
     if (column.type_oid < first_of_users) {
-      auto row = books_.query(
-          fmt::format("select pg_catalog.format_type({}, {})", column.type_oid, column.typmod), purpose);
+      auto row =
+          books_.query(fmt::format("select pg_catalog.format_type({}, {})", column.type_oid, column.typmod),
+                       keeping_changes);
       type = row.str(0, 0);
     }
     shape.json +=
@@ -236,7 +238,7 @@ void KeptChanges::insert(const TableRecord& table, const char* operation, const 
   std::vector<Text> texts = {
       std::to_string(++number_),
       std::to_string(table.oid),
-      table.schema + "." + table.name,
+      table.qualified(),
       operation,
       transaction.commit_lsn.str(),
       std::to_string(place.position),
@@ -261,7 +263,7 @@ void KeptChanges::insert(const TableRecord& table, const char* operation, const 
   parameters.push_back({flag(how != nullptr && how->cascade), 0, false});
   parameters.push_back({flag(how != nullptr && how->restart_identity), 0, false});
   // Of no table: if this fails, the change that it is about is not to blame.
-  session_.change(0, purpose, transaction.commit_lsn, insert_sql_, parameters);
+  session_.change(0, keeping_changes, transaction.commit_lsn, insert_sql_, parameters);
   auto& kept = all_[table.oid];
   if (++kept.changes == 1) rows_[table.oid].clear();
   if (change != nullptr && rows_.contains(table.oid)) add_rows(table.oid, *shape->relation, *change);
@@ -291,8 +293,8 @@ void KeptChanges::record_truncate(const TableRecord& table, const Truncate& how,
 void KeptChanges::hold(const TableRecord& table, const std::string& error) {
   session_.direct().query(
       fmt::format("insert into tailrace.held (subscription, oid, table_name, error) values ({}, {}, {}, {})",
-                  literal_, table.oid, quote_literal(table.schema + "." + table.name), quote_literal(error)),
-      purpose);
+                  literal_, table.oid, quote_literal(table.qualified()), quote_literal(error)),
+      keeping_changes);
   auto& kept = all_[table.oid];
   kept.held = true;
   kept.error = error;
@@ -305,7 +307,7 @@ void KeptChanges::release(Oid table, std::int64_t number) {
       fmt::format("delete from tailrace.quarantine where subscription = {0} and oid = {1} and number <= {2}; "
                   "delete from tailrace.held where subscription = {0} and oid = {1}",
                   literal_, table, number),
-      purpose);
+      keeping_changes);
   all_.erase(table);
   rows_.erase(table);
   changed_ = true;
@@ -319,20 +321,21 @@ std::int64_t KeptChanges::remove(Oid table) {
   auto gone = books_.query(fmt::format("delete from tailrace.held where subscription = {0} and oid = {1};"
                                        "delete from tailrace.quarantine where subscription = {0} and oid = {1}",
                                        literal_, table),
-                           purpose);
+                           keeping_changes);
   all_.erase(table);
   rows_.erase(table);
   return gone.affected();
 }
 
 void KeptChanges::remove_all(pg::Connection& connection, const std::string& subscription) {
-  auto there = connection.query("select pg_catalog.to_regclass('tailrace.quarantine') is not null", purpose);
+  auto there =
+      connection.query("select pg_catalog.to_regclass('tailrace.quarantine') is not null", keeping_changes);
   if (!there.flag(0, 0)) return;
   connection.query(fmt::format("delete from tailrace.quarantine where subscription = {0};"
                                "delete from tailrace.held where subscription = {0};"
                                "delete from tailrace.skips where subscription = {0}",
                                quote_literal(subscription)),
-                   purpose);
+                   keeping_changes);
 }
 
 std::shared_ptr<const Relation> KeptChanges::relation_of(const TableRecord& table, const std::string& identity,
@@ -347,7 +350,7 @@ std::shared_ptr<const Relation> KeptChanges::relation_of(const TableRecord& tabl
           "select c ->> 'name', (c ->> 'type_oid')::bigint, (c ->> 'typmod')::int, (c ->> 'key')::boolean "
           "from json_array_elements({}::json) with ordinality j (c, position) order by position",
           quote_literal(json)),
-      purpose);
+      keeping_changes);
   for (int i = 0; i < columns.rows(); ++i) {
     out->columns.push_back({columns.str(i, 0), columns.oid(i, 1), static_cast<std::int32_t>(columns.i64(i, 2)),
                             columns.flag(i, 3)});
@@ -364,7 +367,7 @@ void KeptChanges::read(const TableRecord& table, const std::function<void(const 
                     "new_tuple, restart_identity from tailrace.quarantine "
                     "where subscription = {} and oid = {} and number > {} order by number limit {}",
                     literal_, table.oid, last, page),
-        purpose);
+        keeping_changes);
     if (rows.rows() == 0) return;
     for (int i = 0; i < rows.rows(); ++i) {
       Kept kept;

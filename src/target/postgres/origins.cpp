@@ -5,7 +5,7 @@
 namespace tailrace::target::postgres {
 namespace {
 
-constexpr const char* purpose = "using replication origins";
+constexpr const char* using_origins = "using replication origins";
 constexpr int most_copies = 64;
 
 /// SQL: the origin o is of this subscription. Another subscription's name may begin like a copy's origin.
@@ -27,7 +27,7 @@ void make_origins(pg::Connection& connection, const std::string& subscription, i
     connection.query(fmt::format("select pg_catalog.pg_replication_origin_create({0}) "
                                  "where pg_catalog.pg_replication_origin_oid({0}) is null",
                                  quote_literal(apply_origin(subscription, number))),
-                     purpose);
+                     using_origins);
   }
 }
 
@@ -37,9 +37,9 @@ OriginOutcome use_origin(pg::Connection& connection, const std::string& name, st
     connection.query(fmt::format("select pg_catalog.pg_replication_origin_create({0}) "
                                  "where pg_catalog.pg_replication_origin_oid({0}) is null",
                                  literal),
-                     purpose);
+                     using_origins);
     connection.query(fmt::format("select pg_catalog.pg_replication_origin_session_setup({})", literal),
-                     purpose);
+                     using_origins);
     return OriginOutcome::used;
   } catch (const Error& error) {
     if (error.sqlstate().empty() || error.sqlstate().starts_with("57")) throw;
@@ -63,7 +63,7 @@ void drop_origins(pg::Connection& connection, const std::string& subscription) {
   connection.query(fmt::format("select pg_catalog.pg_replication_origin_drop(o.roname) "
                                "from pg_catalog.pg_replication_origin o where {}",
                                is_own(subscription)),
-                   purpose);
+                   using_origins);
 }
 
 void Writers::load(pg::Connection& connection, const std::string& subscription, const std::string& source) {
@@ -71,17 +71,17 @@ void Writers::load(pg::Connection& connection, const std::string& subscription, 
   connection.query(fmt::format("insert into tailrace.writers values ({0}, {1}) on conflict (subscription) do "
                                "update set writer = excluded.writer where writers.writer <> excluded.writer",
                                literal, quote_literal(source)),
-                   purpose);
+                   using_origins);
   auto here = connection.query(
       "select system_identifier || '/' || pg_catalog.current_database() from pg_catalog.pg_control_system()",
-      purpose);
+      using_origins);
   here_ = here.str(0, 0);
   auto rows = connection.query(
       fmt::format("select o.roident, o.roname, {}, "
                   "(select w.writer from tailrace.writers w where 'tailrace_' || w.subscription = o.roname) "
                   "from pg_catalog.pg_replication_origin o",
                   is_own(subscription)),
-      purpose);
+      using_origins);
   origins_.clear();
   std::string own;
   for (int i = 0; i < rows.rows(); ++i) {

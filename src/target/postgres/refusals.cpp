@@ -12,10 +12,6 @@ constexpr const char* emptying = "emptying tables";
 // Their rows are remembered, so that later changes of them wait too.
 constexpr std::int64_t most_alone = 10'000;
 
-std::string name_of(const TableRecord& table) {
-  return table.schema + "." + table.name;
-}
-
 std::string at_source(const std::string& what, Lsn commit_lsn, const std::string& words) {
   return fmt::format("{} (of the source's transaction at {}): {}", what, commit_lsn.str(), words);
 }
@@ -67,12 +63,13 @@ void Refusals::keep_back(const TableRecord& table, const std::string& error) {
     log::warn("target",
               "{}: {}; it and all later changes of the table are kept in tailrace.quarantine until 'tailrace "
               "replay'",
-              name_of(table), error);
+              table.qualified(), error);
     return kept_.hold(table, error);
   }
   // There may be many; they are counted in the status.
   auto level = kept_.all().at(table.oid).changes == 1 ? log::Level::warn : log::Level::debug;
-  log::write(level, "target", fmt::format("{}: {}; it is kept in tailrace.quarantine", name_of(table), error));
+  log::write(level, "target",
+             fmt::format("{}: {}; it is kept in tailrace.quarantine", table.qualified(), error));
 }
 
 void Refusals::truncate(const std::vector<const TableRecord*>& tables, const Truncate& how,
@@ -121,7 +118,7 @@ void Refusals::truncate_together(const std::vector<const TableRecord*>& tables, 
   }
   session_.direct().query("rollback to tailrace_truncate; release tailrace_truncate", emptying);
   std::string names;
-  for (const TableRecord* table : tables) names += (names.empty() ? "" : ", ") + name_of(*table);
+  for (const TableRecord* table : tables) names += (names.empty() ? "" : ", ") + table->qualified();
   auto what = "the TRUNCATE of " + names;
   Lsn commit_lsn = place.transaction->commit_lsn;
   if (on_error_ == OnError::stop) throw stop_error(what, refusal.words, refusal.sqlstate, commit_lsn);

@@ -12,10 +12,6 @@ namespace {
 // So that a refusal is of a change whose bytes are still in hand.
 constexpr std::size_t settle_after = 100;
 
-std::string name_of(const TableRecord& table) {
-  return table.schema + "." + table.name;
-}
-
 /// A change of an older definition would leave new columns as the target fills them.
 bool same_columns(const TableRecord& table, const Relation& relation) {
   return std::ranges::equal(table.columns, relation.columns, [](const auto& now, const auto& then) {
@@ -28,7 +24,7 @@ bool same_columns(const TableRecord& table, const Relation& relation) {
   throw Error(
       Retry::needs_operator,
       fmt::format("change {} in quarantine of {}, {} (of the source's transaction at {}), is refused: {}",
-                  number, name_of(table), what, commit_lsn.str(), words),
+                  number, table.qualified(), what, commit_lsn.str(), words),
       "Nothing was replayed. Mend the target and replay again, or drop what is kept of the table with "
       "--discard, or copy it anew with 'tailrace run --recopy'");
 }
@@ -110,7 +106,7 @@ ReplayCount replay_kept(
   } catch (const Error& error) {
     if (!about_a_change(error)) throw;
     throw Error(Retry::needs_operator,
-                fmt::format("the changes in quarantine of {} are refused as a whole: {}", name_of(table),
+                fmt::format("the changes in quarantine of {} are refused as a whole: {}", table.qualified(),
                             server_words(error)),
                 "Nothing was replayed. Mend the target and replay again");
   }

@@ -5,7 +5,7 @@
 namespace tailrace::target::postgres {
 namespace {
 
-constexpr const char* purpose = "noting a transaction to leave out";
+constexpr const char* noting_skips = "noting a transaction to leave out";
 constexpr int latest = 20;
 
 std::string close(const std::string& subscription, Lsn commit_lsn, const char* state,
@@ -26,7 +26,7 @@ std::vector<SkipNote> SkipNotes::read() {
       books_.query(fmt::format("select lsn, state, left_out from tailrace.skips where subscription = {} "
                                "order by state <> 'waiting', lsn desc limit {}",
                                literal_, latest),
-                   purpose);
+                   noting_skips);
   std::vector<SkipNote> out;
   for (int i = 0; i < rows.rows(); ++i) out.push_back({rows.lsn(i, 0), rows.str(i, 1), rows.str(i, 2)});
   return out;
@@ -37,15 +37,15 @@ void SkipNotes::note(Lsn commit_lsn, Lsn applied) {
   books_.query(fmt::format("insert into tailrace.skips (subscription, lsn, state) values ({}, '{}', 'waiting') "
                            "on conflict (subscription, lsn) do update set state = 'waiting'",
                            literal_, commit_lsn.str()),
-               purpose);
+               noting_skips);
 }
 
 void SkipNotes::give_up(Lsn commit_lsn) {
-  books_.query(close(literal_, commit_lsn, "unused", ""), purpose);
+  books_.query(close(literal_, commit_lsn, "unused", ""), noting_skips);
 }
 
 void SkipNotes::use(Lsn commit_lsn, const std::string& left_out) {
-  session_.direct().query(close(literal_, commit_lsn, "used", left_out), purpose);
+  session_.direct().query(close(literal_, commit_lsn, "used", left_out), noting_skips);
 }
 
 }  // namespace tailrace::target::postgres

@@ -5,7 +5,7 @@
 namespace tailrace::target::postgres {
 namespace {
 
-constexpr const char* purpose = "reading the target's unique indexes";
+constexpr const char* reading_indexes = "reading the target's unique indexes";
 
 // An index of a constraint depends on the constraint, one of an expression on the columns themselves.
 constexpr const char* indexes = R"(
@@ -61,7 +61,7 @@ std::string UniqueIndex::meets(const std::string& row) const {
 
 std::vector<UniqueIndex> unique_indexes(pg::Connection& connection, const TablePlan& plan) {
   std::vector<UniqueIndex> out;
-  auto found = connection.query(indexes, {std::to_string(plan.table.oid)}, purpose);
+  auto found = connection.query(indexes, {std::to_string(plan.table.oid)}, reading_indexes);
   for (int i = 0; i < found.rows(); ++i) {
     UniqueIndex index;
     index.name = found.str(i, 1);
@@ -77,7 +77,7 @@ std::vector<UniqueIndex> unique_indexes(pg::Connection& connection, const TableP
     auto sorted = index.columns;
     std::ranges::sort(sorted);
     index.is_key = found.flag(i, 5) && sorted == plan.key;
-    auto keys = connection.query(parts, {found.str(i, 0)}, purpose);
+    auto keys = connection.query(parts, {found.str(i, 0)}, reading_indexes);
     for (int k = 0; k < keys.rows(); ++k) index.parts_.push_back({keys.str(k, 0), keys.str(k, 1)});
     out.push_back(std::move(index));
   }
