@@ -102,6 +102,8 @@ def test_second_on_the_same_slot(shop):
     second.start()
     assert second.wait_ended(timeout=60) > 0
     assert shop.name in second.log_text()
+    if second.into.kind == "postgres":
+        assert f'applies to the database "{shop.mirror.into.database}" of' in second.log_text()
     assert shop.mirror.running()
     assert not second.into.rows()
     shop.execute("INSERT INTO t VALUES (5000, 'still here')")

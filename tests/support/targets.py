@@ -132,4 +132,4 @@ class PostgresTarget(Target):
                 self.cluster.drop_database(self.database)
             for name in names:
                 self.cluster.execute("SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin"
-                                     f" WHERE roname ~ '^tailrace_{name}(_copy_[0-9]+)?$'")
+                                     f" WHERE roname ~ '^tailrace_{name}(/.*)?$'")

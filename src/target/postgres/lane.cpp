@@ -17,7 +17,7 @@ constexpr auto ask_again = std::chrono::milliseconds(50);
 }  // namespace
 
 Lane::Lane(const std::string& conninfo, const std::string& subscription, int number)
-    : session_(conninfo, subscription + " apply") {
+    : session_(conninfo, apply_application(subscription)) {
   set_up_origin(subscription, number);
 }
 
@@ -33,6 +33,7 @@ void Lane::set_up_origin(const std::string& subscription, int number) {
     std::this_thread::sleep_for(ask_again);
     outcome = use_origin(session_.direct(), name, why);
   }
+  if (outcome == OriginOutcome::busy) check_name_is_free(session_.direct(), subscription);
   if (outcome == OriginOutcome::busy) throw Error(Retry::transient, why, "Try again in a moment");
   if (outcome == OriginOutcome::refused) why_no_origin_ = why;
 }

@@ -8,18 +8,20 @@ namespace {
 constexpr const char* using_origins = "using replication origins";
 constexpr int most_copies = 64;
 
-/// SQL: the origin o is of this subscription. Another subscription's name may begin like a copy's origin.
+/// SQL: the origin o is of this subscription.
 std::string is_own(const std::string& subscription) {
-  return fmt::format(
-      "(o.roname = {0} or (o.roname ~ ('^' || {0} || '_(copy_)?[0-9]+$') and not exists "
-      "(select from tailrace.checkpoint c where 'tailrace_' || c.subscription = o.roname)))",
-      quote_literal(apply_origin(subscription)));
+  return fmt::format("(o.roname = {0} or pg_catalog.starts_with(o.roname, {0} || '/'))",
+                     quote_literal(apply_origin(subscription)));
 }
 
 }  // namespace
 
 std::string apply_origin(const std::string& subscription, int number) {
-  return number == 0 ? "tailrace_" + subscription : fmt::format("tailrace_{}_{}", subscription, number);
+  return number == 0 ? "tailrace_" + subscription : fmt::format("tailrace_{}/{}", subscription, number);
+}
+
+std::string apply_application(const std::string& subscription) {
+  return subscription + " apply";
 }
 
 void make_origins(pg::Connection& connection, const std::string& subscription, int count) {
@@ -50,9 +52,23 @@ OriginOutcome use_origin(pg::Connection& connection, const std::string& name, st
   }
 }
 
+void check_name_is_free(pg::Connection& connection, const std::string& subscription) {
+  auto others = connection.query(fmt::format("select datname from pg_catalog.pg_stat_activity where "
+                                             "application_name = pg_catalog.left({}, 63) and datname <> "
+                                             "pg_catalog.current_database() order by 1 limit 1",
+                                             quote_literal(apply_application(subscription))),
+                                 using_origins);
+  if (others.rows() == 0) return;
+  throw Error(Retry::needs_operator,
+              fmt::format("a tailrace named {} applies to the database {} of the target's server already; its "
+                          "replication origin is the whole server's",
+                          quote_identifier(subscription), quote_identifier(others.str(0, 0))),
+              "Give this one another name: --name NAME");
+}
+
 bool use_copy_origin(pg::Connection& connection, const std::string& subscription, std::string& why) {
   for (int number = 1; number <= most_copies; ++number) {
-    auto name = fmt::format("{}_copy_{}", apply_origin(subscription), number);
+    auto name = fmt::format("{}/copy_{}", apply_origin(subscription), number);
     auto outcome = use_origin(connection, name, why);
     if (outcome != OriginOutcome::busy) return outcome == OriginOutcome::used;
   }

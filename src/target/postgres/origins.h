@@ -10,8 +10,10 @@
 
 namespace tailrace::target::postgres {
 
-/// Of the connection of this number that applies: `tailrace_NAME`, `tailrace_NAME_1` ...
+/// Of the connection of this number that applies: `tailrace_NAME`, `tailrace_NAME/1` ... No name holds a slash.
 std::string apply_origin(const std::string& subscription, int number = 0);
+/// The application_name of the connections that apply.
+std::string apply_application(const std::string& subscription);
 /// Makes those of the first `count` connections that are missing, so that they are known before they are used.
 void make_origins(pg::Connection& connection, const std::string& subscription, int count);
 
@@ -20,7 +22,10 @@ enum class OriginOutcome { used, busy, refused };
 /// `refused`: not permitted, or no place for one more; `why` says so.
 OriginOutcome use_origin(pg::Connection& connection, const std::string& name, std::string& why);
 
-/// Lets a session that copies write under an origin `tailrace_NAME_copy_N` that no other has. False: none is to
+/// Throws if the origin is busy because a subscription of this name applies to another database of the server.
+void check_name_is_free(pg::Connection& connection, const std::string& subscription);
+
+/// Lets a session that copies write under an origin `tailrace_NAME/copy_N` that no other has. False: none is to
 /// be had; `why` says so.
 bool use_copy_origin(pg::Connection& connection, const std::string& subscription, std::string& why);
 
