@@ -43,7 +43,7 @@ Applier::Applier(target::Target& target, std::string source, std::vector<std::st
   auto checkpoint = target_.checkpoint();
   TAILRACE_CHECK(checkpoint.has_value());
   checkpoint_ = *checkpoint;
-  durable_ = checkpoint_.lsn.value;
+  durable_ = target_.durable().value;
   for (auto& record : target_.tables()) tables_[record.oid].record = std::move(record);
   std::map<std::string, std::size_t> listed;
   Status status = board_.read();

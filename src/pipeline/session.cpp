@@ -383,6 +383,8 @@ void Session::stream() {
   // With prepared transactions the server must begin before them; what is in the target already is left out
   // here.
   options.start = two_phase_ ? slot_position_ : checkpoint->lsn;
+  // Not all that was committed needs to be flushed yet.
+  options.durable = std::min(options.start, target_.durable());
   options.binary = stream_in_binary();
   options.streaming = config_.streaming;
   options.local_only = config_.origin == config::Origin::none;

@@ -142,7 +142,7 @@ void tail(const config::Config& config, std::FILE* out, const StopSignal& stop) 
   source::StreamOptions options;
   options.slot = slot.name;
   options.publications = spec.names;
-  options.start = slot.consistent_point;
+  options.start = options.durable = slot.consistent_point;
   options.status_interval = config.intervals.status;
   options.local_only = config.origin == config::Origin::none;
   source::ReplicationStream stream(std::move(replication), options);

@@ -52,7 +52,7 @@ ReplicationStream::ReplicationStream(pg::Connection connection, const StreamOpti
       silence_limit_(options.silence_limit),
       pacer_(copy_.socket(), copy_.is_unix_socket()),
       received_(options.start),
-      durable_(options.start) {
+      durable_(options.durable) {
   last_heard_ = last_status_ = Clock::now();
   send_status();
 }

@@ -24,7 +24,8 @@ namespace tailrace::source {
 struct StreamOptions {
   std::string slot;
   std::vector<std::string> publications;
-  Lsn start;  ///< end_lsn of the last durable transaction; older ones are not sent again
+  Lsn start;    ///< end_lsn of the last committed transaction; older ones are not sent again
+  Lsn durable;  ///< what may be acknowledged at once; not after `start`
   bool binary = false;
   bool streaming = false;  ///< large transactions come before they commit (servers from 14)
   /// Leave out what the source itself received by replication. Servers from 16 do it; of older ones the

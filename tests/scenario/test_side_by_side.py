@@ -1,5 +1,8 @@
 """Transactions reach a PostgreSQL target on several connections. Invariant: whatever touches the same row, unique value
 or key keeps the source's order, and a source transaction is seen whole or not at all."""
+import threading
+import time
+
 import pytest
 
 from lsn import lsn
@@ -101,3 +104,68 @@ def test_killed_on_the_way(pair):
         pair.mirror.kill()
     pair.mirror.start()
     pair.settle(timeout=120)
+
+
+def two_side_by_side(pair, first, second):
+    """A backlog of two transactions that are each large enough for a commit of their own, and of a last one."""
+    pair.execute("CREATE TABLE big (id int PRIMARY KEY, pad text); INSERT INTO big VALUES (1, ''), (2, ''), (3, '')")
+    pair.execute("CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT g, 0 FROM generate_series(1, 9) g")
+    pair.execute("CREATE TABLE log (words text)")
+    pair.mirror.configure(apply={"connections": 2}, limits={"batch": "1MB"})
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.mirror.stop()
+    for number, changes in ((1, first), (2, second)):
+        pair.execute(f"BEGIN; UPDATE big SET pad = repeat('x', 2500000) WHERE id = {number}; {changes}; COMMIT")
+    pair.execute("INSERT INTO log VALUES ('last')")
+
+
+def wait_until_one_waits(pair):
+    wait_until(lambda: pair.mirror.into.value(
+        "(SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE '% apply' AND wait_event_type = 'Lock'"
+        " AND datname = current_database())") != "0", what="an apply connection that waits for a lock")
+
+
+def test_somebody_between_two(pair):
+    """The second transaction waits for the first, which needs what a local session waits for behind the second: a
+    circle that PostgreSQL does not see."""
+    two_side_by_side(pair, "UPDATE t SET v = 1 WHERE id = 1", "UPDATE t SET v = 2 WHERE id = 2")
+    into = pair.mirror.into
+    with into.cluster.connect(into.database) as holder, into.cluster.connect(into.database) as owner:
+        holder.execute("BEGIN")
+        holder.execute("UPDATE big SET id = id WHERE id = 1")
+        pair.mirror.start()
+        wait_until_one_waits(pair)
+        time.sleep(0.5)
+        alters = threading.Thread(target=owner.execute, args=("CREATE INDEX ON t (v)",), daemon=True)
+        alters.start()
+        time.sleep(0.5)
+        holder.execute("COMMIT")
+        alters.join(20)
+        stuck = alters.is_alive()
+        if stuck:
+            into.terminate()
+    assert not stuck
+    pair.settle()
+
+
+def test_killed_while_its_server_goes_on(pair):
+    """What a killed mirror had sent, the target's server may still execute, and commit, when its lock comes free. The
+    next one waits for it before it looks how far the target is."""
+    two_side_by_side(pair, "UPDATE big SET pad = 'y' WHERE id = 3",
+                     "UPDATE t SET v = 2 WHERE id = 2; INSERT INTO log VALUES ('once')")
+    into = pair.mirror.into
+    before = into.value("(SELECT lsn FROM tailrace.checkpoint)")
+    with into.cluster.connect(into.database) as holder:
+        holder.execute("BEGIN")
+        holder.execute("UPDATE t SET id = id WHERE id = 2")
+        pair.mirror.start()
+        wait_until(lambda: into.value("(SELECT lsn FROM tailrace.checkpoint)") != before, what="the first commit")
+        wait_until_one_waits(pair)
+        time.sleep(0.3)
+        pair.mirror.kill()
+        pair.mirror.start()
+        time.sleep(1.5)
+        holder.execute("COMMIT")
+    pair.settle()
+    assert into.value("(SELECT count(*) FROM log WHERE words = 'once')") == "1"

@@ -28,6 +28,9 @@ pg::Connection open(const std::string& conninfo, const std::string& application_
       "set enable_seqscan = off; set enable_bitmapscan = off; set enable_material = off; "
       "set client_min_messages = error; set max_parallel_workers_per_gather = 0",
       "preparing to apply");
+  // Every commit asks for them.
+  connection.query("select pg_catalog.pg_current_wal_insert_lsn(), pg_catalog.pg_current_wal_flush_lsn()",
+                   "looking at the target's log");
   return connection;
 }
 
@@ -59,8 +62,11 @@ void ApplySession::send(const std::string& sql, const std::vector<pg::Parameter>
 void ApplySession::change(Oid table, const char* what, Lsn commit_lsn, const std::string& sql,
                           const std::vector<pg::Parameter>& parameters) {
   if (pipeline().sent() >= most_unanswered) settle();
+  auto statement = pipeline().sent();
   send(sql, parameters);
-  expected_.push_back({pipeline().sent() - 1, table, what, commit_lsn, entry_});
+  // It may fail when it is prepared already.
+  for (; statement < pipeline().sent(); ++statement)
+    expected_.push_back({statement, table, what, commit_lsn, entry_});
 }
 
 void ApplySession::settle() {
@@ -100,7 +106,9 @@ void ApplySession::wait(Rows* last_rows) {
     for (const auto& expected : expected_) {
       if (expected.statement == failed.statement) culprit = expected;
     }
+    bool after_commit = commit_ && failed.statement > *commit_;
     abandon();
+    if (after_commit) throw Error(Retry::in_doubt, failed.error.message(), failed.error.remedy());
     if (failed.error.message().contains(row_missing))
       throw RowMissing{culprit.table, culprit.commit_lsn, culprit.what, culprit.entry};
     if (about_a_change(failed.error))
@@ -112,6 +120,7 @@ void ApplySession::wait(Rows* last_rows) {
   }
   expected_.clear();
   unsure_.clear();
+  commit_.reset();
   pipeline_.reset();
 }
 
@@ -125,6 +134,7 @@ void ApplySession::abandon() noexcept {
   // What was prepared in a failed pipeline may not be there; a name is never used twice.
   for (const auto& sql : unsure_) prepared_.erase(sql);
   unsure_.clear();
+  commit_.reset();
   pipeline_.reset();
 }
 

@@ -54,6 +54,11 @@ class ApplySession {
   using Rows = std::vector<std::vector<std::optional<std::string>>>;
   Rows ask(const std::string& sql, const std::vector<pg::Parameter>& parameters);
 
+  /// What was sent last is a commit: what fails after it failed in a transaction that is there.
+  void note_commit() { commit_ = pipeline().sent() - 1; }
+
+  /// Its server process.
+  int backend() const { return connection_.backend_pid(); }
   /// The bare connection, after waiting for the pipeline.
   pg::Connection& direct();
   /// Drops what is in flight: for a rollback.
@@ -79,6 +84,7 @@ class ApplySession {
   std::unordered_map<std::string, std::string> prepared_;  ///< SQL -> statement name
   std::vector<std::string> unsure_;                        ///< prepared since the last wait(): lost if it fails
   std::deque<Expected> expected_;
+  std::optional<std::size_t> commit_;
   std::size_t entry_ = 0;
   int serial_ = 0;
 };

@@ -1,6 +1,7 @@
 #include "target/postgres/bookkeeping.h"
 
 #include "base/sql_text.h"
+#include "target/postgres/fence.h"
 
 namespace tailrace::target::postgres {
 namespace {
@@ -48,7 +49,7 @@ void Bookkeeping::lock() {
   auto got = connection_.query(
       fmt::format("select pg_catalog.pg_try_advisory_lock(720602191, pg_catalog.hashtext({}))", literal_),
       keeping_books);
-  if (got.flag(0, 0)) return;
+  if (got.flag(0, 0)) return wait_until_empty(connection_, subscription_);
   throw Error(Retry::transient, fmt::format("another tailrace named {} works on this target", subscription_),
               "Stop it first, or give this one another name (--name)");
 }

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "target/postgres/copy_writer.h"
+#include "target/postgres/fence.h"
 #include "target/postgres/origins.h"
 
 namespace tailrace::target::postgres {
@@ -43,6 +44,7 @@ std::unique_ptr<pg::Connection> Copies::connection() {
   auto out = std::make_unique<pg::Connection>(
       pg::Connection::open(conninfo_, {pg::Mode::sql, subscription_ + " copy"}));
   out->query("set session_replication_role = replica; set synchronous_commit = off", "preparing to copy");
+  enter_fence(*out, subscription_);
   std::string why;
   while (marks_ && !use_copy_origin(*out, subscription_, why)) {
     if (under_way_ == 0) {
@@ -53,6 +55,11 @@ std::unique_ptr<pg::Connection> Copies::connection() {
     if (auto idle = idle_connection()) return idle;
   }
   return out;
+}
+
+void Copies::close_idle() {
+  std::lock_guard lock(mutex_);
+  idle_.clear();
 }
 
 std::unique_ptr<CopyWriter> Copies::begin(Oid table, bool binary) {

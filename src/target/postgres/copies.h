@@ -24,6 +24,8 @@ class Copies {
   void know(const TablePlan& plan);
   bool reads_binary(const schema::Table& table);
   std::unique_ptr<CopyWriter> begin(Oid table, bool binary);
+  /// When there is nothing to copy for a while.
+  void close_idle();
 
  private:
   std::unique_ptr<pg::Connection> idle_connection();

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "base/log.h"
+#include "target/postgres/fence.h"
 #include "target/postgres/origins.h"
 #include "target/postgres/row_writer.h"
 
@@ -13,11 +14,13 @@ namespace {
 
 constexpr auto origin_patience = std::chrono::seconds(10);
 constexpr auto ask_again = std::chrono::milliseconds(50);
+constexpr auto stages_serve = std::chrono::hours(1);
 
 }  // namespace
 
 Lane::Lane(const std::string& conninfo, const std::string& subscription, int number)
     : session_(conninfo, apply_application(subscription)) {
+  enter_fence(session_.direct(), subscription);
   set_up_origin(subscription, number);
 }
 
@@ -39,6 +42,8 @@ void Lane::set_up_origin(const std::string& subscription, int number) {
 }
 
 void Lane::begin(bool deferrable) {
+  // Nothing vacuums a temporary table: one that stayed would hold back the database's freezing.
+  if (stages_.age() > stages_serve) stages_.forget(session_.direct());
   // Whatever the database's default is: a later statement must see what an earlier transaction of another lane
   // committed meanwhile.
   session_.send("begin isolation level read committed", {});
@@ -76,9 +81,19 @@ Landed Lane::commit(const Checkpoint& checkpoint, const std::string& advance_sql
                   {{lsn.c_str(), 0, false}, {time.c_str(), 0, false}});
   }
   session_.send("commit", {});
+  session_.note_commit();
   session_.send("select pg_catalog.pg_current_wal_insert_lsn(), pg_catalog.pg_current_wal_flush_lsn()", {});
   auto row = session_.settle_with_row();
   return {Lsn::parse(row.at(0)).value(), Lsn::parse(row.at(1)).value()};
+}
+
+bool Lane::any_waits(const std::vector<int>& backends) {
+  auto list = fmt::format("{{{}}}", fmt::join(backends, ","));
+  auto rows = session_.ask(
+      "select exists (select from pg_catalog.unnest($1::int[]) as backend "
+      "where pg_catalog.cardinality(pg_catalog.pg_blocking_pids(backend)) > 0)",
+      {{list.c_str(), 0, false}});
+  return rows.at(0).at(0) == "t";
 }
 
 bool Lane::rollback() noexcept {

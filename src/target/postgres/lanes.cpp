@@ -1,12 +1,19 @@
 #include "target/postgres/lanes.h"
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <optional>
 
 #include "base/log.h"
 #include "target/postgres/origins.h"
 
 namespace tailrace::target::postgres {
+namespace {
+
+constexpr auto between_looks = std::chrono::milliseconds(200);
+
+}  // namespace
 
 /// One transaction on its way. `execute` runs on a worker's thread; the others are asked from anywhere.
 class Lanes::Run {
@@ -16,6 +23,7 @@ class Lanes::Run {
       : group_(std::move(group)), earlier_(std::move(earlier)), filters_(group_.works.size()) {}
 
   void execute(Lane& lane, const std::string& advance_sql) {
+    backend_ = lane.backend();
     try {
       classify();
       auto landed = apply(lane, advance_sql);
@@ -36,6 +44,11 @@ class Lanes::Run {
     changed_.wait(lock, [&] { return state_ != State::running; });
     return state_ == State::committed;
   }
+  /// Waits this long for its end; true if it came.
+  bool wait_for(std::chrono::milliseconds time) const {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, time, [&] { return state_ != State::running; });
+  }
   const Checkpoint& checkpoint() const { return group_.checkpoint; }
   Landed landed() const { return landed_; }
   std::exception_ptr error() const { return error_; }
@@ -43,6 +56,7 @@ class Lanes::Run {
  private:
   enum class State { running, committed, failed };
   struct EarlierFailed {};
+  struct GivesWay {};
 
   void classify() {
     std::vector<SetChanges> changes;
@@ -65,6 +79,21 @@ class Lanes::Run {
     if (!std::ranges::all_of(earlier_, [](const auto& run) { return run->wait(); })) throw EarlierFailed();
   }
 
+  /// The same, in a transaction. An earlier one may wait in the database for a lock of this one, also by way of
+  /// somebody else's session; no deadlock is seen there, for this one waits here. Then it gives way.
+  void wait_for_earlier(Lane& lane) const {
+    for (const auto& run : earlier_) {
+      while (!run->wait_for(between_looks)) {
+        std::vector<int> backends;
+        for (const auto& other : earlier_) {
+          if (!other->ended() && other->backend_ != 0) backends.push_back(other->backend_);
+        }
+        if (lane.any_waits(backends)) throw GivesWay();
+      }
+    }
+    wait_for_earlier();
+  }
+
   Landed apply(Lane& lane, const std::string& advance_sql) {
     std::vector<Run*> beside;
     for (const auto& run : earlier_) {
@@ -76,6 +105,9 @@ class Lanes::Run {
         return apply_beside(lane, advance_sql, beside);
       } catch (const EarlierFailed&) {
         throw;
+      } catch (const Error& error) {
+        if (error.retry() == Retry::in_doubt || !lane.rollback()) throw;
+        wait_for_earlier();
       } catch (...) {
         // It may have met an earlier one after all: only what fails alone has failed.
         if (!lane.rollback()) throw;
@@ -104,7 +136,7 @@ class Lanes::Run {
     lane.begin(group_.deferrable);
     for (std::size_t i = 0; i < now.size(); ++i)
       lane.write(*group_.works[i].plan, group_.works[i].batch, now[i]);
-    wait_for_earlier();
+    wait_for_earlier(lane);
     for (std::size_t i = 0; i < later.size(); ++i)
       lane.write(*group_.works[i].plan, group_.works[i].batch, later[i]);
     return lane.commit(group_.checkpoint, advance_sql);
@@ -116,7 +148,8 @@ class Lanes::Run {
     for (std::size_t i = 0; i < group_.works.size(); ++i) {
       const auto& mine = group_.works[i];
       if (mine.plan->oid != work.plan->oid || now.count() == 0) continue;
-      if (work.plan->key.empty() || work.plan->further_unique) {
+      // Another plan of the table: one of both may not know what makes its rows depend on each other.
+      if (mine.plan != work.plan || work.plan->key.empty() || work.plan->further_unique) {
         later = std::exchange(now, {});
         continue;
       }
@@ -138,6 +171,7 @@ class Lanes::Run {
   }
 
   Group group_;
+  std::atomic<int> backend_ = 0;               ///< of its lane
   std::vector<std::shared_ptr<Run>> earlier_;  ///< its own thread's
 
   mutable std::mutex mutex_;
@@ -206,14 +240,10 @@ void Lanes::give(Group group) {
   std::size_t number = 0;
   while (workers_[number] && workers_[number]->busy_with != nullptr) ++number;
   if (!workers_[number]) {
-    auto lane = std::make_unique<Lane>(conninfo_, subscription_, static_cast<int>(number));
-    if (lane->has_origin() != workers_.front()->lane->has_origin()) {
-      // What it wrote would be taken for somebody else's.
-      log::info("target", "{} connections apply: {}", number, lane->why_no_origin());
+    if (!open(number)) {
       workers_.resize(number);
       return give(std::move(group));
     }
-    workers_[number] = std::make_unique<Worker>(std::move(lane));
   }
   auto& worker = workers_[number];
   if (!worker->thread.joinable()) {
@@ -224,6 +254,24 @@ void Lanes::give(Group group) {
   running_.push_back(run);
   worker->busy_with = run.get();
   worker->start(std::move(run));
+}
+
+/// One more than the first. False if it cannot be had: then fewer do the work.
+bool Lanes::open(std::size_t number) {
+  std::string why;
+  try {
+    auto lane = std::make_unique<Lane>(conninfo_, subscription_, static_cast<int>(number));
+    // Without an origin, what it wrote would be taken for somebody else's.
+    if (lane->has_origin() == workers_.front()->lane->has_origin()) {
+      workers_[number] = std::make_unique<Worker>(std::move(lane));
+      return true;
+    }
+    why = lane->why_no_origin();
+  } catch (const Error& error) {
+    why = error.message();
+  }
+  log::info("target", "{} of {} connections apply: {}", number, workers_.size(), why);
+  return false;
 }
 
 void Lanes::finish_earliest() {

@@ -6,7 +6,7 @@
 // Why that is exact: two changes of one row always name the same key, so the order between them is kept. Where
 // rows depend on each other by more than their key (TablePlan::further_unique), all of the table's changes
 // wait. If the database still sees a conflict (keys that are spelled differently and equal), the transaction is
-// undone and applied again when it is alone.
+// undone and applied again when it is alone; and so it is if an earlier one waits for a lock in the database.
 
 #include <condition_variable>
 #include <deque>
@@ -67,7 +67,7 @@ class Lanes {
   class Run;
   struct Worker;
 
-  void wait_for_one();
+  bool open(std::size_t number);
   void finish_earliest();
 
   std::string conninfo_;

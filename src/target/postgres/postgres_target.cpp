@@ -32,6 +32,8 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t worth_a_commit = 8 << 20;
 // Each asking is a round trip.
 constexpr auto ask_for_flush_every = std::chrono::milliseconds(20);
+// What it costs then is a look into the catalogs per table.
+constexpr auto plans_serve = std::chrono::seconds(10);
 constexpr const char* deadlock = "40P01";
 constexpr const char* unique_violation = "23505";
 
@@ -140,6 +142,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   std::optional<Checkpoint> checkpoint_;  ///< committed
   std::map<Oid, TableRecord> records_;
   std::map<Oid, std::shared_ptr<const TablePlan>> plans_;
+  Clock::time_point plans_made_ = Clock::now();
   RowOrders row_orders_;
   Lsn given_until_;             ///< by the last commit, which may be on its way
   Lsn singly_until_;            ///< a commit up to here was refused
@@ -259,6 +262,7 @@ void PostgresTarget::prepare_structure(pg::Connection& source, const std::vector
 void PostgresTarget::complete_structure(const StopSignal& stop) {
   build_pending(books_connection_, books_, options_.conninfo, options_.subscription, stop);
   plans_.clear();
+  copies_.close_idle();
   if (stop.requested()) return;
   std::vector<TableRecord> tables;
   for (const auto& [oid, record] : records_) tables.push_back(record);
@@ -362,6 +366,11 @@ std::size_t PostgresTarget::batch_bytes() const {
 
 void PostgresTarget::begin() {
   taken_.emplace();
+  // Whoever owns the target may have altered its tables, given them triggers and indexes.
+  if (auto now = Clock::now(); now - plans_made_ > plans_serve) {
+    plans_.clear();
+    plans_made_ = now;
+  }
 }
 
 /// The lane for the open transaction, once it cannot wait any longer: with what was taken so far applied.

@@ -48,6 +48,7 @@ std::string Stages::table(pg::Connection& connection, const TablePlan& plan, con
     definition += fmt::format("{}{} int", definition.empty() ? "" : ", ", quote_identifier(count_column));
   auto [found, fresh] = made_.try_emplace(definition);
   if (fresh) {
+    if (made_.size() == 1) oldest_ = std::chrono::steady_clock::now();
     found->second = fmt::format("pg_temp.tailrace_{}", ++serial_);
     connection.query(
         fmt::format("create temp table tailrace_{} ({}) on commit delete rows", serial_, definition),
@@ -62,6 +63,11 @@ std::string Stages::table(pg::Connection& connection, const TablePlan& plan, con
 void Stages::forget(pg::Connection& connection) {
   connection.query("discard temp", "dropping stages");
   made_.clear();
+}
+
+std::chrono::steady_clock::duration Stages::age() const {
+  if (made_.empty()) return {};
+  return std::chrono::steady_clock::now() - oldest_;
 }
 
 SetWriter::SetWriter(ApplySession& session, Stages& stages, const TablePlan& plan, const TableBatch& batch)

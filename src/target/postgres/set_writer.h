@@ -4,6 +4,7 @@
 // set-wise, and runs of inserts are copied straight into the table. It counts what every statement touched: a
 // row that should be there and is not is an error.
 
+#include <chrono>
 #include <map>
 #include <span>
 #include <string>
@@ -24,8 +25,11 @@ class Stages {
   std::string table(pg::Connection& connection, const TablePlan& plan, const ColumnSet& columns, bool counted);
   /// After a rollback, or a change of the tables: what is there is not known any more.
   void forget(pg::Connection& connection);
+  /// Of the oldest.
+  std::chrono::steady_clock::duration age() const;
 
  private:
+  std::chrono::steady_clock::time_point oldest_;
   std::map<std::string, std::string> made_;  ///< definition -> name
   int serial_ = 0;
 };
