@@ -52,13 +52,51 @@ void print_text(const pipeline::VerifyReport& report, bool repaired) {
     fmt::print("Not all could be mended; 'tailrace run --recopy SCHEMA.TABLE' copies a table anew\n");
 }
 
+/// -t chooses among the tables that are followed; which those are, it does not change.
+TableSelection selection(const Options& options) {
+  TableSelection out;
+  for (const std::string& pattern : options.tables) {
+    auto parsed = TablePattern::parse(pattern);
+    if (!parsed) throw Error(Retry::needs_operator, "--table: " + parsed.error());
+    out.rules.push_back({std::move(*parsed), {}, {}});
+  }
+  return out;
+}
+
+bool selected(const pipeline::TableStatus& table, const TableSelection& selection) {
+  bool left = table.state == pipeline::TableState::stopped && table.last_error.empty();
+  return !left && selection.selects(table.schema, table.name);
+}
+
+/// None: all.
+std::vector<std::string> chosen(const Verifier& verifier, const Options& options) {
+  std::vector<std::string> out;
+  if (options.tables.empty()) return out;
+  auto tables = selection(options);
+  while (!stop_signal().requested()) {
+    auto status = verifier.status();
+    if (status && status->state == pipeline::RunState::streaming) {
+      for (const auto& table : status->tables) {
+        if (selected(table, tables)) out.push_back(table.schema + "." + table.name);
+      }
+      break;
+    }
+    if (!status || status->state == pipeline::RunState::failed) break;
+    stop_signal().sleep(shortest_pause / 10);
+  }
+  if (out.empty() && !stop_signal().requested())
+    throw Error(Retry::needs_operator, "--table: no table that is followed matches",
+                "'tailrace status' lists them");
+  return out;
+}
+
 int once(const Verifier& verifier, const Options& options) {
   auto report = [&] {
     VerifyProgress progress([&]() -> std::optional<pipeline::VerifyStatus> {
       auto status = verifier.status();
       return status ? status->verify : std::nullopt;
     });
-    return verifier.compare({{}, options.repair});
+    return verifier.compare({chosen(verifier, options), options.repair});
   }();
   if (options.json)
     fmt::print("{}\n", serve::to_json(report));
@@ -71,7 +109,8 @@ int once(const Verifier& verifier, const Options& options) {
 
 class Patrol {
  public:
-  Patrol(const Verifier& verifier, const Options& options) : verifier_(verifier), options_(options) {}
+  Patrol(const Verifier& verifier, const Options& options)
+      : verifier_(verifier), options_(options), selection_(selection(options)) {}
 
   /// Table after table until a stop is requested.
   int walk() {
@@ -100,7 +139,9 @@ class Patrol {
     auto status = verifier_.status();
     ended_ = status && status->state == pipeline::RunState::failed;
     if (!status || status->state != pipeline::RunState::streaming) return out;
-    for (const auto& table : status->tables) out.push_back(table.schema + "." + table.name);
+    for (const auto& table : status->tables) {
+      if (selected(table, selection_)) out.push_back(table.schema + "." + table.name);
+    }
     return out;
   }
 
@@ -148,6 +189,7 @@ class Patrol {
 
   const Verifier& verifier_;
   const Options& options_;
+  TableSelection selection_;
   Round round_;
   int rounds_ = 0;
   bool found_ = false;
@@ -177,7 +219,11 @@ std::optional<int> by_running_one(const Options& options) {
 
 int command_verify(const Options& options) {
   if (auto code = by_running_one(options)) return *code;
-  auto config = load(options, {true, true});
+  auto following = options;
+  following.tables.clear();
+  auto config = load(following, {true, true});
+  // What is followed stays as it is while it is compared.
+  config.publication.create = false;
   pipeline::StatusBoard board;
   int code = exit_ok;
   pipeline::follow_meanwhile(config, board, stop_signal(), [&](const pipeline::Compare& compare) {

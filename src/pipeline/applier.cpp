@@ -44,6 +44,8 @@ Applier::Applier(target::Target& target, std::string source, std::vector<std::st
   TAILRACE_CHECK(checkpoint.has_value());
   checkpoint_ = *checkpoint;
   durable_ = target_.durable().value;
+  // A barrier before it is one that was passed.
+  last_commit_ = Lsn{checkpoint_.lsn.value - 1};
   for (auto& record : target_.tables()) tables_[record.oid].record = std::move(record);
   std::map<std::string, std::size_t> listed;
   Status status = board_.read();

@@ -61,12 +61,10 @@ void write_once(target::Target& target, const std::shared_ptr<const Relation>& r
   transaction.commit_lsn = checkpoint.lsn;
   transaction.commit_time = checkpoint.commit_time;
   target.begin();
-  if (target.needs_row_order(relation->oid)) {
-    RowRun run{relation, {}};
-    for (const auto& change : changes)
-      run.entries.push_back({&change, checkpoint.lsn, {&transaction, run.entries.size()}});
-    target.apply_in_order(relation->oid, run);
-  } else {
+  RowRun run{relation, {}};
+  for (const auto& change : changes)
+    run.entries.push_back({&change, checkpoint.lsn, {&transaction, run.entries.size()}});
+  if (!target.mend(relation->oid, run)) {
     TableFold fold(relation);
     for (const auto& change : changes) fold.add(change);
     target.apply(relation->oid, std::move(fold).finish());

@@ -123,6 +123,13 @@ std::vector<schema::Table> Verification::published(pg::Connection& source) const
 }
 
 void Verification::run(const VerifyRequest& request, verify::Report& report) {
+  if (request.repair && config_.origin == config::Origin::none) {
+    throw Error(
+        Retry::needs_operator,
+        "with origin: none the target's own writes may be on their way to the source still, so --repair "
+        "could undo them",
+        "Without --repair the rows that differ are named; mend them by hand, at one of both databases");
+  }
   meet_to_compare();
   std::vector<std::pair<Oid, std::string>> wanted;
   for (const auto& table : meeting_->tables) {

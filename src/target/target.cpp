@@ -34,6 +34,10 @@ std::map<Oid, ConflictCounts> Target::take_conflicts() {
   return {};
 }
 
+bool Target::mend(Oid /*table*/, const RowRun& /*run*/) {
+  return false;
+}
+
 bool Target::needs_row_order(Oid /*table*/) const {
   return false;
 }

@@ -201,6 +201,9 @@ class Target {
   /// True when a table's changes must come by apply_in_order().
   virtual bool needs_row_order(Oid table) const;
   virtual void apply_in_order(Oid table, const RowRun& run);
+  /// Rows that are written whatever policy and quarantine say of the source's changes. False: it knows neither,
+  /// so apply() will do. Throws Error for a row that it refuses.
+  virtual bool mend(Oid table, const RowRun& run);
   /// True: truncations come by truncate(), in their place among the changes; else table by table, in their
   /// TableBatch.
   virtual bool truncates_together() const;

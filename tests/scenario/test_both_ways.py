@@ -3,6 +3,7 @@ change went round in a circle."""
 import pytest
 
 from targets import PostgresTarget
+from tailrace import run
 from waiting import wait_until
 
 pytestmark = pytest.mark.postgres
@@ -74,6 +75,8 @@ def test_no_change_comes_back(pair_on, one, two):
     for mirror in (loop.there, loop.back):
         outcome = mirror.verify()
         assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+    outcome = run("verify", "-c", loop.back.config, "--repair")
+    assert outcome.returncode == 3 and "on their way" in outcome.stderr, "it could undo what is not sent yet"
     here("TRUNCATE t")
     loop.wait_equal(5000)
     loop.there.stop()

@@ -198,8 +198,11 @@ def test_repair(shop, running):
 
 
 @pytest.mark.postgres
-def test_what_cannot_be_mended(pair):
-    """A constraint that only the target has: it says which, and the stream goes on."""
+@pytest.mark.parametrize("on_error", ["stop", "quarantine"])
+def test_what_cannot_be_mended(pair, on_error):
+    """A constraint that only the target has: it says which, and the stream goes on. It is no change of the source's, so
+    it is nothing to be kept in quarantine."""
+    pair.mirror.configure(on_error=on_error)
     pair.execute("CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)")
     follow(pair)
     pair.mirror.into.execute("DELETE FROM t WHERE id = 2; ALTER TABLE t ADD CONSTRAINT not_two CHECK (v <> 2)")
@@ -211,6 +214,38 @@ def test_what_cannot_be_mended(pair):
     pair.mirror.into.execute("ALTER TABLE t DROP CONSTRAINT not_two")
     verify(pair, "--repair", code=0)
     pair.settle()
+
+
+@pytest.mark.postgres
+def test_mended_whoever_wrote_it(pair_on, own_cluster):
+    """What a policy says of the source's changes is not said of what is mended."""
+    pair = pair_on(15, own_cluster(15, track_commit_timestamp="on"))
+    pair.execute("CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1), (2, 2)")
+    pair.mirror.configure(conflicts={"policy": "keep_local"})
+    follow(pair)
+    pair.mirror.into.execute("UPDATE t SET v = 7 WHERE id = 1")
+    assert "mended" in verify(pair, "--repair", code=0)
+    pair.settle()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
+def test_chosen_tables(pair, running):
+    """-t chooses what is compared and mended; what is followed stays as it is."""
+    pair.execute(TABLES)
+    follow(pair)
+    published = "SELECT coalesce(string_agg(tablename, ' ' ORDER BY 1), '') FROM pg_publication_tables"
+    before = pair.value(published)
+    pair.mirror.into.execute("DELETE FROM keyed WHERE id = 1; DELETE FROM keyless WHERE a = 1")
+    if not running:
+        pair.mirror.stop()
+    compared = verify(pair, "-t", "public.key*", "-t", "!public.keyless", "--repair", code=0)
+    assert "public.keyed" in compared and "1 tables compared" in compared
+    outcome = run("verify", "-c", pair.mirror.config, "-t", "public.nothing")
+    assert outcome.returncode == 3 and "no table that is followed" in outcome.stderr, outcome.stdout + outcome.stderr
+    assert pair.value(published) == before
+    compared = verify(pair, code=1)
+    assert compared.count("DIFFERS") == 1 and "public.keyless" in compared
 
 
 @pytest.mark.postgres

@@ -13,6 +13,7 @@
 #include "target/postgres/emptying.h"
 #include "target/postgres/kept_changes.h"
 #include "target/postgres/lanes.h"
+#include "target/postgres/mended_rows.h"
 #include "target/postgres/postgres_view.h"
 #include "target/postgres/refusals.h"
 #include "target/postgres/replay.h"
@@ -81,6 +82,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   void take(Oid table, TableBatch batch, std::shared_ptr<const void> borrowed) override;
   bool needs_row_order(Oid table) const override;
   void apply_in_order(Oid table, const RowRun& run) override;
+  bool mend(Oid table, const RowRun& run) override;
   bool truncates_together() const override { return true; }
   std::map<Oid, ConflictCounts> take_conflicts() override { return conflicts_.take_counts(); }
   void truncate(const std::vector<Oid>& tables, const Truncate& how, const ChangePlace& place) override;
@@ -473,6 +475,14 @@ void PostgresTarget::apply_in_order(Oid table, const RowRun& run) {
     if (conflicts_.with_care(table)) return conflicts_.apply(lane.session(), *plan, run);
     lane.write(*plan, run);
   });
+}
+
+bool PostgresTarget::mend(Oid table, const RowRun& run) {
+  guarded([&] {
+    auto& session = alone().session();
+    write_mended_rows(session, *plan_for(table, run.relation), run);
+  });
+  return true;
 }
 
 void PostgresTarget::truncate(const std::vector<Oid>& tables, const Truncate& how, const ChangePlace& place) {
