@@ -288,7 +288,7 @@ void PostgresTarget::create_table(const schema::Table& table) {
         fmt::format("select exists (select from {}{})", there->kind == 'p' ? "" : "only ", there->sql_name()),
         "looking at " + table.qualified());
     if (rows.flag(0, 0) && !options_.keep_rows)
-      empty_table(books_connection_, there->sql_name(), there->kind == 'p', false);
+      empty_tables(books_connection_, {{{there->sql_name(), there->kind == 'p'}}}, false);
     forget_kept(table.oid);
     forget_deletions_of(books_connection_, *there);
     books_.put_table(record);

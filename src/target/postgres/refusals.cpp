@@ -74,49 +74,37 @@ void Refusals::keep_back(const TableRecord& table, const std::string& error) {
 
 void Refusals::truncate(const std::vector<const TableRecord*>& tables, const Truncate& how,
                         const ChangePlace& place) {
-  if (kept_.all().empty()) return truncate_together(tables, how, place);
-  // A table of which changes wait keeps its rows until their turn comes, so nothing may cascade to it; and once
-  // it waits to be emptied, everything later waits behind that.
+  // A table of which changes wait keeps its rows until their turn comes; and once it waits to be emptied,
+  // everything later waits behind that.
+  std::vector<const TableRecord*> flowing;
   for (const TableRecord* table : tables) {
-    if (kept_.any_of(table->oid)) {
-      kept_.record_truncate(*table, how, place, nullptr);
-      if (!kept_.held(table->oid)) kept_.hold(*table, kept_.all().at(table->oid).error);
-    } else {
-      truncate_together({table}, how, place);
+    if (!kept_.any_of(table->oid)) {
+      flowing.push_back(table);
+      continue;
     }
+    kept_.record_truncate(*table, how, place, nullptr);
+    if (!kept_.held(table->oid)) kept_.hold(*table, kept_.all().at(table->oid).error);
   }
-}
-
-void Refusals::empty(const std::vector<const TableRecord*>& tables, const Truncate& how) {
-  auto& connection = session_.direct();
-  if (!kept_.all().empty()) {
-    for (const TableRecord* table : tables)
-      empty_table(connection, table->target_name, is_partitioned(connection, *table), how.restart_identity);
-    return;
-  }
-  std::string list;
-  for (const TableRecord* table : tables) {
-    list += fmt::format("{}{}{}", list.empty() ? "" : ", ", is_partitioned(connection, *table) ? "" : "only ",
-                        table->target_name);
-  }
-  connection.query(fmt::format("truncate {}{}{}", list, how.restart_identity ? " restart identity" : "",
-                               how.cascade ? " cascade" : ""),
-                   emptying);
+  if (!flowing.empty()) truncate_together(flowing, how, place);
 }
 
 void Refusals::truncate_together(const std::vector<const TableRecord*>& tables, const Truncate& how,
                                  const ChangePlace& place) {
-  session_.direct().query("savepoint tailrace_truncate", emptying);
+  auto& connection = session_.direct();
+  std::vector<EmptiedTable> emptied;
+  for (const TableRecord* table : tables)
+    emptied.push_back({table->target_name, is_partitioned(connection, *table)});
+  connection.query("savepoint tailrace_truncate", emptying);
   Refusal refusal;
   try {
-    empty(tables, how);
-    session_.direct().query("release tailrace_truncate", emptying);
+    empty_tables(connection, emptied, how.restart_identity);
+    connection.query("release tailrace_truncate", emptying);
     return;
   } catch (const Error& error) {
     if (!about_a_change(error)) throw;
     refusal = {0, error.sqlstate(), server_words(error)};
   }
-  session_.direct().query("rollback to tailrace_truncate; release tailrace_truncate", emptying);
+  connection.query("rollback to tailrace_truncate; release tailrace_truncate", emptying);
   std::string names;
   for (const TableRecord* table : tables) names += (names.empty() ? "" : ", ") + table->qualified();
   auto what = "the TRUNCATE of " + names;

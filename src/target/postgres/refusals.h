@@ -33,7 +33,6 @@ class Refusals {
   void keep_back(const TableRecord& table, const std::string& error);
   void truncate_together(const std::vector<const TableRecord*>& tables, const Truncate& how,
                          const ChangePlace& place);
-  void empty(const std::vector<const TableRecord*>& tables, const Truncate& how);
 
   ApplySession& session_;
   KeptChanges& kept_;

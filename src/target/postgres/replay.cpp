@@ -86,7 +86,7 @@ ReplayCount replay_kept(
       if (!there)
         refused(table, change.number, "the TRUNCATE", change.commit_lsn, "the target has no such table");
       try {
-        empty_table(session.direct(), there->sql_name(), there->kind == 'p', change.restart_identity);
+        empty_tables(session.direct(), {{{there->sql_name(), there->kind == 'p'}}}, change.restart_identity);
       } catch (const Error& error) {
         if (!about_a_change(error)) throw;
         refused(table, change.number, "the TRUNCATE", change.commit_lsn, server_words(error));
