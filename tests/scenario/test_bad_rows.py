@@ -322,6 +322,26 @@ def test_only_the_bad_change(pair):
     assert pair.mirror.into.value("(SELECT count(*) FROM t)") == "252"
 
 
+def test_what_holds_a_table_that_goes_on(pair):
+    """then: continue, up to a TRUNCATE that the target refuses, or to so many changes that merely wait."""
+    quarantining(pair, "continue")
+    pair.mirror.into.execute("CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'never'; END $$;"
+                             "CREATE TRIGGER no BEFORE TRUNCATE ON other EXECUTE FUNCTION no();"
+                             "ALTER TABLE other ENABLE ALWAYS TRIGGER no")
+    pair.execute("TRUNCATE other")
+    pair.execute("INSERT INTO other VALUES (1, 2)")
+    pair.execute("INSERT INTO t VALUES (60, 5000, 'bad')")
+    pair.execute("DO $$ BEGIN FOR i IN 1..10010 LOOP UPDATE t SET n = i WHERE id = 60; END LOOP;"
+                 "DELETE FROM t WHERE id = 2; END $$")
+    pair.mirror.wait_caught_up(pair.cluster)
+    assert kept(pair, "operation, error LIKE '%never%'")[:2] == [("truncate", True), ("insert", None)]
+    states = [pair.mirror.table(f"public.{name}") for name in ("other", "t")]
+    assert [(state["state"], state["quarantined"]) for state in states] == [("stopped", 2), ("stopped", 10012)]
+    pair.mirror.into.execute("DROP TRIGGER no ON other; ALTER TABLE t DROP CONSTRAINT low")
+    replay(pair)
+    assert pair.settle() == 51
+
+
 def test_a_bad_change_late_in_a_large_transaction(pair_on, own_cluster):
     """Its earlier parts are lost with the attempt, and come again: that ends."""
     pair = pair_on(own_cluster(15, logical_decoding_work_mem="1MB"))

@@ -37,7 +37,12 @@ void Refusals::apply(const TableRecord& table, const TablePlan& plan, const RowR
   while (next < run.entries.size()) {
     if (next == waits) {
       kept_.record(table, run, next, next + 1, nullptr);
-      waits = waits_from(table, run, ++next);
+      ++next;
+      if (too_many(table)) {
+        hold(table, kept_.all().at(table.oid).error);
+        return kept_.record(table, run, next, run.entries.size(), nullptr);
+      }
+      waits = waits_from(table, run, next);
       continue;
     }
     auto refusal = apply_carefully(session_, conflicts_, plan, run, next, waits);
@@ -57,15 +62,21 @@ void Refusals::apply(const TableRecord& table, const TablePlan& plan, const RowR
   }
 }
 
+bool Refusals::too_many(const TableRecord& table) const {
+  return kept_.all().at(table.oid).changes >= most_alone;
+}
+
+void Refusals::hold(const TableRecord& table, const std::string& error) {
+  log::warn("target",
+            "{}: {}; all later changes of the table are kept in tailrace.quarantine with it until 'tailrace "
+            "replay'",
+            table.qualified(), error);
+  kept_.hold(table, error);
+}
+
 /// A change of the table is in quarantine now.
 void Refusals::keep_back(const TableRecord& table, const std::string& error) {
-  if (after_ == AfterQuarantine::hold || kept_.all().at(table.oid).changes >= most_alone) {
-    log::warn("target",
-              "{}: {}; it and all later changes of the table are kept in tailrace.quarantine until 'tailrace "
-              "replay'",
-              table.qualified(), error);
-    return kept_.hold(table, error);
-  }
+  if (after_ == AfterQuarantine::hold || too_many(table)) return hold(table, error);
   // There may be many; they are counted in the status.
   auto level = kept_.all().at(table.oid).changes == 1 ? log::Level::warn : log::Level::debug;
   log::write(level, "target",
@@ -83,7 +94,7 @@ void Refusals::truncate(const std::vector<const TableRecord*>& tables, const Tru
       continue;
     }
     kept_.record_truncate(*table, how, place, nullptr);
-    if (!kept_.held(table->oid)) kept_.hold(*table, kept_.all().at(table->oid).error);
+    if (!kept_.held(table->oid)) hold(*table, kept_.all().at(table->oid).error);
   }
   if (!flowing.empty()) truncate_together(flowing, how, place);
 }
@@ -113,7 +124,7 @@ void Refusals::truncate_together(const std::vector<const TableRecord*>& tables, 
   refusal.words = at_source(what, commit_lsn, refusal.words);
   for (const TableRecord* table : tables) {
     kept_.record_truncate(*table, how, place, &refusal);
-    keep_back(*table, refusal.words);
+    hold(*table, refusal.words);  // whatever is to come next: it is of any row
   }
 }
 
