@@ -129,6 +129,20 @@ def test_a_conflict_that_the_policy_refuses(pair):
     assert pair.settle() == 10
 
 
+def test_a_conflict_beside_changes_that_wait(pair):
+    """Is dealt with as the policy says and counted, as in a table of which nothing waits."""
+    quarantining(pair, "continue")
+    pair.execute("INSERT INTO t VALUES (60, 5000, 'bad')")
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.mirror.into.execute("DELETE FROM t WHERE id = 5; INSERT INTO t VALUES (70, 1, 'here')")
+    pair.execute("INSERT INTO t VALUES (69, 2, 'a'), (70, 2, 'there'), (71, 2, 'b'); UPDATE t SET n = 0 WHERE id = 5")
+    pair.mirror.wait_caught_up(pair.cluster)
+    assert kept(pair, "(new_row ->> 'id')::int") == [(60,)]
+    assert pair.mirror.into.execute("SELECT id, body FROM t WHERE id IN (5, 69, 70, 71) ORDER BY id") == [
+        (69, "a"), (70, "there"), (71, "b")]
+    assert pair.mirror.table("public.t")["conflicts"] == {"insert_exists": 1, "update_missing": 1}
+
+
 def test_skips_that_cannot_be(pair):
     """Too early, or no position at all: refused. One at which nothing commits is said to be unused."""
     pair.execute("CREATE TABLE t (id int PRIMARY KEY)")
