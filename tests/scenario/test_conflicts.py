@@ -254,6 +254,27 @@ def test_every_unique_index_is_looked_at(pair):
     assert pair.mirror.status()["conflicts"] == {"insert_exists": 3}
 
 
+def test_a_conflict_late_in_a_large_transaction(pair_on, own_cluster):
+    """The parts before it take longer than care is taken for: it is dealt with the second time all the same."""
+    pair = pair_on(own_cluster(15, logical_decoding_work_mem="1MB"))
+    pair.mirror.configure(limits={"batch": "1MB", "queue": "1MB"})
+    pair.execute("CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE other (id int PRIMARY KEY, v text);"
+                 "INSERT INTO t VALUES (1, 'copied'), (2, 'copied')")
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.mirror.into.execute(
+        "DELETE FROM t WHERE id = 2; CREATE SEQUENCE attempts; CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN IF nextval('public.attempts') > 1 THEN PERFORM pg_sleep(4.5); END IF; RETURN NULL; END $$;"
+        "CREATE TRIGGER slow AFTER INSERT ON other FOR EACH ROW WHEN (NEW.id = 0) EXECUTE FUNCTION slow();"
+        "ALTER TABLE other ENABLE ALWAYS TRIGGER slow")
+    pair.execute("BEGIN; INSERT INTO other VALUES (0, ''); UPDATE t SET v = 'changed' WHERE id = 1;"
+                 "INSERT INTO other SELECT i, repeat('x', 100) FROM generate_series(1, 30000) i;"
+                 "UPDATE t SET v = 'changed' WHERE id = 2; COMMIT")
+    pair.mirror.wait_caught_up(pair.cluster)
+    assert pair.mirror.into.value("(SELECT last_value FROM attempts)") == "2"
+    assert pair.mirror.status()["conflicts"] == {"update_missing": 1}
+
+
 def test_a_million_lines_are_not_written(pair):
     """Counted, all of them; told, the first."""
     followed(pair)
