@@ -11,6 +11,9 @@ namespace {
 constexpr const char* emptying = "emptying tables";
 // Their rows are remembered, so that later changes of them wait too.
 constexpr std::int64_t most_alone = 10'000;
+constexpr const char* rows_are_unclear =
+    "; since then its replica identity, or the stream's format, became another, so that it is not known which "
+    "changes are of the rows that wait";
 
 std::string at_source(const std::string& what, Lsn commit_lsn, const std::string& words) {
   return fmt::format("{} (of the source's transaction at {}): {}", what, commit_lsn.str(), words);
@@ -23,11 +26,13 @@ bool is_partitioned(pg::Connection& connection, const TableRecord& table) {
 
 }  // namespace
 
-/// The first change from there on that must wait behind one of its row in quarantine.
+/// The first change from there on that must wait behind one of its row in quarantine, or may have to.
 std::size_t Refusals::waits_from(const TableRecord& table, const RowRun& run, std::size_t from) {
   if (!kept_.any_of(table.oid)) return run.entries.size();
-  while (from < run.entries.size() && !kept_.has_row_of(table, *run.relation, *run.entries[from].change))
-    ++from;
+  auto waits = [&](const auto& entry) {
+    return kept_.has_row_of(table, *run.relation, *entry.change) != KeptChanges::SameRow::no;
+  };
+  while (from < run.entries.size() && !waits(run.entries[from])) ++from;
   return from;
 }
 
@@ -36,10 +41,11 @@ void Refusals::apply(const TableRecord& table, const TablePlan& plan, const RowR
   std::size_t waits = waits_from(table, run, 0);
   while (next < run.entries.size()) {
     if (next == waits) {
+      auto same = kept_.has_row_of(table, *run.relation, *run.entries[next].change);
       kept_.record(table, run, next, next + 1, nullptr);
       ++next;
-      if (too_many(table)) {
-        hold(table, kept_.all().at(table.oid).error);
+      if (bool unclear = same == KeptChanges::SameRow::cannot_tell; unclear || too_many(table)) {
+        hold(table, kept_.all().at(table.oid).error + (unclear ? rows_are_unclear : ""));
         return kept_.record(table, run, next, run.entries.size(), nullptr);
       }
       waits = waits_from(table, run, next);
