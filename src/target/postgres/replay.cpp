@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "target/postgres/emptying.h"
 #include "target/postgres/row_writer.h"
@@ -77,6 +78,7 @@ ReplayCount replay_kept(
     const std::function<const TablePlan&(const std::shared_ptr<const Relation>&)>& plan_for) {
   ReplayCount out;
   Replay replay(session, table);
+  std::shared_ptr<const Relation> relation;
   kept.read(table, [&](const KeptChanges::Kept& change) {
     ++out.changes;
     out.last_number = change.number;
@@ -97,6 +99,8 @@ ReplayCount replay_kept(
       refused(table, change.number, describe(change.change, *change.relation, {}), change.commit_lsn,
               "the table changed its definition since");
     }
+    // A new plan asks the target, which would wait for what was sent.
+    if (std::exchange(relation, change.relation) != change.relation) replay.settle();
     replay.add(change, plan_for(change.relation));
   });
   replay.settle();
