@@ -7,6 +7,7 @@ import pytest
 
 from cluster import PgCluster
 from conflicting import Nodes
+from tailrace import run
 from test_postgres_target import one_line
 from waiting import wait_until
 
@@ -252,6 +253,24 @@ def test_every_unique_index_is_looked_at(pair):
     assert pair.mirror.into.query("SELECT id FROM t ORDER BY 1") == [
         ("1",), ("2",), ("3",), ("4",), ("5",), ("104",), ("105",)]
     assert pair.mirror.status()["conflicts"] == {"insert_exists": 3}
+
+
+def test_a_replay_of_rows_that_somebody_mended(timed_pair):
+    """Replay does what the source did, whoever wrote the rows meanwhile or deleted what was in the way."""
+    pair = timed_pair
+    pair.execute(ROWS + "; INSERT INTO t VALUES (1, 'one', 'copied'), (2, 'two', 'copied')")
+    pair.mirror.configure(conflicts={"policy": "last_update_wins"}, on_error="quarantine")
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.mirror.into.execute("ALTER TABLE t ADD CONSTRAINT good CHECK (v <> 'bad')")
+    pair.execute("UPDATE t SET v = 'bad' WHERE id = 1")
+    pair.execute("INSERT INTO t VALUES (3, 'three', 'new'); DELETE FROM t WHERE id = 2")
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.mirror.into.execute("ALTER TABLE t DROP CONSTRAINT good; UPDATE t SET v = 'mended' WHERE id IN (1, 2);"
+                             "INSERT INTO t VALUES (3, 'three', 'mended'); DELETE FROM t WHERE id = 3")
+    outcome = run("replay", "-c", pair.mirror.config)
+    assert outcome.returncode == 0, outcome.stderr
+    assert pair.settle() == 2
 
 
 def test_a_conflict_late_in_a_large_transaction(pair_on, own_cluster):

@@ -37,7 +37,8 @@ class Replay {
   void add(const KeptChanges::Kept& kept, const TablePlan& plan) {
     sent_.push_back({kept.number, kept.commit_lsn, describe(kept.change, *kept.relation, plan.key)});
     session_.at_entry(static_cast<std::size_t>(kept.number));
-    RowWriter(session_, plan).change(kept.change, kept.commit_lsn);
+    // Whoever mended the target wrote its rows, or deleted what was in the way.
+    RowWriter(session_, plan, {}, /*whoever=*/true).change(kept.change, kept.commit_lsn);
     if (sent_.size() >= settle_after) settle();
   }
 
