@@ -147,6 +147,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   std::optional<Group> taken_;  ///< the open transaction, as long as nothing of it was applied
   bool open_ = false;           ///< the open transaction, once something of it was applied
   bool evolved_ = false;        ///< and it altered tables
+  bool restarted_ = false;      ///< and it may have set back sequences
   std::deque<Commit> unflushed_;
   Clock::time_point asked_for_flush_{};
   Lsn durable_;
@@ -471,6 +472,7 @@ void PostgresTarget::truncate(const std::vector<Oid>& tables, const Truncate& ho
   for (Oid table : tables) records.push_back(&records_.at(table));
   guarded([&] {
     alone().session().settle();
+    restarted_ |= how.restart_identity;
     refusals_.truncate(records, how, place);
   });
 }
@@ -498,6 +500,7 @@ void PostgresTarget::commit(const Checkpoint& checkpoint) {
     kept_.committed();
     conflicts_.committed();
     open_ = evolved_ = false;
+    if (std::exchange(restarted_, false)) sequences_.look_again();
     note({checkpoint, landed});
     conflicts_.tidy(books_connection_);
   });
@@ -548,6 +551,7 @@ void PostgresTarget::rollback() noexcept {
   lanes_.abandon();
   for (const auto& committed : lanes_.committed()) note(committed);
   taken_.reset();
+  restarted_ = false;
   row_orders_.rolled_back();
   conflicts_.rolled_back();
   if (!std::exchange(open_, false) || !lanes_.alone().rollback()) return;
@@ -606,6 +610,7 @@ std::int64_t PostgresTarget::replay(Oid table, bool discard) {
     if (discard) {
       kept_.read(record, [&](const auto& kept) { count = {count.changes + 1, kept.number}; });
     } else {
+      restarted_ = true;  // by a TRUNCATE among them
       count = replay_kept(session, kept_, record,
                           [&](const auto& relation) -> const TablePlan& { return *plan_for(table, relation); });
     }
