@@ -357,8 +357,8 @@ def test_what_holds_a_table_that_goes_on(pair):
 
 
 def test_rows_that_are_named_in_another_way(pair):
-    """then: continue. Once the replica identity is another, or the format of the stream, it is not known which changes
-    are of rows in quarantine: the table is held. A refusal of the replay is told; it changes nothing, and ends nothing."""
+    """then: continue. Once the replica identity is another, or the format of the stream, nobody knows which changes
+    are of rows in quarantine: the table is held. A refusal of the replay is told; it changes and ends nothing."""
     quarantining(pair, "continue")
     pair.execute("CREATE TYPE kind AS ENUM ('one', 'two'); CREATE TABLE kinds (id kind PRIMARY KEY, n int);"
                  "INSERT INTO kinds VALUES ('one', 1), ('two', 2)")

@@ -282,8 +282,9 @@ def test_a_conflict_late_in_a_large_transaction(pair_on, own_cluster):
     pair.mirror.start()
     pair.mirror.wait_caught_up(pair.cluster)
     pair.mirror.into.execute(
-        "DELETE FROM t WHERE id = 2; CREATE SEQUENCE attempts; CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN IF nextval('public.attempts') > 1 THEN PERFORM pg_sleep(4.5); END IF; RETURN NULL; END $$;"
+        "DELETE FROM t WHERE id = 2; CREATE SEQUENCE attempts;"
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " IF nextval('public.attempts') > 1 THEN PERFORM pg_sleep(4.5); END IF; RETURN NULL; END $$;"
         "CREATE TRIGGER slow AFTER INSERT ON other FOR EACH ROW WHEN (NEW.id = 0) EXECUTE FUNCTION slow();"
         "ALTER TABLE other ENABLE ALWAYS TRIGGER slow")
     pair.execute("BEGIN; INSERT INTO other VALUES (0, ''); UPDATE t SET v = 'changed' WHERE id = 1;"
