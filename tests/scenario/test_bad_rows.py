@@ -129,6 +129,20 @@ def test_a_conflict_that_the_policy_refuses(pair):
     assert pair.settle() == 10
 
 
+def test_a_conflict_beside_changes_that_wait(pair):
+    """Is dealt with as the policy says and counted, as in a table of which nothing waits."""
+    quarantining(pair, "continue")
+    pair.execute("INSERT INTO t VALUES (60, 5000, 'bad')")
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.mirror.into.execute("DELETE FROM t WHERE id = 5; INSERT INTO t VALUES (70, 1, 'here')")
+    pair.execute("INSERT INTO t VALUES (69, 2, 'a'), (70, 2, 'there'), (71, 2, 'b'); UPDATE t SET n = 0 WHERE id = 5")
+    pair.mirror.wait_caught_up(pair.cluster)
+    assert kept(pair, "(new_row ->> 'id')::int") == [(60,)]
+    assert pair.mirror.into.execute("SELECT id, body FROM t WHERE id IN (5, 69, 70, 71) ORDER BY id") == [
+        (69, "a"), (70, "there"), (71, "b")]
+    assert pair.mirror.table("public.t")["conflicts"] == {"insert_exists": 1, "update_missing": 1}
+
+
 def test_skips_that_cannot_be(pair):
     """Too early, or no position at all: refused. One at which nothing commits is said to be unused."""
     pair.execute("CREATE TABLE t (id int PRIMARY KEY)")
@@ -320,6 +334,58 @@ def test_only_the_bad_change(pair):
     pair.execute("INSERT INTO t VALUES (2000, 2, 'flows')")
     pair.mirror.wait_caught_up(pair.cluster)
     assert pair.mirror.into.value("(SELECT count(*) FROM t)") == "252"
+
+
+def test_what_holds_a_table_that_goes_on(pair):
+    """then: continue, up to a TRUNCATE that the target refuses, or to so many changes that merely wait."""
+    quarantining(pair, "continue")
+    pair.mirror.into.execute("CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'never'; END $$;"
+                             "CREATE TRIGGER no BEFORE TRUNCATE ON other EXECUTE FUNCTION no();"
+                             "ALTER TABLE other ENABLE ALWAYS TRIGGER no")
+    pair.execute("TRUNCATE other")
+    pair.execute("INSERT INTO other VALUES (1, 2)")
+    pair.execute("INSERT INTO t VALUES (60, 5000, 'bad')")
+    pair.execute("DO $$ BEGIN FOR i IN 1..10010 LOOP UPDATE t SET n = i WHERE id = 60; END LOOP;"
+                 "DELETE FROM t WHERE id = 2; END $$")
+    pair.mirror.wait_caught_up(pair.cluster)
+    assert kept(pair, "operation, error LIKE '%never%'")[:2] == [("truncate", True), ("insert", None)]
+    states = [pair.mirror.table(f"public.{name}") for name in ("other", "t")]
+    assert [(state["state"], state["quarantined"]) for state in states] == [("stopped", 2), ("stopped", 10012)]
+    pair.mirror.into.execute("DROP TRIGGER no ON other; ALTER TABLE t DROP CONSTRAINT low")
+    replay(pair)
+    assert pair.settle() == 51
+
+
+def test_rows_that_are_named_in_another_way(pair):
+    """then: continue. Once the replica identity is another, or the format of the stream, nobody knows which changes
+    are of rows in quarantine: the table is held. A refusal of the replay is told; it changes and ends nothing."""
+    quarantining(pair, "continue")
+    pair.execute("CREATE TYPE kind AS ENUM ('one', 'two'); CREATE TABLE kinds (id kind PRIMARY KEY, n int);"
+                 "INSERT INTO kinds VALUES ('one', 1), ('two', 2)")
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.mirror.into.execute("ALTER TABLE kinds ADD CONSTRAINT low CHECK (n < 1000)")
+    pair.execute("UPDATE t SET n = 5000 WHERE id = 20; UPDATE kinds SET n = 5000 WHERE id = 'one'")
+    pair.execute("ALTER TABLE t ALTER body SET NOT NULL; CREATE UNIQUE INDEX by_body ON t (body);"
+                 "ALTER TABLE t REPLICA IDENTITY USING INDEX by_body")
+    pair.execute("UPDATE t SET n = 7 WHERE id = 20")
+    pair.execute("UPDATE kinds SET n = 3 WHERE id = 'two'; UPDATE t SET n = 8 WHERE id = 21")
+    pair.mirror.wait_caught_up(pair.cluster)
+    assert kept(pair, "table_name, (new_row ->> 'n')::int") == [
+        ("public.t", 5000), ("public.kinds", 5000), ("public.t", 7), ("public.t", 8)]
+    state = pair.mirror.table("public.t")
+    assert state["state"] == "stopped" and "replica identity" in state["last_error"], state
+    outcome = command(pair, "replay", "--table", "public.t")
+    assert outcome.returncode == 3 and "(id)=(20)" in outcome.stderr, outcome.stderr
+    assert pair.mirror.running()
+    pair.mirror.stop()
+    pair.mirror.configure(on_error="quarantine", quarantine={"then": "continue"}, binary="off")
+    pair.mirror.start()
+    pair.execute("UPDATE kinds SET n = 4 WHERE id = 'one'")
+    pair.mirror.wait_caught_up(pair.cluster)
+    assert pair.mirror.table("public.kinds")["state"] == "stopped"
+    pair.mirror.into.execute("ALTER TABLE t DROP CONSTRAINT low; ALTER TABLE kinds DROP CONSTRAINT low")
+    assert "public.kinds: 2 changes replayed" in replay(pair)
+    assert pair.settle() == 53
 
 
 def test_a_bad_change_late_in_a_large_transaction(pair_on, own_cluster):

@@ -7,6 +7,7 @@ import pytest
 
 from cluster import PgCluster
 from conflicting import Nodes
+from tailrace import run
 from test_postgres_target import one_line
 from waiting import wait_until
 
@@ -252,6 +253,46 @@ def test_every_unique_index_is_looked_at(pair):
     assert pair.mirror.into.query("SELECT id FROM t ORDER BY 1") == [
         ("1",), ("2",), ("3",), ("4",), ("5",), ("104",), ("105",)]
     assert pair.mirror.status()["conflicts"] == {"insert_exists": 3}
+
+
+def test_a_replay_of_rows_that_somebody_mended(timed_pair):
+    """Replay does what the source did, whoever wrote the rows meanwhile or deleted what was in the way."""
+    pair = timed_pair
+    pair.execute(ROWS + "; INSERT INTO t VALUES (1, 'one', 'copied'), (2, 'two', 'copied')")
+    pair.mirror.configure(conflicts={"policy": "last_update_wins"}, on_error="quarantine")
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.mirror.into.execute("ALTER TABLE t ADD CONSTRAINT good CHECK (v <> 'bad')")
+    pair.execute("UPDATE t SET v = 'bad' WHERE id = 1")
+    pair.execute("INSERT INTO t VALUES (3, 'three', 'new'); DELETE FROM t WHERE id = 2")
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.mirror.into.execute("ALTER TABLE t DROP CONSTRAINT good; UPDATE t SET v = 'mended' WHERE id IN (1, 2);"
+                             "INSERT INTO t VALUES (3, 'three', 'mended'); DELETE FROM t WHERE id = 3")
+    outcome = run("replay", "-c", pair.mirror.config)
+    assert outcome.returncode == 0, outcome.stderr
+    assert pair.settle() == 2
+
+
+def test_a_conflict_late_in_a_large_transaction(pair_on, own_cluster):
+    """The parts before it take longer than care is taken for: it is dealt with the second time all the same."""
+    pair = pair_on(own_cluster(15, logical_decoding_work_mem="1MB"))
+    pair.mirror.configure(limits={"batch": "1MB", "queue": "1MB"})
+    pair.execute("CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE other (id int PRIMARY KEY, v text);"
+                 "INSERT INTO t VALUES (1, 'copied'), (2, 'copied')")
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.mirror.into.execute(
+        "DELETE FROM t WHERE id = 2; CREATE SEQUENCE attempts;"
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " IF nextval('public.attempts') > 1 THEN PERFORM pg_sleep(4.5); END IF; RETURN NULL; END $$;"
+        "CREATE TRIGGER slow AFTER INSERT ON other FOR EACH ROW WHEN (NEW.id = 0) EXECUTE FUNCTION slow();"
+        "ALTER TABLE other ENABLE ALWAYS TRIGGER slow")
+    pair.execute("BEGIN; INSERT INTO other VALUES (0, ''); UPDATE t SET v = 'changed' WHERE id = 1;"
+                 "INSERT INTO other SELECT i, repeat('x', 100) FROM generate_series(1, 30000) i;"
+                 "UPDATE t SET v = 'changed' WHERE id = 2; COMMIT")
+    pair.mirror.wait_caught_up(pair.cluster)
+    assert pair.mirror.into.value("(SELECT last_value FROM attempts)") == "2"
+    assert pair.mirror.status()["conflicts"] == {"update_missing": 1}
 
 
 def test_a_million_lines_are_not_written(pair):

@@ -2,9 +2,11 @@
 checkpoint's LSN the published columns equal the source's, whatever the target adds; what cannot go on says why, and has
 written nothing."""
 import re
+import subprocess
 
 import pytest
 
+from tailrace import BINARY
 from test_changes import play, wide
 from test_restart import refused
 from test_types import ARRAYS, COMMON, NEWER, REST, round_trip
@@ -175,6 +177,28 @@ CREATE TRIGGER counter AFTER INSERT OR DELETE ON t FOR EACH ROW EXECUTE FUNCTION
 CREATE TRIGGER ordinary AFTER INSERT OR UPDATE OR DELETE ON t FOR EACH ROW EXECUTE FUNCTION refuse();
 ALTER TABLE t ENABLE REPLICA TRIGGER counter
 """
+
+
+def test_truncate_reaches_what_the_sources_reached(pair):
+    """Foreign keys lead to further tables here: to one that only the target has, and to one whose copy is newer than
+    the TRUNCATE. Both keep their rows."""
+    pair.execute("CREATE TABLE parent (id serial PRIMARY KEY, n int);"
+                 "CREATE TABLE child (id int PRIMARY KEY, parent int REFERENCES parent);"
+                 "INSERT INTO parent (n) VALUES (1), (2); INSERT INTO child VALUES (1, 1)")
+    follow(pair)
+    pair.mirror.stop()
+    pair.mirror.into.execute("CREATE TABLE own (id int, parent int REFERENCES parent); INSERT INTO own VALUES (1, 2);"
+                             "SELECT setval('parent_id_seq', 100000)")
+    pair.execute("TRUNCATE parent RESTART IDENTITY CASCADE")
+    pair.execute("INSERT INTO parent (n) VALUES (7); INSERT INTO child VALUES (8, 1)")
+    with open(pair.mirror.log, "ab") as log:
+        pair.mirror.process = subprocess.Popen([BINARY, "run", "-c", pair.mirror.config, "--recopy", "public.child"],
+                                               stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    pair.mirror.wait_caught_up(pair.cluster)
+    assert pair.mirror.into.execute("SELECT id, parent FROM child") == [(8, 1)]
+    assert pair.mirror.into.execute("SELECT id, n FROM parent") == [(1, 7)]
+    assert pair.mirror.into.execute("SELECT id, parent FROM own") == [(1, 2)]
+    assert pair.mirror.into.value("(SELECT last_value < 100000 FROM parent_id_seq)") == "true"
 
 
 def test_replica_triggers_fire_and_ordinary_ones_do_not(pair):

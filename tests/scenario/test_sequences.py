@@ -103,6 +103,38 @@ def test_a_held_sequence_holds_nothing_up(pair):
     assert "terminate called" not in pair.mirror.log_text()
 
 
+def test_a_restart_is_not_for_good(pair):
+    """TRUNCATE ... RESTART IDENTITY sets the target's sequence back after the source's newer value was seen: it comes
+    late, or by a replay."""
+    pair.execute(SETUP)
+    pair.mirror.configure(sequences={"margin": 100, "interval": "100ms"}, on_error="quarantine")
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    there = pair.mirror.into.execute
+    wait_until(lambda: last_values(there) == AHEAD, what=lambda: f"{AHEAD}, not {last_values(there)}")
+    again = "TRUNCATE t RESTART IDENTITY; INSERT INTO t (v) SELECT 'w' FROM generate_series(1, 5)"
+    after = ["105", *AHEAD[1:]]
+    there("CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
+          " $$ BEGIN PERFORM pg_sleep(1); RETURN NULL; END $$;"
+          "CREATE TRIGGER slow AFTER INSERT ON t FOR EACH ROW WHEN (NEW.v = 'slow') EXECUTE FUNCTION slow();"
+          "ALTER TABLE t ENABLE ALWAYS TRIGGER slow; ALTER TABLE t ADD CONSTRAINT good CHECK (v <> 'bad')")
+    pair.execute("INSERT INTO t (v) VALUES ('slow')")
+    sleeping = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+    wait_until(lambda: there(sleeping), what="an apply that is under way")
+    pair.execute(again)
+    pair.mirror.wait_caught_up(pair.cluster)
+    wait_until(lambda: last_values(there) == after, timeout=10, what=lambda: f"{after}, not {last_values(there)}")
+
+    pair.execute("INSERT INTO t (v) VALUES ('bad')")
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.execute(again)
+    pair.mirror.wait_caught_up(pair.cluster)
+    there("ALTER TABLE t DROP CONSTRAINT good")
+    assert run("replay", "-c", pair.mirror.config).returncode == 0
+    wait_until(lambda: last_values(there) == after, timeout=10, what=lambda: f"{after}, not {last_values(there)}")
+    assert pair.settle() == 10
+
+
 def test_a_snapshot_sets_them(pair):
     pair.execute(SETUP)
     outcome = run("snapshot", "-c", pair.mirror.config)

@@ -77,6 +77,10 @@ std::string server_words(const Error& error) {
   return colon == std::string::npos ? message : message.substr(colon + 2);
 }
 
+bool has_value_text(const RelationColumn& column) {
+  return pg::codec::has_binary_form(wire_of(column.type_oid));
+}
+
 std::string value_text(const RelationColumn& column, const Value& value) {
   if (value.kind == ValueKind::text) return std::string(value.bytes);
   std::string out;

@@ -23,7 +23,10 @@ bool about_a_change(const Error& error);
 /// The server's words, without what we were doing.
 std::string server_words(const Error& error);
 
-/// A value as PostgreSQL shows it, as far as its type is known here; else its bytes in hexadecimal.
+/// Values of its type that came in binary can be shown as PostgreSQL shows them.
+bool has_value_text(const RelationColumn& column);
+
+/// A value as PostgreSQL shows it; one in binary of which that is not known, as its bytes in hexadecimal.
 std::string value_text(const RelationColumn& column, const Value& value);
 
 /// "the INSERT of (id)=(5)". `key`: the columns that name a row; none: all.

@@ -10,6 +10,7 @@ namespace {
 constexpr const char* applying_changes = "applying changes";
 // What a refusal makes us do again.
 constexpr std::size_t most_at_once = 200;
+constexpr const char* unique_violation = "23505";
 
 void apply_some(ApplySession& session, const TablePlan& plan, const RowRun& run, std::size_t from,
                 std::size_t to) {
@@ -35,9 +36,9 @@ void apply_one_with_care(ApplySession& session, ConflictHandling& conflicts, con
 }
 
 std::optional<Refusal> try_some(ApplySession& session, ConflictHandling& conflicts, const TablePlan& plan,
-                                const RowRun& run, std::size_t from, std::size_t to) {
+                                const RowRun& run, std::size_t from, std::size_t to, bool with_care) {
   try {
-    if (conflicts.with_care(plan.oid)) {
+    if (with_care) {
       apply_one_with_care(session, conflicts, plan, run, from);
     } else {
       apply_some(session, plan, run, from, to);
@@ -54,19 +55,24 @@ std::optional<Refusal> try_some(ApplySession& session, ConflictHandling& conflic
   }
 }
 
+/// A row is not there, or one is in the way: what a look at the target's rows may resolve.
+bool may_be_conflict(const Refusal& refusal) {
+  return refusal.sqlstate.empty() || refusal.sqlstate == unique_violation;
+}
+
 }  // namespace
 
 std::optional<Refusal> apply_carefully(ApplySession& session, ConflictHandling& conflicts,
                                        const TablePlan& plan, const RowRun& run, std::size_t from,
                                        std::size_t to) {
-  // What is looked at is counted, so it is not done twice.
-  std::size_t at_once = conflicts.with_care(plan.oid) ? 1 : most_at_once;
   std::size_t done = from;
   std::size_t limit = to;  // up to the one that was refused, to apply what comes before it
   while (done < to) {
-    std::size_t end = std::min(done + at_once, limit);
+    // What is looked at is counted, so it is not done twice.
+    bool with_care = conflicts.with_care(plan.oid);
+    std::size_t end = std::min(done + (with_care ? 1 : most_at_once), limit);
     session.direct().query("savepoint tailrace_careful", applying_changes);
-    auto refusal = try_some(session, conflicts, plan, run, done, end);
+    auto refusal = try_some(session, conflicts, plan, run, done, end, with_care);
     if (!refusal) {
       session.direct().query("release tailrace_careful", applying_changes);
       done = end;
@@ -74,9 +80,13 @@ std::optional<Refusal> apply_carefully(ApplySession& session, ConflictHandling& 
       continue;
     }
     session.direct().query("rollback to tailrace_careful; release tailrace_careful", applying_changes);
-    if (refusal->entry == done) return refusal;
-    TAILRACE_CHECK(refusal->entry > done && refusal->entry < end);
+    TAILRACE_CHECK(refusal->entry >= done && refusal->entry < end);
     limit = refusal->entry;
+    if (limit > done) continue;
+    if (with_care || !may_be_conflict(*refusal)) return refusal;
+    // The policy has its say before the quarantine.
+    conflicts.take_care(plan.oid, refusal->words);
+    limit = to;
   }
   return std::nullopt;
 }

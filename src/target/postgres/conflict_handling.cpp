@@ -1,6 +1,7 @@
 #include "target/postgres/conflict_handling.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "target/postgres/deletions.h"
 
@@ -80,7 +81,8 @@ void ConflictHandling::complete(TablePlan& plan, pg::Connection& connection) con
       fmt::format("(pg_catalog.pg_xact_commit_timestamp_origin(d.xmin)).roident <> all({})", writers_.own());
 }
 
-/// For longer each time, as long as one follows the other.
+/// For longer each time, as long as one follows the other; and at least until a commit holds changes that were
+/// applied so. (A transaction that comes in parts takes as long as it takes to come again.)
 void ConflictHandling::take_care(Oid table, const std::string& reason) {
   auto now = Clock::now();
   auto [care, fresh] = care_.try_emplace(table);
@@ -90,11 +92,12 @@ void ConflictHandling::take_care(Oid table, const std::string& reason) {
   care->second.reason = reason;
   indexes_.erase(table);
   care->second.until = now + care->second.length;
+  care->second.pending = true;
 }
 
 bool ConflictHandling::with_care(Oid table) const {
   auto care = care_.find(table);
-  return care != care_.end() && Clock::now() < care->second.until;
+  return care != care_.end() && (care->second.pending || Clock::now() < care->second.until);
 }
 
 std::string ConflictHandling::reason(Oid table) const {
@@ -109,6 +112,7 @@ bool ConflictHandling::another_try(Oid table) {
 void ConflictHandling::apply(ApplySession& session, const TablePlan& plan, const RowRun& run) {
   CarefulSettings settings{settings_.rules_for(plan.relation->schema, plan.relation->name), settings_.record,
                            knows_times_, subscription_, source_};
+  used_.insert(plan.oid);
   auto& indexes = indexes_[plan.oid];
   if (indexes.of != plan.relation) indexes = {plan.relation, unique_indexes(session.direct(), plan)};
   CarefulWriter writer(session, plan, settings, indexes.list, writers_, log_);
@@ -117,7 +121,17 @@ void ConflictHandling::apply(ApplySession& session, const TablePlan& plan, const
 
 void ConflictHandling::committed() {
   log_.committed();
-  for (auto& [table, care] : care_) care.tries = 0;
+  for (auto& [table, care] : care_) {
+    care.tries = 0;
+    if (!used_.contains(table) || !std::exchange(care.pending, false)) continue;
+    care.until = std::max(care.until, Clock::now() + care.length);
+  }
+  used_.clear();
+}
+
+void ConflictHandling::rolled_back() {
+  log_.rolled_back();
+  used_.clear();
 }
 
 void ConflictHandling::tidy(pg::Connection& connection) {

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -30,7 +31,7 @@ class ConflictHandling {
   void complete(TablePlan& plan, pg::Connection& connection) const;
   bool by_time() const { return settings_.by_time(); }
 
-  /// From now on, and for a while, the table's changes are applied with care.
+  /// From now on and for a while, at least until that was committed, the table's changes are applied with care.
   void take_care(Oid table, const std::string& reason);
   bool with_care(Oid table) const;
   /// Why, for people; empty if it is not.
@@ -40,7 +41,7 @@ class ConflictHandling {
   void apply(ApplySession& session, const TablePlan& plan, const RowRun& run);
 
   void committed();
-  void rolled_back() { log_.rolled_back(); }
+  void rolled_back();
   std::map<Oid, ConflictCounts> take_counts() { return log_.take_counts(); }
   /// Now and then: forgets what is too old to matter.
   void tidy(pg::Connection& connection);
@@ -52,6 +53,7 @@ class ConflictHandling {
     Clock::time_point until;
     Clock::duration length = {};
     int tries = 0;
+    bool pending = false;  ///< no commit yet that was applied so
   };
 
   void check_server(pg::Connection& connection, bool has_origin);
@@ -63,6 +65,7 @@ class ConflictHandling {
   ConflictLog log_;
   bool knows_times_ = false;
   std::map<Oid, Care> care_;
+  std::set<Oid> used_;  ///< the open transaction applied changes of them with care
   struct Indexes {
     std::shared_ptr<const Relation> of;
     std::vector<UniqueIndex> list;

@@ -5,7 +5,8 @@
 namespace tailrace::target::postgres {
 namespace {
 
-constexpr const char* emptying_tables = "emptying a table";
+constexpr const char* emptying = "emptying tables";
+constexpr const char* referenced_by_others = "0A000";
 
 void restart_sequences(pg::Connection& connection, const std::string& sql_name) {
   auto sequences = connection.query(
@@ -14,25 +15,29 @@ void restart_sequences(pg::Connection& connection, const std::string& sql_name) 
                   "where d.classid = 'pg_class'::pg_catalog.regclass and d.deptype in ('a', 'i') "
                   "and d.refobjid = {}::pg_catalog.regclass",
                   quote_literal(sql_name)),
-      emptying_tables);
-  for (int i = 0; i < sequences.rows(); ++i) connection.query(sequences.str(i, 0), emptying_tables);
+      emptying);
+  for (int i = 0; i < sequences.rows(); ++i) connection.query(sequences.str(i, 0), emptying);
 }
 
 }  // namespace
 
-void empty_table(pg::Connection& connection, const std::string& sql_name, bool partitioned,
-                 bool restart_identity) {
-  std::string table = (partitioned ? "" : "only ") + sql_name;
-  connection.query("savepoint tailrace_emptying", emptying_tables);
+void empty_tables(pg::Connection& connection, std::span<const EmptiedTable> tables, bool restart_identity) {
+  auto meant = [](const EmptiedTable& table) { return (table.partitioned ? "" : "only ") + table.sql_name; };
+  std::string list;
+  for (const auto& table : tables) list += (list.empty() ? "" : ", ") + meant(table);
+  connection.query("savepoint tailrace_emptying", emptying);
   try {
-    connection.query(fmt::format("truncate {}{}", table, restart_identity ? " restart identity" : ""),
-                     emptying_tables);
+    // Never CASCADE: it would reach rows that the source's TRUNCATE did not.
+    connection.query(fmt::format("truncate {}{}", list, restart_identity ? " restart identity" : ""), emptying);
   } catch (const Error& error) {
-    if (error.sqlstate() != "0A000") throw;
-    connection.query(fmt::format("rollback to tailrace_emptying; delete from {}", table), emptying_tables);
-    if (restart_identity) restart_sequences(connection, sql_name);
+    if (error.sqlstate() != referenced_by_others) throw;
+    connection.query("rollback to tailrace_emptying", emptying);
+    for (const auto& table : tables) {
+      connection.query("delete from " + meant(table), emptying);
+      if (restart_identity) restart_sequences(connection, table.sql_name);
+    }
   }
-  connection.query("release tailrace_emptying", emptying_tables);
+  connection.query("release tailrace_emptying", emptying);
 }
 
 }  // namespace tailrace::target::postgres

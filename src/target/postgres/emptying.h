@@ -1,15 +1,21 @@
 #pragma once
-// Emptying one table of the target, whatever points at it.
+// Emptying tables of the target, and nothing else, whatever points at them.
 
+#include <span>
 #include <string>
 
 #include "pg/connection.h"
 
 namespace tailrace::target::postgres {
 
-/// TRUNCATE; or, where foreign keys forbid that, DELETE without triggers. In the connection's open transaction.
-/// `sql_name` quoted and qualified; `partitioned`: its partitions are meant.
-void empty_table(pg::Connection& connection, const std::string& sql_name, bool partitioned,
-                 bool restart_identity);
+struct EmptiedTable {
+  std::string sql_name;      ///< quoted and qualified
+  bool partitioned = false;  ///< its partitions are meant
+};
+
+/// One TRUNCATE; or, where foreign keys of other tables forbid that, DELETE of each without triggers, so that
+/// the rows that point there stay. In the connection's open transaction, whose session_replication_role is
+/// replica.
+void empty_tables(pg::Connection& connection, std::span<const EmptiedTable> tables, bool restart_identity);
 
 }  // namespace tailrace::target::postgres

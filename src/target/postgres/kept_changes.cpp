@@ -82,34 +82,6 @@ OldTuple old_tuple_named(const std::string& name) {
   throw Error(Retry::fatal, fmt::format("tailrace.quarantine holds an old row of unknown kind '{}'", name));
 }
 
-/// What names the rows that a change is about, before and after: the values of the replica identity, as text,
-/// since the next run's stream may be in another format. Of a table without one, nothing.
-std::vector<std::string> rows_of(const Relation& relation, const Change& change) {
-  bool before = change.old_tuple.present();
-  TupleWalker old_walker(before ? change.old_tuple : change.new_tuple);
-  TupleWalker new_walker(change.new_tuple.present() ? change.new_tuple : change.old_tuple);
-  std::vector<std::string> out(2);
-  for (const auto& column : relation.columns) {
-    Value then = old_walker.next();
-    Value now = new_walker.next();
-    if (!column.is_key) continue;
-    if (now.kind == ValueKind::unchanged) now = then;
-    auto add = [&](std::string& name, const Value& value) {
-      if (value.kind == ValueKind::null) {
-        name += "null,";
-      } else {
-        auto text = value_text(column, value);
-        name += fmt::format("{}:{},", text.size(), text);
-      }
-    };
-    add(out[0], then);
-    add(out[1], now);
-  }
-  if (out[0] == out[1]) out.pop_back();
-  if (out[0].empty()) out.clear();
-  return out;
-}
-
 /// The tuple that these bytes are, checked: they lay where anybody could write.
 TupleData tuple_of(const std::string& bytes, std::size_t columns) {
   TupleData out{reinterpret_cast<const std::byte*>(bytes.data()), static_cast<std::uint32_t>(bytes.size()),
@@ -185,23 +157,66 @@ bool KeptChanges::any_of(Oid table) const {
   return found != all_.end() && found->second.changes > 0;
 }
 
-void KeptChanges::add_rows(Oid table, const Relation& relation, const Change& change) {
-  rows_[table].merge([&] {
-    auto names = rows_of(relation, change);
-    return std::set<std::string>(names.begin(), names.end());
-  }());
+/// What names the rows that a change is about, before and after: the values of the replica identity, as text
+/// where that is known, since the next run's stream may be in another format. Of a table without one, nothing.
+KeptChanges::RowNames KeptChanges::names_of(const Relation& relation, const Change& change) {
+  RowNames out;
+  std::string key;
+  std::string before;
+  std::string after;
+  bool has_before = change.old_tuple.present();
+  TupleWalker old_walker(has_before ? change.old_tuple : change.new_tuple);
+  TupleWalker new_walker(change.new_tuple.present() ? change.new_tuple : change.old_tuple);
+  for (const auto& column : relation.columns) {
+    Value then = old_walker.next();
+    Value now = new_walker.next();
+    if (!column.is_key) continue;
+    // The same value may look different in another type.
+    key += fmt::format("{}:{} {} {},", column.name.size(), column.name, column.type_oid, column.typmod);
+    if (now.kind == ValueKind::unchanged) now = then;
+    auto add = [&](std::string& name, const Value& value) {
+      if (value.kind == ValueKind::null) {
+        name += "null,";
+        return;
+      }
+      auto text = value_text(column, value);
+      name += fmt::format("{}:{},", text.size(), text);
+      if (!has_value_text(column)) (value.kind == ValueKind::text ? out.as_text : out.as_bytes) = true;
+    };
+    add(before, then);
+    add(after, now);
+  }
+  out.keys.insert(key);
+  if (!key.empty()) out.rows = {before, after};
+  return out;
 }
 
-bool KeptChanges::has_row_of(const TableRecord& table, const Relation& relation, const Change& change) {
-  if (!any_of(table.oid)) return false;
+void KeptChanges::RowNames::add(RowNames other) {
+  keys.merge(other.keys);
+  rows.merge(other.rows);
+  as_text |= other.as_text;
+  as_bytes |= other.as_bytes;
+}
+
+bool KeptChanges::RowNames::comparable(const RowNames& other) const {
+  return keys == other.keys && keys.size() == 1 &&
+         !((as_text || other.as_text) && (as_bytes || other.as_bytes));
+}
+
+KeptChanges::SameRow KeptChanges::has_row_of(const TableRecord& table, const Relation& relation,
+                                             const Change& change) {
+  if (!any_of(table.oid)) return SameRow::no;
   // Once there are some, insert() adds the others.
   if (rows_.try_emplace(table.oid).second) {
     read(table, [&](const Kept& kept) {
-      if (kept.relation) add_rows(table.oid, *kept.relation, kept.change);
+      if (kept.relation) rows_.at(table.oid).add(names_of(*kept.relation, kept.change));
     });
   }
-  const auto& rows = rows_.at(table.oid);
-  return std::ranges::any_of(rows_of(relation, change), [&](const auto& name) { return rows.contains(name); });
+  const auto& kept = rows_.at(table.oid);
+  auto asked = names_of(relation, change);
+  if (!kept.comparable(asked)) return SameRow::cannot_tell;
+  bool same = std::ranges::any_of(asked.rows, [&](const auto& name) { return kept.rows.contains(name); });
+  return same ? SameRow::yes : SameRow::no;
 }
 
 const KeptChanges::Shape& KeptChanges::shape_of(const std::shared_ptr<const Relation>& relation) {
@@ -265,8 +280,9 @@ void KeptChanges::insert(const TableRecord& table, const char* operation, const 
   // Of no table: if this fails, the change that it is about is not to blame.
   session_.change(0, keeping_changes, transaction.commit_lsn, insert_sql_, parameters);
   auto& kept = all_[table.oid];
-  if (++kept.changes == 1) rows_[table.oid].clear();
-  if (change != nullptr && rows_.contains(table.oid)) add_rows(table.oid, *shape->relation, *change);
+  if (++kept.changes == 1) rows_[table.oid] = {};
+  if (change != nullptr && rows_.contains(table.oid))
+    rows_.at(table.oid).add(names_of(*shape->relation, *change));
   if (refusal != nullptr) kept.error = refusal->words;
   changed_ = true;
 }

@@ -27,8 +27,11 @@ class KeptChanges {
   bool held(Oid table) const;
   /// The table has changes in quarantine.
   bool any_of(Oid table) const;
-  /// The change is of a row of which another change is in quarantine: applied now, it would be out of order.
-  bool has_row_of(const TableRecord& table, const Relation& relation, const Change& change);
+  /// Whether a change is of a row of which another one is in quarantine: applied now, it would be out of order.
+  enum class SameRow { no, yes, cannot_tell };
+  /// It cannot be told where rows are named in another way since: by another replica identity, or in another
+  /// format.
+  SameRow has_row_of(const TableRecord& table, const Relation& relation, const Change& change);
 
   // In the session's open transaction; settled when they return.
   /// From `from` on; the first one with why it was refused.
@@ -65,8 +68,17 @@ class KeptChanges {
     std::shared_ptr<const Relation> relation;
     std::string json;
   };
+  /// What names rows, and how.
+  struct RowNames {
+    std::set<std::string> keys;  ///< the columns; one, unless they changed
+    bool as_text = false;        ///< there are values in text of a type that is not known in binary
+    bool as_bytes = false;       ///< there are values in binary of such a type
+    std::set<std::string> rows;
+    void add(RowNames other);
+    bool comparable(const RowNames& other) const;
+  };
+  static RowNames names_of(const Relation& relation, const Change& change);
   void load();
-  void add_rows(Oid table, const Relation& relation, const Change& change);
   const Shape& shape_of(const std::shared_ptr<const Relation>& relation);
   std::shared_ptr<const Relation> relation_of(const TableRecord& table, const std::string& identity,
                                               const std::string& json);
@@ -78,11 +90,10 @@ class KeptChanges {
   std::string literal_;  ///< the subscription, quoted
   std::string insert_sql_;
   std::map<Oid, KeptBack> all_;
-  std::map<Oid, Shape> shapes_;  ///< the last one of each table
-  /// By table, what names the rows of its changes; read when first asked for.
-  std::map<Oid, std::set<std::string>> rows_;
-  std::int64_t number_ = 0;  ///< the last one given
-  bool changed_ = false;     ///< by the open transaction
+  std::map<Oid, Shape> shapes_;   ///< the last one of each table
+  std::map<Oid, RowNames> rows_;  ///< of the changes, by table; read when first asked for
+  std::int64_t number_ = 0;       ///< the last one given
+  bool changed_ = false;          ///< by the open transaction
 };
 
 }  // namespace tailrace::target::postgres

@@ -152,6 +152,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   std::optional<Group> taken_;  ///< the open transaction, as long as nothing of it was applied
   bool open_ = false;           ///< the open transaction, once something of it was applied
   bool evolved_ = false;        ///< and it altered tables
+  bool restarted_ = false;      ///< and it may have set back sequences
   std::deque<Commit> unflushed_;
   Clock::time_point asked_for_flush_{};
   Lsn durable_;
@@ -294,7 +295,7 @@ void PostgresTarget::create_table(const schema::Table& table) {
         fmt::format("select exists (select from {}{})", there->kind == 'p' ? "" : "only ", there->sql_name()),
         "looking at " + table.qualified());
     if (rows.flag(0, 0) && !options_.keep_rows)
-      empty_table(books_connection_, there->sql_name(), there->kind == 'p', false);
+      empty_tables(books_connection_, {{{there->sql_name(), there->kind == 'p'}}}, false);
     forget_kept(table.oid);
     forget_deletions_of(books_connection_, *there);
     books_.put_table(record);
@@ -490,6 +491,7 @@ void PostgresTarget::truncate(const std::vector<Oid>& tables, const Truncate& ho
   for (Oid table : tables) records.push_back(&records_.at(table));
   guarded([&] {
     alone().session().settle();
+    restarted_ |= how.restart_identity;
     refusals_.truncate(records, how, place);
   });
 }
@@ -517,6 +519,7 @@ void PostgresTarget::commit(const Checkpoint& checkpoint) {
     kept_.committed();
     conflicts_.committed();
     open_ = evolved_ = false;
+    if (std::exchange(restarted_, false)) sequences_.look_again();
     note({checkpoint, landed});
     conflicts_.tidy(books_connection_);
   });
@@ -567,6 +570,7 @@ void PostgresTarget::rollback() noexcept {
   lanes_.abandon();
   for (const auto& committed : lanes_.committed()) note(committed);
   taken_.reset();
+  restarted_ = false;
   row_orders_.rolled_back();
   conflicts_.rolled_back();
   if (!std::exchange(open_, false) || !lanes_.alone().rollback()) return;
@@ -625,6 +629,7 @@ std::int64_t PostgresTarget::replay(Oid table, bool discard) {
     if (discard) {
       kept_.read(record, [&](const auto& kept) { count = {count.changes + 1, kept.number}; });
     } else {
+      restarted_ = true;  // by a TRUNCATE among them
       count = replay_kept(session, kept_, record,
                           [&](const auto& relation) -> const TablePlan& { return *plan_for(table, relation); });
     }

@@ -11,6 +11,9 @@ namespace {
 constexpr const char* emptying = "emptying tables";
 // Their rows are remembered, so that later changes of them wait too.
 constexpr std::int64_t most_alone = 10'000;
+constexpr const char* rows_are_unclear =
+    "; since then its replica identity, or the stream's format, became another, so that it is not known which "
+    "changes are of the rows that wait";
 
 std::string at_source(const std::string& what, Lsn commit_lsn, const std::string& words) {
   return fmt::format("{} (of the source's transaction at {}): {}", what, commit_lsn.str(), words);
@@ -23,11 +26,13 @@ bool is_partitioned(pg::Connection& connection, const TableRecord& table) {
 
 }  // namespace
 
-/// The first change from there on that must wait behind one of its row in quarantine.
+/// The first change from there on that must wait behind one of its row in quarantine, or may have to.
 std::size_t Refusals::waits_from(const TableRecord& table, const RowRun& run, std::size_t from) {
   if (!kept_.any_of(table.oid)) return run.entries.size();
-  while (from < run.entries.size() && !kept_.has_row_of(table, *run.relation, *run.entries[from].change))
-    ++from;
+  auto waits = [&](const auto& entry) {
+    return kept_.has_row_of(table, *run.relation, *entry.change) != KeptChanges::SameRow::no;
+  };
+  while (from < run.entries.size() && !waits(run.entries[from])) ++from;
   return from;
 }
 
@@ -36,8 +41,14 @@ void Refusals::apply(const TableRecord& table, const TablePlan& plan, const RowR
   std::size_t waits = waits_from(table, run, 0);
   while (next < run.entries.size()) {
     if (next == waits) {
+      auto same = kept_.has_row_of(table, *run.relation, *run.entries[next].change);
       kept_.record(table, run, next, next + 1, nullptr);
-      waits = waits_from(table, run, ++next);
+      ++next;
+      if (bool unclear = same == KeptChanges::SameRow::cannot_tell; unclear || too_many(table)) {
+        hold(table, kept_.all().at(table.oid).error + (unclear ? rows_are_unclear : ""));
+        return kept_.record(table, run, next, run.entries.size(), nullptr);
+      }
+      waits = waits_from(table, run, next);
       continue;
     }
     auto refusal = apply_carefully(session_, conflicts_, plan, run, next, waits);
@@ -57,15 +68,21 @@ void Refusals::apply(const TableRecord& table, const TablePlan& plan, const RowR
   }
 }
 
+bool Refusals::too_many(const TableRecord& table) const {
+  return kept_.all().at(table.oid).changes >= most_alone;
+}
+
+void Refusals::hold(const TableRecord& table, const std::string& error) {
+  log::warn("target",
+            "{}: {}; all later changes of the table are kept in tailrace.quarantine with it until 'tailrace "
+            "replay'",
+            table.qualified(), error);
+  kept_.hold(table, error);
+}
+
 /// A change of the table is in quarantine now.
 void Refusals::keep_back(const TableRecord& table, const std::string& error) {
-  if (after_ == AfterQuarantine::hold || kept_.all().at(table.oid).changes >= most_alone) {
-    log::warn("target",
-              "{}: {}; it and all later changes of the table are kept in tailrace.quarantine until 'tailrace "
-              "replay'",
-              table.qualified(), error);
-    return kept_.hold(table, error);
-  }
+  if (after_ == AfterQuarantine::hold || too_many(table)) return hold(table, error);
   // There may be many; they are counted in the status.
   auto level = kept_.all().at(table.oid).changes == 1 ? log::Level::warn : log::Level::debug;
   log::write(level, "target",
@@ -74,49 +91,37 @@ void Refusals::keep_back(const TableRecord& table, const std::string& error) {
 
 void Refusals::truncate(const std::vector<const TableRecord*>& tables, const Truncate& how,
                         const ChangePlace& place) {
-  if (kept_.all().empty()) return truncate_together(tables, how, place);
-  // A table of which changes wait keeps its rows until their turn comes, so nothing may cascade to it; and once
-  // it waits to be emptied, everything later waits behind that.
+  // A table of which changes wait keeps its rows until their turn comes; and once it waits to be emptied,
+  // everything later waits behind that.
+  std::vector<const TableRecord*> flowing;
   for (const TableRecord* table : tables) {
-    if (kept_.any_of(table->oid)) {
-      kept_.record_truncate(*table, how, place, nullptr);
-      if (!kept_.held(table->oid)) kept_.hold(*table, kept_.all().at(table->oid).error);
-    } else {
-      truncate_together({table}, how, place);
+    if (!kept_.any_of(table->oid)) {
+      flowing.push_back(table);
+      continue;
     }
+    kept_.record_truncate(*table, how, place, nullptr);
+    if (!kept_.held(table->oid)) hold(*table, kept_.all().at(table->oid).error);
   }
-}
-
-void Refusals::empty(const std::vector<const TableRecord*>& tables, const Truncate& how) {
-  auto& connection = session_.direct();
-  if (!kept_.all().empty()) {
-    for (const TableRecord* table : tables)
-      empty_table(connection, table->target_name, is_partitioned(connection, *table), how.restart_identity);
-    return;
-  }
-  std::string list;
-  for (const TableRecord* table : tables) {
-    list += fmt::format("{}{}{}", list.empty() ? "" : ", ", is_partitioned(connection, *table) ? "" : "only ",
-                        table->target_name);
-  }
-  connection.query(fmt::format("truncate {}{}{}", list, how.restart_identity ? " restart identity" : "",
-                               how.cascade ? " cascade" : ""),
-                   emptying);
+  if (!flowing.empty()) truncate_together(flowing, how, place);
 }
 
 void Refusals::truncate_together(const std::vector<const TableRecord*>& tables, const Truncate& how,
                                  const ChangePlace& place) {
-  session_.direct().query("savepoint tailrace_truncate", emptying);
+  auto& connection = session_.direct();
+  std::vector<EmptiedTable> emptied;
+  for (const TableRecord* table : tables)
+    emptied.push_back({table->target_name, is_partitioned(connection, *table)});
+  connection.query("savepoint tailrace_truncate", emptying);
   Refusal refusal;
   try {
-    empty(tables, how);
-    session_.direct().query("release tailrace_truncate", emptying);
+    empty_tables(connection, emptied, how.restart_identity);
+    connection.query("release tailrace_truncate", emptying);
     return;
   } catch (const Error& error) {
     if (!about_a_change(error)) throw;
     refusal = {0, error.sqlstate(), server_words(error)};
   }
-  session_.direct().query("rollback to tailrace_truncate; release tailrace_truncate", emptying);
+  connection.query("rollback to tailrace_truncate; release tailrace_truncate", emptying);
   std::string names;
   for (const TableRecord* table : tables) names += (names.empty() ? "" : ", ") + table->qualified();
   auto what = "the TRUNCATE of " + names;
@@ -125,7 +130,7 @@ void Refusals::truncate_together(const std::vector<const TableRecord*>& tables, 
   refusal.words = at_source(what, commit_lsn, refusal.words);
   for (const TableRecord* table : tables) {
     kept_.record_truncate(*table, how, place, &refusal);
-    keep_back(*table, refusal.words);
+    hold(*table, refusal.words);  // whatever is to come next: it is of any row
   }
 }
 

@@ -30,10 +30,11 @@ class Refusals {
 
  private:
   std::size_t waits_from(const TableRecord& table, const RowRun& run, std::size_t from);
+  bool too_many(const TableRecord& table) const;
+  void hold(const TableRecord& table, const std::string& error);
   void keep_back(const TableRecord& table, const std::string& error);
   void truncate_together(const std::vector<const TableRecord*>& tables, const Truncate& how,
                          const ChangePlace& place);
-  void empty(const std::vector<const TableRecord*>& tables, const Truncate& how);
 
   ApplySession& session_;
   KeptChanges& kept_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "target/postgres/emptying.h"
 #include "target/postgres/row_writer.h"
@@ -36,7 +37,8 @@ class Replay {
   void add(const KeptChanges::Kept& kept, const TablePlan& plan) {
     sent_.push_back({kept.number, kept.commit_lsn, describe(kept.change, *kept.relation, plan.key)});
     session_.at_entry(static_cast<std::size_t>(kept.number));
-    RowWriter(session_, plan).change(kept.change, kept.commit_lsn);
+    // Whoever mended the target wrote its rows, or deleted what was in the way.
+    RowWriter(session_, plan, {}, /*whoever=*/true).change(kept.change, kept.commit_lsn);
     if (sent_.size() >= settle_after) settle();
   }
 
@@ -77,6 +79,7 @@ ReplayCount replay_kept(
     const std::function<const TablePlan&(const std::shared_ptr<const Relation>&)>& plan_for) {
   ReplayCount out;
   Replay replay(session, table);
+  std::shared_ptr<const Relation> relation;
   kept.read(table, [&](const KeptChanges::Kept& change) {
     ++out.changes;
     out.last_number = change.number;
@@ -86,7 +89,7 @@ ReplayCount replay_kept(
       if (!there)
         refused(table, change.number, "the TRUNCATE", change.commit_lsn, "the target has no such table");
       try {
-        empty_table(session.direct(), there->sql_name(), there->kind == 'p', change.restart_identity);
+        empty_tables(session.direct(), {{{there->sql_name(), there->kind == 'p'}}}, change.restart_identity);
       } catch (const Error& error) {
         if (!about_a_change(error)) throw;
         refused(table, change.number, "the TRUNCATE", change.commit_lsn, server_words(error));
@@ -97,6 +100,8 @@ ReplayCount replay_kept(
       refused(table, change.number, describe(change.change, *change.relation, {}), change.commit_lsn,
               "the table changed its definition since");
     }
+    // A new plan asks the target, which would wait for what was sent.
+    if (std::exchange(relation, change.relation) != change.relation) replay.settle();
     replay.add(change, plan_for(change.relation));
   });
   replay.settle();

@@ -73,7 +73,7 @@ std::int64_t SequenceKeeper::keep(pg::Connection& source, const std::vector<Oid>
   std::vector<schema::Sequence> moved;
   for (auto& sequence : sources) {
     auto seen = seen_.find({sequence.schema, sequence.name});
-    if (seen != seen_.end() && seen->second == sequence.value) {
+    if (seen != seen_.end() && seen->second.value == sequence.value && !seen->second.again) {
       ++kept;
     } else {
       moved.push_back(std::move(sequence));
@@ -94,14 +94,21 @@ std::int64_t SequenceKeeper::keep(pg::Connection& source, const std::vector<Oid>
 
 void SequenceKeeper::set_ahead(const schema::Sequence& source, const schema::Sequence& target,
                                std::int64_t margin) {
-  auto [seen, fresh] = seen_.try_emplace({source.schema, source.name}, source.value);
+  auto seen = seen_.find({source.schema, source.name});
   // One that began again from its other end is followed there, once.
-  bool wrapped = !fresh && source.cycles && (source.value.last < seen->second.last) == (source.increment > 0);
+  bool wrapped = seen != seen_.end() && source.cycles &&
+                 (source.increment > 0 ? source.value.last < seen->second.value.last
+                                       : source.value.last > seen->second.value.last);
   auto from = target;
   if (wrapped) from.value = {source.increment > 0 ? target.least : target.most, false};
   if (auto value = schema::value_ahead(source, from, margin))
     schema::set_sequence(target_, target, *value, /*unless_beyond=*/!wrapped, brief);
-  seen->second = source.value;
+  // Only now: what was put off comes next time.
+  seen_.insert_or_assign({source.schema, source.name}, Seen{source.value, false});
+}
+
+void SequenceKeeper::look_again() {
+  for (auto& [name, seen] : seen_) seen.again = true;
 }
 
 void SequenceKeeper::warn_once(const std::string& text) {

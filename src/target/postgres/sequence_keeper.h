@@ -23,16 +23,22 @@ class SequenceKeeper {
   /// looked at. Returns how many there are. What cannot be kept is warned of once. A lock that somebody holds,
   /// here or there, puts it off until the next call.
   std::int64_t keep_ahead(pg::Connection& source, const std::vector<Oid>& tables, std::int64_t margin);
+  /// Sequences of the target were set back: the next keep_ahead() looks at all, moved at the source or not.
+  void look_again();
 
  private:
   using Name = std::pair<std::string, std::string>;
+  struct Seen {
+    schema::SequenceValue value;
+    bool again = false;
+  };
 
   std::int64_t keep(pg::Connection& source, const std::vector<Oid>& tables, std::int64_t margin);
   void set_ahead(const schema::Sequence& source, const schema::Sequence& target, std::int64_t margin);
   void warn_once(const std::string& text);
 
   pg::Connection& target_;
-  std::map<Name, schema::SequenceValue> seen_;  ///< of the source, when the target was last set by it
+  std::map<Name, Seen> seen_;  ///< of the source, when the target was last set by it
   std::int64_t kept_ = 0;
   std::set<std::string> warned_;
 };
