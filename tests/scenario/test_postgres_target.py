@@ -445,8 +445,8 @@ def test_two_sources_into_one_database(pair_on):
     follow(one)
     follow(two)
     for step in range(4):
-        one.execute(f"UPDATE ones SET v = 'u{step}' WHERE id % 4 = {step}; DELETE FROM ones WHERE id = {step + 1}")
         two.execute(f"UPDATE twos SET id = id + 10000 WHERE id % 9 = {step}")
+        one.execute(f"UPDATE ones SET v = 'u{step}' WHERE id % 4 = {step}; DELETE FROM ones WHERE id = {step + 1}")
         two.mirror.kill()
         one.mirror.wait_caught_up(one.cluster)
         two.mirror.start()
