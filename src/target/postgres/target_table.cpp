@@ -16,7 +16,7 @@ constexpr int infinite_intervals_since = 170000;
 
 constexpr const char* table_query = R"(
 select c.oid, c.relkind,
-       (select string_agg(t.tgname, ', ') from pg_trigger t
+       (select string_agg(distinct t.tgname, ', ') from pg_trigger t
         where t.tgrelid in (select c.oid union all select p.relid from pg_partition_tree(c.oid) p)
           and not t.tgisinternal and t.tgenabled in ('R', 'A')
           and t.tgname not in ('tailrace_deletion', 'tailrace_key_change')),
