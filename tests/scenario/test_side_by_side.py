@@ -1,7 +1,6 @@
 """Transactions reach a PostgreSQL target on several connections. Invariant: whatever touches the same row, unique value
 or key keeps the source's order, and a source transaction is seen whole or not at all."""
 import threading
-import time
 
 import pytest
 
@@ -120,10 +119,14 @@ def two_side_by_side(pair, first, second):
     pair.execute("INSERT INTO log VALUES ('last')")
 
 
+def wait_for_session(pair, condition, or_else=lambda: False):
+    wait_until(lambda: or_else() or pair.mirror.into.value(
+        "(SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        f" AND {condition})") != "0", what=f"a session with {condition}")
+
+
 def wait_until_one_waits(pair):
-    wait_until(lambda: pair.mirror.into.value(
-        "(SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE '% apply' AND wait_event_type = 'Lock'"
-        " AND datname = current_database())") != "0", what="an apply connection that waits for a lock")
+    wait_for_session(pair, "application_name LIKE '% apply' AND wait_event_type = 'Lock'")
 
 
 def test_somebody_between_two(pair):
@@ -136,10 +139,12 @@ def test_somebody_between_two(pair):
         holder.execute("UPDATE big SET id = id WHERE id = 1")
         pair.mirror.start()
         wait_until_one_waits(pair)
-        time.sleep(0.5)
+        # The second one did its part: it looks whether the first one waits, or gave way already.
+        wait_for_session(pair, "application_name LIKE '% apply' AND query ~ 'pg_blocking_pids|discard temp'")
         alters = threading.Thread(target=owner.execute, args=("CREATE INDEX ON t (v)",), daemon=True)
         alters.start()
-        time.sleep(0.5)
+        wait_for_session(pair, "query LIKE 'CREATE INDEX%' AND wait_event_type = 'Lock'",
+                         or_else=lambda: not alters.is_alive())
         holder.execute("COMMIT")
         alters.join(20)
         stuck = alters.is_alive()
@@ -162,10 +167,9 @@ def test_killed_while_its_server_goes_on(pair):
         pair.mirror.start()
         wait_until(lambda: into.value("(SELECT lsn FROM tailrace.checkpoint)") != before, what="the first commit")
         wait_until_one_waits(pair)
-        time.sleep(0.3)
         pair.mirror.kill()
         pair.mirror.start()
-        time.sleep(1.5)
+        wait_for_session(pair, "query LIKE '%pg_try_advisory_lock(720602192%'")
         holder.execute("COMMIT")
     pair.settle()
     assert into.value("(SELECT count(*) FROM log WHERE words = 'once')") == "1"
