@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "base/lsn.h"
+#include "model/ahead_transaction.h"
 #include "model/relation.h"
 #include "model/tuple.h"
 
@@ -71,6 +72,11 @@ struct ChangeBatch {
   /// Every transaction that ends at or before this is in this batch or an earlier one. Never inside a
   /// transaction that is not complete yet.
   Lsn progress;
+
+  /// Not null: the one transaction here is applied ahead. Either this is a part of it, which has no commit yet
+  /// and comes after all that `progress` says; or it has no changes, ends, and is to be committed with what the
+  /// parts before brought, and is not in `progress`.
+  std::shared_ptr<AheadTransaction> ahead;
 
   /// The stream had nothing more when this was handed on: commit now, waiting would gain nothing.
   bool caught_up = false;

@@ -135,6 +135,13 @@ void Applier::apply_once(bool again) {
   time_ = checkpoint_.commit_time;
   bool whole = true;
   for (const auto& batch : *given_) {
+    if (ahead_ && !ahead_->transaction->open()) end_ahead();
+    if (batch->ahead) {
+      TAILRACE_CHECK(whole);
+      apply_ahead(batch);
+      progress_ = std::max(progress_, batch->progress);
+      continue;
+    }
     by_index_.assign(batch->relations.size(), nullptr);
     bool may_reshape_tables = may_reshape(*batch);
     for (const auto& transaction : batch->transactions) {

@@ -105,6 +105,14 @@ class Applier {
     LeftOut left_out;
   };
 
+  /// The transaction that is applied ahead.
+  struct Ahead {
+    std::shared_ptr<AheadTransaction> transaction;
+    std::set<std::shared_ptr<const Relation>> fitting;  ///< descriptions that the target is prepared for
+    std::map<Table*, TableStatus> counts;
+    std::int64_t changes = 0;
+  };
+
   /// A commit that may still be on its way.
   struct Underway {
     Lsn lsn;
@@ -122,6 +130,12 @@ class Applier {
   void apply_once(bool again);
   void roll_back();
   void note_committed();
+  void end_ahead();
+  void apply_ahead(const std::shared_ptr<const ChangeBatch>& batch);
+  void add_ahead(const std::shared_ptr<const ChangeBatch>& part);
+  Table* ahead_table(const ChangeBatch& part, std::uint32_t relation);
+  bool fits(const Table& table, const std::shared_ptr<const Relation>& relation);
+  void commit_ahead(AheadTransaction& transaction, const TransactionSpan& span);
   void leave_out(const ChangeBatch& batch, const TransactionSpan& transaction);
   void read_skips();
   void give_up_skips();
@@ -175,6 +189,7 @@ class Applier {
   std::int64_t changes_ = 0;
   std::shared_ptr<const Batches> given_;  ///< to the call of apply()
   std::deque<Underway> underway_;         ///< earliest first
+  std::optional<Ahead> ahead_;
   Between between_;
   Between before_call_;
   std::vector<std::string> to_tell_;  ///< what was left out, once it is committed

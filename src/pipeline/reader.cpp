@@ -60,18 +60,46 @@ void Reader::read() {
 }
 
 void Reader::on_message(std::string_view payload) {
-  if (assembler_.add(payload)) {
-    bool more = true;
-    while (more && !leaving()) {
-      more = assembler_.replay();
-      deliver_if_full();
-      // However long the spool is, and however fast the runner takes it.
-      acknowledge();
-      stream_->keep_alive();
-    }
-    return;
+  using Then = source::TransactionAssembler::Then;
+  switch (assembler_.add(payload)) {
+    case Then::go_on:
+      if (assembler_.ahead_part_due()) deliver_ahead_part();
+      return deliver_if_full();
+    case Then::replay: return replay();
+    case Then::commit_ahead:
+      if (!commit_ahead()) replay();
   }
-  deliver_if_full();
+}
+
+void Reader::replay() {
+  bool more = true;
+  while (more && !leaving()) {
+    more = assembler_.replay();
+    deliver_if_full();
+    // However long the spool is, and however fast the runner takes it.
+    acknowledge();
+    stream_->keep_alive();
+  }
+}
+
+/// After everything that committed before it.
+void Reader::deliver_ahead_part() {
+  if (assembler_.has_changes()) deliver();
+  push(assembler_.seal_ahead_part());
+}
+
+/// False if the target did not take the transaction ahead: it is to be read back. What comes after it waits
+/// until that is known.
+bool Reader::commit_ahead() {
+  const AheadTransaction& transaction = assembler_.ahead();
+  deliver_ahead_part();
+  push(assembler_.seal_ahead_commit());
+  while (transaction.wait_for(20ms) == AheadTransaction::Fate::open) {
+    if (leaving()) return true;
+    acknowledge();
+    stream_->keep_alive();
+  }
+  return !assembler_.end_ahead();
 }
 
 void Reader::deliver_if_full() {
@@ -132,6 +160,10 @@ void Reader::deliver(bool caught_up) {
   std::shared_ptr<const ChangeBatch> batch = assembler_.seal(caught_up);
   gathering_ = false;
   delivered_in_flow_ = caught_up ? 0 : delivered_in_flow_ + batch->bytes();
+  push(batch);
+}
+
+void Reader::push(std::shared_ptr<const ChangeBatch> batch) {
   delivered_ = batch->progress;
   std::size_t bytes = std::max<std::size_t>(batch->bytes(), 1);
   while (!queue_.push_for(batch, bytes, 50ms)) {

@@ -31,6 +31,10 @@ class Reader {
   void on_drained();
   void deliver_if_full();
   void deliver(bool caught_up = false);
+  void deliver_ahead_part();
+  bool commit_ahead();
+  void replay();
+  void push(std::shared_ptr<const ChangeBatch> batch);
   void deliver_progress();
   void acknowledge();
   bool leaving() const { return stop_.requested() || queue_.closed(); }

@@ -410,7 +410,10 @@ void Session::stream() {
   BatchQueue queue(config_.limits.queue);
   Reader reader(
       std::move(stream),
-      source::TransactionAssembler(config::spool_directory(config_), checkpoint->lsn, options.local_only),
+      source::TransactionAssembler({.spool_directory = config::spool_directory(config_),
+                                    .applied = checkpoint->lsn,
+                                    .local_only = options.local_only,
+                                    .ahead = target_.applies_ahead()}),
       queue, applier, board_, stop_);
   std::jthread reading([&] { reader.run(); });
   started_(&applier);
@@ -432,6 +435,7 @@ void Session::stream() {
     target_.rollback();
   } else {
     applier.settle();
+    target_.give_up_ahead();
   }
 }
 

@@ -146,7 +146,8 @@ void tail(const config::Config& config, std::FILE* out, const StopSignal& stop) 
   options.status_interval = config.intervals.status;
   options.local_only = config.origin == config::Origin::none;
   source::ReplicationStream stream(std::move(replication), options);
-  source::TransactionAssembler assembler("/tmp", slot.consistent_point, options.local_only);
+  source::TransactionAssembler assembler(
+      {.spool_directory = "/tmp", .applied = slot.consistent_point, .local_only = options.local_only});
   std::string_view payload;
   constexpr std::size_t part_bytes = 1 << 20;
   auto hand_out = [&] {
@@ -157,7 +158,7 @@ void tail(const config::Config& config, std::FILE* out, const StopSignal& stop) 
   while (!stop.requested()) {
     switch (stream.next(payload)) {
       case source::ReplicationStream::Event::message:
-        if (assembler.add(payload)) {
+        if (assembler.add(payload) == source::TransactionAssembler::Then::replay) {
           while (assembler.replay()) {
             if (assembler.bytes() > part_bytes) hand_out();
             stream.keep_alive();

@@ -9,26 +9,22 @@ using pgoutput::Message;
 using pgoutput::MessageType;
 
 constexpr int replay_slice = 1000;
-
-[[noreturn]] void out_of_order(const char* what) {
-  throw Error(Retry::transient, fmt::format("the replication stream is out of order: {}", what),
-              "The connection is made anew from the last checkpoint");
-}
+// Worth a COPY of its own.
+constexpr std::size_t ahead_part_bytes = 4 << 20;
 
 }  // namespace
 
-TransactionAssembler::TransactionAssembler(const std::string& spool_directory, Lsn applied, bool local_only)
-    : spool_(spool_directory),
-      batch_(std::make_shared<ChangeBatch>()),
-      applied_(applied),
-      local_only_(local_only),
-      progress_(applied) {}
+TransactionAssembler::TransactionAssembler(Options options)
+    : options_(std::move(options)), spool_(options_.spool_directory), progress_(options_.applied) {
+  // Whose a transaction is, is certain at its commit only.
+  if (options_.local_only) options_.ahead = false;
+}
 
-bool TransactionAssembler::add(std::string_view payload) {
+TransactionAssembler::Then TransactionAssembler::add(std::string_view payload) {
   TAILRACE_CHECK(replay_ == nullptr);
   const Message& message = decoder_.decode(payload);
   // The message that opens or closes a block is not itself part of what it encloses.
-  if (block_xid_ != 0 && spool(message, payload)) return false;
+  if (block_xid_ != 0 && spool(message, payload)) return Then::go_on;
   switch (message.type) {
     case MessageType::insert:
     case MessageType::update:
@@ -37,9 +33,9 @@ bool TransactionAssembler::add(std::string_view payload) {
     case MessageType::type:
     case MessageType::truncate:
     case MessageType::message:
-    case MessageType::origin: add_content(message, payload, ++arrivals_); return false;
-    case MessageType::begin: begin(message); return false;
-    case MessageType::commit: end(message.commit_lsn, message.end_lsn, message.time); return false;
+    case MessageType::origin: add_content(message, payload, ++arrivals_); return Then::go_on;
+    case MessageType::begin: begin(message); return Then::go_on;
+    case MessageType::commit: end(message.commit_lsn, message.end_lsn, message.time); return Then::go_on;
     default: return control(message);
   }
 }
@@ -53,7 +49,7 @@ bool TransactionAssembler::spool(const Message& message, std::string_view payloa
       return false;
     case MessageType::relation:
       // In a prepare the server counts the description as sent for good, so it also counts here at once.
-      if (!decoder_.in_stream()) put_relation(message.relation, arrivals_ + 1);
+      if (!decoder_.in_stream()) relations_.put(message.relation, arrivals_ + 1);
       break;
     case MessageType::insert:
     case MessageType::update:
@@ -66,24 +62,33 @@ bool TransactionAssembler::spool(const Message& message, std::string_view payloa
   }
   Xid subxid = message.xid != 0 ? message.xid : block_xid_;
   spool_.add(block_xid_, subxid, ++arrivals_, payload, decoder_.in_stream());
+  if (ahead_ && ahead_->transaction->xid() == block_xid_ && ahead_->transaction->open())
+    add_ahead(message, payload);
   return true;
 }
 
-bool TransactionAssembler::control(const Message& message) {
+TransactionAssembler::Then TransactionAssembler::control(const Message& message) {
   if (open_) out_of_order("another transaction's fate comes inside of a transaction");
   switch (message.type) {
     case MessageType::stream_start:
-    case MessageType::begin_prepare: block_xid_ = message.xid; return false;
-    case MessageType::stream_stop: block_xid_ = 0; return false;
-    case MessageType::stream_abort: spool_.abort(message.xid, message.subxid); return false;
-    case MessageType::stream_commit: start_replay(message, spool_.take(message.xid)); return true;
+      if (message.first_segment) begin_ahead(message.xid);
+      [[fallthrough]];
+    case MessageType::begin_prepare: block_xid_ = message.xid; return Then::go_on;
+    case MessageType::stream_stop: block_xid_ = 0; return Then::go_on;
+    case MessageType::stream_abort:
+      // Also for a part of it: what a savepoint takes back is in the parts before.
+      give_up_ahead(message.xid);
+      spool_.abort(message.xid, message.subxid);
+      return Then::go_on;
+    case MessageType::stream_commit: return commit(message);
     case MessageType::prepare:
       if (block_xid_ == 0) out_of_order("a prepare ends that never began");
       [[fallthrough]];
     case MessageType::stream_prepare:
+      give_up_ahead(message.xid);
       block_xid_ = 0;
       spool_.prepare(message.xid, std::string(message.gid), message.commit_lsn);
-      return false;
+      return Then::go_on;
     case MessageType::commit_prepared: {
       std::string gid(message.gid);
       if (!spool_.has_prepared(gid)) {
@@ -93,16 +98,32 @@ bool TransactionAssembler::control(const Message& message) {
                                 gid),
                     "Run 'tailrace teardown' and start again with a new target");
       }
-      start_replay(message, spool_.take_prepared(gid));
-      return true;
+      begin(message);
+      replay_end_ = message.end_lsn;
+      start_replay(spool_.take_prepared(gid));
+      return Then::replay;
     }
     case MessageType::rollback_prepared:
       spool_.drop_prepared(std::string(message.gid));
       progress_ = std::max(progress_, message.end_lsn);
-      return false;
+      return Then::go_on;
     default: TAILRACE_CHECK(false);
   }
-  return false;
+  return Then::go_on;
+}
+
+/// Of a transaction that was streamed while in progress.
+TransactionAssembler::Then TransactionAssembler::commit(const Message& message) {
+  begin(message);
+  replay_end_ = message.end_lsn;
+  if (skipping_) give_up_ahead(message.xid);
+  if (ahead_ && ahead_->transaction->xid() == message.xid) {
+    // It is in no batch before its fate is known.
+    open_ = false;
+    return Then::commit_ahead;
+  }
+  start_replay(spool_.take(message.xid));
+  return Then::replay;
 }
 
 void TransactionAssembler::add_content(const Message& message, std::string_view payload,
@@ -110,10 +131,28 @@ void TransactionAssembler::add_content(const Message& message, std::string_view 
   switch (message.type) {
     case MessageType::insert:
     case MessageType::update:
-    case MessageType::remove: add_row(message, payload); return;
-    case MessageType::relation: put_relation(message.relation, arrival); return;
-    case MessageType::truncate: add_truncate(message); return;
-    case MessageType::message: add_logical_message(message); return;
+    case MessageType::remove:
+      if (!open_) out_of_order("a row change comes outside of a transaction");
+      if (!skipping_) batch_.add_row(message, payload, find_relation(message.oid));
+      return;
+    case MessageType::relation:
+      if (replay_) {
+        replayed_relations_.put(message.relation, arrival, &relations_);
+      } else {
+        relations_.put(message.relation, arrival, ahead_ ? &ahead_->relations : nullptr);
+      }
+      return;
+    case MessageType::truncate: {
+      if (!open_) out_of_order("a truncate comes outside of a transaction");
+      if (skipping_) return;
+      std::vector<std::shared_ptr<const Relation>> truncated;
+      for (Oid oid : message.truncated) truncated.push_back(find_relation(oid));
+      batch_.add_truncate(message, truncated);
+      return;
+    }
+    case MessageType::message:
+      if (!skipping_) batch_.add_message(message, open_);
+      return;
     case MessageType::origin: set_origin(message); return;
     default: return;  // type names: the catalog tells more
   }
@@ -122,20 +161,20 @@ void TransactionAssembler::add_content(const Message& message, std::string_view 
 void TransactionAssembler::begin(const Message& message) {
   if (open_) out_of_order("a transaction begins inside of another");
   open_ = true;
-  skipping_ = message.commit_lsn < applied_;
+  skipping_ = message.commit_lsn < options_.applied;
   current_ = {};
   current_.xid = message.xid;
   current_.commit_lsn = message.commit_lsn;
   current_.commit_time = message.time;
-  current_.first_change = batch_->changes.size();
+  current_.first_change = batch_.changes();
 }
 
 /// It comes before anything else of its transaction.
 void TransactionAssembler::set_origin(const Message& message) {
   if (!open_) return;
   current_.origin = message.name;
-  if (!local_only_ || message.name.empty()) return;
-  if (!current_.begins || batch_->changes.size() != current_.first_change)
+  if (!options_.local_only || message.name.empty()) return;
+  if (!current_.begins || batch_.changes() != current_.first_change)
     out_of_order("an origin comes in the middle of its transaction");
   skipping_ = true;
 }
@@ -145,118 +184,36 @@ void TransactionAssembler::end(Lsn commit_lsn, Lsn end_lsn, PgTimestamp time) {
   open_ = false;
   if (std::exchange(skipping_, false)) {
     // What is in the target already is no progress; what is left out is.
-    if (commit_lsn >= applied_) progress_ = std::max(progress_, end_lsn);
+    if (commit_lsn >= options_.applied) progress_ = std::max(progress_, end_lsn);
     return;
   }
   current_.commit_lsn = commit_lsn;
   current_.end_lsn = end_lsn;
   current_.commit_time = time;
-  current_.change_count = batch_->changes.size() - current_.first_change;
+  current_.change_count = batch_.changes() - current_.first_change;
   current_.ends = true;
+  note_end(end_lsn);
+  batch_.add_transaction(std::move(current_));
+}
+
+void TransactionAssembler::note_end(Lsn end_lsn) {
   progress_ = std::max(progress_, end_lsn);
   last_kept_ = end_lsn;
-  batch_->transactions.push_back(std::move(current_));
 }
 
-void TransactionAssembler::add_row(const Message& message, std::string_view payload) {
-  if (!open_) out_of_order("a row change comes outside of a transaction");
-  if (skipping_) return;
-  Change change;
-  change.kind = message.type == MessageType::insert   ? ChangeKind::insert
-                : message.type == MessageType::update ? ChangeKind::update
-                                                      : ChangeKind::remove;
-  change.old_kind = message.old_kind;
-  change.index = relation_index(message.oid);
-  std::size_t columns = batch_->relations[change.index]->columns.size();
-  const auto* from = reinterpret_cast<const std::byte*>(payload.data());
-  const std::byte* copy = batch_->arena.copy(from, payload.size());
-  auto adopt = [&](const TupleData& tuple) {
-    if (!tuple.present()) return tuple;
-    if (tuple.column_count != columns) out_of_order("a row has another number of columns than its table");
-    TupleData moved = tuple;
-    moved.data = copy + (tuple.data - from);
-    return moved;
-  };
-  change.old_tuple = adopt(message.old_tuple);
-  change.new_tuple = adopt(message.new_tuple);
-  batch_->changes.push_back(change);
-}
-
-void TransactionAssembler::add_truncate(const Message& message) {
-  if (!open_) out_of_order("a truncate comes outside of a transaction");
-  if (skipping_) return;
-  Truncate truncate;
-  truncate.cascade = message.cascade;
-  truncate.restart_identity = message.restart_identity;
-  for (Oid oid : message.truncated) truncate.relations.push_back(relation_index(oid));
-  Change change;
-  change.kind = ChangeKind::truncate;
-  change.index = static_cast<std::uint32_t>(batch_->truncates.size());
-  batch_->truncates.push_back(std::move(truncate));
-  batch_->changes.push_back(change);
-}
-
-void TransactionAssembler::add_logical_message(const Message& message) {
-  if (skipping_) return;
-  auto index = static_cast<std::uint32_t>(batch_->messages.size());
-  auto keep = [&](std::string_view text) {
-    const std::byte* copy = batch_->arena.copy(text.data(), text.size());
-    return std::string_view(reinterpret_cast<const char*>(copy), text.size());
-  };
-  batch_->messages.push_back(
-      {message.message_lsn, message.transactional, keep(message.name), keep(message.content)});
-  if (!open_) return;
-  Change change;
-  change.kind = ChangeKind::message;
-  change.index = index;
-  batch_->changes.push_back(change);
-}
-
-void TransactionAssembler::put_relation(const Relation& relation, std::uint64_t arrival) {
-  last_relation_ = nullptr;
-  CachedRelation& cached = (replay_ ? replayed_relations_ : relations_)[relation.oid];
-  cached.arrival = arrival;
-  // Descriptions come again and again; only a changed one is a new version.
-  if (cached.relation && *cached.relation == relation) return;
-  if (auto known = relations_.find(relation.oid);
-      replay_ && known != relations_.end() && known->second.relation && *known->second.relation == relation) {
-    cached.relation = known->second.relation;
-  } else {
-    cached.relation = std::make_shared<const Relation>(relation);
-  }
-  cached.batch = 0;
-}
-
-TransactionAssembler::CachedRelation& TransactionAssembler::find_relation(Oid oid) {
+const std::shared_ptr<const Relation>& TransactionAssembler::find_relation(Oid oid) const {
   if (replay_) {
-    if (auto found = replayed_relations_.find(oid); found != replayed_relations_.end()) return found->second;
+    if (const auto* found = replayed_relations_.find(oid)) return *found;
   }
-  auto found = relations_.find(oid);
-  if (found == relations_.end()) out_of_order("a row change names a table that was not described");
-  return found->second;
+  const auto* found = relations_.find(oid);
+  if (found == nullptr) out_of_order("a row change names a table that was not described");
+  return *found;
 }
 
-std::uint32_t TransactionAssembler::relation_index(Oid oid) {
-  if (last_relation_ == nullptr || last_oid_ != oid) {
-    last_relation_ = &find_relation(oid);
-    last_oid_ = oid;
-  }
-  CachedRelation& cached = *last_relation_;
-  if (cached.batch != batch_serial_) {
-    cached.batch = batch_serial_;
-    cached.index = static_cast<std::uint32_t>(batch_->relations.size());
-    batch_->relations.push_back(cached.relation);
-  }
-  return cached.index;
-}
-
-void TransactionAssembler::start_replay(const Message& message, std::unique_ptr<SpoolReader> reader) {
-  begin(message);
-  replay_end_ = message.end_lsn;
+void TransactionAssembler::start_replay(std::unique_ptr<SpoolReader> reader) {
   replay_ = std::move(reader);
   replay_decoder_.set_in_stream(replay_->with_xid());
   replayed_relations_.clear();
-  last_relation_ = nullptr;
 }
 
 bool TransactionAssembler::replay() {
@@ -275,30 +232,102 @@ bool TransactionAssembler::replay() {
 void TransactionAssembler::finish_replay() {
   end(current_.commit_lsn, replay_end_, current_.commit_time);
   replay_.reset();
-  last_relation_ = nullptr;
   // With its commit the server counts as sent what it described inside of the transaction, unless it
   // described the table again since.
-  for (auto& [oid, cached] : replayed_relations_) {
-    CachedRelation& known = relations_[oid];
-    if (known.arrival < cached.arrival) known = cached;
-  }
+  relations_.take_newer(replayed_relations_);
   replayed_relations_.clear();
 }
 
 std::shared_ptr<const ChangeBatch> TransactionAssembler::seal(bool caught_up) {
   if (open_ && !skipping_) {
     TransactionSpan part = current_;
-    part.change_count = batch_->changes.size() - part.first_change;
+    part.change_count = batch_.changes() - part.first_change;
     part.ends = false;
-    batch_->transactions.push_back(std::move(part));
+    batch_.add_transaction(std::move(part));
     current_.begins = false;
     current_.first_change = 0;
   }
-  batch_->progress = progress_;
-  batch_->caught_up = caught_up;
-  auto sealed = std::exchange(batch_, std::make_shared<ChangeBatch>());
-  ++batch_serial_;
+  auto sealed = batch_.take();
+  sealed->progress = progress_;
+  sealed->caught_up = caught_up;
   return sealed;
+}
+
+/// One at a time: more of them would need as many transactions open at the target.
+void TransactionAssembler::begin_ahead(Xid xid) {
+  if (!options_.ahead || ahead_) return;
+  ahead_.emplace();
+  ahead_->transaction = std::make_shared<AheadTransaction>(xid);
+}
+
+void TransactionAssembler::add_ahead(const Message& message, std::string_view payload) {
+  auto relation = [&](Oid oid) -> const std::shared_ptr<const Relation>& {
+    const auto* found = ahead_->relations.find(oid);
+    if (found == nullptr) out_of_order("a row change names a table that was not described");
+    return *found;
+  };
+  switch (message.type) {
+    case MessageType::relation: ahead_->relations.put(message.relation, arrivals_, &relations_); return;
+    case MessageType::insert:
+    case MessageType::update:
+    case MessageType::remove: ahead_->part.add_row(message, payload, relation(message.oid)); return;
+    // Its effect depends on more than the rows named.
+    case MessageType::truncate: give_up_ahead(block_xid_); return;
+    default: return;
+  }
+}
+
+/// Whoever has its parts sees it before the next batch, which comes after this.
+void TransactionAssembler::give_up_ahead(Xid xid) {
+  if (!ahead_ || ahead_->transaction->xid() != xid) return;
+  ahead_->transaction->give_up();
+  ahead_.reset();
+}
+
+bool TransactionAssembler::ahead_part_due() const {
+  return ahead_ && ahead_->part.bytes() >= ahead_part_bytes;
+}
+
+std::shared_ptr<const ChangeBatch> TransactionAssembler::seal_ahead_part() {
+  TransactionSpan part;
+  part.xid = ahead_->transaction->xid();
+  part.begins = std::exchange(ahead_->first_part, false);
+  part.ends = false;
+  part.change_count = ahead_->part.changes();
+  ahead_->part.add_transaction(std::move(part));
+  auto sealed = ahead_->part.take();
+  sealed->ahead = ahead_->transaction;
+  sealed->progress = progress_;
+  return sealed;
+}
+
+std::shared_ptr<const ChangeBatch> TransactionAssembler::seal_ahead_commit() {
+  TransactionSpan commit = current_;
+  commit.end_lsn = replay_end_;
+  commit.begins = false;
+  BatchBuilder builder;
+  builder.add_transaction(std::move(commit));
+  auto sealed = builder.take();
+  sealed->ahead = ahead_->transaction;
+  sealed->progress = progress_;
+  sealed->caught_up = true;
+  return sealed;
+}
+
+bool TransactionAssembler::end_ahead() {
+  Xid xid = ahead_->transaction->xid();
+  bool committed = ahead_->transaction->fate() == AheadTransaction::Fate::committed;
+  auto kept = spool_.take(xid);
+  if (committed) {
+    relations_.take_newer(ahead_->relations);
+    note_end(replay_end_);
+  } else {
+    open_ = true;
+    current_.first_change = batch_.changes();
+    start_replay(std::move(kept));
+  }
+  ahead_.reset();
+  return !committed;
 }
 
 }  // namespace tailrace::source

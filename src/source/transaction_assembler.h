@@ -1,13 +1,17 @@
 #pragma once
 // TransactionAssembler: pgoutput messages, one after the other, become ChangeBatches. Bounded: a transaction
-// larger than a batch is handed on in parts, and one that is still in progress at the source waits on disk.
+// larger than a batch is handed on in parts, and one that is still in progress at the source waits on disk. One
+// of those at a time can also be handed out ahead, as it comes, for a target that applies what it can roll back.
 
 #include <memory>
+#include <optional>
+#include <string>
 #include <string_view>
-#include <unordered_map>
 
 #include "model/change_batch.h"
 #include "pgoutput/decoder.h"
+#include "source/batch_builder.h"
+#include "source/relation_cache.h"
 #include "source/transaction_spool.h"
 
 namespace tailrace::source {
@@ -15,22 +19,37 @@ namespace tailrace::source {
 /// One thread: the reader's.
 class TransactionAssembler {
  public:
-  /// `spool_directory` takes the files of transactions that are streamed while in progress or prepared.
-  /// Transactions that commit before `applied` are in the target already and are left out: a slot with prepared
-  /// transactions open is read again from before them.
-  /// `local_only`: transactions that name a replication origin are left out too.
-  TransactionAssembler(const std::string& spool_directory, Lsn applied, bool local_only = false);
+  /// What to do before the next message is added.
+  enum class Then {
+    go_on,
+    replay,        ///< a spooled transaction is to be read back: call replay() until it is done
+    commit_ahead,  ///< a transaction that was handed out ahead commits: hand over what was gathered, the last
+                   ///< part and seal_ahead_commit(); once its fate is known, end_ahead()
+  };
 
-  /// Adds one message. True when a spooled transaction is now to be read back: call replay() until it is done
-  /// before the next add().
-  bool add(std::string_view payload);
+  struct Options {
+    /// Takes the files of transactions that are streamed while in progress or prepared.
+    std::string spool_directory;
+    /// Transactions that commit before this are in the target already and are left out: a slot with prepared
+    /// transactions open is read again from before them.
+    Lsn applied = {};
+    /// Transactions that name a replication origin are left out too.
+    bool local_only = false;
+    /// A transaction that is streamed while in progress is also handed out part by part, as it comes.
+    bool ahead = false;
+  };
+
+  explicit TransactionAssembler(Options options);
+
+  /// Adds one message.
+  Then add(std::string_view payload);
   /// Moves the next part of a spooled transaction into the batch; false when it is complete.
   bool replay();
 
   /// In the middle of a transaction, whose rest is still to come.
   bool in_transaction() const { return open_; }
-  std::size_t bytes() const { return batch_->bytes(); }
-  bool has_changes() const { return !batch_->empty(); }
+  std::size_t bytes() const { return batch_.bytes(); }
+  bool has_changes() const { return !batch_.empty(); }
   /// End of the last complete transaction seen.
   Lsn progress() const { return progress_; }
   /// End of the last one that was not left out.
@@ -44,49 +63,56 @@ class TransactionAssembler {
   /// Hands over what was gathered; the rest of an open transaction goes into the next batch.
   std::shared_ptr<const ChangeBatch> seal(bool caught_up = false);
 
+  /// A part of the transaction ahead is worth handing over. What was gathered goes first: the part comes after
+  /// that.
+  bool ahead_part_due() const;
+  std::shared_ptr<const ChangeBatch> seal_ahead_part();
+  std::shared_ptr<const ChangeBatch> seal_ahead_commit();
+  const AheadTransaction& ahead() const { return *ahead_->transaction; }
+  /// True if it is to be read back: it was given up.
+  bool end_ahead();
+
  private:
-  struct CachedRelation {
-    std::shared_ptr<const Relation> relation;
-    std::uint64_t arrival = 0;  ///< order in which the description came from the server
-    std::uint64_t batch = 0;    ///< serial of the batch in which `index` counts
-    std::uint32_t index = 0;
+  /// A transaction that is handed out while it is in progress.
+  struct Ahead {
+    std::shared_ptr<AheadTransaction> transaction;
+    BatchBuilder part;
+    RelationCache relations;
+    bool first_part = true;
   };
 
   bool spool(const pgoutput::Message& message, std::string_view payload);
-  bool control(const pgoutput::Message& message);
+  Then control(const pgoutput::Message& message);
   void add_content(const pgoutput::Message& message, std::string_view payload, std::uint64_t arrival);
   void begin(const pgoutput::Message& message);
   void set_origin(const pgoutput::Message& message);
   void end(Lsn commit_lsn, Lsn end_lsn, PgTimestamp time);
-  void add_row(const pgoutput::Message& message, std::string_view payload);
-  void add_truncate(const pgoutput::Message& message);
-  void add_logical_message(const pgoutput::Message& message);
-  void put_relation(const Relation& relation, std::uint64_t arrival);
-  CachedRelation& find_relation(Oid oid);
-  std::uint32_t relation_index(Oid oid);
-  void start_replay(const pgoutput::Message& message, std::unique_ptr<SpoolReader> reader);
+  void note_end(Lsn end_lsn);
+  const std::shared_ptr<const Relation>& find_relation(Oid oid) const;
+  void start_replay(std::unique_ptr<SpoolReader> reader);
   void finish_replay();
+  void begin_ahead(Xid xid);
+  void add_ahead(const pgoutput::Message& message, std::string_view payload);
+  void give_up_ahead(Xid xid);
+  Then commit(const pgoutput::Message& message);
 
+  Options options_;
   pgoutput::Decoder decoder_;
   pgoutput::Decoder replay_decoder_;
   TransactionSpool spool_;
-  std::unordered_map<Oid, CachedRelation> relations_;
+  RelationCache relations_;
   /// What a transaction that is being read back brought itself: it may be older than what came meanwhile.
-  std::unordered_map<Oid, CachedRelation> replayed_relations_;
-  CachedRelation* last_relation_ = nullptr;
-  Oid last_oid_ = 0;
+  RelationCache replayed_relations_;
   std::uint64_t arrivals_ = 0;
 
-  std::shared_ptr<ChangeBatch> batch_;
-  std::uint64_t batch_serial_ = 1;
+  BatchBuilder batch_;
   bool open_ = false;
   bool skipping_ = false;  ///< the open transaction is in the target already, or not wanted
-  Lsn applied_;
-  bool local_only_;
   TransactionSpan current_;
   Xid block_xid_ = 0;  ///< transaction of the stream block or prepare that we are in, else 0
   Lsn replay_end_;     ///< end_lsn of the transaction that is being read back
   std::unique_ptr<SpoolReader> replay_;
+  std::optional<Ahead> ahead_;
   Lsn progress_;
   Lsn last_kept_;
 };

@@ -60,6 +60,24 @@ void Target::truncate(const std::vector<Oid>& /*tables*/, const Truncate& /*how*
   TAILRACE_CHECK(false);
 }
 
+bool Target::applies_ahead() const {
+  return false;
+}
+
+// By value for who overrides it and keeps both.  NOLINTNEXTLINE(performance-unnecessary-value-param)
+void Target::apply_ahead(const std::shared_ptr<AheadTransaction>& transaction, Oid /*table*/,
+                         // NOLINTNEXTLINE(performance-unnecessary-value-param)
+                         TableBatch /*batch*/, std::shared_ptr<const void> /*borrowed*/) {
+  transaction->give_up();
+}
+
+bool Target::commit_ahead(AheadTransaction& transaction, const Checkpoint& /*checkpoint*/) {
+  transaction.give_up();
+  return false;
+}
+
+void Target::give_up_ahead() noexcept {}
+
 bool Target::one_transaction_a_commit() const {
   return false;
 }

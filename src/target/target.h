@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/stop.h"
+#include "model/ahead_transaction.h"
 #include "model/apply_batch.h"
 #include "model/checkpoint.h"
 #include "model/conflict.h"
@@ -224,8 +225,20 @@ class Target {
   virtual void settle();
   /// The position of the last commit that no crash of the target takes back; invalid before the first.
   virtual Lsn durable() = 0;
-  /// Also of what is on its way.
+  /// Also of what is on its way, and of a transaction ahead.
   virtual void rollback() noexcept = 0;
+
+  /// True: it can apply a transaction that is in progress at the source, beside the others, and commits or rolls
+  /// it back when that is known.
+  virtual bool applies_ahead() const;
+  /// A part of it, which comes after everything given for a commit so far. Gives the transaction up when it
+  /// cannot be applied so.
+  virtual void apply_ahead(const std::shared_ptr<AheadTransaction>& transaction, Oid table, TableBatch batch,
+                           std::shared_ptr<const void> borrowed);
+  /// With nothing else in hand or on its way. False: it was given up. Durable when durable() says so.
+  virtual bool commit_ahead(AheadTransaction& transaction, const Checkpoint& checkpoint);
+  /// Whatever is applied ahead is rolled back.
+  virtual void give_up_ahead() noexcept;
 
   /// Sets the target's sequences that belong to these tables at least `margin` increments beyond the source's,
   /// never back. Between transactions. How many there are; -1 if the target knows no sequences.

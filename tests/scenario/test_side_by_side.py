@@ -140,7 +140,7 @@ def test_somebody_between_two(pair):
         pair.mirror.start()
         wait_until_one_waits(pair)
         # The second one did its part: it looks whether the first one waits, or gave way already.
-        wait_for_session(pair, "application_name LIKE '% apply' AND query ~ 'pg_blocking_pids|discard temp'")
+        wait_for_session(pair, "application_name LIKE '% apply' AND query ~ 'pg_locks|discard temp'")
         alters = threading.Thread(target=owner.execute, args=("CREATE INDEX ON t (v)",), daemon=True)
         alters.start()
         wait_for_session(pair, "query LIKE 'CREATE INDEX%' AND wait_event_type = 'Lock'",

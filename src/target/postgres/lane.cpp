@@ -90,8 +90,8 @@ Landed Lane::commit(const Checkpoint& checkpoint, const std::string& advance_sql
 bool Lane::any_waits(const std::vector<int>& backends) {
   auto list = fmt::format("{{{}}}", fmt::join(backends, ","));
   auto rows = session_.ask(
-      "select exists (select from pg_catalog.unnest($1::int[]) as backend "
-      "where pg_catalog.cardinality(pg_catalog.pg_blocking_pids(backend)) > 0)",
+      "select exists (select from pg_catalog.pg_locks where not granted and pid = any($1::int[]) "
+      "and locktype not in ('extend', 'page', 'spectoken'))",
       {{list.c_str(), 0, false}});
   return rows.at(0).at(0) == "t";
 }

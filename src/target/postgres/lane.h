@@ -34,7 +34,7 @@ class Lane {
   /// With the checkpoint, which `advance_sql` notes. One round trip with what was sent before. `by_time`: not
   /// before the target's clock passed the commit time.
   Landed commit(const Checkpoint& checkpoint, const std::string& advance_sql, bool by_time = false);
-  /// True when the database makes one of these server processes wait for a lock.
+  /// True when the database makes one of these server processes wait for a lock that a transaction holds.
   bool any_waits(const std::vector<int>& backends);
   int backend() const { return session_.backend(); }
   /// False when even that failed: the connection is of no more use.

@@ -7,31 +7,18 @@
 // rows depend on each other by more than their key (TablePlan::further_unique), all of the table's changes
 // wait. If the database still sees a conflict (keys that are spelled differently and equal), the transaction is
 // undone and applied again when it is alone; and so it is if an earlier one waits for a lock in the database.
+//
+// One more lane takes a transaction that is still in progress at the source.
 
-#include <condition_variable>
 #include <deque>
 #include <memory>
-#include <mutex>
-#include <thread>
+#include <string>
 #include <vector>
 
-#include "target/postgres/lane.h"
+#include "target/postgres/ahead_lane.h"
+#include "target/postgres/group_run.h"
 
 namespace tailrace::target::postgres {
-
-/// One table's changes in a transaction.
-struct Work {
-  std::shared_ptr<const TablePlan> plan;
-  TableBatch batch;
-  std::shared_ptr<const void> borrowed;  ///< keeps what the batch borrows from
-};
-
-/// A target transaction: everything between two commits.
-struct Group {
-  std::vector<Work> works;  ///< in this order
-  Checkpoint checkpoint;
-  bool deferrable = true;
-};
 
 /// All calls by one thread, the one that owns it.
 class Lanes {
@@ -60,22 +47,30 @@ class Lanes {
   /// What was committed since the last call, in order.
   std::vector<Committed> committed();
 
+  /// A part of a transaction ahead, after all that was given; see AheadLane.
+  void apply_ahead(const std::shared_ptr<AheadTransaction>& transaction, Work work, bool deferrable);
+  /// Only when idle(). Nothing: it was given up.
+  std::optional<Landed> commit_ahead(const Checkpoint& checkpoint);
+  void give_up_ahead() noexcept;
+
   /// Before the tables are altered; only when idle().
   void forget_statements();
 
  private:
-  class Run;
   struct Worker;
 
   bool open(std::size_t number);
+  bool open_ahead();
+  std::vector<int> backends() const;
   void finish_earliest();
 
   std::string conninfo_;
   std::string subscription_;
   std::string advance_sql_;
   std::vector<std::unique_ptr<Worker>> workers_;
-  std::deque<std::shared_ptr<Run>> running_;  ///< earliest first
+  std::deque<std::shared_ptr<GroupRun>> running_;  ///< earliest first
   std::vector<Committed> committed_;
+  std::unique_ptr<AheadLane> ahead_;
 };
 
 }  // namespace tailrace::target::postgres

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <deque>
+#include <set>
 
 #include "base/log.h"
 #include "base/sql_text.h"
@@ -95,6 +96,11 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   void settle() override;
   Lsn durable() override;
   void rollback() noexcept override;
+  bool applies_ahead() const override { return !conflicts_.by_time(); }
+  void apply_ahead(const std::shared_ptr<AheadTransaction>& transaction, Oid table, TableBatch batch,
+                   std::shared_ptr<const void> borrowed) override;
+  bool commit_ahead(AheadTransaction& transaction, const Checkpoint& checkpoint) override;
+  void give_up_ahead() noexcept override { lanes_.give_up_ahead(); }
   std::int64_t keep_sequences(pg::Connection& source, const std::vector<Oid>& tables,
                               std::int64_t margin) override {
     return sequences_.keep_ahead(source, tables, margin);
@@ -149,6 +155,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   Lsn given_until_;             ///< by the last commit, which may be on its way
   Lsn singly_until_;            ///< a commit up to here was refused
   bool deferrable_ = true;      ///< the target has constraints that can be checked late
+  std::set<Oid> ahead_;         ///< tables of the transaction ahead
   std::optional<Group> taken_;  ///< the open transaction, as long as nothing of it was applied
   bool open_ = false;           ///< the open transaction, once something of it was applied
   bool evolved_ = false;        ///< and it altered tables
@@ -566,7 +573,32 @@ Lsn PostgresTarget::durable() {
   return durable_;
 }
 
+void PostgresTarget::apply_ahead(const std::shared_ptr<AheadTransaction>& transaction, Oid table,
+                                 TableBatch batch, std::shared_ptr<const void> borrowed) {
+  auto plan = plan_for(table, batch.relation);
+  if (needs_row_order(table) || !plan->table.row_order.empty()) return transaction->give_up();
+  ahead_.insert(table);
+  lanes_.apply_ahead(transaction, {std::move(plan), std::move(batch), std::move(borrowed)}, deferrable_);
+}
+
+bool PostgresTarget::commit_ahead(AheadTransaction& transaction, const Checkpoint& checkpoint) {
+  TAILRACE_CHECK(!open_);
+  settle();
+  bool in_order = std::ranges::any_of(ahead_, [&](Oid table) { return needs_row_order(table); });
+  ahead_.clear();
+  if (in_order) transaction.give_up();
+  auto landed = transaction.open() ? lanes_.commit_ahead(checkpoint) : std::nullopt;
+  if (!landed) {
+    transaction.give_up();
+    lanes_.give_up_ahead();
+    return false;
+  }
+  note({checkpoint, *landed});
+  return true;
+}
+
 void PostgresTarget::rollback() noexcept {
+  lanes_.give_up_ahead();
   lanes_.abandon();
   for (const auto& committed : lanes_.committed()) note(committed);
   taken_.reset();

@@ -1,0 +1,35 @@
+#pragma once
+// RelationCache: how the stream described its tables last.
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+
+#include "base/lsn.h"
+#include "model/relation.h"
+
+namespace tailrace::source {
+
+/// One thread.
+class RelationCache {
+ public:
+  /// `arrival`: the description's place among all that came. Descriptions come again and again; only a changed
+  /// one is a new version. One that `known` has too is shared with it.
+  void put(const Relation& relation, std::uint64_t arrival, const RelationCache* known = nullptr);
+  /// Null if it was not described. Valid until the next put() or take_newer().
+  const std::shared_ptr<const Relation>* find(Oid oid) const;
+  /// Takes what came later there than here.
+  void take_newer(const RelationCache& other);
+  void clear();
+
+ private:
+  struct Described {
+    std::shared_ptr<const Relation> relation;
+    std::uint64_t arrival = 0;
+  };
+  std::unordered_map<Oid, Described> relations_;
+  mutable const std::shared_ptr<const Relation>* last_ = nullptr;  ///< found
+  mutable Oid last_oid_ = 0;
+};
+
+}  // namespace tailrace::source

@@ -1,0 +1,140 @@
+"""A large transaction is applied at a PostgreSQL target while it is in progress at the source. Invariant: nothing of it
+is seen before its commit or after its rollback, all of it is after its commit, and the others keep their place."""
+import pytest
+
+from waiting import wait_until
+
+pytestmark = pytest.mark.postgres
+
+TABLES = """CREATE TABLE t (id int PRIMARY KEY, v int, body text);
+CREATE TABLE other (id int PRIMARY KEY, v int);
+INSERT INTO t SELECT g, g, 'here' FROM generate_series(1, 1000) g;
+INSERT INTO other SELECT g, g FROM generate_series(1, 100) g"""
+LARGE = "INSERT INTO t SELECT g, g, repeat('x', 300) FROM generate_series(10001, 50000) g"
+
+
+@pytest.fixture
+def streamed(pair):
+    """The server streams what is larger than the least that it may remember."""
+    pair.execute(f"ALTER DATABASE {pair.name} SET logical_decoding_work_mem = '64kB'; " + TABLES)
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    return pair
+
+
+def ahead(pair):
+    """The transaction that the target has open, or nothing."""
+    return pair.mirror.into.value(
+        "(SELECT max(backend_xid::text) FROM pg_stat_activity WHERE application_name LIKE '% apply'"
+        " AND datname = current_database() AND state LIKE 'idle in%' OR query LIKE '%pg_locks%'"
+        " AND application_name LIKE '% apply' AND datname = current_database())")
+
+
+def begun(writer, pair):
+    """The writer is in a large transaction, and the target too."""
+    writer.execute("BEGIN")
+    writer.execute(LARGE)
+    wait_until(lambda: ahead(pair) is not None, what="a transaction that is open at the target")
+    return ahead(pair)
+
+
+def seen(pair, condition, table="t"):
+    return int(pair.mirror.into.value(f"(SELECT count(*) FROM {table} WHERE {condition})"))
+
+
+def test_in_its_place(streamed):
+    """What commits meanwhile arrives at once, and what the large transaction does to it afterwards comes after it."""
+    pair = streamed
+    with pair.connect() as writer:
+        writer.autocommit = True
+        xid = begun(writer, pair)
+        for step in range(5):
+            pair.execute(f"UPDATE other SET v = v + 1 WHERE id <= 50; INSERT INTO other VALUES ({step + 500}, 0);"
+                         f"UPDATE t SET body = 'changed {step}' WHERE id <= 100")
+            pair.mirror.wait_caught_up(pair.cluster)
+            assert seen(pair, f"id = {step + 500}", "other") == 1
+            assert seen(pair, f"body = 'changed {step}'") == 100
+            writer.execute("UPDATE other SET v = v * 2 WHERE id > 50 OR id > 490; DELETE FROM other WHERE id = 500")
+            writer.execute(f"UPDATE t SET v = -v, body = repeat('{step}', 200) WHERE id BETWEEN 10001 AND 30000")
+        assert seen(pair, "id > 10000") == 0
+        writer.execute("UPDATE t SET v = -v WHERE id <= 100")
+        writer.execute("COMMIT")
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.verified()
+    pair.settle()
+    assert pair.mirror.into.value("(SELECT DISTINCT xmin::text FROM t WHERE id > 30000)") == xid
+
+
+@pytest.mark.parametrize("back_to", ("", "TO SAVEPOINT s"))
+def test_taken_back(streamed, back_to):
+    """Its rows do not stand in the way of those that come instead of them."""
+    pair = streamed
+    with pair.connect() as writer:
+        writer.autocommit = True
+        begun(writer, pair)
+        writer.execute("SAVEPOINT s")
+        writer.execute("UPDATE t SET v = 0, body = repeat('y', 300) WHERE id > 20000; DELETE FROM t WHERE id = 7")
+        writer.execute("UPDATE t SET body = 'gone' WHERE id <= 1000")
+        writer.execute(f"ROLLBACK {back_to}")
+        if back_to:
+            writer.execute("COMMIT")
+        else:
+            pair.execute(LARGE + "; UPDATE t SET body = 'instead' WHERE id <= 1000")
+    pair.settle()
+
+
+def test_gives_way(streamed):
+    """The target forbids what the source does not: a transaction that commits earlier would wait for ever for one that
+    commits later."""
+    pair = streamed
+    pair.mirror.into.execute("CREATE UNIQUE INDEX ON other (v)")
+    with pair.connect() as writer:
+        writer.autocommit = True
+        writer.execute("BEGIN")
+        writer.execute("INSERT INTO other VALUES (900, 9000)")
+        writer.execute(LARGE)
+        wait_until(lambda: ahead(pair) is not None, what="a transaction that is open at the target")
+        pair.execute("INSERT INTO other VALUES (901, 9000)")
+        pair.mirror.wait_caught_up(pair.cluster)
+        assert seen(pair, "id = 901", "other") == 1
+        writer.execute("COMMIT")
+    pair.mirror.wait_caught_up(pair.cluster)
+    # What came later of the two has the value, as apply_remote says.
+    assert pair.mirror.into.value("(SELECT array_agg(id) FROM other WHERE v = 9000)") == "{900}"
+    assert seen(pair, "id > 10000") == 40000
+    assert pair.mirror.status()["conflicts"]["insert_exists"] == 1
+
+
+@pytest.mark.parametrize("fault", ("mirror", "target", "walsender"))
+def test_interrupted(streamed, fault):
+    pair = streamed
+    with pair.connect() as writer:
+        writer.autocommit = True
+        xid = begun(writer, pair)
+        pair.execute("INSERT INTO other VALUES (700, 0)")
+        if fault == "mirror":
+            pair.mirror.kill()
+            pair.mirror.start()
+        elif fault == "target":
+            pair.mirror.into.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                                     f" WHERE backend_xid::text = '{xid}'")
+        else:
+            pair.execute("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active")
+        writer.execute("UPDATE t SET v = -1 WHERE id % 3 = 0")
+        pair.mirror.wait_streaming()
+        assert seen(pair, "id > 10000") == 0
+        writer.execute("COMMIT")
+    pair.settle(timeout=60)
+
+
+def test_stopped(streamed):
+    """A transaction that is open at the source keeps nobody from ending, and leaves nothing."""
+    pair = streamed
+    with pair.connect() as writer:
+        writer.autocommit = True
+        begun(writer, pair)
+        pair.mirror.stop()
+        assert ahead(pair) is None and seen(pair, "id > 10000") == 0
+        writer.execute("COMMIT")
+    pair.mirror.start()
+    pair.settle()
