@@ -134,7 +134,7 @@ class Reader {
       throw NeedsNewerSnapshot{"was dropped or renamed while it was copied"};
     }
     bool binary = options_.allow_binary && target_.reads_binary(table);
-    auto writer = target_.copy(table.oid, binary);
+    auto writer = target_.copy(table.oid, binary, part.alone);
     std::string purpose = "copying " + table.qualified();
     try {
       connection.query(copy_command(table, part, binary), purpose);
@@ -248,7 +248,7 @@ std::vector<CopyPart> split(schema::Catalog& catalog, const schema::Table& table
                             bool ranges) {
   std::vector<CopyPart> parts;
   for (const auto& leaf : catalog.leaves(table)) {
-    CopyPart part{index, leaf.schema, leaf.name, 0, -1, leaf.pages, true, leaf.large_rows};
+    CopyPart part{index, leaf.schema, leaf.name, 0, -1, leaf.pages, true, false, leaf.large_rows};
     if (!ranges || leaf.pages <= part_pages * 3 / 2) {
       parts.push_back(part);
       continue;
@@ -262,6 +262,7 @@ std::vector<CopyPart> split(schema::Catalog& catalog, const schema::Table& table
       parts.push_back(part);
     }
   }
+  if (parts.size() == 1) parts.front().alone = true;
   return parts;
 }
 

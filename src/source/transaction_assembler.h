@@ -1,7 +1,8 @@
 #pragma once
 // TransactionAssembler: pgoutput messages, one after the other, become ChangeBatches. Bounded: a transaction
 // larger than a batch is handed on in parts, and one that is still in progress at the source waits on disk. One
-// of those at a time can also be handed out ahead, as it comes, for a target that applies what it can roll back.
+// of those at a time can also be handed out ahead, as it comes, for a target that applies what it can roll
+// back.
 
 #include <memory>
 #include <optional>

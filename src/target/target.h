@@ -188,7 +188,8 @@ class Target {
 
   /// True when it takes every column in PostgreSQL's binary format.
   virtual bool reads_binary(const schema::Table& table) const = 0;
-  virtual std::unique_ptr<CopyWriter> copy(Oid table, bool binary) = 0;
+  /// `alone`: all of the table's rows come by this one.
+  virtual std::unique_ptr<CopyWriter> copy(Oid table, bool binary, bool alone) = 0;
   virtual void finish_copy(Oid table, Lsn snapshot, std::int64_t rows) = 0;
 
   /// Changes of about so many bytes are worth a commit: waiting for more of them gains nothing.
@@ -228,8 +229,8 @@ class Target {
   /// Also of what is on its way, and of a transaction ahead.
   virtual void rollback() noexcept = 0;
 
-  /// True: it can apply a transaction that is in progress at the source, beside the others, and commits or rolls
-  /// it back when that is known.
+  /// True: it can apply a transaction that is in progress at the source, beside the others, and commits or
+  /// rolls it back when that is known.
   virtual bool applies_ahead() const;
   /// A part of it, which comes after everything given for a commit so far. Gives the transaction up when it
   /// cannot be applied so.

@@ -33,7 +33,8 @@ def test_the_name_is_everywhere(own_cluster, shop_on):
     assert (checked.returncode, "a tailrace is reading it" in checked.stdout) == (0, True), checked.stdout
     if mirror.into.kind == "postgres":
         assert mirror.into.value("(SELECT string_agg(roname, ' ' ORDER BY roname) FROM pg_replication_origin WHERE"
-                                 " roname LIKE '%Shop%')") == "tailrace_My-Shop_1 tailrace_My-Shop_1/1"
+                                 " roname LIKE '%Shop%')") == (
+            "tailrace_My-Shop_1 tailrace_My-Shop_1/1 tailrace_My-Shop_1/2")
     shop.cluster.execute("ALTER SYSTEM SET synchronous_standby_names = '\"My-Shop_1\"'")
     shop.cluster.reload()
     wait_until(lambda: shop.value("SELECT sync_state FROM pg_stat_replication") == "sync", what="a synchronous standby")

@@ -94,3 +94,32 @@ def test_owners_and_privileges(pair):
         pair.execute(f"DROP OWNED BY {roles['owner']}, {roles['reader']} CASCADE")
         for server in servers:
             server.execute(f"DROP ROLE {roles['owner']}, {roles['reader']}")
+
+
+def test_rows_are_frozen(pair):
+    """What one COPY fills needs no vacuum. A table that somebody looks at, or points at, is filled all the same."""
+    pair.execute("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT g, g FROM generate_series(1, 9999) g;"
+                 "CREATE TABLE looked_at (id int PRIMARY KEY); INSERT INTO looked_at SELECT generate_series(1, 9);"
+                 "CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO parent VALUES (1)")
+    into = pair.mirror.into
+    into.execute("CREATE EXTENSION pg_visibility; CREATE TABLE looked_at (id int PRIMARY KEY);"
+                 "CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child (parent int REFERENCES parent)")
+    with into.cluster.connect(into.database) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT FROM looked_at")
+        pair.mirror.start()
+        pair.mirror.wait_caught_up(pair.cluster)
+    frozen = "(SELECT bool_and(all_frozen) FROM pg_visibility_map('{}'))"
+    assert [into.value(frozen.format(name)) for name in ("t", "looked_at", "parent")] == ["true", "false", "false"]
+    pair.settle()
+
+
+def test_settings_in_the_url(pair):
+    """As docs/postgres-target.md shows."""
+    pair.execute("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT 1, repeat('long ', 2000)")
+    pair.mirror.configure(target=pair.mirror.into.url + "?options=-c%20default_toast_compression%3Dlz4")
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.execute("INSERT INTO t SELECT 2, repeat('other ', 2000)")
+    pair.mirror.wait_caught_up(pair.cluster)
+    assert pair.mirror.into.value("(SELECT array_agg(DISTINCT pg_column_compression(v)) FROM t)") == "{lz4}"

@@ -39,7 +39,7 @@ def test_teardown_leaves_no_trace(pair):
     pair.mirror.start()
     pair.mirror.wait_caught_up(pair.cluster)
     assert traces(pair) == [f"origin tailrace_{pair.name}", f"origin tailrace_{pair.name}/1",
-                            f"publication {pair.name}", "schema tailrace", f"slot {pair.name}"]
+                            f"origin tailrace_{pair.name}/2", f"publication {pair.name}", "schema tailrace", f"slot {pair.name}"]
     outcome = run("teardown", "-c", pair.mirror.config, "--stop")
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     assert pair.mirror.wait_ended() == 0
@@ -57,7 +57,7 @@ def test_teardown_leaves_others_alone(pair):
         mirror.wait_caught_up(pair.cluster)
     assert run("teardown", "-c", pair.mirror.config, "--stop").returncode == 0
     assert traces(pair) == [f"origin tailrace_{other.name}", f"origin tailrace_{other.name}/1",
-                            f"publication {other.name}", "schema tailrace", f"slot {other.name}"]
+                            f"origin tailrace_{other.name}/2", f"publication {other.name}", "schema tailrace", f"slot {other.name}"]
     pair.execute("INSERT INTO u VALUES (1)")
     assert pair.settle(other, tables=["public.u"]) == 1
 

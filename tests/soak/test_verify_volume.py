@@ -1,11 +1,15 @@
-"""A single changed byte among many rows, under writes: how long until it is found and mended is printed, not asserted.
-TAILRACE_ROWS sets how many there are."""
+"""verify under writes, for long and over much. Not part of `make test`. TAILRACE_ROWS sets how many rows there are,
+TAILRACE_MINUTES how long it goes on."""
 import os
 import threading
 import time
 
-from tailrace import run
+import pytest
 
+from tailrace import run
+from workload import SETUP, Workload
+
+MINUTES = float(os.environ.get("TAILRACE_MINUTES", "5"))
 ROWS = int(os.environ.get("TAILRACE_ROWS", 10_000_000))
 
 
@@ -16,6 +20,7 @@ def timed(pair, *options):
 
 
 def test_one_byte_among_many_rows(pair):
+    """How long until it is found and mended is printed, not asserted."""
     pair.execute(f"CREATE TABLE t (id int PRIMARY KEY, body text, n int, at timestamp); INSERT INTO t SELECT i,"
                  " md5(i::text), i % 1000, timestamp '2020-01-01' + i * interval '1 s'"
                  f" FROM generate_series(1, {ROWS}) i; ANALYZE t")
@@ -44,3 +49,21 @@ def test_one_byte_among_many_rows(pair):
     assert found.returncode == 1 and f"id={ROWS // 2}" in found.stdout, found.stdout + found.stderr
     assert mended.returncode == 0, mended.stdout + mended.stderr
     assert pair.mirror.status()["reconnects"] == 0
+
+
+@pytest.mark.postgres
+def test_no_false_difference(pair):
+    """Again and again, among small transactions of every kind and some that are streamed and applied while in progress."""
+    pair.execute(f"ALTER DATABASE {pair.name} SET logical_decoding_work_mem = '64kB'; " + SETUP)
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    until = time.monotonic() + MINUTES * 60
+    rounds = 0
+    with Workload(pair.connect, writers=1) as workload:
+        while time.monotonic() < until:
+            outcome = pair.mirror.verify(timeout=600)
+            assert outcome.returncode == 0, f"round {rounds}:\n{outcome.stdout}\n{outcome.stderr}"
+            rounds += 1
+    print(f"\n{MINUTES:g} minutes: {rounds} rounds, {workload.count} transactions, no difference")
+    assert pair.mirror.status()["reconnects"] == 0
+    pair.settle(timeout=300)

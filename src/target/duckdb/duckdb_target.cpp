@@ -30,7 +30,7 @@ class DuckDbTarget : public Target {
   void initialize(const Checkpoint& checkpoint) override;
 
   bool reads_binary(const schema::Table& table) const override;
-  std::unique_ptr<CopyWriter> copy(Oid table, bool binary) override;
+  std::unique_ptr<CopyWriter> copy(Oid table, bool binary, bool alone) override;
   void finish_copy(Oid table, Lsn snapshot, std::int64_t rows) override;
 
   void begin() override { session_.begin(); }
@@ -139,7 +139,7 @@ bool DuckDbTarget::reads_binary(const schema::Table& table) const {
   return true;
 }
 
-std::unique_ptr<CopyWriter> DuckDbTarget::copy(Oid table, bool binary) {
+std::unique_ptr<CopyWriter> DuckDbTarget::copy(Oid table, bool binary, bool /*alone*/) {
   auto must_widen = [this, table](std::size_t column) {
     std::lock_guard lock(unfit_mutex_);
     unfit_.emplace(table, column);

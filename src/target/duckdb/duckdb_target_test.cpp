@@ -302,13 +302,13 @@ TEST_F(DuckDbTargetTest, CopiesAgainWithAWiderColumn) {
                       {column(1, "id", "int4"), column(2, "amount", "numeric", numeric(6, 2))});
   target_->create_table(source);
   {
-    auto writer = target_->copy(orders, false);
+    auto writer = target_->copy(orders, false, false);
     writer->row("1\t1.00");
     EXPECT_THROW(writer->row("2\tNaN"), CopyAgain);
   }
   target_->create_table(source);
   EXPECT_THAT(rows(), IsEmpty());
-  auto writer = target_->copy(orders, false);
+  auto writer = target_->copy(orders, false, false);
   writer->row("1\t1.00");
   writer->row("2\tNaN");
   writer->row("3\t\\N");
@@ -323,14 +323,14 @@ TEST_F(DuckDbTargetTest, CopiesAgainWithAWiderColumn) {
 TEST_F(DuckDbTargetTest, ReadsTheTextOfCopy) {
   auto source = table(orders, "public", "orders", {column(1, "a", "text"), column(2, "b", "text")});
   create(source);
-  auto writer = target_->copy(orders, false);
+  auto writer = target_->copy(orders, false, false);
   writer->row("\\\\N\ta\\tb\\nc\\rd\\be\\ff\\vg\\\\");
   writer->row("\t\\N");
   EXPECT_THROW(writer->row("one"), Error);
   EXPECT_THROW(writer->row("one\ttwo\tthree"), Error);
   writer.reset();
   EXPECT_THAT(rows(), IsEmpty());
-  writer = target_->copy(orders, false);
+  writer = target_->copy(orders, false, false);
   writer->row("\\\\N\ta\\tb\\nc\\rd\\be\\ff\\vg\\\\");
   writer->row("\t\\N");
   writer->finish();
@@ -456,7 +456,7 @@ TEST_F(DuckDbTargetTest, MirrorsATableWithoutColumns) {
   auto source = table(orders, "public", "nothing", {});
   create(source);
   auto whole = relation_of(source, ReplicaIdentity::full);
-  auto writer = target_->copy(orders, false);
+  auto writer = target_->copy(orders, false, false);
   writer->row("");
   writer->finish();
   apply_and_commit(Batch(whole).insert({}).insert({}));
@@ -566,11 +566,11 @@ TEST_F(DuckDbTargetTest, KeepsWhatCountsOfACopy) {
   target_->create_table(source);
   EXPECT_FALSE(record().copied);
   {
-    auto given_up = target_->copy(orders, false);
+    auto given_up = target_->copy(orders, false, false);
     given_up->row("1");
   }
-  auto first = target_->copy(orders, false);
-  auto second = target_->copy(orders, false);
+  auto first = target_->copy(orders, false, false);
+  auto second = target_->copy(orders, false, false);
   first->row("2");
   second->row("3");
   first->finish();

@@ -1,6 +1,7 @@
 #include "target/postgres/copies.h"
 
 #include <algorithm>
+#include <array>
 #include <thread>
 
 #include "base/log.h"
@@ -17,7 +18,9 @@ Copies::Copies(const std::string& conninfo, const std::string& subscription)
 
 void Copies::know(const TablePlan& plan) {
   std::lock_guard lock(mutex_);
-  statements_.insert_or_assign(plan.oid, std::pair(plan.copy_sql(), "copying into " + plan.table.sql_name()));
+  std::string name = plan.table.sql_name();
+  std::string truncate = plan.table.kind == 'r' ? "truncate only " + name : "";
+  statements_.insert_or_assign(plan.oid, Statements{plan.copy_sql(), truncate, "copying into " + name});
 }
 
 bool Copies::reads_binary(const schema::Table& table) {
@@ -62,17 +65,33 @@ void Copies::close_idle() {
   idle_.clear();
 }
 
-std::unique_ptr<CopyWriter> Copies::begin(Oid table, bool binary) {
+/// In a transaction that truncated the table, COPY may freeze. Where others look at the table, or point at it
+/// by a foreign key, it is filled without.
+bool Copies::begin_frozen(pg::Connection& connection, const Statements& statements) {
+  if (statements.truncate.empty()) return false;
+  try {
+    connection.query("begin; set local lock_timeout = '1s'; " + statements.truncate, statements.purpose);
+    return true;
+  } catch (const Error& error) {
+    constexpr std::array refusals = {"0A000", "42501", "55P03"};
+    if (std::ranges::find(refusals, error.sqlstate()) == refusals.end()) throw;
+    connection.query("rollback", statements.purpose);
+    return false;
+  }
+}
+
+std::unique_ptr<CopyWriter> Copies::begin(Oid table, bool binary, bool alone) {
   auto used = connection();
-  std::pair<std::string, std::string> statement;
+  Statements statements;
   {
     std::lock_guard lock(mutex_);
-    statement = statements_.at(table);
+    statements = statements_.at(table);
   }
+  bool frozen = alone && begin_frozen(*used, statements);
   ++under_way_;
   std::shared_ptr<void> counted(nullptr, [this](void*) { --under_way_; });
   return std::make_unique<PostgresCopyWriter>(
-      std::move(used), statement.first + (binary ? " (format binary)" : ""), statement.second, binary,
+      std::move(used), PostgresCopyWriter::Copy{statements.copy, statements.purpose, binary, frozen},
       [this, counted](std::unique_ptr<pg::Connection> done) {
         std::lock_guard lock(mutex_);
         idle_.push_back(std::move(done));

@@ -23,13 +23,22 @@ class Copies {
   /// Into which table and columns a source's table goes.
   void know(const TablePlan& plan);
   bool reads_binary(const schema::Table& table);
-  std::unique_ptr<CopyWriter> begin(Oid table, bool binary);
+  /// `alone`: nobody else fills the table. Then its rows are frozen from the start (PostgreSQL documentation:
+  /// "COPY", FREEZE), where the table can be truncated for it.
+  std::unique_ptr<CopyWriter> begin(Oid table, bool binary, bool alone);
   /// When there is nothing to copy for a while.
   void close_idle();
 
  private:
+  struct Statements {
+    std::string copy;
+    std::string truncate;  ///< empty where rows cannot be frozen
+    std::string purpose;
+  };
+
   std::unique_ptr<pg::Connection> idle_connection();
   std::unique_ptr<pg::Connection> connection();
+  static bool begin_frozen(pg::Connection& connection, const Statements& statements);
 
   std::string conninfo_;
   std::string subscription_;
@@ -37,7 +46,7 @@ class Copies {
   std::atomic<int> under_way_{0};
   std::mutex mutex_;  ///< guards what follows
   pg::Connection catalogs_;
-  std::map<Oid, std::pair<std::string, std::string>> statements_;  ///< COPY, and what it is for
+  std::map<Oid, Statements> statements_;
   std::vector<std::unique_ptr<pg::Connection>> idle_;
 };
 

@@ -12,9 +12,15 @@ namespace tailrace::target::postgres {
 
 class PostgresCopyWriter : public CopyWriter {
  public:
+  struct Copy {
+    std::string sql;
+    std::string purpose;
+    bool binary = false;
+    bool frozen = false;  ///< in the transaction that the connection has open, and ends with it
+  };
+
   /// `give_back` takes the connection when the copy is finished; after a failure it is not of use any more.
-  PostgresCopyWriter(std::unique_ptr<pg::Connection> connection, const std::string& copy_sql,
-                     std::string purpose, bool binary,
+  PostgresCopyWriter(std::unique_ptr<pg::Connection> connection, Copy how,
                      std::function<void(std::unique_ptr<pg::Connection>)> give_back);
 
   void row(std::string_view copy_row) override;
@@ -23,8 +29,7 @@ class PostgresCopyWriter : public CopyWriter {
 
  private:
   std::unique_ptr<pg::Connection> connection_;
-  std::string purpose_;
-  bool binary_;
+  Copy how_;
   std::function<void(std::unique_ptr<pg::Connection>)> give_back_;
   std::string buffer_;
   std::unique_ptr<pg::CopyIn> copy_;  ///< goes before the connection

@@ -1,8 +1,6 @@
 #include "target/postgres/postgres_target.h"
 
 #include <algorithm>
-#include <chrono>
-#include <deque>
 #include <set>
 
 #include "base/log.h"
@@ -12,6 +10,7 @@
 #include "target/postgres/copies.h"
 #include "target/postgres/deletions.h"
 #include "target/postgres/emptying.h"
+#include "target/postgres/flush_watch.h"
 #include "target/postgres/kept_changes.h"
 #include "target/postgres/lanes.h"
 #include "target/postgres/mended_rows.h"
@@ -22,34 +21,18 @@
 #include "target/postgres/sequence_keeper.h"
 #include "target/postgres/skip_notes.h"
 #include "target/postgres/structure_builder.h"
+#include "target/postgres/table_checks.h"
 #include "target/postgres/table_evolution.h"
+#include "target/postgres/table_plans.h"
 
 namespace tailrace::target {
 namespace postgres {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 // Some fifty thousand changes: sorted by key, more of them do not lie much closer together.
 constexpr std::size_t worth_a_commit = 8 << 20;
-// Each asking is a round trip.
-constexpr auto ask_for_flush_every = std::chrono::milliseconds(20);
-// What it costs then is a look into the catalogs per table.
-constexpr auto plans_serve = std::chrono::seconds(10);
 constexpr const char* deadlock = "40P01";
 constexpr const char* unique_violation = "23505";
-
-/// A relation as the stream would describe the table: what is published of it.
-std::shared_ptr<const Relation> relation_of(const schema::Table& table) {
-  auto out = std::make_shared<Relation>();
-  out->oid = table.oid;
-  out->schema = table.schema;
-  out->name = table.name;
-  out->identity = table.identity;
-  for (const auto& column : table.columns)
-    out->columns.push_back({column.name, column.type->oid, column.typmod, column.is_key});
-  return out;
-}
 
 /// Before anything else of the subscription is touched.
 Bookkeeping& locked(Bookkeeping& books) {
@@ -74,7 +57,9 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   void initialize(const Checkpoint& checkpoint) override;
 
   bool reads_binary(const schema::Table& table) const override { return copies_.reads_binary(table); }
-  std::unique_ptr<CopyWriter> copy(Oid table, bool binary) override { return copies_.begin(table, binary); }
+  std::unique_ptr<CopyWriter> copy(Oid table, bool binary, bool alone) override {
+    return copies_.begin(table, binary, alone);
+  }
   void finish_copy(Oid table, Lsn snapshot, std::int64_t rows) override;
 
   std::size_t batch_bytes() const override;
@@ -118,11 +103,6 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   const std::map<Oid, KeptBack>& kept_back() const override { return kept_.all(); }
   std::int64_t replay(Oid table, bool discard) override;
 
-  struct Commit {
-    Lsn at_target;  ///< once the target flushed up to here ...
-    Lsn position;   ///< ... this position of the source is durable
-  };
-
   template <typename Change>
   void durably(const Change& change);
   template <typename Work>
@@ -133,14 +113,13 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   void forget_kept(Oid table);
   const std::shared_ptr<const TablePlan>& plan_for(Oid table, const std::shared_ptr<const Relation>& relation);
   Lane& alone();
-  pg::Connection& catalogs();
   void note(const Lanes::Committed& committed);
-  void note_flushed(Lsn flushed);
 
   PostgresOptions options_;
   pg::Connection books_connection_;  ///< for what is not part of applying
   Bookkeeping books_;
   SequenceKeeper sequences_{books_connection_};
+  FlushWatch flush_watch_{books_connection_};
   Lanes lanes_;
   mutable Copies copies_;
   ConflictHandling conflicts_;
@@ -149,20 +128,15 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   SkipNotes skip_notes_;
   std::optional<Checkpoint> checkpoint_;  ///< committed
   std::map<Oid, TableRecord> records_;
-  std::map<Oid, std::shared_ptr<const TablePlan>> plans_;
-  Clock::time_point plans_made_ = Clock::now();
   RowOrders row_orders_;
+  TablePlans plans_{row_orders_, conflicts_};
   Lsn given_until_;             ///< by the last commit, which may be on its way
   Lsn singly_until_;            ///< a commit up to here was refused
-  bool deferrable_ = true;      ///< the target has constraints that can be checked late
   std::set<Oid> ahead_;         ///< tables of the transaction ahead
   std::optional<Group> taken_;  ///< the open transaction, as long as nothing of it was applied
   bool open_ = false;           ///< the open transaction, once something of it was applied
   bool evolved_ = false;        ///< and it altered tables
   bool restarted_ = false;      ///< and it may have set back sequences
-  std::deque<Commit> unflushed_;
-  Clock::time_point asked_for_flush_{};
-  Lsn durable_;
 };
 
 PostgresTarget::PostgresTarget(const PostgresOptions& options)
@@ -231,26 +205,9 @@ void PostgresTarget::durably(const Change& change) {
 }
 
 void PostgresTarget::check_tables(const std::vector<schema::Table>& tables) {
-  for (const auto& table : tables) {
-    auto there = load_table(books_connection_, table.schema, table.name);
-    if (!there && options_.structure == StructureMode::expect) {
-      throw Error(Retry::needs_operator,
-                  fmt::format("the target has no table {}, and schema: expect makes none", table.qualified()),
-                  "Create it there, or use schema: copy");
-    }
-    if (!there) continue;
-    TablePlan judged(table.oid, relation_of(table), *there);
-    for (const auto& column : table.columns) check_fits(table, column, *there->find(column.name));
-    if (records_.contains(table.oid) || options_.keep_rows) continue;
-    auto rows = books_connection_.query(
-        fmt::format("select exists (select from {} {})", there->kind == 'p' ? "" : "only", there->sql_name()),
-        "looking at " + table.qualified());
-    if (!rows.flag(0, 0)) continue;
-    throw Error(Retry::needs_operator,
-                fmt::format("the target's table {} holds rows already", table.qualified()),
-                fmt::format("Empty it (TRUNCATE {}), or leave the table out: a copy would double its rows",
-                            there->sql_name()));
-  }
+  std::set<Oid> known;
+  for (const auto& [oid, record] : records_) known.insert(oid);
+  check_can_take(books_connection_, tables, known, options_);
 }
 
 void PostgresTarget::prepare_structure(pg::Connection& source, const std::vector<schema::Table>& tables) {
@@ -271,7 +228,7 @@ void PostgresTarget::prepare_structure(pg::Connection& source, const std::vector
 
 void PostgresTarget::complete_structure(const StopSignal& stop) {
   build_pending(books_connection_, books_, options_.conninfo, options_.subscription, stop);
-  plans_.clear();
+  plans_.forget_all();
   copies_.close_idle();
   if (stop.requested()) return;
   std::vector<TableRecord> tables;
@@ -284,17 +241,7 @@ void PostgresTarget::create_table(const schema::Table& table) {
   if (!there) throw Error(Retry::fatal, fmt::format("the target lost its table {}", table.qualified()));
   auto relation = relation_of(table);
   TablePlan plan(table.oid, relation, *there);
-  TableRecord record;
-  record.oid = table.oid;
-  record.schema = table.schema;
-  record.name = table.name;
-  record.target_name = there->sql_name();
-  record.filenode = table.filenode;
-  record.membership = table.membership;
-  for (const auto& column : table.columns) {
-    record.columns.push_back(
-        {column.attnum, column.name, column.type->oid, column.typmod, column.is_key, column.version});
-  }
+  auto record = record_of(table, *there);
   durably([&] {
     // What the copy will not overwrite must not double its rows. Triggers stay silent.
     books_connection_.query("set local session_replication_role = replica", "emptying a table");
@@ -331,8 +278,7 @@ void PostgresTarget::mark_for_copy(Oid table, const std::string& reason) {
 void PostgresTarget::initialize(const Checkpoint& checkpoint) {
   durably([&] { books_.put_checkpoint(checkpoint); });
   checkpoint_ = checkpoint;
-  durable_ = checkpoint.lsn;
-  unflushed_.clear();
+  flush_watch_.begin_at(checkpoint.lsn);
 }
 
 /// This commit is flushed, and with it all that the copy's connections committed before.
@@ -346,28 +292,10 @@ void PostgresTarget::finish_copy(Oid table, Lsn snapshot, std::int64_t rows) {
 }
 
 /// What was altered in the open transaction only that sees.
-pg::Connection& PostgresTarget::catalogs() {
-  return open_ ? lanes_.alone().session().direct() : books_connection_;
-}
-
 const std::shared_ptr<const TablePlan>& PostgresTarget::plan_for(
     Oid table, const std::shared_ptr<const Relation>& relation) {
-  auto found = plans_.find(table);
-  if (found != plans_.end() && found->second->relation == relation) return found->second;
-  const auto& record = records_.at(table);
-  auto there = load_table(catalogs(), record.schema, record.name);
-  if (!there) {
-    throw Error(Retry::needs_operator,
-                fmt::format("the target has no table {} any more", relation->qualified()),
-                fmt::format("'tailrace run --recopy {}' makes and copies it anew", relation->qualified()));
-  }
-  if (!there->row_order.empty()) row_orders_.always(table, there->row_order);
-  auto late = catalogs().query("select exists (select from pg_constraint where condeferrable)",
-                               "reading the target's catalogs");
-  deferrable_ = late.flag(0, 0);
-  auto plan = std::make_shared<TablePlan>(table, relation, std::move(*there));
-  conflicts_.complete(*plan, catalogs());
-  return plans_.insert_or_assign(table, std::move(plan)).first->second;
+  auto& catalogs = open_ ? lanes_.alone().session().direct() : books_connection_;
+  return plans_.plan(records_.at(table), relation, catalogs);
 }
 
 std::size_t PostgresTarget::batch_bytes() const {
@@ -376,11 +304,7 @@ std::size_t PostgresTarget::batch_bytes() const {
 
 void PostgresTarget::begin() {
   taken_.emplace();
-  // Whoever owns the target may have altered its tables, given them triggers and indexes.
-  if (auto now = Clock::now(); now - plans_made_ > plans_serve) {
-    plans_.clear();
-    plans_made_ = now;
-  }
+  plans_.forget_old();
 }
 
 /// The lane for the open transaction, once it cannot wait any longer: with what was taken so far applied.
@@ -392,7 +316,7 @@ Lane& PostgresTarget::alone() {
   taken_.reset();
   open_ = true;
   auto& lane = lanes_.alone();
-  lane.begin(deferrable_);
+  lane.begin(plans_.deferrable());
   for (const auto& work : group.works)
     lane.write(*work.plan, work.batch, SetChanges::of(*work.plan, work.batch));
   return lane;
@@ -513,7 +437,7 @@ void PostgresTarget::evolve(Oid table, const Evolution& evolution) {
     // Part of the open transaction, unlike other notes.
     Bookkeeping(connection, options_.subscription).put_table(record);
     records_.insert_or_assign(table, record);
-    plans_.erase(table);
+    plans_.forget(table);
     lanes_.forget_statements();
   });
 }
@@ -539,7 +463,7 @@ void PostgresTarget::commit_soon(const Checkpoint& checkpoint) {
     taken_.reset();
     group.checkpoint = checkpoint;
     given_until_ = checkpoint.lsn;
-    group.deferrable = deferrable_;
+    group.deferrable = plans_.deferrable();
     lanes_.give(std::move(group));
   });
   for (const auto& committed : lanes_.committed()) note(committed);
@@ -552,25 +476,12 @@ void PostgresTarget::settle() {
 
 void PostgresTarget::note(const Lanes::Committed& committed) {
   checkpoint_ = committed.checkpoint;
-  unflushed_.push_back({committed.landed.end, committed.checkpoint.lsn});
-  note_flushed(committed.landed.flushed);
-}
-
-void PostgresTarget::note_flushed(Lsn flushed) {
-  while (!unflushed_.empty() && unflushed_.front().at_target <= flushed) {
-    durable_ = std::max(durable_, unflushed_.front().position);
-    unflushed_.pop_front();
-  }
+  flush_watch_.committed(committed.landed, committed.checkpoint.lsn);
 }
 
 Lsn PostgresTarget::durable() {
-  auto now = Clock::now();
-  if (unflushed_.empty() || open_ || now - asked_for_flush_ < ask_for_flush_every) return durable_;
-  asked_for_flush_ = now;
-  auto row =
-      books_connection_.query("select pg_catalog.pg_current_wal_flush_lsn()", "reading the target's position");
-  note_flushed(row.lsn(0, 0));
-  return durable_;
+  if (!open_) flush_watch_.look();
+  return flush_watch_.durable();
 }
 
 void PostgresTarget::apply_ahead(const std::shared_ptr<AheadTransaction>& transaction, Oid table,
@@ -578,7 +489,8 @@ void PostgresTarget::apply_ahead(const std::shared_ptr<AheadTransaction>& transa
   auto plan = plan_for(table, batch.relation);
   if (needs_row_order(table) || !plan->table.row_order.empty()) return transaction->give_up();
   ahead_.insert(table);
-  lanes_.apply_ahead(transaction, {std::move(plan), std::move(batch), std::move(borrowed)}, deferrable_);
+  lanes_.apply_ahead(transaction, {std::move(plan), std::move(batch), std::move(borrowed)},
+                     plans_.deferrable());
 }
 
 bool PostgresTarget::commit_ahead(AheadTransaction& transaction, const Checkpoint& checkpoint) {
@@ -610,7 +522,7 @@ void PostgresTarget::rollback() noexcept {
     kept_.forget_uncommitted();
     if (!std::exchange(evolved_, false)) return;
     records_ = books_.read_tables();
-    plans_.clear();
+    plans_.forget_all();
     lanes_.forget_statements();
   } catch (const std::exception& error) {
     // The next use of the connection fails with the same cause and is reported there.
@@ -620,10 +532,9 @@ void PostgresTarget::rollback() noexcept {
 
 void PostgresTarget::tidy() {
   settle();
-  if (unflushed_.empty() || !checkpoint_) return;
+  if (flush_watch_.all_durable() || !checkpoint_) return;
   durably([&] { books_.put_checkpoint(*checkpoint_); });
-  durable_ = checkpoint_->lsn;
-  unflushed_.clear();
+  flush_watch_.begin_at(checkpoint_->lsn);
 }
 
 /// By the books' connection, in its transaction.

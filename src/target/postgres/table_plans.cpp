@@ -1,0 +1,38 @@
+#include "target/postgres/table_plans.h"
+
+namespace tailrace::target::postgres {
+namespace {
+
+// What it costs then is a look into the catalogs per table.
+constexpr auto plans_serve = std::chrono::seconds(10);
+
+}  // namespace
+
+const std::shared_ptr<const TablePlan>& TablePlans::plan(const TableRecord& record,
+                                                         const std::shared_ptr<const Relation>& relation,
+                                                         pg::Connection& catalogs) {
+  auto found = plans_.find(record.oid);
+  if (found != plans_.end() && found->second->relation == relation) return found->second;
+  auto there = load_table(catalogs, record.schema, record.name);
+  if (!there) {
+    throw Error(Retry::needs_operator,
+                fmt::format("the target has no table {} any more", relation->qualified()),
+                fmt::format("'tailrace run --recopy {}' makes and copies it anew", relation->qualified()));
+  }
+  if (!there->row_order.empty()) row_orders_.always(record.oid, there->row_order);
+  auto late = catalogs.query("select exists (select from pg_constraint where condeferrable)",
+                             "reading the target's catalogs");
+  deferrable_ = late.flag(0, 0);
+  auto plan = std::make_shared<TablePlan>(record.oid, relation, std::move(*there));
+  conflicts_.complete(*plan, catalogs);
+  return plans_.insert_or_assign(record.oid, std::move(plan)).first->second;
+}
+
+void TablePlans::forget_old() {
+  auto now = Clock::now();
+  if (now - made_ <= plans_serve) return;
+  plans_.clear();
+  made_ = now;
+}
+
+}  // namespace tailrace::target::postgres
