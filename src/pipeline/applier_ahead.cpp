@@ -5,9 +5,9 @@
 //
 // Why that is exact: a part of it is applied after every transaction that had committed when the source wrote
 // the part, and what commits between the part and its own commit cannot have touched the same rows, for the
-// source still had them locked. It becomes visible by its commit, in its place among the others. Whatever is out
-// of the common (a definition that is not the target's, a table whose changes need the source's order, an error)
-// gives it up: then it comes again, whole, after its commit.
+// source still had them locked. It becomes visible by its commit, in its place among the others. Whatever is
+// out of the common (a definition that is not the target's, a table whose changes need the source's order, an
+// error) gives it up: then it comes again, whole, after its commit.
 
 namespace tailrace::pipeline {
 
@@ -67,8 +67,8 @@ bool Applier::fits(const Table& table, const std::shared_ptr<const Relation>& re
   if (ahead_->fitting.contains(relation)) return true;
   auto plan = plan_evolution(table.record, *relation, catalog());
   const auto* evolution = std::get_if<target::Evolution>(&plan);
-  bool fitting = evolution != nullptr && evolution->empty() &&
-                 evolution->filenode == table.record.filenode && evolution->columns == table.record.columns;
+  bool fitting = evolution != nullptr && evolution->empty() && evolution->filenode == table.record.filenode &&
+                 evolution->columns == table.record.columns;
   if (fitting) ahead_->fitting.insert(relation);
   return fitting;
 }

@@ -408,13 +408,12 @@ void Session::stream() {
   });
   applier.show_bad_changes();
   BatchQueue queue(config_.limits.queue);
-  Reader reader(
-      std::move(stream),
-      source::TransactionAssembler({.spool_directory = config::spool_directory(config_),
-                                    .applied = checkpoint->lsn,
-                                    .local_only = options.local_only,
-                                    .ahead = target_.applies_ahead()}),
-      queue, applier, board_, stop_);
+  Reader reader(std::move(stream),
+                source::TransactionAssembler({.spool_directory = config::spool_directory(config_),
+                                              .applied = checkpoint->lsn,
+                                              .local_only = options.local_only,
+                                              .ahead = target_.applies_ahead()}),
+                queue, applier, board_, stop_);
   std::jthread reading([&] { reader.run(); });
   started_(&applier);
   struct Leave {

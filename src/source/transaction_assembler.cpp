@@ -256,8 +256,7 @@ std::shared_ptr<const ChangeBatch> TransactionAssembler::seal(bool caught_up) {
 /// One at a time: more of them would need as many transactions open at the target.
 void TransactionAssembler::begin_ahead(Xid xid) {
   if (!options_.ahead || ahead_) return;
-  ahead_.emplace();
-  ahead_->transaction = std::make_shared<AheadTransaction>(xid);
+  ahead_.emplace(xid);
 }
 
 void TransactionAssembler::add_ahead(const Message& message, std::string_view payload) {

@@ -76,6 +76,8 @@ class TransactionAssembler {
  private:
   /// A transaction that is handed out while it is in progress.
   struct Ahead {
+    explicit Ahead(Xid xid) : transaction(std::make_shared<AheadTransaction>(xid)) {}
+
     std::shared_ptr<AheadTransaction> transaction;
     BatchBuilder part;
     RelationCache relations;

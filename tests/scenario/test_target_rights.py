@@ -34,12 +34,17 @@ def traces(pair):
     return sorted(word for word, in here + there)
 
 
+def traces_of(name):
+    """Two connections that apply, and one more for a transaction that is in progress."""
+    origins = [f"origin tailrace_{name}{suffix}" for suffix in ("", "/1", "/2")]
+    return origins + [f"publication {name}", "schema tailrace", f"slot {name}"]
+
+
 def test_teardown_leaves_no_trace(pair):
     pair.execute(TABLE)
     pair.mirror.start()
     pair.mirror.wait_caught_up(pair.cluster)
-    assert traces(pair) == [f"origin tailrace_{pair.name}", f"origin tailrace_{pair.name}/1",
-                            f"origin tailrace_{pair.name}/2", f"publication {pair.name}", "schema tailrace", f"slot {pair.name}"]
+    assert traces(pair) == traces_of(pair.name)
     outcome = run("teardown", "-c", pair.mirror.config, "--stop")
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     assert pair.mirror.wait_ended() == 0
@@ -56,8 +61,7 @@ def test_teardown_leaves_others_alone(pair):
         mirror.start()
         mirror.wait_caught_up(pair.cluster)
     assert run("teardown", "-c", pair.mirror.config, "--stop").returncode == 0
-    assert traces(pair) == [f"origin tailrace_{other.name}", f"origin tailrace_{other.name}/1",
-                            f"origin tailrace_{other.name}/2", f"publication {other.name}", "schema tailrace", f"slot {other.name}"]
+    assert traces(pair) == traces_of(other.name)
     pair.execute("INSERT INTO u VALUES (1)")
     assert pair.settle(other, tables=["public.u"]) == 1
 

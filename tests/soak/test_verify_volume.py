@@ -53,7 +53,7 @@ def test_one_byte_among_many_rows(pair):
 
 @pytest.mark.postgres
 def test_no_false_difference(pair):
-    """Again and again, among small transactions of every kind and some that are streamed and applied while in progress."""
+    """Again and again, among small transactions of every kind and some that are applied while in progress."""
     pair.execute(f"ALTER DATABASE {pair.name} SET logical_decoding_work_mem = '64kB'; " + SETUP)
     pair.mirror.start()
     pair.mirror.wait_caught_up(pair.cluster)

@@ -107,9 +107,7 @@ void AheadLane::give_up() noexcept {
 void AheadLane::loop(const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
   for (;;) {
-    auto something = [&] {
-      return !busy_ && (!parts_.empty() || (began_ && !transaction_->open()));
-    };
+    auto something = [&] { return !busy_ && (!parts_.empty() || (began_ && !transaction_->open())); };
     bool due = changed_.wait_for(lock, stop, between_looks, something);
     if (stop.stop_requested()) return;
     if (busy_ || (!due && !began_)) continue;

@@ -61,8 +61,8 @@ class AheadLane {
   std::shared_ptr<AheadTransaction> transaction_;
   std::deque<Part> parts_;
   std::vector<int> backends_;
-  bool busy_ = false;    ///< the thread uses the lane
-  bool began_ = false;   ///< a target transaction is open
+  bool busy_ = false;   ///< the thread uses the lane
+  bool began_ = false;  ///< a target transaction is open
   bool usable_ = true;
   std::jthread thread_;  ///< last, so that it ends first
 };

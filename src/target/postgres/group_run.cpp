@@ -109,7 +109,8 @@ void GroupRun::check_earlier() const {
   }
 }
 
-Landed GroupRun::apply_beside(Lane& lane, const std::string& advance_sql, const std::vector<GroupRun*>& beside) {
+Landed GroupRun::apply_beside(Lane& lane, const std::string& advance_sql,
+                              const std::vector<GroupRun*>& beside) {
   std::vector<SetChanges> now = changes_;
   std::vector<SetChanges> later(now.size());
   for (GroupRun* run : beside) {
@@ -117,8 +118,7 @@ Landed GroupRun::apply_beside(Lane& lane, const std::string& advance_sql, const 
     for (std::size_t i = 0; i < now.size(); ++i) run->hold_back(group_.works[i], now[i], later[i]);
   }
   lane.begin(group_.deferrable);
-  for (std::size_t i = 0; i < now.size(); ++i)
-    lane.write(*group_.works[i].plan, group_.works[i].batch, now[i]);
+  for (std::size_t i = 0; i < now.size(); ++i) lane.write(*group_.works[i].plan, group_.works[i].batch, now[i]);
   wait_for_earlier(lane);
   for (std::size_t i = 0; i < later.size(); ++i)
     lane.write(*group_.works[i].plan, group_.works[i].batch, later[i]);

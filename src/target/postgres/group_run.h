@@ -64,7 +64,7 @@ class GroupRun {
   void end(State state, Landed landed, std::exception_ptr error);
 
   Group group_;
-  std::atomic<int> backend_ = 0;               ///< of its lane
+  std::atomic<int> backend_ = 0;                    ///< of its lane
   std::vector<std::shared_ptr<GroupRun>> earlier_;  ///< its own thread's
 
   mutable std::mutex mutex_;
