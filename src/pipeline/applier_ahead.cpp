@@ -1,3 +1,4 @@
+#include "base/log.h"
 #include "pipeline/applier.h"
 #include "pipeline/evolution.h"
 
@@ -28,7 +29,14 @@ void Applier::apply_ahead(const std::shared_ptr<const ChangeBatch>& batch) {
     flush(true);
     commit(progress_, Pace::go_on);
   }
-  add_ahead(batch);
+  try {
+    add_ahead(batch);
+  } catch (const Error& error) {
+    // Of a transaction that may yet be rolled back, or left out: what is wrong is told after its commit.
+    if (error.retry() == Retry::transient || error.retry() == Retry::in_doubt) throw;
+    log::debug("apply", "a transaction is applied after its commit: {}", error.message());
+    end_ahead();
+  }
 }
 
 void Applier::add_ahead(const std::shared_ptr<const ChangeBatch>& part) {

@@ -116,7 +116,9 @@ TransactionAssembler::Then TransactionAssembler::control(const Message& message)
 TransactionAssembler::Then TransactionAssembler::commit(const Message& message) {
   begin(message);
   replay_end_ = message.end_lsn;
-  if (skipping_) give_up_ahead(message.xid);
+  // One of tables that are not published comes as well, empty.
+  bool nothing = ahead_ && ahead_->first_part && ahead_->part.changes() == 0;
+  if (skipping_ || nothing) give_up_ahead(message.xid);
   if (ahead_ && ahead_->transaction->xid() == message.xid) {
     // It is in no batch before its fate is known.
     open_ = false;

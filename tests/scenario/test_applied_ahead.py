@@ -34,8 +34,7 @@ def begun(writer, pair):
     """The writer is in a large transaction, and the target too."""
     writer.execute("BEGIN")
     writer.execute(LARGE)
-    wait_until(lambda: ahead(pair) is not None, what="a transaction that is open at the target")
-    return ahead(pair)
+    return wait_until(lambda: ahead(pair), what="a transaction that is open at the target")
 
 
 def seen(pair, condition, table="t"):
@@ -125,6 +124,47 @@ def test_interrupted(streamed, fault):
         assert seen(pair, "id > 10000") == 0
         writer.execute("COMMIT")
     pair.settle(timeout=60)
+
+
+ELSEWHERE = "INSERT INTO unpublished SELECT g, repeat('x', 300) FROM generate_series(1, 9999) g"
+
+
+@pytest.mark.parametrize("changes", (ELSEWHERE,
+                                     LARGE + "; DELETE FROM t WHERE id > 10000"), ids=("elsewhere", "undone"))
+def test_nothing_comes_of_it(streamed, changes):
+    """The server streams a transaction also if none of its tables is published."""
+    pair = streamed
+    pair.mirror.stop()
+    pair.mirror.configure(tables=["public.t", "public.other"])
+    pair.execute("CREATE TABLE unpublished (id int, body text)")
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    with pair.connect() as writer:
+        writer.execute(changes)
+    pair.execute("INSERT INTO other VALUES (600, 6)")
+    pair.mirror.wait_caught_up(pair.cluster)
+    assert seen(pair, "id = 600", "other") == 1 and pair.mirror.status()["reconnects"] == 0
+    pair.settle(tables={"public.t": "public.t", "public.other": "public.other"})
+
+
+def test_a_lane_that_came_later(streamed):
+    """As above, and the connection that has to wait was not open when the large transaction began."""
+    pair = streamed
+    pair.mirror.into.execute("CREATE UNIQUE INDEX ON other (v)")
+    with pair.connect() as writer:
+        writer.autocommit = True
+        writer.execute("BEGIN")
+        writer.execute("INSERT INTO other VALUES (900, 9000)")
+        writer.execute(LARGE)
+        wait_until(lambda: ahead(pair) is not None, what="a transaction that is open at the target")
+        # Several batches, so that more than one connection is needed.
+        pair.execute("DO $$ BEGIN FOR i IN 1 .. 8 LOOP INSERT INTO t SELECT g, 0, repeat('y', 1000) FROM"
+                     " generate_series(i * 10000 + 100001, i * 10000 + 104000) g; INSERT INTO other VALUES"
+                     " (900 + i, 8999 + i); COMMIT; END LOOP; END $$")
+        pair.mirror.wait_caught_up(pair.cluster)
+        assert seen(pair, "v >= 9000", "other") == 8
+        writer.execute("ROLLBACK")
+    pair.settle()
 
 
 def test_stopped(streamed):

@@ -10,6 +10,7 @@ namespace {
 
 // They hold the memory of what they borrow from.
 constexpr std::size_t most_waiting = 2;
+constexpr auto give_up_patience = std::chrono::milliseconds(500);
 
 struct GivesWay : std::runtime_error {
   using std::runtime_error::runtime_error;
@@ -32,6 +33,20 @@ std::string words_of(const std::exception_ptr& thrown) {
   }
 }
 
+bool is_in_doubt(const std::exception_ptr& thrown) {
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const Error& error) {
+    return error.retry() == Retry::in_doubt;
+  } catch (const ConstraintFailed&) {
+    return false;
+  } catch (const RowMissing&) {
+    return false;
+  } catch (...) {
+    return true;
+  }
+}
+
 }  // namespace
 
 AheadLane::AheadLane(std::unique_ptr<Lane> lane, std::string advance_sql)
@@ -49,17 +64,21 @@ bool AheadLane::usable() const {
 }
 
 void AheadLane::apply(const std::shared_ptr<AheadTransaction>& transaction, Work work, bool deferrable,
-                      std::vector<std::shared_ptr<GroupRun>> earlier, std::vector<int> backends) {
+                      std::vector<std::shared_ptr<GroupRun>> earlier) {
   std::unique_lock lock(mutex_);
   if (transaction_ != transaction) {
     TAILRACE_CHECK(parts_.empty() && !began_);
     transaction_ = transaction;
   }
-  backends_ = std::move(backends);
   changed_.wait(lock, [&] { return parts_.size() < most_waiting || !transaction->open(); });
   if (!transaction->open()) return;
   parts_.push_back({std::move(work), deferrable, std::move(earlier)});
   changed_.notify_all();
+}
+
+void AheadLane::watch(std::vector<int> backends) {
+  std::lock_guard lock(mutex_);
+  backends_ = std::move(backends);
 }
 
 std::optional<Landed> AheadLane::commit(const Checkpoint& checkpoint) {
@@ -73,25 +92,22 @@ std::optional<Landed> AheadLane::commit(const Checkpoint& checkpoint) {
   busy_ = true;
   lock.unlock();
   std::optional<Landed> landed;
-  std::string refused;
+  std::exception_ptr failure;
+  bool certain = true;
   try {
     landed = lane_->commit(checkpoint, advance_sql_);
-  } catch (const Error& error) {
-    if (error.retry() == Retry::in_doubt) {
-      lock.lock();
-      busy_ = began_ = usable_ = false;
-      throw;
-    }
-    refused = error.message();
   } catch (...) {
-    // A constraint that is checked at the commit.
-    refused = words_of(std::current_exception());
+    failure = std::current_exception();
+    // Whoever can still be asked to roll back has not committed, but for what it says of a commit that is
+    // there.
+    certain = !is_in_doubt(failure) && roll_back(words_of(failure));
   }
-  if (!landed) roll_back(refused);
   lock.lock();
   busy_ = began_ = false;
+  usable_ = usable_ && certain;
   transaction_.reset();
   changed_.notify_all();
+  if (!certain) std::rethrow_exception(failure);
   return landed;
 }
 
@@ -100,7 +116,8 @@ void AheadLane::give_up() noexcept {
   if (!transaction_) return;
   transaction_->give_up();
   changed_.notify_all();
-  changed_.wait(lock, [&] { return !busy_ && parts_.empty() && !began_; });
+  while (!changed_.wait_for(lock, give_up_patience, [&] { return !busy_ && parts_.empty() && !began_; }))
+    lane_->cancel();
   transaction_.reset();
 }
 
@@ -116,7 +133,7 @@ void AheadLane::loop(const std::stop_token& stop) {
     std::optional<Part> part;
     if (transaction->open() && !parts_.empty()) part = std::move(parts_.front());
     lock.unlock();
-    std::string failure;
+    std::exception_ptr failure;
     try {
       if (part) {
         write(*transaction, *part);
@@ -124,12 +141,12 @@ void AheadLane::loop(const std::stop_token& stop) {
         look();
       }
     } catch (...) {
-      failure = words_of(std::current_exception());
+      failure = std::current_exception();
     }
     part.reset();
-    if (!failure.empty() || !transaction->open()) {
+    if (failure || !transaction->open()) {
       transaction->give_up();
-      roll_back(failure);
+      roll_back(failure ? words_of(failure) : "it was given up");
     }
     lock.lock();
     if (!transaction->open()) {
@@ -171,12 +188,14 @@ void AheadLane::look() {
   if (std::exchange(somebody_waits_, waits) && waits) throw GivesWay("another transaction may wait for it");
 }
 
-void AheadLane::roll_back(const std::string& why) {
-  if (!why.empty()) log::debug("target", "a transaction is applied after its commit: {}", why);
+/// False: the connection is lost.
+bool AheadLane::roll_back(const std::string& why) {
+  log::debug("target", "a transaction is rolled back before its commit at the source: {}", why);
   somebody_waits_ = false;
   bool usable = lane_->rollback();
   std::lock_guard lock(mutex_);
   usable_ = usable;
+  return usable;
 }
 
 }  // namespace tailrace::target::postgres

@@ -31,13 +31,16 @@ class AheadLane {
   /// False: its connection is lost.
   bool usable() const;
   /// Hands over a part; waits while some others wait already. `earlier`: what must be committed before it is
-  /// applied. `backends`: server processes of the other lanes.
+  /// applied.
   void apply(const std::shared_ptr<AheadTransaction>& transaction, Work work, bool deferrable,
-             std::vector<std::shared_ptr<GroupRun>> earlier, std::vector<int> backends);
-  /// Waits until every part is applied, and commits. Nothing: the transaction was given up. Throws Error(in
-  /// doubt) when the connection is lost on the way.
+             std::vector<std::shared_ptr<GroupRun>> earlier);
+  /// The server processes of the other lanes, as often as there is a new one.
+  void watch(std::vector<int> backends);
+  /// Waits until every part is applied, and commits. Nothing: the transaction was given up. Throws when it is
+  /// not certain that it was not committed.
   std::optional<Landed> commit(const Checkpoint& checkpoint);
-  /// Gives up what is open, and waits until it is rolled back.
+  /// Gives up what is open, and waits until it is rolled back. Whatever its server process waits for, it is
+  /// told to stop: that may be a lock of the caller's.
   void give_up() noexcept;
 
  private:
@@ -50,7 +53,7 @@ class AheadLane {
   void loop(const std::stop_token& stop);
   void write(const AheadTransaction& transaction, const Part& part);
   void look();
-  void roll_back(const std::string& why);
+  bool roll_back(const std::string& why);
 
   std::unique_ptr<Lane> lane_;  ///< the thread's; the owner's while there is nothing to do
   std::string advance_sql_;

@@ -59,6 +59,8 @@ class ApplySession {
 
   /// Its server process.
   int backend() const { return connection_.backend_pid(); }
+  /// Asks the server to stop what runs; from any thread.
+  void cancel() const { connection_.cancel(); }
   /// The bare connection, after waiting for the pipeline.
   pg::Connection& direct();
   /// Drops what is in flight: for a rollback.

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "base/log.h"
+#include "base/sql_text.h"
 #include "target/postgres/copy_writer.h"
 #include "target/postgres/fence.h"
 #include "target/postgres/origins.h"
@@ -19,8 +20,9 @@ Copies::Copies(const std::string& conninfo, const std::string& subscription)
 void Copies::know(const TablePlan& plan) {
   std::lock_guard lock(mutex_);
   std::string name = plan.table.sql_name();
-  std::string truncate = plan.table.kind == 'r' ? "truncate only " + name : "";
-  statements_.insert_or_assign(plan.oid, Statements{plan.copy_sql(), truncate, "copying into " + name});
+  bool plain = plan.table.kind == 'r';
+  statements_.insert_or_assign(plan.oid,
+                               Statements{plan.copy_sql(), plain ? name : "", "copying into " + name});
 }
 
 bool Copies::reads_binary(const schema::Table& table) {
@@ -65,19 +67,33 @@ void Copies::close_idle() {
   idle_.clear();
 }
 
-/// In a transaction that truncated the table, COPY may freeze. Where others look at the table, or point at it
-/// by a foreign key, it is filled without.
+/// In a transaction that truncated the table, COPY may freeze. Where others look at the table, point at it by a
+/// foreign key, wrote rows to it, or would be sent the truncation, it is filled without.
 bool Copies::begin_frozen(pg::Connection& connection, const Statements& statements) {
-  if (statements.truncate.empty()) return false;
+  if (statements.table.empty()) return false;
   try {
-    connection.query("begin; set local lock_timeout = '1s'; " + statements.truncate, statements.purpose);
-    return true;
+    connection.query(fmt::format("begin; set local lock_timeout = '1s'; lock table only {} in access exclusive "
+                                 "mode; set local lock_timeout = 0",
+                                 statements.table),
+                     statements.purpose);
+    auto others = connection.query(
+        fmt::format("select c.relispartition or exists (select from only {0}) or exists (select from "
+                    "pg_catalog.pg_publication_tables p where p.schemaname = n.nspname "
+                    "and p.tablename = c.relname) from pg_catalog.pg_class c "
+                    "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
+                    "where c.oid = {1}::pg_catalog.regclass",
+                    statements.table, quote_literal(statements.table)),
+        statements.purpose);
+    if (!others.flag(0, 0)) {
+      connection.query("truncate only " + statements.table, statements.purpose);
+      return true;
+    }
   } catch (const Error& error) {
     constexpr std::array refusals = {"0A000", "42501", "55P03"};
     if (std::ranges::find(refusals, error.sqlstate()) == refusals.end()) throw;
-    connection.query("rollback", statements.purpose);
-    return false;
   }
+  connection.query("rollback", statements.purpose);
+  return false;
 }
 
 std::unique_ptr<CopyWriter> Copies::begin(Oid table, bool binary, bool alone) {
@@ -87,9 +103,9 @@ std::unique_ptr<CopyWriter> Copies::begin(Oid table, bool binary, bool alone) {
     std::lock_guard lock(mutex_);
     statements = statements_.at(table);
   }
-  bool frozen = alone && begin_frozen(*used, statements);
   ++under_way_;
   std::shared_ptr<void> counted(nullptr, [this](void*) { --under_way_; });
+  bool frozen = alone && begin_frozen(*used, statements);
   return std::make_unique<PostgresCopyWriter>(
       std::move(used), PostgresCopyWriter::Copy{statements.copy, statements.purpose, binary, frozen},
       [this, counted](std::unique_ptr<pg::Connection> done) {

@@ -32,7 +32,7 @@ class Copies {
  private:
   struct Statements {
     std::string copy;
-    std::string truncate;  ///< empty where rows cannot be frozen
+    std::string table;  ///< as SQL writes it; empty where rows cannot be frozen
     std::string purpose;
   };
 

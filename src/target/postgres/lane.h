@@ -37,6 +37,8 @@ class Lane {
   /// True when the database makes one of these server processes wait for a lock that a transaction holds.
   bool any_waits(const std::vector<int>& backends);
   int backend() const { return session_.backend(); }
+  /// Asks the server to stop what runs; from any thread.
+  void cancel() const { session_.cancel(); }
   /// False when even that failed: the connection is of no more use.
   bool rollback() noexcept;
 

@@ -87,6 +87,7 @@ bool Lanes::open(std::size_t number) {
     // Without an origin, what it wrote would be taken for somebody else's.
     if (lane->has_origin() == workers_.front()->lane->has_origin()) {
       workers_[number] = std::make_unique<Worker>(std::move(lane));
+      if (ahead_) ahead_->watch(backends());
       return true;
     }
     why = lane->why_no_origin();
@@ -137,7 +138,7 @@ std::vector<int> Lanes::backends() const {
 
 void Lanes::apply_ahead(const std::shared_ptr<AheadTransaction>& transaction, Work work, bool deferrable) {
   if (!open_ahead()) return transaction->give_up();
-  ahead_->apply(transaction, std::move(work), deferrable, {running_.begin(), running_.end()}, backends());
+  ahead_->apply(transaction, std::move(work), deferrable, {running_.begin(), running_.end()});
 }
 
 bool Lanes::open_ahead() {
@@ -149,6 +150,7 @@ bool Lanes::open_ahead() {
     // Without an origin, what it wrote would be taken for somebody else's.
     if (lane->has_origin() == workers_.front()->lane->has_origin()) {
       ahead_ = std::make_unique<AheadLane>(std::move(lane), advance_sql_);
+      ahead_->watch(backends());
       return true;
     }
     log::info("target", "large transactions are applied after their commit: {}", lane->why_no_origin());
@@ -159,7 +161,9 @@ bool Lanes::open_ahead() {
 }
 
 std::optional<Landed> Lanes::commit_ahead(const Checkpoint& checkpoint) {
-  TAILRACE_CHECK(idle() && ahead_);
+  TAILRACE_CHECK(idle());
+  // Nothing of it was to be done, or its lane was given up with the statements that it knew.
+  if (!ahead_) return std::nullopt;
   return ahead_->commit(checkpoint);
 }
 

@@ -85,7 +85,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   void apply_ahead(const std::shared_ptr<AheadTransaction>& transaction, Oid table, TableBatch batch,
                    std::shared_ptr<const void> borrowed) override;
   bool commit_ahead(AheadTransaction& transaction, const Checkpoint& checkpoint) override;
-  void give_up_ahead() noexcept override { lanes_.give_up_ahead(); }
+  void give_up_ahead() noexcept override;
   std::int64_t keep_sequences(pg::Connection& source, const std::vector<Oid>& tables,
                               std::int64_t margin) override {
     return sequences_.keep_ahead(source, tables, margin);
@@ -291,11 +291,12 @@ void PostgresTarget::finish_copy(Oid table, Lsn snapshot, std::int64_t rows) {
   records_.insert_or_assign(table, record);
 }
 
-/// What was altered in the open transaction only that sees.
 const std::shared_ptr<const TablePlan>& PostgresTarget::plan_for(
     Oid table, const std::shared_ptr<const Relation>& relation) {
+  if (const auto* plan = plans_.find(table, relation)) return *plan;
+  // What was altered in the open transaction only that sees.
   auto& catalogs = open_ ? lanes_.alone().session().direct() : books_connection_;
-  return plans_.plan(records_.at(table), relation, catalogs);
+  return plans_.make(records_.at(table), relation, catalogs);
 }
 
 std::size_t PostgresTarget::batch_bytes() const {
@@ -502,15 +503,20 @@ bool PostgresTarget::commit_ahead(AheadTransaction& transaction, const Checkpoin
   auto landed = transaction.open() ? lanes_.commit_ahead(checkpoint) : std::nullopt;
   if (!landed) {
     transaction.give_up();
-    lanes_.give_up_ahead();
+    give_up_ahead();
     return false;
   }
   note({checkpoint, *landed});
   return true;
 }
 
-void PostgresTarget::rollback() noexcept {
+void PostgresTarget::give_up_ahead() noexcept {
   lanes_.give_up_ahead();
+  ahead_.clear();
+}
+
+void PostgresTarget::rollback() noexcept {
+  give_up_ahead();
   lanes_.abandon();
   for (const auto& committed : lanes_.committed()) note(committed);
   taken_.reset();

@@ -8,11 +8,15 @@ constexpr auto plans_serve = std::chrono::seconds(10);
 
 }  // namespace
 
-const std::shared_ptr<const TablePlan>& TablePlans::plan(const TableRecord& record,
+const std::shared_ptr<const TablePlan>* TablePlans::find(
+    Oid table, const std::shared_ptr<const Relation>& relation) const {
+  auto found = plans_.find(table);
+  return found != plans_.end() && found->second->relation == relation ? &found->second : nullptr;
+}
+
+const std::shared_ptr<const TablePlan>& TablePlans::make(const TableRecord& record,
                                                          const std::shared_ptr<const Relation>& relation,
                                                          pg::Connection& catalogs) {
-  auto found = plans_.find(record.oid);
-  if (found != plans_.end() && found->second->relation == relation) return found->second;
   auto there = load_table(catalogs, record.schema, record.name);
   if (!there) {
     throw Error(Retry::needs_operator,

@@ -18,9 +18,11 @@ class TablePlans {
   TablePlans(RowOrders& row_orders, const ConflictHandling& conflicts)
       : row_orders_(row_orders), conflicts_(conflicts) {}
 
-  /// For changes that `relation` describes; `catalogs` is asked where the plan is new. Errors: the target lost
-  /// the table.
-  const std::shared_ptr<const TablePlan>& plan(const TableRecord& record,
+  /// For changes that `relation` describes; null if there is none yet.
+  const std::shared_ptr<const TablePlan>* find(Oid table,
+                                               const std::shared_ptr<const Relation>& relation) const;
+  /// A new one, as the catalogs say. Errors: the target lost the table.
+  const std::shared_ptr<const TablePlan>& make(const TableRecord& record,
                                                const std::shared_ptr<const Relation>& relation,
                                                pg::Connection& catalogs);
   /// The target has constraints that can be checked late.
