@@ -178,3 +178,23 @@ def test_stopped(streamed):
         writer.execute("COMMIT")
     pair.mirror.start()
     pair.settle()
+
+
+def test_stopped_while_it_waits(streamed):
+    """For a lock of somebody at the target, who may keep it for hours."""
+    pair = streamed
+    into = pair.mirror.into
+    with pair.connect() as writer, into.cluster.connect(into.database) as holder:
+        holder.execute("BEGIN")
+        holder.execute("UPDATE t SET id = id WHERE id = 1")
+        writer.autocommit = True
+        writer.execute("BEGIN")
+        writer.execute("UPDATE t SET v = 0 WHERE id = 1; " + LARGE)
+        wait_until(lambda: into.value("(SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND"
+                                      " application_name LIKE '% apply' AND wait_event_type = 'Lock')") == "1",
+                   what="a part that waits")
+        pair.mirror.stop()
+        holder.execute("ROLLBACK")
+        writer.execute("COMMIT")
+    pair.mirror.start()
+    pair.settle()
