@@ -80,7 +80,9 @@ void fold(const ChangeBatch& batch) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   std::string_view rest(reinterpret_cast<const char*>(data), size);
-  source::TransactionAssembler assembler("/tmp", Lsn{0x40});
+  using Then = source::TransactionAssembler::Then;
+  source::TransactionAssembler assembler(
+      {.spool_directory = "/tmp", .applied = Lsn{0x40}, .ahead = size % 2 == 0});
   try {
     std::size_t handed_on = 0;
     auto hand_on = [&] {
@@ -95,7 +97,20 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       // On the heap by itself, so that a read past it is seen, and so is one after it is gone.
       std::vector<char> message(rest.begin() + 2, rest.begin() + 2 + static_cast<std::ptrdiff_t>(length));
       rest.remove_prefix(2 + length);
-      if (assembler.add({message.data(), message.size()})) {
+      auto then = assembler.add({message.data(), message.size()});
+      if (then == Then::commit_ahead) {
+        fold(*assembler.seal());
+        fold(*assembler.seal_ahead_part());
+        auto commit = assembler.seal_ahead_commit();
+        require(commit->transactions.size() == 1 && commit->changes.empty());
+        if (length % 2 == 0) {
+          commit->ahead->commit();
+        } else {
+          commit->ahead->give_up();
+        }
+        if (assembler.end_ahead()) then = Then::replay;
+      }
+      if (then == Then::replay) {
         while (assembler.replay()) {
         }
       }
