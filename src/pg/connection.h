@@ -80,6 +80,8 @@ class Connection {
 
   /// Asks the server to cancel what runs; safe from another thread while the connection lives.
   void cancel() const;
+  /// The same, and does not wait long for a server that cannot be reached.
+  void cancel_soon() const;
 
  private:
   explicit Connection(pg_conn* raw) : raw_(raw, &finish) {}
@@ -88,7 +90,6 @@ class Connection {
   /// The last result of what was sent, as PQexec gives it.
   Result wait_for_result(bool sent, std::string_view purpose);
   void wait_until_answered(std::string_view purpose);
-  void cancel_soon() const;
   std::unique_ptr<pg_conn, void (*)(pg_conn*)> raw_;
   std::chrono::milliseconds patience_{0};
   const StopSignal* stop_ = nullptr;

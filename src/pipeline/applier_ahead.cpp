@@ -40,13 +40,19 @@ void Applier::apply_ahead(const std::shared_ptr<const ChangeBatch>& batch) {
 }
 
 void Applier::add_ahead(const std::shared_ptr<const ChangeBatch>& part) {
-  std::vector<Table*> tables(part->relations.size(), nullptr);
   std::map<Table*, TableFold> folds;
+  std::vector<TableFold*> by_index(part->relations.size(), nullptr);
   for (const auto& change : part->changes) {
-    Table*& table = tables[change.index];
-    if (table == nullptr) table = ahead_table(*part, change.index);
-    if (table == nullptr) return end_ahead();
-    folds.try_emplace(table, part->relations[change.index]).first->second.add(change);
+    TableFold*& fold = by_index[change.index];
+    if (fold == nullptr) {
+      auto* table = ahead_table(*part, change.index);
+      if (table == nullptr) return end_ahead();
+      auto [made, fresh] = folds.try_emplace(table, part->relations[change.index]);
+      // Described in two ways within one part: it changed its definition itself.
+      if (!fresh) return end_ahead();
+      fold = &made->second;
+    }
+    fold->add(change);
   }
   ahead_->changes += static_cast<std::int64_t>(part->changes.size());
   for (auto& [table, fold] : folds) {

@@ -8,6 +8,7 @@ pytestmark = pytest.mark.postgres
 
 TABLES = """CREATE TABLE t (id int PRIMARY KEY, v int, body text);
 CREATE TABLE other (id int PRIMARY KEY, v int);
+CREATE TABLE twins (v int); ALTER TABLE twins REPLICA IDENTITY FULL;
 INSERT INTO t SELECT g, g, 'here' FROM generate_series(1, 1000) g;
 INSERT INTO other SELECT g, g FROM generate_series(1, 100) g"""
 LARGE = "INSERT INTO t SELECT g, g, repeat('x', 300) FROM generate_series(10001, 50000) g"
@@ -82,17 +83,21 @@ def test_taken_back(streamed, back_to):
     pair.settle()
 
 
-def test_gives_way(streamed):
-    """The target forbids what the source does not: a transaction that commits earlier would wait for ever for one that
-    commits later."""
-    pair = streamed
+def begun_with_a_tie(writer, pair):
+    """The same, and the target forbids what the source does not: that another row has the value 9000."""
     pair.mirror.into.execute("CREATE UNIQUE INDEX ON other (v)")
+    writer.autocommit = True
+    writer.execute("BEGIN")
+    writer.execute("INSERT INTO other VALUES (900, 9000)")
+    writer.execute(LARGE)
+    wait_until(lambda: ahead(pair), what="a transaction that is open at the target")
+
+
+def test_gives_way(streamed):
+    """A transaction that commits earlier would wait for ever for one that commits later."""
+    pair = streamed
     with pair.connect() as writer:
-        writer.autocommit = True
-        writer.execute("BEGIN")
-        writer.execute("INSERT INTO other VALUES (900, 9000)")
-        writer.execute(LARGE)
-        wait_until(lambda: ahead(pair) is not None, what="a transaction that is open at the target")
+        begun_with_a_tie(writer, pair)
         pair.execute("INSERT INTO other VALUES (901, 9000)")
         pair.mirror.wait_caught_up(pair.cluster)
         assert seen(pair, "id = 901", "other") == 1
@@ -150,13 +155,8 @@ def test_nothing_comes_of_it(streamed, changes):
 def test_a_lane_that_came_later(streamed):
     """As above, and the connection that has to wait was not open when the large transaction began."""
     pair = streamed
-    pair.mirror.into.execute("CREATE UNIQUE INDEX ON other (v)")
     with pair.connect() as writer:
-        writer.autocommit = True
-        writer.execute("BEGIN")
-        writer.execute("INSERT INTO other VALUES (900, 9000)")
-        writer.execute(LARGE)
-        wait_until(lambda: ahead(pair) is not None, what="a transaction that is open at the target")
+        begun_with_a_tie(writer, pair)
         # Several batches, so that more than one connection is needed.
         pair.execute("DO $$ BEGIN FOR i IN 1 .. 8 LOOP INSERT INTO t SELECT g, 0, repeat('y', 1000) FROM"
                      " generate_series(i * 10000 + 100001, i * 10000 + 104000) g; INSERT INTO other VALUES"
@@ -197,4 +197,22 @@ def test_stopped_while_it_waits(streamed):
         holder.execute("ROLLBACK")
         writer.execute("COMMIT")
     pair.mirror.start()
+    pair.settle()
+
+
+def test_lost_at_its_commit(streamed):
+    """The connection breaks while it commits: whether it did is looked up, not guessed, where no key would tell."""
+    pair = streamed
+    into = pair.mirror.into
+    commits = "application_name LIKE '% apply' AND datname = current_database() AND wait_event_type = 'Lock'"
+    with pair.connect() as writer, into.cluster.connect(into.database) as holder:
+        begun(writer, pair)
+        writer.execute("INSERT INTO twins SELECT 1 FROM generate_series(1, 100)")
+        holder.execute("BEGIN")
+        holder.execute("SELECT FROM tailrace.checkpoint FOR UPDATE")
+        writer.execute("COMMIT")
+        wait_until(lambda: into.value(f"(SELECT count(*) FROM pg_stat_activity WHERE {commits})") != "0",
+                   what="a commit that waits")
+        into.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {commits}")
+        holder.execute("ROLLBACK")
     pair.settle()

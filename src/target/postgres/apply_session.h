@@ -60,7 +60,7 @@ class ApplySession {
   /// Its server process.
   int backend() const { return connection_.backend_pid(); }
   /// Asks the server to stop what runs; from any thread.
-  void cancel() const { connection_.cancel(); }
+  void cancel() const { connection_.cancel_soon(); }
   /// The bare connection, after waiting for the pipeline.
   pg::Connection& direct();
   /// Drops what is in flight: for a rollback.
