@@ -20,6 +20,10 @@ using Clock = std::chrono::steady_clock;
 constexpr int most_restarts_a_minute = 20;
 constexpr auto patience_with_the_stream = 10s;
 
+bool may_retry(const Error& error) {
+  return error.retry() == Retry::transient || error.retry() == Retry::in_doubt;
+}
+
 }  // namespace
 
 target::OpenOptions open_options(const config::Config& config) {
@@ -71,6 +75,10 @@ void Engine::run(const std::vector<std::string>& recopy) {
       }
       if (stop_.requested()) target->tidy();
     } catch (Error& error) {
+      if (stop_.requested() && may_retry(error)) {
+        log::debug("run", "left without waiting for it: {}", error.what());
+        break;
+      }
       if (!wait_before_retry(error, established || source_has_slot(error))) {
         board_.update([&](Status& status) {
           status.state = RunState::failed;
@@ -128,9 +136,8 @@ void Engine::attempt(target::Target& target) {
 
 /// The one place where retry or stop is decided.
 bool Engine::wait_before_retry(const Error& error, bool established) {
-  bool may_retry = error.retry() == Retry::transient || error.retry() == Retry::in_doubt;
   // Before anything is set up, somebody is watching: a wrong address is better said than waited for.
-  if (!may_retry || !established || stop_.requested()) return false;
+  if (!may_retry(error) || !established) return false;
   backoff_ = std::clamp(backoff_ * 2, config_.connect.backoff_min, config_.connect.backoff_max);
   log::warn("run", "{}; trying again in {:.1f} s", error.what(), static_cast<double>(backoff_.count()) / 1000);
   board_.update([&](Status& status) {

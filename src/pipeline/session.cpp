@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/sql_text.h"
 #include "config/validation.h"
+#include "pipeline/interrupter.h"
 #include "pipeline/published_tables.h"
 #include "pipeline/table_copier.h"
 #include "schema/catalog.h"
@@ -415,6 +416,7 @@ void Session::stream() {
                                               .ahead = target_.applies_ahead()}),
                 queue, applier, board_, stop_);
   std::jthread reading([&] { reader.run(); });
+  Interrupter interrupter(target_, stop_);
   started_(&applier);
   struct Leave {
     Session& session;

@@ -15,6 +15,8 @@ void Target::prepare_structure(pg::Connection& /*source*/, const std::vector<sch
 
 void Target::complete_structure(const StopSignal& /*stop*/) {}
 
+void Target::interrupt() noexcept {}
+
 std::size_t Target::batch_bytes() const {
   return std::numeric_limits<std::size_t>::max();
 }

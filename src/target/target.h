@@ -195,6 +195,10 @@ class Target {
   /// Changes of about so many bytes are worth a commit: waiting for more of them gains nothing.
   virtual std::size_t batch_bytes() const;
 
+  /// From any thread, between construction and destruction: what a call waits for at the database is cancelled,
+  /// and the call throws a transient Error. Again and again, for it may go on to wait for the next thing.
+  virtual void interrupt() noexcept;
+
   virtual void begin() = 0;
   /// Throws RestartFromCheckpoint when a column had to be widened.
   virtual void apply(Oid table, const TableBatch& batch) = 0;

@@ -176,3 +176,24 @@ def test_killed_while_its_server_goes_on(pair):
         holder.execute("COMMIT")
     pair.settle()
     assert into.value("(SELECT count(*) FROM log WHERE words = 'once')") == "1"
+
+
+@pytest.mark.parametrize("in_row_order", (False, True))
+def test_stopped_while_it_waits(pair, in_row_order):
+    """For a lock of somebody at the target, who may keep it for hours. What waited comes again."""
+    two_side_by_side(pair, "UPDATE t SET v = 1 WHERE id = 1; INSERT INTO log VALUES ('once')",
+                     "UPDATE t SET v = 2 WHERE id = 2")
+    into = pair.mirror.into
+    if in_row_order:
+        into.execute("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+                     "CREATE TRIGGER f BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f();"
+                     "ALTER TABLE t ENABLE ALWAYS TRIGGER f")
+    with into.cluster.connect(into.database) as holder:
+        holder.execute("BEGIN")
+        holder.execute("UPDATE t SET id = id WHERE id = 1")
+        pair.mirror.start()
+        wait_until_one_waits(pair)
+        pair.mirror.stop()
+    pair.mirror.start()
+    pair.settle()
+    assert into.value("(SELECT count(*) FROM log WHERE words = 'once')") == "1"

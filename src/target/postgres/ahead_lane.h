@@ -42,6 +42,8 @@ class AheadLane {
   /// Gives up what is open, and waits until it is rolled back. Whatever its server process waits for, it is
   /// told to stop: that may be a lock of the caller's.
   void give_up() noexcept;
+  /// From any thread: asks the server to cancel what runs; the transaction is given up for it.
+  void interrupt() const { lane_->cancel(); }
 
  private:
   struct Part {

@@ -64,6 +64,7 @@ void Lanes::give(Group group) {
   while (workers_[number] && workers_[number]->busy_with != nullptr) ++number;
   if (!workers_[number]) {
     if (!open(number)) {
+      std::lock_guard lock(opening_);
       workers_.resize(number);
       return give(std::move(group));
     }
@@ -86,7 +87,9 @@ bool Lanes::open(std::size_t number) {
     auto lane = std::make_unique<Lane>(conninfo_, subscription_, static_cast<int>(number));
     // Without an origin, what it wrote would be taken for somebody else's.
     if (lane->has_origin() == workers_.front()->lane->has_origin()) {
+      std::unique_lock lock(opening_);
       workers_[number] = std::make_unique<Worker>(std::move(lane));
+      lock.unlock();
       if (ahead_) ahead_->watch(backends());
       return true;
     }
@@ -143,13 +146,15 @@ void Lanes::apply_ahead(const std::shared_ptr<AheadTransaction>& transaction, Wo
 
 bool Lanes::open_ahead() {
   if (ahead_ && ahead_->usable()) return true;
-  ahead_.reset();
+  close_ahead();
   try {
     auto number = static_cast<int>(workers_.size());
     auto lane = std::make_unique<Lane>(conninfo_, subscription_, number);
     // Without an origin, what it wrote would be taken for somebody else's.
     if (lane->has_origin() == workers_.front()->lane->has_origin()) {
+      std::unique_lock lock(opening_);
       ahead_ = std::make_unique<AheadLane>(std::move(lane), advance_sql_);
+      lock.unlock();
       ahead_->watch(backends());
       return true;
     }
@@ -180,8 +185,21 @@ void Lanes::forget_statements() {
   for (auto& worker : workers_) {
     if (worker) worker->lane->session().forget_statements();
   }
+  close_ahead();
+}
+
+void Lanes::close_ahead() {
   give_up_ahead();
+  std::lock_guard lock(opening_);
   ahead_.reset();
+}
+
+void Lanes::interrupt() noexcept {
+  std::lock_guard lock(opening_);
+  for (auto& worker : workers_) {
+    if (worker) worker->lane->cancel();
+  }
+  if (ahead_) ahead_->interrupt();
 }
 
 }  // namespace tailrace::target::postgres

@@ -12,6 +12,7 @@
 
 #include <deque>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -20,7 +21,7 @@
 
 namespace tailrace::target::postgres {
 
-/// All calls by one thread, the one that owns it.
+/// All calls but interrupt() by one thread, the one that owns it.
 class Lanes {
  public:
   /// Opens the first connection now, the others when they are first needed.
@@ -56,17 +57,22 @@ class Lanes {
   /// Before the tables are altered; only when idle().
   void forget_statements();
 
+  /// From any thread: asks the server to cancel what the lanes wait for there.
+  void interrupt() noexcept;
+
  private:
   struct Worker;
 
   bool open(std::size_t number);
   bool open_ahead();
+  void close_ahead();
   std::vector<int> backends() const;
   void finish_earliest();
 
   std::string conninfo_;
   std::string subscription_;
   std::string advance_sql_;
+  std::mutex opening_;  ///< held by the owner where it opens or closes a lane, and by whoever interrupts them
   std::vector<std::unique_ptr<Worker>> workers_;
   std::deque<std::shared_ptr<GroupRun>> running_;  ///< earliest first
   std::vector<Committed> committed_;

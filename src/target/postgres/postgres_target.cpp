@@ -86,6 +86,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
                    std::shared_ptr<const void> borrowed) override;
   bool commit_ahead(AheadTransaction& transaction, const Checkpoint& checkpoint) override;
   void give_up_ahead() noexcept override;
+  void interrupt() noexcept override { lanes_.interrupt(); }
   std::int64_t keep_sequences(pg::Connection& source, const std::vector<Oid>& tables,
                               std::int64_t margin) override {
     return sequences_.keep_ahead(source, tables, margin);
