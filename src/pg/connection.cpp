@@ -184,6 +184,14 @@ Result Connection::query(const std::string& sql, const std::vector<std::optional
   return wait_for_result(sent, purpose);
 }
 
+Result Connection::query_binary(const std::string& sql, std::string_view parameter, std::string_view purpose) {
+  const char* value = parameter.data();
+  int length = static_cast<int>(parameter.size());
+  int binary = 1;
+  bool sent = PQsendQueryParams(raw_.get(), sql.c_str(), 1, nullptr, &value, &length, &binary, 0) == 1;
+  return wait_for_result(sent, purpose);
+}
+
 Result Connection::wait_for_result(bool sent, std::string_view purpose) {
   if (!sent) throw make_error(raw_.get(), nullptr, purpose);
   Result last(nullptr);

@@ -64,6 +64,8 @@ class Connection {
   /// One statement with text parameters ($1 ...); nullopt is NULL.
   Result query(const std::string& sql, const std::vector<std::optional<std::string>>& parameters,
                std::string_view purpose);
+  /// One statement with one binary parameter, $1.
+  Result query_binary(const std::string& sql, std::string_view parameter, std::string_view purpose);
 
   /// From now on a query() that waits leaves by StopRequested once a stop is requested. Borrows the signal.
   void leave_on(const StopSignal& stop) { stop_ = &stop; }

@@ -113,7 +113,7 @@ void Engine::attempt(target::Target& target) {
   for (;;) {
     try {
       Session session(config_, target, board_, stop_, looks_, [this](Applier* applier) {
-        if (applier != nullptr) backoff_ = 0ms;
+        if (applier != nullptr) streaming_since_ = Clock::now();
         applier_.set(applier);
       });
       session.run();
@@ -138,6 +138,13 @@ void Engine::attempt(target::Target& target) {
 bool Engine::wait_before_retry(const Error& error, bool established) {
   // Before anything is set up, somebody is watching: a wrong address is better said than waited for.
   if (!may_retry(error) || !established) return false;
+  // A run that got somewhere, or held for a while, starts afresh; one that fails again and again at the same
+  // place (a full disk) does not, though it connects each time.
+  auto since = std::exchange(streaming_since_, std::nullopt);
+  bool held = since && Clock::now() - *since > config_.connect.backoff_max;
+  Lsn applied = board_.read().applied;
+  bool moved = since && std::exchange(failed_at_, applied) != applied;
+  if (held || moved) backoff_ = 0ms;
   backoff_ = std::clamp(backoff_ * 2, config_.connect.backoff_min, config_.connect.backoff_max);
   log::warn("run", "{}; trying again in {:.1f} s", error.what(), static_cast<double>(backoff_.count()) / 1000);
   board_.update([&](Status& status) {

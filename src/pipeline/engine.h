@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -62,6 +63,8 @@ class Engine {
   const StopSignal& stop_;
   Looks looks_;
   std::chrono::milliseconds backoff_{0};
+  Lsn failed_at_;  ///< how far the target was when the run last failed
+  std::optional<std::chrono::steady_clock::time_point> streaming_since_;
   RunningApplier applier_;
 };
 

@@ -106,6 +106,26 @@ def test_target_away_at_start(loaded):
     finish(loaded)
 
 
+def test_target_without_room(loaded):
+    """What fails again and again at the same place is tried at growing intervals, though each time it connects; when
+    there is room again, it goes on."""
+    pair = loaded
+    into = pair.mirror.into
+    pair.mirror.configure(connect={**QUICK, "backoff_max": "60s"})
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    into.execute("CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                 " RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$;"
+                 "CREATE TRIGGER a BEFORE INSERT ON transfers FOR EACH ROW EXECUTE FUNCTION no_room();"
+                 "ALTER TABLE transfers ENABLE ALWAYS TRIGGER a")
+    with workload.Workload(pair.connect, seed=SEED):
+        wait_until(lambda: "No space left on device; trying again in 0.8 s" in pair.mirror.log_text(),
+                   what=lambda: f"the fourth attempt: {pair.mirror.tail()}")
+        into.execute("DROP TRIGGER a ON transfers")
+        pair.mirror.wait_streaming()
+    finish(pair)
+
+
 def acknowledged(pair):
     return lsn(pair.value("SELECT confirmed_flush_lsn::text FROM pg_replication_slots"
                           f" WHERE slot_name = '{pair.name}'"))

@@ -131,6 +131,37 @@ void SetWriter::expect(std::int64_t touched, std::size_t wanted) const {
 
 void SetWriter::write_deletes(const Keyed& deletes) {
   if (deletes.empty()) return;
+  auto in_array = binary_ ? plan_.in_array_condition() : std::string();
+  expect(in_array.empty() ? delete_by_stage(deletes) : delete_by_array(in_array, deletes), deletes.size());
+}
+
+/// One scan of the index finds all, and nothing is staged.
+std::int64_t SetWriter::delete_by_array(const std::string& condition, const Keyed& deletes) {
+  auto at = plan_.key.front();
+  // As array_send() writes it: dimensions, whether there are NULLs, the type; length and lower bound of the
+  // dimension; the values.
+  std::string array;
+  array.reserve(20 + deletes.size() * 16);
+  auto number = [&](std::size_t value) {
+    std::array<char, 4> wire{};
+    store_big_endian(reinterpret_cast<std::byte*>(wire.data()), static_cast<std::int32_t>(value));
+    array.append(wire.data(), wire.size());
+  };
+  for (std::size_t value : {1UL, 0UL, std::size_t{plan_.columns[at]->type_oid}, deletes.size(), 1UL})
+    number(value);
+  for (const auto& change : deletes) {
+    TupleWalker walker(batch_.deletes[change.index].tuple);
+    Value value = walker.next();
+    for (std::size_t c = 0; c < at; ++c) value = walker.next();
+    number(value.bytes.size());
+    array.append(value.bytes);
+  }
+  auto result = session_.direct().query_binary(
+      fmt::format("delete from {} t where {}", plan_.table.sql_name(), condition), array, purpose_);
+  return result.affected();
+}
+
+std::int64_t SetWriter::delete_by_stage(const Keyed& deletes) {
   ColumnSet columns(plan_.columns.size());
   for (auto i : plan_.key) columns[i] = true;
   auto& connection = session_.direct();
@@ -141,7 +172,7 @@ void SetWriter::write_deletes(const Keyed& deletes) {
   auto result = connection.query(
       fmt::format("delete from {} t using {} s where {}", plan_.table.sql_name(), stage, plan_.key_condition()),
       purpose_);
-  expect(result.affected(), deletes.size());
+  return result.affected();
 }
 
 /// COPYs keys into a stage that has the key's columns.

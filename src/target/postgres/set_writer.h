@@ -48,6 +48,8 @@ class SetWriter {
 
   void write_singly(const SetChanges& changes);
   void write_deletes(const Keyed& deletes);
+  std::int64_t delete_by_array(const std::string& condition, const Keyed& deletes);
+  std::int64_t delete_by_stage(const Keyed& deletes);
   void write_deletes_by_row(const Keyed& deletes);
   void write_updates(const Keyed& updates);
   void write_group(const ColumnSet& sent, const std::vector<std::uint32_t>& rows);

@@ -7,6 +7,10 @@
 namespace tailrace::target::postgres {
 namespace {
 
+// Keys as people have them, whose arrays are the same everywhere: smallint, integer, bigint, text, bpchar,
+// varchar, date, timestamp, timestamptz, numeric, uuid.
+constexpr Oid array_elements[] = {21, 23, 20, 25, 1042, 1043, 1082, 1114, 1184, 1700, 2950};
+
 /// concat() is not taken for a constant, so nothing fails before it is known what was found.
 std::string exactly_one(const std::string& change) {
   return fmt::format(
@@ -200,6 +204,14 @@ std::string TablePlan::key_condition(bool update) const {
     out += fmt::format("{}t.{} {} s.{}", out.empty() ? "" : " and ", name, columns[i]->equals, name);
   }
   return out + and_own();
+}
+
+std::string TablePlan::in_array_condition() const {
+  if (key.size() != 1) return {};
+  const auto& column = *columns[key.front()];
+  if (std::ranges::find(array_elements, column.type_oid) == std::end(array_elements)) return {};
+  return fmt::format("t.{} {} any ($1::{}[]){}", quote_identifier(column.name), column.equals, column.type,
+                     and_own());
 }
 
 std::string TablePlan::row_text(const std::string& alias) const {

@@ -68,6 +68,9 @@ struct TablePlan {
   std::string assignments(const ColumnSet& set) const;
   /// t.key = s.key for each column of the key; for an update also of `fixed`; of own rows.
   std::string key_condition(bool update = false) const;
+  /// True of the rows `t` whose key, of one column, is in the array $1, of binary values; empty: of that key
+  /// nobody can make an array.
+  std::string in_array_condition() const;
   /// A text that is the same for equal rows alone, of the relation's columns of `alias`.
   std::string row_text(const std::string& alias) const;
   /// What UPDATE may assign: not what the target computes, nor identities that are always generated.
