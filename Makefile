@@ -69,7 +69,7 @@ soak: deps build  ## MINUTES of pgbench with KILLS kill -9, then the same with s
 	@TAILRACE_KILLS=$(KILLS) TAILRACE_MINUTES=$(MINUTES) bash -c '$(PYTEST) -s soak'
 
 fuzz: deps  ## run every fuzz target for FUZZ_SECONDS
-	@tools/build fuzz -j $(JOBS) --target fuzzers
+	@tools/build sanitize -j $(JOBS) --target fuzzers
 	@tools/fuzz $(FUZZ_SECONDS)
 
 install: build  ## install under PREFIX
