@@ -37,7 +37,7 @@ Counts decode(const Request& request) {
                               request.port, request.database);
   source::ReplicationStream stream(pg::Connection::open(conninfo, {pg::Mode::replication, "bench"}),
                                    request.options);
-  source::TransactionAssembler assembler("/tmp", {});
+  source::TransactionAssembler assembler({.spool_directory = "/tmp"});
   Counts counts;
   std::string_view payload;
   while (assembler.progress() < request.end) {
@@ -45,7 +45,7 @@ Counts decode(const Request& request) {
       case Event::message: {
         ++counts.messages;
         counts.bytes += payload.size();
-        if (assembler.add(payload)) {
+        if (assembler.add(payload) == source::TransactionAssembler::Then::replay) {
           while (assembler.replay()) {
             if (assembler.bytes() >= part_bytes) assembler.seal();
           }
@@ -103,7 +103,7 @@ int main(int count, char** words) {
   try {
     bench::Request request{words[1], words[2], std::atoi(words[3]), words[4], {}, {}};
     request.options.slot = words[5];
-    request.options.publication = words[6];
+    request.options.publications = {words[6]};
     request.options.binary = count > 8;
     request.options.streaming = true;
     request.end = Lsn::parse(words[7]).value();
