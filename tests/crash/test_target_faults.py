@@ -114,8 +114,8 @@ def test_target_without_room(loaded):
     pair.mirror.configure(connect={**QUICK, "backoff_max": "60s"})
     pair.mirror.start()
     pair.mirror.wait_caught_up(pair.cluster)
-    into.execute("CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-                 " RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$;"
+    into.execute("CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION"
+                 " 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$;"
                  "CREATE TRIGGER a BEFORE INSERT ON transfers FOR EACH ROW EXECUTE FUNCTION no_room();"
                  "ALTER TABLE transfers ENABLE ALWAYS TRIGGER a")
     with workload.Workload(pair.connect, seed=SEED):
