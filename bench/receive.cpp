@@ -12,7 +12,7 @@
 #include <cstdlib>
 
 #include "bare_reader.h"
-#include "source/replication_stream.h"
+#include "source/stream_options.h"
 #include "source/transaction_assembler.h"
 
 namespace tailrace::bench {

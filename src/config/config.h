@@ -85,6 +85,8 @@ struct Limits {
   std::uint64_t queue = 0;              ///< decoded changes between reader and runner
   std::uint64_t batch = 0;              ///< changes of one target commit before a huge transaction is chunked
   std::uint64_t duckdb_memory = 0;      ///< DuckDB's memory_limit
+  /// Of WAL: a start that is behind by more reads it through functions, not from a walsender. 0: never.
+  std::uint64_t backlog = 16ULL << 20;
 };
 
 struct Intervals {

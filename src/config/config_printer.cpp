@@ -92,6 +92,7 @@ std::string describe(const Config& config) {
   value("queue", format_size(config.limits.queue));
   value("batch", format_size(config.limits.batch));
   value("duckdb_memory", format_size(config.limits.duckdb_memory));
+  value("backlog", format_size(config.limits.backlog));
   out << YAML::EndMap;
   begin("intervals");
   value("status", format_duration(config.intervals.status));

@@ -23,9 +23,11 @@ constexpr auto acknowledge_every = 100ms;
 
 }  // namespace
 
-Reader::Reader(std::unique_ptr<source::ReplicationStream> stream, source::TransactionAssembler assembler,
-               BatchQueue& queue, const Applier& applier, StatusBoard& board, const StopSignal& stop)
+Reader::Reader(std::unique_ptr<source::ChangeStream> stream, GoOn go_on,
+               source::TransactionAssembler assembler, BatchQueue& queue, const Applier& applier,
+               StatusBoard& board, const StopSignal& stop)
     : stream_(std::move(stream)),
+      go_on_(std::move(go_on)),
       assembler_(std::move(assembler)),
       queue_(queue),
       applier_(applier),
@@ -48,12 +50,14 @@ void Reader::run() {
 
 void Reader::read() {
   std::string_view payload;
+  using Event = source::ChangeStream::Event;
   while (!leaving()) {
     switch (stream_->next(payload)) {
-      case source::ReplicationStream::Event::message: on_message(payload); break;
-      case source::ReplicationStream::Event::keepalive: deliver_progress(); break;
-      case source::ReplicationStream::Event::drained: on_drained(); break;
-      case source::ReplicationStream::Event::ended:
+      case Event::message: on_message(payload); break;
+      case Event::keepalive: deliver_progress(); break;
+      case Event::drained: on_drained(); break;
+      case Event::handed_over: hand_over(); break;
+      case Event::ended:
         throw Error(Retry::transient, "the server ended the replication stream: it is shutting down");
     }
   }
@@ -130,8 +134,18 @@ void Reader::on_drained() {
   acknowledge();
   // While a barrier waits, the server is asked where it is, so that an idle stream shows its position.
   bool hurry = applier_.barrier_waits();
-  if (hurry) stream_->send_status(/*request_reply=*/true);
+  if (hurry) stream_->ask_position();
   stream_->wait(hurry ? 20ms : 100ms);
+}
+
+void Reader::hand_over() {
+  if (assembler_.has_changes()) deliver();
+  acknowledge();
+  Lsn acknowledged = stream_->acknowledged();
+  stream_->finish();
+  // Its connection first: what it holds at the server is free then.
+  stream_.reset();
+  stream_ = go_on_(assembler_.progress(), acknowledged);
 }
 
 void Reader::acknowledge() {

@@ -2,13 +2,14 @@
 // Reader: the thread that receives. It decodes, hands batches to the runner's queue, and owns feedback, which
 // goes on while the queue is full.
 
+#include <functional>
 #include <memory>
 
 #include "base/bounded_queue.h"
 #include "base/stop.h"
 #include "pipeline/applier.h"
 #include "pipeline/status.h"
-#include "source/replication_stream.h"
+#include "source/change_stream.h"
 #include "source/transaction_assembler.h"
 
 namespace tailrace::pipeline {
@@ -17,7 +18,11 @@ using BatchQueue = BoundedQueue<std::shared_ptr<const ChangeBatch>>;
 
 class Reader {
  public:
-  Reader(std::unique_ptr<source::ReplicationStream> stream, source::TransactionAssembler assembler,
+  /// Opens the stream that goes on where another one handed over; called on the reader's thread. `start`: the end
+  /// of what was received; `acknowledged`: what the slot was told.
+  using GoOn = std::function<std::unique_ptr<source::ChangeStream>(Lsn start, Lsn acknowledged)>;
+
+  Reader(std::unique_ptr<source::ChangeStream> stream, GoOn go_on, source::TransactionAssembler assembler,
          BatchQueue& queue, const Applier& applier, StatusBoard& board, const StopSignal& stop);
 
   /// Returns when a stop is requested or the queue is closed; closes the queue, with the error if one ended it.
@@ -29,6 +34,7 @@ class Reader {
   void read();
   void on_message(std::string_view payload);
   void on_drained();
+  void hand_over();
   void deliver_if_full();
   void deliver(bool caught_up = false);
   void deliver_ahead_part();
@@ -39,7 +45,8 @@ class Reader {
   void acknowledge();
   bool leaving() const { return stop_.requested() || queue_.closed(); }
 
-  std::unique_ptr<source::ReplicationStream> stream_;
+  std::unique_ptr<source::ChangeStream> stream_;
+  GoOn go_on_;
   source::TransactionAssembler assembler_;
   BatchQueue& queue_;
   const Applier& applier_;

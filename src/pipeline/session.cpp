@@ -14,7 +14,9 @@
 #include "pipeline/published_tables.h"
 #include "pipeline/table_copier.h"
 #include "schema/catalog.h"
+#include "source/backlog_stream.h"
 #include "source/foreign_rows.h"
+#include "source/replication_stream.h"
 
 namespace tailrace::pipeline {
 namespace {
@@ -156,6 +158,7 @@ void Session::ensure_slot() {
                 "failover, use slot.failover (PostgreSQL 17) so that standbys have the slot");
   }
   two_phase_ = slot->two_phase;
+  failover_ = slot->failover;
   slot_position_ = slot->confirmed_flush;
 }
 
@@ -167,6 +170,7 @@ std::optional<Session::Snapshot> Session::create_main_slot() {
     // Made by 'init', or by a run that ended before its first checkpoint. Its changes begin where it stands;
     // the copy is made under a later snapshot, and what lies between is left out table by table.
     two_phase_ = slot->two_phase;
+    failover_ = slot->failover;
     slot_position_ = slot->confirmed_flush;
     checkpoint.lsn = slot->confirmed_flush;
     if (checkpoint.lsn.valid()) target_.initialize(checkpoint);
@@ -184,6 +188,7 @@ std::optional<Session::Snapshot> Session::create_main_slot() {
   log::info("source", "creating slot {}; this waits for the transactions that are running now",
             config_.slot.name);
   auto created = source::create_slot(*exporter, config_.slot.name, {false, config_.slot.failover, true});
+  failover_ = config_.slot.failover;
   checkpoint.lsn = slot_position_ = created.consistent_point;
   target_.initialize(checkpoint);
   return Snapshot{std::move(exporter), created.snapshot, created.consistent_point};
@@ -371,6 +376,26 @@ bool Session::stream_in_binary() {
   return true;
 }
 
+/// Null where the replication stream is the way from the start.
+std::unique_ptr<source::ChangeStream> Session::open_backlog(const source::StreamOptions& options) {
+  // A copy of a slot has neither of these marks: prepared transactions would come otherwise than before, and what
+  // the standbys do not have yet would not be waited for.
+  if (config_.limits.backlog == 0 || two_phase_ || failover_) return nullptr;
+  auto row = connection_->query(
+      "select case when pg_catalog.pg_is_in_recovery() then null else pg_catalog.pg_current_wal_flush_lsn() end",
+      "reading the source's position");
+  if (row.is_null(0, 0) || row.lsn(0, 0).value < options.start.value + config_.limits.backlog) return nullptr;
+  auto connection = pg::Connection::open(config_.source, {pg::Mode::sql, config_.name});
+  connection.leave_on(stop_);
+  try {
+    return std::make_unique<source::BacklogStream>(std::move(connection), options);
+  } catch (const Error& error) {
+    if (error.sqlstate().empty()) throw;
+    log::info("source", "the backlog comes by the replication stream: {}", error.what());
+    return nullptr;
+  }
+}
+
 void Session::stream() {
   list_tables({});
   auto checkpoint = target_.checkpoint();
@@ -390,13 +415,18 @@ void Session::stream() {
   options.streaming = config_.streaming;
   options.local_only = config_.origin == config::Origin::none;
   options.status_interval = config_.intervals.status;
-  pg::ConnectOptions connect;
-  connect.mode = pg::Mode::replication;
-  connect.application_name = config_.name;
-  auto stream =
-      std::make_unique<source::ReplicationStream>(pg::Connection::open(config_.source, connect), options);
-  log::info("source", "streaming from {} in {} format", checkpoint->lsn.str(),
-            options.binary ? "binary" : "text");
+  auto follow = [this, options](Lsn start, Lsn acknowledged) -> std::unique_ptr<source::ChangeStream> {
+    auto from = options;
+    from.start = start;
+    from.durable = acknowledged;
+    log::info("source", "streaming from {} in {} format", start.str(), options.binary ? "binary" : "text");
+    pg::ConnectOptions connect;
+    connect.mode = pg::Mode::replication;
+    connect.application_name = config_.name;
+    return std::make_unique<source::ReplicationStream>(pg::Connection::open(config_.source, connect), from);
+  };
+  auto stream = open_backlog(options);
+  if (!stream) stream = follow(options.start, options.durable);
   board_.update([&](Status& status) {
     status.state = RunState::streaming;
     status.message = "following";
@@ -409,7 +439,7 @@ void Session::stream() {
   });
   applier.show_bad_changes();
   BatchQueue queue(config_.limits.queue);
-  Reader reader(std::move(stream),
+  Reader reader(std::move(stream), follow,
                 source::TransactionAssembler({.spool_directory = config::spool_directory(config_),
                                               .applied = checkpoint->lsn,
                                               .local_only = options.local_only,

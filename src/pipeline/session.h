@@ -48,6 +48,7 @@ class Session {
   void refuse_to_copy_anew(const std::vector<schema::Table>& missing) const;
   void list_tables(const std::vector<schema::Table>& missing);
   bool stream_in_binary();
+  std::unique_ptr<source::ChangeStream> open_backlog(const source::StreamOptions& options);
   void stream();
   void apply_from(BatchQueue& queue, Applier& applier);
   void gather(BatchQueue& queue, std::vector<std::shared_ptr<const ChangeBatch>>& batches);
@@ -67,6 +68,7 @@ class Session {
   source::PublicationInfo publication_;
   std::unique_ptr<DefinitionWatch> watch_;
   bool two_phase_ = false;
+  bool failover_ = false;
   Lsn slot_position_;
   std::chrono::steady_clock::time_point last_observed_;
   std::chrono::steady_clock::time_point last_look_;

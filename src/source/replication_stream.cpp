@@ -5,39 +5,11 @@
 #include <utility>
 
 #include "base/byte_reader.h"
-#include "base/sql_text.h"
 
 namespace tailrace::source {
 namespace {
 
 using namespace std::chrono_literals;
-
-constexpr int origin_filter_version = 160000;
-
-std::string quote_publications(const std::vector<std::string>& names) {
-  // A list of quoted identifiers inside of a literal.
-  std::string list;
-  for (const auto& name : names) list += (list.empty() ? "" : ",") + quote_identifier(name);
-  return quote_literal(list);
-}
-
-}  // namespace
-
-std::string start_replication_command(const StreamOptions& options, int server_version) {
-  // Before 16 the origin of a transaction in progress is that of its first record, which may have none where
-  // its commit has one. What is to be told by its origin comes whole, then.
-  bool streaming = options.streaming && server_version >= (options.local_only ? origin_filter_version : 140000);
-  std::string sql =
-      fmt::format("START_REPLICATION SLOT {} LOGICAL {} (proto_version '{}', publication_names {}",
-                  quote_identifier(options.slot), options.start.str(), streaming ? 2 : 1,
-                  quote_publications(options.publications));
-  if (server_version >= 140000) sql += fmt::format(", binary '{}', messages 'true'", options.binary);
-  if (streaming) sql += ", streaming 'on'";
-  if (options.local_only && server_version >= origin_filter_version) sql += ", origin 'none'";
-  return sql + ")";
-}
-
-namespace {
 
 pg::StreamConnection start(pg::Connection connection, const StreamOptions& options) {
   std::string command = start_replication_command(options, connection.server_version());

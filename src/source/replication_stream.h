@@ -8,82 +8,45 @@
 //    target's checkpoint must hold it first, or the next start could not tell progress from loss;
 //  - feedback goes out on its own timer, also while the queue is full, or wal_sender_timeout ends the stream.
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
-#include <string>
 #include <string_view>
-#include <vector>
 
 #include "base/lsn.h"
 #include "pg/connection.h"
 #include "pg/read_pacer.h"
 #include "pg/stream_connection.h"
+#include "source/change_stream.h"
+#include "source/stream_options.h"
 
 namespace tailrace::source {
 
-struct StreamOptions {
-  std::string slot;
-  std::vector<std::string> publications;
-  Lsn start;    ///< end_lsn of the last committed transaction; older ones are not sent again
-  Lsn durable;  ///< what may be acknowledged at once; not after `start`
-  bool binary = false;
-  bool streaming = false;  ///< large transactions come before they commit (servers from 14)
-  /// Leave out what the source itself received by replication. Servers from 16 do it; of older ones the
-  /// TransactionAssembler must.
-  bool local_only = false;
-  std::chrono::milliseconds status_interval{5'000};
-  std::chrono::milliseconds silence_limit{60'000};  ///< a server silent for longer counts as lost
-};
-
-/// The command that the options become on such a server; pure.
-std::string start_replication_command(const StreamOptions& options, int server_version);
-
-/// One thread: the reader's.
-class ReplicationStream {
+class ReplicationStream final : public ChangeStream {
  public:
   ReplicationStream(pg::Connection connection, const StreamOptions& options);
 
-  enum class Event {
-    message,    ///< `payload` holds one pgoutput message
-    keepalive,  ///< server_position() moved; nothing else
-    drained,    ///< all that had arrived was delivered: hand on what you hold, then wait()
-    ended,      ///< the server ended the stream in good order (it is shutting down)
-  };
-  /// `payload` stays valid until the next call. Sends feedback when it is due. Never blocks for long.
-  Event next(std::string_view& payload);
-
-  /// Waits for more, at most `limit`; feedback goes on. While the stream is ahead of us it first lets the
-  /// socket fill, so that the server sends much at a time.
-  /// True when there is something to read.
-  bool wait(std::chrono::microseconds limit);
-
-  /// Sends feedback if its time has come; call it while something else keeps you from next().
-  void keep_alive();
-
-  /// What the target made durable; goes into the next feedback. Lower values are ignored.
-  void set_durable(Lsn lsn);
-  /// What was received, for the server's statistics.
-  void set_received(Lsn lsn) { received_ = std::max(received_, lsn); }
-  /// Sends feedback if something in it is new.
-  void send_status_if_changed();
-  /// Sends feedback now.
-  void send_status(bool request_reply = false);
-
-  /// The position of the last keepalive: everything that commits before it was sent.
-  Lsn server_position() const { return server_position_; }
-  /// True when the last thing that came was a keepalive that passes all before it: the server has nothing more
-  /// now. It says so each time it has sent everything, and sleeps.
-  bool at_end() const { return at_end_; }
-  /// The server waits for an answer that holds this position: it is shutting down, or wonders about us.
-  bool reply_requested() const { return reply_requested_; }
-  Lsn acknowledged() const { return durable_; }
-  /// Ends the stream in good order.
-  void finish();
+  Event next(std::string_view& payload) override;
+  /// While the stream is ahead of us it first lets the socket fill, so that the server sends much at a time.
+  bool wait(std::chrono::microseconds limit) override;
+  void keep_alive() override;
+  void set_durable(Lsn lsn) override;
+  void set_received(Lsn lsn) override { received_ = std::max(received_, lsn); }
+  void send_status_if_changed() override;
+  void ask_position() override { send_status(/*request_reply=*/true); }
+  /// The position of the last keepalive.
+  Lsn server_position() const override { return server_position_; }
+  /// A keepalive that passes all before it: the server says so each time it has sent everything, and sleeps.
+  bool at_end() const override { return at_end_; }
+  bool reply_requested() const override { return reply_requested_; }
+  Lsn acknowledged() const override { return durable_; }
+  void finish() override;
 
  private:
   using Clock = std::chrono::steady_clock;
 
   bool take(std::string_view message, std::string_view& payload);
+  void send_status(bool request_reply = false);
   void check_silence(Clock::time_point now);
 
   pg::StreamConnection copy_;

@@ -15,11 +15,12 @@ KILLS = int(os.environ.get("TAILRACE_KILLS", "12"))
 SEED = os.environ.get("TAILRACE_SEED") or str(random.randrange(1_000_000))
 
 
-@pytest.mark.parametrize("binary", ["auto", "off"])
-def test_kills_under_load(shop, binary):
+@pytest.mark.parametrize("binary, limits", [("auto", {}), ("off", {}), ("auto", {"backlog": "1B"})],
+                         ids=("binary", "text", "backlog"))
+def test_kills_under_load(shop, binary, limits):
     print(f"TAILRACE_SEED={SEED} TAILRACE_KILLS={KILLS}")
     shop.execute(workload.SETUP)
-    shop.mirror.configure(binary=binary, snapshot={"readers": 2})
+    shop.mirror.configure(binary=binary, limits=limits, snapshot={"readers": 2})
     killer = Killer(shop.mirror, SEED)
     with workload.Workload(shop.connect, seed=SEED) as load:
         while killer.kills < KILLS:

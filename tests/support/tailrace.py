@@ -10,6 +10,7 @@ from targets import DuckdbTarget
 from waiting import PATIENCE, wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+BACKLOG = os.environ.get("TAILRACE_BACKLOG")  # limits.backlog of every mirror; with 1B all starts read one
 BINARY = os.environ.get("TAILRACE_BIN", str(REPOSITORY / "build/release/src/cli/tailrace"))
 
 
@@ -54,6 +55,8 @@ class Tailrace:
 
     def configure(self, **settings):
         """Rewrites the configuration for the next start. JSON is YAML."""
+        if BACKLOG:
+            settings["limits"] = {"backlog": BACKLOG, **settings.get("limits", {})}
         whole = {"name": self.name, "source": self.source, "target": self.target,
                  "connect": {"backoff_max": "1s"}, "intervals": {"status": "1s"}, **settings}
         self.config.write_text(json.dumps(whole), encoding="utf-8")

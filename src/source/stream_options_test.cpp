@@ -1,4 +1,4 @@
-#include "source/replication_stream.h"
+#include "source/stream_options.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -19,7 +19,7 @@ StreamOptions options(bool streaming, bool local_only) {
   return out;
 }
 
-TEST(ReplicationStream, CommandSaysWhatTheServerUnderstands) {
+TEST(StreamOptions, CommandSaysWhatTheServerUnderstands) {
   EXPECT_EQ(start_replication_command(options(true, false), 130000),
             "START_REPLICATION SLOT \"shop\" LOGICAL 0/10 (proto_version '1', publication_names '\"My "
             "\"\"own\"\"\"')");
@@ -28,13 +28,13 @@ TEST(ReplicationStream, CommandSaysWhatTheServerUnderstands) {
                         "'true', streaming 'on')"));
 }
 
-TEST(ReplicationStream, NamesEveryPublication) {
+TEST(StreamOptions, NamesEveryPublication) {
   auto several = options(false, false);
   several.publications = {"a", "B,c"};
   EXPECT_THAT(start_replication_command(several, 150000), HasSubstr("publication_names '\"a\",\"B,c\"'"));
 }
 
-TEST(ReplicationStream, OriginIsTheServersFrom16On) {
+TEST(StreamOptions, OriginIsTheServersFrom16On) {
   EXPECT_THAT(start_replication_command(options(true, true), 160000),
               HasSubstr("streaming 'on', origin 'none')"));
   EXPECT_THAT(start_replication_command(options(true, false), 180000), Not(HasSubstr("origin")));
@@ -42,6 +42,17 @@ TEST(ReplicationStream, OriginIsTheServersFrom16On) {
   auto older = start_replication_command(options(true, true), 150000);
   EXPECT_THAT(older, Not(HasSubstr("origin")));
   EXPECT_THAT(older, Not(HasSubstr("streaming")));
+}
+
+TEST(StreamOptions, ABacklogIsAskedForWholeAndByTheSameOptions) {
+  auto wanted = options(true, true);
+  wanted.binary = true;
+  EXPECT_EQ(read_backlog_command(wanted, "shop_copy", Lsn{0x20}, 160000),
+            "copy (select data from pg_catalog.pg_logical_slot_get_binary_changes('shop_copy', '0/20', null, "
+            "'proto_version', '1', 'publication_names', '\"My \"\"own\"\"\"', 'binary', 'true', 'messages', "
+            "'true', 'origin', 'none')) to stdout (format binary)");
+  EXPECT_THAT(read_backlog_command(wanted, "shop_copy", Lsn{0x20}, 130000),
+              HasSubstr("'proto_version', '1', 'publication_names', '\"My \"\"own\"\"\"'))"));
 }
 
 }  // namespace

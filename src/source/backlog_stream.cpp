@@ -1,0 +1,217 @@
+#include "source/backlog_stream.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/byte_reader.h"
+#include "base/log.h"
+#include "base/sql_text.h"
+
+namespace tailrace::source {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::uint64_t smallest_bite = 8 << 20;
+constexpr std::uint64_t usual_bite = 32 << 20;
+// The server keeps a bite's messages in temporary files.
+constexpr std::uint64_t largest_bite = 512 << 20;
+constexpr std::uint64_t most_read_again = 1ULL << 30;
+constexpr std::uint64_t little_left = 2 << 20;
+// The server holds a snapshot while a bite is open: a target that is stuck must not keep it for long.
+constexpr auto bite_at_most = 60s;
+constexpr auto query_patience = 120s;
+constexpr auto acknowledge_every = 5s;
+// Reading up to a position costs the server more, the longer its oldest transaction has been open.
+constexpr int acknowledgement_share = 20;
+constexpr std::size_t copy_header = 19;
+
+std::uint64_t between(Lsn from, Lsn to) {
+  return to > from ? to.value - from.value : 0;
+}
+
+}  // namespace
+
+std::uint64_t Bites::first(std::uint64_t again) {
+  size_ = smallest_bite;
+  return again > most_read_again ? 0 : grown(again);
+}
+
+std::uint64_t Bites::next(const After& after) {
+  if (after.left < std::max(little_left, after.again / 8) || after.again > most_read_again) return 0;
+  if (after.brought_any) {
+    size_ = usual_bite;
+  } else {
+    // A transaction that is longer than what was read, or nothing of ours.
+    if (size_ >= largest_bite) return 0;
+    size_ = std::min(size_ * 8, largest_bite);
+  }
+  return grown(after.again);
+}
+
+std::uint64_t Bites::grown(std::uint64_t again) const {
+  return std::clamp(again / 2, size_, largest_bite);
+}
+
+BacklogStream::BacklogStream(pg::Connection connection, const StreamOptions& options)
+    : connection_(std::move(connection)),
+      options_(options),
+      slot_(fmt::format("{}_backlog_{}", options.slot.substr(0, 40), connection_.backend_pid())),
+      durable_(options.durable),
+      acknowledged_(options.durable) {
+  connection_.set_patience(query_patience);
+  copy_slot();
+  look();
+  bite_ = bites_.first(again());
+  next_acknowledgement_ = Clock::now() + acknowledge_every;
+  log::info("source", "{} MB behind: reading the backlog through {}", left() >> 20, slot_);
+}
+
+void BacklogStream::copy_slot() {
+  constexpr auto purpose = "copying the slot to read the backlog from";
+  // What a bite brings should not need a temporary file.
+  connection_.query("set work_mem = '64MB'", purpose);
+  connection_.query(fmt::format("select pg_catalog.pg_copy_logical_replication_slot({}, {}, true)",
+                                quote_literal(options_.slot), quote_literal(slot_)),
+                    purpose);
+  advance(slot_, options_.start, purpose);
+}
+
+/// A slot that is there already, or further, is left alone.
+void BacklogStream::advance(const std::string& slot, Lsn lsn, std::string_view purpose) {
+  connection_.query(fmt::format("select pg_catalog.pg_replication_slot_advance(slot_name, {0}) "
+                                "from pg_catalog.pg_replication_slots "
+                                "where slot_name = {1} and confirmed_flush_lsn < {0}",
+                                quote_literal(lsn.str()), quote_literal(slot)),
+                    purpose);
+}
+
+void BacklogStream::look() {
+  auto row = connection_.query(
+      fmt::format("select confirmed_flush_lsn, restart_lsn, pg_catalog.pg_current_wal_flush_lsn() "
+                  "from pg_catalog.pg_replication_slots where slot_name = {}",
+                  quote_literal(slot_)),
+      "reading where the backlog ends");
+  if (row.rows() == 0) throw Error(Retry::transient, fmt::format("the slot {} is gone", slot_));
+  position_ = row.lsn(0, 0);
+  restart_ = row.lsn(0, 1);
+  source_end_ = row.lsn(0, 2);
+}
+
+std::uint64_t BacklogStream::left() const {
+  return between(position_, source_end_);
+}
+
+std::uint64_t BacklogStream::again() const {
+  return between(restart_, position_);
+}
+
+ChangeStream::Event BacklogStream::next(std::string_view& payload) {
+  try {
+    return read(payload);
+  } catch (const StopRequested&) {
+    return Event::drained;
+  }
+}
+
+ChangeStream::Event BacklogStream::read(std::string_view& payload) {
+  for (;;) {
+    if (overdue_ && !in_transaction_) return Event::handed_over;
+    if (!copy_) begin_bite();
+    if (!copy_) return Event::handed_over;
+    std::string_view row;
+    switch (copy_->next(row)) {
+      case pg::CopyStream::Next::data:
+        if (take(row, payload)) return Event::message;
+        continue;
+      case pg::CopyStream::Next::end: end_bite(); return Event::keepalive;
+      case pg::CopyStream::Next::nothing_yet: break;
+    }
+    if (!copy_->wait_readable(0us)) return Event::drained;
+    last_heard_ = Clock::now();
+    copy_->read_socket();
+  }
+}
+
+void BacklogStream::begin_bite() {
+  try {
+    acknowledge();
+    if (bite_ == 0 || left() == 0) return;
+    auto upto = Lsn{position_.value + std::min(bite_, left())};
+    connection_.query(read_backlog_command(options_, slot_, upto, connection_.server_version()),
+                      "reading the backlog");
+  } catch (const Error& error) {
+    // What the server refuses here (no room for temporary files, a limit), it may not refuse to a walsender.
+    if (error.sqlstate().empty()) throw;
+    log::warn("source", "{}; going on with the replication stream", error.what());
+    return;
+  }
+  copy_ = std::make_unique<pg::CopyStream>(connection_, "reading the backlog");
+  header_read_ = brought_any_ = at_end_ = false;
+  began_ = last_heard_ = Clock::now();
+}
+
+void BacklogStream::end_bite() {
+  copy_.reset();
+  look();
+  bite_ = bites_.next({left(), again(), brought_any_});
+  at_end_ = true;
+}
+
+/// A row of one column, as COPY writes it in binary: the number of its columns, the length of the value, the
+/// value. False for what follows the last.
+bool BacklogStream::take(std::string_view row, std::string_view& payload) {
+  if (!std::exchange(header_read_, true)) row.remove_prefix(std::min(copy_header, row.size()));
+  ByteReader in(row);
+  if (in.i16() != 1) return false;
+  payload = in.bytes(static_cast<std::size_t>(in.i32()));
+  switch (payload.empty() ? '\0' : payload.front()) {
+    case 'B': in_transaction_ = true; break;
+    case 'C':
+      in_transaction_ = false;
+      brought_any_ = true;
+      break;
+    default: break;
+  }
+  return true;
+}
+
+bool BacklogStream::wait(std::chrono::microseconds limit) {
+  if (!copy_ || copy_->wait_readable(limit)) return true;
+  note_time();
+  if (Clock::now() - last_heard_ >= options_.silence_limit)
+    throw Error(Retry::transient, "the server fell silent in the middle of the backlog");
+  return false;
+}
+
+/// A server that we do not read is silent for no fault of its own.
+void BacklogStream::keep_alive() {
+  last_heard_ = Clock::now();
+  note_time();
+}
+
+void BacklogStream::note_time() {
+  if (copy_ && Clock::now() - began_ >= bite_at_most) overdue_ = true;
+}
+
+void BacklogStream::set_durable(Lsn lsn) {
+  durable_ = std::max(durable_, lsn);
+}
+
+/// Moves our own slot, so that the server can let go of its WAL, and starts from there the next time.
+void BacklogStream::acknowledge() {
+  bool last = bite_ == 0;
+  if (durable_ <= acknowledged_ || (!last && Clock::now() < next_acknowledgement_)) return;
+  auto began = Clock::now();
+  advance(options_.slot, durable_, "acknowledging what is durable");
+  acknowledged_ = durable_;
+  auto now = Clock::now();
+  next_acknowledgement_ = now + std::max<Clock::duration>(acknowledge_every, (now - began) * acknowledgement_share);
+}
+
+/// The copy goes with its session.
+void BacklogStream::finish() {
+  if (copy_) connection_.cancel_soon();
+}
+
+}  // namespace tailrace::source

@@ -1,0 +1,99 @@
+#pragma once
+// BacklogStream: what a slot has held back for us, read in bites through the functions for logical decoding
+// (PostgreSQL documentation: "Replication Management Functions", "Logical Decoding SQL Interface").
+//
+// A walsender makes a system call or two for every change, which is most of what a change costs it; a function's
+// result travels in blocks. docs/reading-the-stream.md has the figures. What is read that way is gone from the
+// slot it is read from, so that one is a copy, temporary, of the slot that is ours. Ours moves only to what the
+// target made durable, as ever.
+//
+// A bite begins where the copy's restart_lsn is, which stands still while any transaction is open and else
+// moves about every 15 s: what lies between is read again for each. So bites grow with that distance, and where
+// it is too long, or one transaction is longer than the largest bite, the walsender has to go on.
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "pg/connection.h"
+#include "pg/copy_stream.h"
+#include "source/change_stream.h"
+#include "source/stream_options.h"
+
+namespace tailrace::source {
+
+/// How much to read next; pure. All in bytes of WAL.
+class Bites {
+ public:
+  /// What is known once a bite was read.
+  struct After {
+    std::uint64_t left = 0;    ///< of the backlog
+    std::uint64_t again = 0;   ///< what every further bite reads again
+    bool brought_any = false;  ///< it held the end of a transaction
+  };
+  /// Of the first bite, and after each. 0: go on with the walsender.
+  std::uint64_t first(std::uint64_t again);
+  std::uint64_t next(const After& after);
+
+ private:
+  std::uint64_t grown(std::uint64_t again) const;
+
+  std::uint64_t size_ = 0;
+};
+
+class BacklogStream final : public ChangeStream {
+ public:
+  /// Takes a connection for SQL. Throws Error where the server does not let us: no free slot, no privilege.
+  BacklogStream(pg::Connection connection, const StreamOptions& options);
+
+  /// `handed_over` when little is left. Blocks while the server decodes a bite.
+  Event next(std::string_view& payload) override;
+  bool wait(std::chrono::microseconds limit) override;
+  void keep_alive() override;
+  void set_durable(Lsn lsn) override;
+  void set_received(Lsn) override {}
+  void send_status_if_changed() override {}
+  void ask_position() override {}
+  Lsn server_position() const override { return position_; }
+  bool at_end() const override { return at_end_; }
+  bool reply_requested() const override { return false; }
+  Lsn acknowledged() const override { return acknowledged_; }
+  void finish() override;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  Event read(std::string_view& payload);
+  void copy_slot();
+  void advance(const std::string& slot, Lsn lsn, std::string_view purpose);
+  void look();
+  std::uint64_t left() const;
+  std::uint64_t again() const;
+  void begin_bite();
+  void end_bite();
+  void note_time();
+  bool take(std::string_view row, std::string_view& payload);
+  void acknowledge();
+
+  pg::Connection connection_;
+  StreamOptions options_;
+  std::string slot_;  ///< the copy
+  Bites bites_;
+  std::uint64_t bite_ = 0;  ///< size of the next one; 0: there is none
+  std::unique_ptr<pg::CopyStream> copy_;
+  bool header_read_ = false;
+  bool brought_any_ = false;
+  bool in_transaction_ = false;
+  bool overdue_ = false;  ///< the bite has been open for too long
+  bool at_end_ = false;
+  Lsn position_;    ///< everything that commits before it was delivered
+  Lsn restart_;     ///< of the copy
+  Lsn source_end_;  ///< of the WAL, when we last looked
+  Lsn durable_;
+  Lsn acknowledged_;
+  Clock::time_point began_;  ///< the bite
+  Clock::time_point last_heard_;
+  Clock::time_point next_acknowledgement_;
+};
+
+}  // namespace tailrace::source

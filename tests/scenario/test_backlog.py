@@ -1,0 +1,160 @@
+"""A start that is far behind reads what the slot held back through functions, in bites, and goes over to the
+replication stream at their end. Invariant: nothing is lost, doubled or reordered, wherever a bite ends."""
+import re
+
+import pytest
+
+import workload
+from waiting import wait_until
+
+BY_FUNCTIONS = "reading the backlog through"
+TABLES = """CREATE TABLE t (id int PRIMARY KEY, v int, body text);
+CREATE TABLE other (id int PRIMARY KEY, v text);
+ALTER TABLE t ALTER body SET STORAGE EXTERNAL;
+INSERT INTO t SELECT g, g, repeat('x', 3000) FROM generate_series(1, 100) g"""
+
+
+def stopped(shop, **settings):
+    """It followed, and was stopped; any backlog at all is read through functions from now on."""
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.mirror.stop()
+    shop.mirror.configure(limits={"backlog": "1B", **settings.pop("limits", {})}, **settings)
+    shop.mirror.log.unlink()
+    return shop
+
+
+def copies_of_slots(shop):
+    return int(shop.value("SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE '%backlog%'"
+                          " AND database = current_database()"))
+
+
+@pytest.fixture
+def behind(shop):
+    shop.execute(TABLES)
+    return stopped(shop)
+
+
+@pytest.mark.parametrize("binary", ("auto", "off"))
+def test_all_that_happens_to_rows(shop, binary):
+    shop.execute(TABLES)
+    stopped(shop, binary=binary)
+    for step in range(20):
+        shop.execute(f"""INSERT INTO t SELECT g, g, repeat('y', 4000) FROM generate_series({step}01, {step}99) g
+                           ON CONFLICT DO NOTHING;
+                         UPDATE t SET v = v + 1 WHERE id % 3 = {step} % 3;
+                         UPDATE t SET id = id + 100000 WHERE id % 50 = {step} AND id < 100000;
+                         DELETE FROM t WHERE id % 7 = {step} % 7 AND id > 50000""")
+        shop.execute(f"INSERT INTO other VALUES ({step}, {step})")
+    shop.execute("TRUNCATE other")
+    shop.execute("INSERT INTO other VALUES (1, 'after')")
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.execute("UPDATE other SET v = v || ' and live'; UPDATE t SET v = -v WHERE id < 30")
+    shop.verified()
+    shop.settle()
+    log = shop.mirror.log_text()
+    assert re.search(f"{BY_FUNCTIONS}.*streaming from", log, re.DOTALL), log
+    assert copies_of_slots(shop) == 0
+
+
+def test_transactions_across_bites(behind):
+    """One that is larger than the first bites, and one that was begun before and commits after them."""
+    with behind.connect() as writer:
+        writer.autocommit = True
+        writer.execute("BEGIN; INSERT INTO t SELECT g, 0, 'open' FROM generate_series(500001, 501000) g")
+        behind.execute("INSERT INTO other SELECT g, 'first' FROM generate_series(1, 100) g")
+        behind.execute("INSERT INTO t SELECT g, g, repeat('z', 2500) FROM generate_series(1001, 30000) g")
+        for step in range(100):
+            behind.execute("INSERT INTO t SELECT g, g, repeat('w', 3000) FROM generate_series"
+                           f"({40000 + step * 100}, {40099 + step * 100}) g; UPDATE other SET v = '{step}'")
+        behind.mirror.start()
+        wait_until(lambda: "streaming from" in behind.mirror.log_text(), what="the end of the backlog")
+        writer.execute("UPDATE t SET v = 1, body = 'closed' WHERE id > 500500; COMMIT")
+    behind.mirror.wait_caught_up(behind.cluster)
+    behind.verified()
+    assert behind.settle() > 40000
+    assert BY_FUNCTIONS in behind.mirror.log_text()
+
+
+def test_schema_change_in_the_backlog(behind):
+    """A column comes in the middle of it."""
+    behind.execute("INSERT INTO other SELECT g, 'before' FROM generate_series(1, 1000) g")
+    behind.execute("ALTER TABLE other DROP COLUMN v")
+    behind.execute("INSERT INTO other SELECT g FROM generate_series(1001, 2000) g")
+    behind.mirror.start()
+    behind.mirror.wait_caught_up(behind.cluster)
+    if behind.target_server is None:
+        behind.settle()
+    assert behind.mirror.into.value("(SELECT count(*) FROM other)") in (2000, "2000")
+
+
+def test_while_it_is_written_to(behind):
+    """The end of the backlog moves on."""
+    behind.execute(workload.SETUP)
+    with workload.Workload(behind.connect) as load:
+        for _ in range(4):
+            behind.mirror.start()
+            wait_until(lambda: "streaming from" in behind.mirror.log_text(), what="the end of the backlog")
+            behind.mirror.stop()
+            behind.mirror.log.unlink()
+            before = load.count
+            wait_until(lambda: load.count > before + 200, what="more to read")
+        behind.mirror.start()
+    behind.mirror.wait_caught_up(behind.cluster)
+    behind.verified()
+    assert behind.settle() > workload.ACCOUNTS
+
+
+def test_our_slot_moves_to_what_is_durable_only(behind):
+    """While the target takes nothing, bites go on, but the slot stays."""
+    if behind.target_server is None:
+        pytest.skip("a DuckDB file has no locks to hold")
+    position = f"(SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = '{behind.name}')"
+    behind.execute("INSERT INTO t SELECT g, g, repeat('x', 2500) FROM generate_series(1001, 20000) g")
+    there = behind.value(f"SELECT {position}")
+    with behind.mirror.into.cluster.connect(behind.mirror.into.database) as holder:
+        holder.execute("LOCK TABLE t")
+        behind.mirror.start()
+        wait_until(lambda: "streaming from" in behind.mirror.log_text(), what="the end of the backlog")
+        assert behind.value(f"SELECT {position}") == there
+    behind.mirror.wait_caught_up(behind.cluster)
+    wait_until(lambda: behind.value(f"SELECT {position} > '{there}'"), what="an acknowledgement")
+    assert behind.settle() > 19000
+
+
+def test_no_slot_is_free(own_cluster, shop_on):
+    """Then the replication stream brings it."""
+    server = own_cluster(max_replication_slots=3)
+    shop = shop_on(server)
+    shop.execute(TABLES)
+    stopped(shop)
+    server.execute("SELECT pg_create_physical_replication_slot('a'), pg_create_physical_replication_slot('b')")
+    shop.execute("INSERT INTO other SELECT g, 'more' FROM generate_series(1, 1000) g")
+    shop.mirror.start()
+    assert shop.settle() == 1100
+    assert "the backlog comes by the replication stream" in shop.mirror.log_text()
+
+
+def test_failover_slots_wait_for_their_standbys(shop_on):
+    """A copy of the slot would not."""
+    shop = shop_on(18)
+    shop.execute(TABLES)
+    shop.mirror.configure(slot={"failover": True})
+    stopped(shop, slot={"failover": True})
+    shop.execute("INSERT INTO other SELECT g, 'more' FROM generate_series(1, 1000) g")
+    shop.mirror.start()
+    assert shop.settle() == 1100
+    assert BY_FUNCTIONS not in shop.mirror.log_text()
+
+
+def test_every_version(shop_on, version):
+    shop = shop_on(version)
+    shop.execute(workload.SETUP)
+    stopped(shop)
+    with workload.Workload(shop.connect) as load:
+        wait_until(lambda: load.count > 300, what="a backlog")
+    shop.mirror.start()
+    assert shop.settle() > workload.ACCOUNTS
+    assert BY_FUNCTIONS in shop.mirror.log_text()
+    assert copies_of_slots(shop) == 0
