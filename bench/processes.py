@@ -49,24 +49,27 @@ def peak_resident(pid):
 
 
 class ServerSide:
-    """The CPU of the server's process behind a slot, looked at until that process ends."""
+    """The CPU of the server's processes behind a slot, one after the other, each looked at until it ends."""
 
     def __init__(self, slots, slot):
-        self.slots, self.slot, self.seconds = slots, slot, None
+        self.slots, self.slot, self.of = slots, slot, {}
         self.leaving = threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)
 
+    @property
+    def seconds(self):
+        return sum(self.of.values()) if self.of else None
+
     def _watch(self):
-        pid = None
-        while pid is None and not self.leaving.wait(0.005):
+        while not self.leaving.wait(0.005):
             pid = self.slots.reader(self.slot)
-        while pid is not None:
-            now = cpu_seconds(pid)
-            if now is None:
-                return
-            self.seconds = now
-            # Once the reader has left, the server's process is about to end, too.
-            time.sleep(0.002) if self.leaving.is_set() else self.leaving.wait(0.02)
+            while pid is not None:
+                now = cpu_seconds(pid)
+                if now is None:
+                    break
+                self.of[pid] = now
+                # Once the reader has left, the server's process is about to end, too.
+                time.sleep(0.002) if self.leaving.is_set() else self.leaving.wait(0.02)
 
     def __enter__(self):
         self.thread.start()

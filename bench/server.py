@@ -79,7 +79,8 @@ class Slots:
         self.connection.execute("SELECT pg_copy_logical_replication_slot(%s, %s, false, %s)", (original, name, plugin))
 
     def reader(self, name):
-        """The process that serves this slot now, or None."""
-        row = self.connection.execute("SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s",
-                                      (name,)).fetchone()
+        """The process that serves this slot now, or the copy of it that a backlog is read from; or None."""
+        row = self.connection.execute("SELECT active_pid FROM pg_replication_slots WHERE active_pid IS NOT NULL"
+                                      " AND (slot_name = %s OR starts_with(slot_name, left(%s, 40) || '_backlog_'))",
+                                      (name, name)).fetchone()
         return row[0] if row else None

@@ -139,7 +139,8 @@ void Reader::on_drained() {
 }
 
 void Reader::hand_over() {
-  if (assembler_.has_changes()) deliver();
+  // Next to nothing is left behind it.
+  if (assembler_.has_changes()) deliver(/*caught_up=*/true);
   acknowledge();
   Lsn acknowledged = stream_->acknowledged();
   stream_->finish();

@@ -13,8 +13,10 @@
 #include "pipeline/looks.h"
 #include "pipeline/reader.h"
 #include "pipeline/status.h"
+#include "source/change_stream.h"
 #include "source/publication.h"
 #include "source/slot.h"
+#include "source/stream_options.h"
 #include "target/target.h"
 
 namespace tailrace::pipeline {

@@ -1,6 +1,7 @@
 #include "source/backlog_stream.h"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "base/byte_reader.h"
@@ -21,6 +22,7 @@ constexpr std::uint64_t little_left = 2 << 20;
 // The server holds a snapshot while a bite is open: a target that is stuck must not keep it for long.
 constexpr auto bite_at_most = 60s;
 constexpr auto query_patience = 120s;
+constexpr auto wait_for_target_at_most = 5s;
 constexpr auto acknowledge_every = 5s;
 // Reading up to a position costs the server more, the longer its oldest transaction has been open.
 constexpr int acknowledgement_share = 20;
@@ -117,6 +119,7 @@ ChangeStream::Event BacklogStream::next(std::string_view& payload) {
 ChangeStream::Event BacklogStream::read(std::string_view& payload) {
   for (;;) {
     if (overdue_ && !in_transaction_) return Event::handed_over;
+    if (!copy_ && waits_for_target()) return Event::drained;
     if (!copy_) begin_bite();
     if (!copy_) return Event::handed_over;
     std::string_view row;
@@ -133,6 +136,20 @@ ChangeStream::Event BacklogStream::read(std::string_view& payload) {
   }
 }
 
+/// A walsender begins by reading again from our own slot's restart_lsn: that is near only once the slot moved, and
+/// would take time from a target that is still at work. What is written meanwhile may be worth another bite.
+bool BacklogStream::waits_for_target() {
+  if (bite_ != 0 && left() != 0) return false;
+  if (!waiting_since_) waiting_since_ = Clock::now();
+  if (durable_ < position_ && Clock::now() - *waiting_since_ < wait_for_target_at_most) return true;
+  if (left() == 0 || left() < little_left) {
+    look();
+    bite_ = left() < little_left ? 0 : bites_.next({left(), again(), true});
+    if (bite_ != 0) waiting_since_.reset();
+  }
+  return false;
+}
+
 void BacklogStream::begin_bite() {
   try {
     acknowledge();
@@ -147,15 +164,17 @@ void BacklogStream::begin_bite() {
     return;
   }
   copy_ = std::make_unique<pg::CopyStream>(connection_, "reading the backlog");
-  header_read_ = brought_any_ = at_end_ = false;
+  header_read_ = brought_any_ = false;
   began_ = last_heard_ = Clock::now();
 }
 
 void BacklogStream::end_bite() {
   copy_.reset();
+  Lsn before = position_;
   look();
   bite_ = bites_.next({left(), again(), brought_any_});
-  at_end_ = true;
+  log::debug("source", "a bite of {} MB was received within {} ms; {} MB are left, {} MB would be read again",
+             between(before, position_) >> 20, (Clock::now() - began_) / 1ms, left() >> 20, again() >> 20);
 }
 
 /// A row of one column, as COPY writes it in binary: the number of its columns, the length of the value, the
@@ -177,6 +196,10 @@ bool BacklogStream::take(std::string_view row, std::string_view& payload) {
 }
 
 bool BacklogStream::wait(std::chrono::microseconds limit) {
+  if (waiting_since_) {
+    std::this_thread::sleep_for(std::min<std::chrono::microseconds>(limit, 5ms));
+    return true;
+  }
   if (!copy_ || copy_->wait_readable(limit)) return true;
   note_time();
   if (Clock::now() - last_heard_ >= options_.silence_limit)

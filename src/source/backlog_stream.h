@@ -13,6 +13,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "pg/connection.h"
@@ -55,7 +56,7 @@ class BacklogStream final : public ChangeStream {
   void send_status_if_changed() override {}
   void ask_position() override {}
   Lsn server_position() const override { return position_; }
-  bool at_end() const override { return at_end_; }
+  bool at_end() const override { return waiting_since_.has_value(); }
   bool reply_requested() const override { return false; }
   Lsn acknowledged() const override { return acknowledged_; }
   void finish() override;
@@ -69,6 +70,7 @@ class BacklogStream final : public ChangeStream {
   void look();
   std::uint64_t left() const;
   std::uint64_t again() const;
+  bool waits_for_target();
   void begin_bite();
   void end_bite();
   void note_time();
@@ -85,7 +87,7 @@ class BacklogStream final : public ChangeStream {
   bool brought_any_ = false;
   bool in_transaction_ = false;
   bool overdue_ = false;  ///< the bite has been open for too long
-  bool at_end_ = false;
+  std::optional<Clock::time_point> waiting_since_;  ///< for the target, after the last bite
   Lsn position_;    ///< everything that commits before it was delivered
   Lsn restart_;     ///< of the copy
   Lsn source_end_;  ///< of the WAL, when we last looked

@@ -78,15 +78,16 @@ def test_transactions_across_bites(behind):
 
 
 def test_schema_change_in_the_backlog(behind):
-    """A column comes in the middle of it."""
+    """A column goes in the middle of it."""
     behind.execute("INSERT INTO other SELECT g, 'before' FROM generate_series(1, 1000) g")
     behind.execute("ALTER TABLE other DROP COLUMN v")
     behind.execute("INSERT INTO other SELECT g FROM generate_series(1001, 2000) g")
     behind.mirror.start()
     behind.mirror.wait_caught_up(behind.cluster)
     if behind.target_server is None:
-        behind.settle()
-    assert behind.mirror.into.value("(SELECT count(*) FROM other)") in (2000, "2000")
+        assert behind.settle() == 2100
+    else:
+        assert behind.mirror.into.value("(SELECT count(*) FROM other)") == "2000"
 
 
 def test_while_it_is_written_to(behind):
@@ -114,7 +115,7 @@ def test_our_slot_moves_to_what_is_durable_only(behind):
     behind.execute("INSERT INTO t SELECT g, g, repeat('x', 2500) FROM generate_series(1001, 20000) g")
     there = behind.value(f"SELECT {position}")
     with behind.mirror.into.cluster.connect(behind.mirror.into.database) as holder:
-        holder.execute("LOCK TABLE t")
+        holder.execute("BEGIN; LOCK TABLE t")
         behind.mirror.start()
         wait_until(lambda: "streaming from" in behind.mirror.log_text(), what="the end of the backlog")
         assert behind.value(f"SELECT {position}") == there
