@@ -504,13 +504,16 @@ void Session::gather(BatchQueue& queue, std::vector<std::shared_ptr<const Change
   };
   auto patience = std::clamp<Clock::duration>(last_commit_took_ * 8, 20ms, 1s);
   auto until = Clock::now() + patience;
-  auto most = std::min(config_.limits.batch, target_.batch_bytes());
+  auto [most, most_changes] = target_.worth_a_commit();
+  most = std::min(config_.limits.batch, most);
   std::size_t bytes = 0;
+  std::size_t changes = 0;
   while (next) {
     bool caught_up = (*next)->caught_up;
     bytes += (*next)->bytes();
+    changes += (*next)->changes.size();
     batches.push_back(std::move(*next));
-    if (bytes >= most || stop_.requested()) return;
+    if (bytes >= most || changes >= most_changes || stop_.requested()) return;
     next = take(0ms);
     if (next || caught_up) continue;
     auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());

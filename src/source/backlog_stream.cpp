@@ -34,13 +34,17 @@ std::uint64_t between(Lsn from, Lsn to) {
 
 }  // namespace
 
-std::uint64_t Bites::first(std::uint64_t again) {
+std::uint64_t Bites::first(std::uint64_t left, std::uint64_t again) {
+  left_ = left;
   size_ = smallest_bite;
   return again > most_read_again ? 0 : grown(again);
 }
 
 std::uint64_t Bites::next(const After& after) {
+  auto before = std::exchange(left_, after.left);
   if (after.left < std::max(little_left, after.again / 8) || after.again > most_read_again) return 0;
+  // It is written about as fast as we read: that much is for the walsender, which does not let it wait.
+  if (after.left < usual_bite && after.left > before / 2) return 0;
   if (after.brought_any) {
     size_ = usual_bite;
   } else {
@@ -64,7 +68,7 @@ BacklogStream::BacklogStream(pg::Connection connection, const StreamOptions& opt
   connection_.set_patience(query_patience);
   copy_slot();
   look();
-  bite_ = bites_.first(again());
+  bite_ = bites_.first(left(), again());
   next_acknowledgement_ = Clock::now() + acknowledge_every;
   log::info("source", "{} MB behind: reading the backlog through {}", left() >> 20, slot_);
 }
@@ -137,24 +141,22 @@ ChangeStream::Event BacklogStream::read(std::string_view& payload) {
 }
 
 /// A walsender begins by reading again from our own slot's restart_lsn: that is near only once the slot moved, and
-/// would take time from a target that is still at work. What is written meanwhile may be worth another bite.
+/// would take time from a target that is still at work. What was written meanwhile may be worth more bites.
 bool BacklogStream::waits_for_target() {
-  if (bite_ != 0 && left() != 0) return false;
+  if (bite_ != 0) return false;
   if (!waiting_since_) waiting_since_ = Clock::now();
   if (durable_ < position_ && Clock::now() - *waiting_since_ < wait_for_target_at_most) return true;
-  if (left() == 0 || left() < little_left) {
-    look();
-    bite_ = left() < little_left ? 0 : bites_.next({left(), again(), true});
-    if (bite_ != 0) waiting_since_.reset();
-  }
+  look();
+  bite_ = bites_.next({left(), again(), brought_any_});
+  if (bite_ != 0) waiting_since_.reset();
   return false;
 }
 
 void BacklogStream::begin_bite() {
   try {
     acknowledge();
-    if (bite_ == 0 || left() == 0) return;
-    auto upto = Lsn{position_.value + std::min(bite_, left())};
+    if (bite_ == 0) return;
+    auto upto = Lsn{position_.value + std::min(bite_, std::max<std::uint64_t>(left(), 1))};
     connection_.query(read_backlog_command(options_, slot_, upto, connection_.server_version()),
                       "reading the backlog");
   } catch (const Error& error) {

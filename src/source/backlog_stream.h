@@ -33,13 +33,14 @@ class Bites {
     bool brought_any = false;  ///< it held the end of a transaction
   };
   /// Of the first bite, and after each. 0: go on with the walsender.
-  std::uint64_t first(std::uint64_t again);
+  std::uint64_t first(std::uint64_t left, std::uint64_t again);
   std::uint64_t next(const After& after);
 
  private:
   std::uint64_t grown(std::uint64_t again) const;
 
   std::uint64_t size_ = 0;
+  std::uint64_t left_ = 0;  ///< when we last looked
 };
 
 class BacklogStream final : public ChangeStream {

@@ -10,21 +10,21 @@ constexpr std::uint64_t much = 100'000 * mb;
 
 TEST(Bites, BeginSmallAndGoOnAsUsual) {
   Bites bites;
-  EXPECT_EQ(bites.first(0), 8 * mb);
+  EXPECT_EQ(bites.first(much, 0), 8 * mb);
   EXPECT_EQ(bites.next({much, 0, true}), 32 * mb);
   EXPECT_EQ(bites.next({much, 10 * mb, true}), 32 * mb);
 }
 
 TEST(Bites, GrowWithWhatEachReadsAgain) {
   Bites bites;
-  EXPECT_EQ(bites.first(200 * mb), 100 * mb);
+  EXPECT_EQ(bites.first(much, 200 * mb), 100 * mb);
   EXPECT_EQ(bites.next({much, 300 * mb, true}), 150 * mb);
   EXPECT_EQ(bites.next({much, 5 * mb, true}), 32 * mb);
 }
 
 TEST(Bites, GrowUntilATransactionFits) {
   Bites bites;
-  EXPECT_EQ(bites.first(0), 8 * mb);
+  EXPECT_EQ(bites.first(much, 0), 8 * mb);
   EXPECT_EQ(bites.next({much, 8 * mb, false}), 64 * mb);
   EXPECT_EQ(bites.next({much, 72 * mb, false}), 512 * mb);
   // Then it has to be streamed while it is in progress.
@@ -33,7 +33,7 @@ TEST(Bites, GrowUntilATransactionFits) {
 
 TEST(Bites, AreUsualAgainAfterALargeTransaction) {
   Bites bites;
-  bites.first(0);
+  bites.first(much, 0);
   bites.next({much, 8 * mb, false});
   EXPECT_EQ(bites.next({much, 0, true}), 32 * mb);
   EXPECT_EQ(bites.next({much, 0, false}), 256 * mb);
@@ -41,14 +41,23 @@ TEST(Bites, AreUsualAgainAfterALargeTransaction) {
 
 TEST(Bites, EndWhereLittleIsLeftOrTooMuchIsReadAgain) {
   Bites bites;
-  EXPECT_EQ(bites.first(2'000 * mb), 0);
-  bites.first(0);
+  EXPECT_EQ(bites.first(much, 2'000 * mb), 0);
+  bites.first(much, 0);
   EXPECT_EQ(bites.next({mb, 0, true}), 0);
   EXPECT_EQ(bites.next({0, 0, false}), 0);
   // Reading 400 MB again for 30 would take longer than the walsender takes.
   EXPECT_EQ(bites.next({30 * mb, 400 * mb, true}), 0);
   EXPECT_EQ(bites.next({60 * mb, 400 * mb, true}), 200 * mb);
   EXPECT_EQ(bites.next({much, 2'000 * mb, true}), 0);
+}
+
+TEST(Bites, EndWhereItIsWrittenAsFastAsItIsRead) {
+  Bites bites;
+  bites.first(40 * mb, 0);
+  EXPECT_EQ(bites.next({15 * mb, 0, true}), 32 * mb);
+  EXPECT_EQ(bites.next({10 * mb, 0, true}), 0);
+  // More than a bite is a backlog, whoever writes it.
+  EXPECT_EQ(bites.next({50 * mb, 0, true}), 32 * mb);
 }
 
 }  // namespace

@@ -17,8 +17,9 @@ void Target::complete_structure(const StopSignal& /*stop*/) {}
 
 void Target::interrupt() noexcept {}
 
-std::size_t Target::batch_bytes() const {
-  return std::numeric_limits<std::size_t>::max();
+Target::Worth Target::worth_a_commit() const {
+  constexpr auto all = std::numeric_limits<std::size_t>::max();
+  return {all, all};
 }
 
 // By value for who overrides it and keeps both.  NOLINTNEXTLINE(performance-unnecessary-value-param)

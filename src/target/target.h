@@ -192,8 +192,12 @@ class Target {
   virtual std::unique_ptr<CopyWriter> copy(Oid table, bool binary, bool alone) = 0;
   virtual void finish_copy(Oid table, Lsn snapshot, std::int64_t rows) = 0;
 
-  /// Changes of about so many bytes are worth a commit: waiting for more of them gains nothing.
-  virtual std::size_t batch_bytes() const;
+  /// So much is worth a commit, whichever is reached first: waiting for more gains nothing.
+  struct Worth {
+    std::size_t bytes;
+    std::size_t changes;
+  };
+  virtual Worth worth_a_commit() const;
 
   /// From any thread, between construction and destruction: what a call waits for at the database is cancelled,
   /// and the call throws a transient Error. Again and again, for it may go on to wait for the next thing.

@@ -29,8 +29,8 @@ namespace tailrace::target {
 namespace postgres {
 namespace {
 
-// Some fifty thousand changes: sorted by key, more of them do not lie much closer together.
-constexpr std::size_t worth_a_commit = 8 << 20;
+// Sorted by key, more changes do not lie much closer together, and the connections would share them out less evenly.
+constexpr Target::Worth enough{.bytes = 8 << 20, .changes = 50'000};
 constexpr const char* deadlock = "40P01";
 constexpr const char* unique_violation = "23505";
 
@@ -62,7 +62,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   }
   void finish_copy(Oid table, Lsn snapshot, std::int64_t rows) override;
 
-  std::size_t batch_bytes() const override;
+  Worth worth_a_commit() const override;
   void begin() override;
   void apply(Oid table, const TableBatch& batch) override;
   void take(Oid table, TableBatch batch, std::shared_ptr<const void> borrowed) override;
@@ -300,8 +300,8 @@ const std::shared_ptr<const TablePlan>& PostgresTarget::plan_for(
   return plans_.make(records_.at(table), relation, catalogs);
 }
 
-std::size_t PostgresTarget::batch_bytes() const {
-  return worth_a_commit;
+Target::Worth PostgresTarget::worth_a_commit() const {
+  return enough;
 }
 
 void PostgresTarget::begin() {
