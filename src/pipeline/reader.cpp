@@ -23,9 +23,8 @@ constexpr auto acknowledge_every = 100ms;
 
 }  // namespace
 
-Reader::Reader(std::unique_ptr<source::ChangeStream> stream, GoOn go_on,
-               source::TransactionAssembler assembler, BatchQueue& queue, const Applier& applier,
-               StatusBoard& board, const StopSignal& stop)
+Reader::Reader(std::unique_ptr<source::ChangeStream> stream, GoOn go_on, source::TransactionAssembler assembler,
+               BatchQueue& queue, const Applier& applier, StatusBoard& board, const StopSignal& stop)
     : stream_(std::move(stream)),
       go_on_(std::move(go_on)),
       assembler_(std::move(assembler)),
@@ -56,6 +55,10 @@ void Reader::read() {
       case Event::message: on_message(payload); break;
       case Event::keepalive: deliver_progress(); break;
       case Event::drained: on_drained(); break;
+      case Event::cut:
+        assembler_.forget_unfinished();
+        deliver_progress();
+        break;
       case Event::handed_over: hand_over(); break;
       case Event::ended:
         throw Error(Retry::transient, "the server ended the replication stream: it is shutting down");
@@ -139,6 +142,7 @@ void Reader::on_drained() {
 }
 
 void Reader::hand_over() {
+  assembler_.forget_unfinished();
   // Next to nothing is left behind it.
   if (assembler_.has_changes()) deliver(/*caught_up=*/true);
   acknowledge();

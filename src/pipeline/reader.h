@@ -18,8 +18,8 @@ using BatchQueue = BoundedQueue<std::shared_ptr<const ChangeBatch>>;
 
 class Reader {
  public:
-  /// Opens the stream that goes on where another one handed over; called on the reader's thread. `start`: the end
-  /// of what was received; `acknowledged`: what the slot was told.
+  /// Opens the stream that goes on where another one handed over; called on the reader's thread. `start`: the
+  /// end of what was received; `acknowledged`: what the slot was told.
   using GoOn = std::function<std::unique_ptr<source::ChangeStream>(Lsn start, Lsn acknowledged)>;
 
   Reader(std::unique_ptr<source::ChangeStream> stream, GoOn go_on, source::TransactionAssembler assembler,

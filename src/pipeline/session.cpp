@@ -378,11 +378,12 @@ bool Session::stream_in_binary() {
 
 /// Null where the replication stream is the way from the start.
 std::unique_ptr<source::ChangeStream> Session::open_backlog(const source::StreamOptions& options) {
-  // A copy of a slot has neither of these marks: prepared transactions would come otherwise than before, and what
-  // the standbys do not have yet would not be waited for.
+  // A copy of a slot has neither of these marks: prepared transactions would come otherwise than before, and
+  // what the standbys do not have yet would not be waited for.
   if (config_.limits.backlog == 0 || two_phase_ || failover_) return nullptr;
   auto row = connection_->query(
-      "select case when pg_catalog.pg_is_in_recovery() then null else pg_catalog.pg_current_wal_flush_lsn() end",
+      "select case when pg_catalog.pg_is_in_recovery() then null else pg_catalog.pg_current_wal_flush_lsn() "
+      "end",
       "reading the source's position");
   if (row.is_null(0, 0) || row.lsn(0, 0).value < options.start.value + config_.limits.backlog) return nullptr;
   auto connection = pg::Connection::open(config_.source, {pg::Mode::sql, config_.name});

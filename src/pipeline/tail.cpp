@@ -175,6 +175,7 @@ void tail(const config::Config& config, std::FILE* out, const StopSignal& stop) 
         }
         stream.wait(100ms);
         break;
+      case source::ReplicationStream::Event::cut:
       case source::ReplicationStream::Event::handed_over:
       case source::ReplicationStream::Event::ended:
         throw Error(Retry::needs_operator, "the server ended the stream: it is shutting down",

@@ -45,12 +45,13 @@ std::uint64_t Bites::next(const After& after) {
   if (after.left < std::max(little_left, after.again / 8) || after.again > most_read_again) return 0;
   // It is written about as fast as we read: that much is for the walsender, which does not let it wait.
   if (after.left < usual_bite && after.left > before / 2) return 0;
-  if (after.brought_any) {
+  if (after.whole) {
     size_ = usual_bite;
   } else {
-    // A transaction that is longer than what was read, or nothing of ours.
+    // A transaction that is longer than what was read, or nothing of ours. It is received again from its
+    // beginning with each bite: so there is one more.
     if (size_ >= largest_bite) return 0;
-    size_ = std::min(size_ * 8, largest_bite);
+    size_ = largest_bite;
   }
   return grown(after.again);
 }
@@ -131,7 +132,7 @@ ChangeStream::Event BacklogStream::read(std::string_view& payload) {
       case pg::CopyStream::Next::data:
         if (take(row, payload)) return Event::message;
         continue;
-      case pg::CopyStream::Next::end: end_bite(); return Event::keepalive;
+      case pg::CopyStream::Next::end: end_bite(); return Event::cut;
       case pg::CopyStream::Next::nothing_yet: break;
     }
     if (!copy_->wait_readable(0us)) return Event::drained;
@@ -140,14 +141,14 @@ ChangeStream::Event BacklogStream::read(std::string_view& payload) {
   }
 }
 
-/// A walsender begins by reading again from our own slot's restart_lsn: that is near only once the slot moved, and
-/// would take time from a target that is still at work. What was written meanwhile may be worth more bites.
+/// A walsender begins by reading again from our own slot's restart_lsn: that is near only once the slot moved,
+/// and would take time from a target that is still at work. What was written meanwhile may be worth more bites.
 bool BacklogStream::waits_for_target() {
   if (bite_ != 0) return false;
   if (!waiting_since_) waiting_since_ = Clock::now();
   if (durable_ < position_ && Clock::now() - *waiting_since_ < wait_for_target_at_most) return true;
   look();
-  bite_ = bites_.next({left(), again(), brought_any_});
+  bite_ = bites_.next(after());
   if (bite_ != 0) waiting_since_.reset();
   return false;
 }
@@ -167,6 +168,7 @@ void BacklogStream::begin_bite() {
   }
   copy_ = std::make_unique<pg::CopyStream>(connection_, "reading the backlog");
   header_read_ = brought_any_ = false;
+  unfinished_.clear();
   began_ = last_heard_ = Clock::now();
 }
 
@@ -174,7 +176,7 @@ void BacklogStream::end_bite() {
   copy_.reset();
   Lsn before = position_;
   look();
-  bite_ = bites_.next({left(), again(), brought_any_});
+  bite_ = bites_.next(after());
   log::debug("source", "a bite of {} MB was received within {} ms; {} MB are left, {} MB would be read again",
              between(before, position_) >> 20, (Clock::now() - began_) / 1ms, left() >> 20, again() >> 20);
 }
@@ -186,15 +188,36 @@ bool BacklogStream::take(std::string_view row, std::string_view& payload) {
   ByteReader in(row);
   if (in.i16() != 1) return false;
   payload = in.bytes(static_cast<std::size_t>(in.i32()));
-  switch (payload.empty() ? '\0' : payload.front()) {
-    case 'B': in_transaction_ = true; break;
+  note(payload);
+  return true;
+}
+
+/// Where transactions begin and end (PostgreSQL documentation: "Logical Replication Message Formats").
+void BacklogStream::note(std::string_view message) {
+  ByteReader in(message);
+  switch (in.u8()) {
+    case 'B': in_transaction_ = true; return;
+    case 'S':
+      in_transaction_ = true;
+      unfinished_.insert(in.u32());
+      return;
+    case 'E': in_transaction_ = false; return;
+    case 'A': {
+      auto xid = in.u32();
+      if (in.u32() == xid) unfinished_.erase(xid);
+      return;
+    }
+    case 'c': unfinished_.erase(in.u32()); [[fallthrough]];
     case 'C':
       in_transaction_ = false;
       brought_any_ = true;
-      break;
-    default: break;
+      return;
+    default: return;
   }
-  return true;
+}
+
+Bites::After BacklogStream::after() const {
+  return {left(), again(), brought_any_ && unfinished_.empty()};
 }
 
 bool BacklogStream::wait(std::chrono::microseconds limit) {
@@ -231,7 +254,8 @@ void BacklogStream::acknowledge() {
   advance(options_.slot, durable_, "acknowledging what is durable");
   acknowledged_ = durable_;
   auto now = Clock::now();
-  next_acknowledgement_ = now + std::max<Clock::duration>(acknowledge_every, (now - began) * acknowledgement_share);
+  next_acknowledgement_ =
+      now + std::max<Clock::duration>(acknowledge_every, (now - began) * acknowledgement_share);
 }
 
 /// The copy goes with its session.

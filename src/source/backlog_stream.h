@@ -2,18 +2,19 @@
 // BacklogStream: what a slot has held back for us, read in bites through the functions for logical decoding
 // (PostgreSQL documentation: "Replication Management Functions", "Logical Decoding SQL Interface").
 //
-// A walsender makes a system call or two for every change, which is most of what a change costs it; a function's
-// result travels in blocks. docs/reading-the-stream.md has the figures. What is read that way is gone from the
-// slot it is read from, so that one is a copy, temporary, of the slot that is ours. Ours moves only to what the
-// target made durable, as ever.
+// A walsender makes a system call or two for every change, which is most of what a change costs it; a
+// function's result travels in blocks. docs/reading-the-stream.md has the figures. What is read that way is
+// gone from the slot it is read from, so that one is a copy, temporary, of the slot that is ours. Ours moves
+// only to what the target made durable, as ever.
 //
 // A bite begins where the copy's restart_lsn is, which stands still while any transaction is open and else
 // moves about every 15 s: what lies between is read again for each. So bites grow with that distance, and where
-// it is too long, or one transaction is longer than the largest bite, the walsender has to go on.
+// it is too long, or a transaction is longer than the largest bite, the walsender has to go on.
 
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "pg/connection.h"
@@ -28,9 +29,9 @@ class Bites {
  public:
   /// What is known once a bite was read.
   struct After {
-    std::uint64_t left = 0;    ///< of the backlog
-    std::uint64_t again = 0;   ///< what every further bite reads again
-    bool brought_any = false;  ///< it held the end of a transaction
+    std::uint64_t left = 0;   ///< of the backlog
+    std::uint64_t again = 0;  ///< what every further bite reads again
+    bool whole = false;       ///< it held the end of a transaction, and no large one only in part
   };
   /// Of the first bite, and after each. 0: go on with the walsender.
   std::uint64_t first(std::uint64_t left, std::uint64_t again);
@@ -76,6 +77,8 @@ class BacklogStream final : public ChangeStream {
   void end_bite();
   void note_time();
   bool take(std::string_view row, std::string_view& payload);
+  void note(std::string_view message);
+  Bites::After after() const;
   void acknowledge();
 
   pg::Connection connection_;
@@ -85,13 +88,14 @@ class BacklogStream final : public ChangeStream {
   std::uint64_t bite_ = 0;  ///< size of the next one; 0: there is none
   std::unique_ptr<pg::CopyStream> copy_;
   bool header_read_ = false;
-  bool brought_any_ = false;
-  bool in_transaction_ = false;
-  bool overdue_ = false;  ///< the bite has been open for too long
+  bool brought_any_ = false;                        ///< the end of a transaction
+  std::set<Xid> unfinished_;                        ///< streamed while in progress
+  bool in_transaction_ = false;                     ///< or in a part of one
+  bool overdue_ = false;                            ///< the bite has been open for too long
   std::optional<Clock::time_point> waiting_since_;  ///< for the target, after the last bite
-  Lsn position_;    ///< everything that commits before it was delivered
-  Lsn restart_;     ///< of the copy
-  Lsn source_end_;  ///< of the WAL, when we last looked
+  Lsn position_;                                    ///< everything that commits before it was delivered
+  Lsn restart_;                                     ///< of the copy
+  Lsn source_end_;                                  ///< of the WAL, when we last looked
   Lsn durable_;
   Lsn acknowledged_;
   Clock::time_point began_;  ///< the bite

@@ -21,7 +21,8 @@ class ChangeStream {
     message,      ///< `payload` holds one pgoutput message
     keepalive,    ///< server_position() moved; nothing else
     drained,      ///< all that had arrived was delivered: hand on what you hold, then wait()
-    handed_over,  ///< another stream has to go on after the last whole transaction
+    cut,          ///< as keepalive; what was received of unfinished transactions comes again from its beginning
+    handed_over,  ///< another stream has to go on after the last whole transaction; else as cut
     ended,        ///< the server ended the stream in good order (it is shutting down)
   };
   /// `payload` stays valid until the next call. Sends feedback when it is due.

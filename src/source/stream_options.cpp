@@ -44,10 +44,8 @@ std::string start_replication_command(const StreamOptions& options, int server_v
 
 std::string read_backlog_command(const StreamOptions& options, const std::string& slot, Lsn upto,
                                  int server_version) {
-  StreamOptions whole = options;
-  whole.streaming = false;
   std::string list;
-  for (const auto& [name, value] : plugin_options(whole, server_version))
+  for (const auto& [name, value] : plugin_options(options, server_version))
     list += fmt::format(", {}, {}", quote_literal(name), quote_literal(value));
   return fmt::format(
       "copy (select data from pg_catalog.pg_logical_slot_get_binary_changes({}, {}, null{})) "

@@ -29,7 +29,8 @@ struct StreamOptions {
 std::string start_replication_command(const StreamOptions& options, int server_version);
 
 /// Copies out, in binary, one column: the messages of what commits from where `slot` stands until `upto`. The
-/// slot then stands there. Nothing that is still in progress there is among them.
+/// slot then stands there. What is still in progress there may be among them in part, if it is large, and comes
+/// again from its beginning with the next.
 std::string read_backlog_command(const StreamOptions& options, const std::string& slot, Lsn upto,
                                  int server_version);
 

@@ -285,6 +285,12 @@ void TransactionAssembler::give_up_ahead(Xid xid) {
   ahead_.reset();
 }
 
+void TransactionAssembler::forget_unfinished() {
+  if (open_ || block_xid_ != 0) out_of_order("the stream is cut inside of a transaction");
+  if (ahead_) give_up_ahead(ahead_->transaction->xid());
+  spool_.forget_open();
+}
+
 bool TransactionAssembler::ahead_part_due() const {
   return ahead_ && ahead_->part.bytes() >= ahead_part_bytes;
 }

@@ -57,6 +57,8 @@ class TransactionAssembler {
   Lsn last_kept() const { return last_kept_; }
   /// Outside of a transaction: the server has sent everything that ends at or before `lsn`.
   void advance(Lsn lsn) { progress_ = std::max(progress_, lsn); }
+  /// Transactions that are in progress come again from their beginning. Between messages of whole transactions.
+  void forget_unfinished();
   /// Nothing at or after this may be acknowledged: a prepared transaction that was received waits for its
   /// outcome. Invalid when there is none.
   Lsn acknowledge_below() const { return spool_.oldest_prepared(); }

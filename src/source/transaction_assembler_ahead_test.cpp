@@ -49,6 +49,28 @@ TEST_F(AheadTest, HandsOutPartsAndThenTheCommit) {
   EXPECT_FALSE(assembler_.in_transaction());
 }
 
+TEST_F(AheadTest, ForgetsWhatComesAgainFromItsBeginning) {
+  add(block(5, true, "a"));
+  add(block(6, true, "z"));
+  auto before = part();
+  assembler_.forget_unfinished();
+  EXPECT_FALSE(before->ahead->open()) << "the target must not keep it";
+  add(block(5, true, "a"));
+  EXPECT_THAT(words_of(part()), ElementsAre("begin 5", "insert orders(a)"));
+  ASSERT_EQ(assembler_.add(plain.stream_commit(5, {30}, {40})), Then::commit_ahead);
+  part();
+  assembler_.ahead().give_up();
+  ASSERT_TRUE(assembler_.end_ahead());
+  while (assembler_.replay()) {
+  }
+  EXPECT_THAT(words(), ElementsAre("begin 5", "insert orders(a)", "end 5 @40")) << "once";
+  // Of the other one nothing is left.
+  ASSERT_EQ(assembler_.add(plain.stream_commit(6, {50}, {60})), Then::replay);
+  while (assembler_.replay()) {
+  }
+  EXPECT_THAT(words(), ElementsAre("begin 6", "end 6 @60"));
+}
+
 TEST_F(AheadTest, ReadsBackWhatTheTargetGaveUp) {
   add(block(5, true, "a"));
   part()->ahead->give_up();

@@ -54,6 +54,8 @@ class TransactionSpool {
   /// Keeps a message of transaction `xid`, sent for its subtransaction `subxid` (the same for the top level).
   void add(Xid xid, Xid subxid, std::uint64_t arrival, std::string_view payload, bool with_xid);
   void abort(Xid xid, Xid subxid);
+  /// All that is neither aborted nor prepared nor taken.
+  void forget_open() { open_.clear(); }
   /// The transaction is prepared under `gid`; its outcome comes later.
   void prepare(Xid xid, const std::string& gid, Lsn prepare_lsn);
   bool has_prepared(const std::string& gid) const { return prepared_.contains(gid); }

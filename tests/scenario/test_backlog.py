@@ -58,11 +58,16 @@ def test_all_that_happens_to_rows(shop, binary):
     assert copies_of_slots(shop) == 0
 
 
-def test_transactions_across_bites(behind):
-    """One that is larger than the first bites, and one that was begun before and commits after them."""
+@pytest.mark.parametrize("streaming", (True, False))
+def test_transactions_across_bites(shop, streaming):
+    """One that is larger than the first bites, and one that was begun before and commits after them. The server streams
+    what is larger than the least that it may remember, each time from its beginning."""
+    shop.execute(f"ALTER DATABASE {shop.name} SET logical_decoding_work_mem = '64kB'; " + TABLES)
+    behind = stopped(shop, streaming=streaming)
     with behind.connect() as writer:
         writer.autocommit = True
-        writer.execute("BEGIN; INSERT INTO t SELECT g, 0, 'open' FROM generate_series(500001, 501000) g")
+        writer.execute("BEGIN")
+        writer.execute("INSERT INTO t SELECT g, 0, 'open' FROM generate_series(500001, 501000) g")
         behind.execute("INSERT INTO other SELECT g, 'first' FROM generate_series(1, 100) g")
         behind.execute("INSERT INTO t SELECT g, g, repeat('z', 2500) FROM generate_series(1001, 30000) g")
         for step in range(100):
@@ -70,7 +75,8 @@ def test_transactions_across_bites(behind):
                            f"({40000 + step * 100}, {40099 + step * 100}) g; UPDATE other SET v = '{step}'")
         behind.mirror.start()
         wait_until(lambda: "streaming from" in behind.mirror.log_text(), what="the end of the backlog")
-        writer.execute("UPDATE t SET v = 1, body = 'closed' WHERE id > 500500; COMMIT")
+        writer.execute("UPDATE t SET v = 1, body = 'closed' WHERE id > 500500")
+        writer.execute("COMMIT")
     behind.mirror.wait_caught_up(behind.cluster)
     behind.verified()
     assert behind.settle() > 40000
