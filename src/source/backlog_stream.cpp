@@ -186,7 +186,7 @@ void BacklogStream::end_bite() {
 bool BacklogStream::take(std::string_view row, std::string_view& payload) {
   if (!std::exchange(header_read_, true)) row.remove_prefix(std::min(copy_header, row.size()));
   ByteReader in(row);
-  if (in.i16() != 1) return false;
+  if (row.empty() || in.i16() != 1) return false;
   payload = in.bytes(static_cast<std::size_t>(in.i32()));
   note(payload);
   return true;

@@ -59,7 +59,8 @@ class BacklogStream final : public ChangeStream {
   void ask_position() override {}
   Lsn server_position() const override { return position_; }
   bool at_end() const override { return waiting_since_.has_value(); }
-  bool reply_requested() const override { return false; }
+  /// So that the target takes the position over that we wait for.
+  bool reply_requested() const override { return waiting_since_.has_value(); }
   Lsn acknowledged() const override { return acknowledged_; }
   void finish() override;
 

@@ -37,7 +37,7 @@ struct SlotInfo {
   std::string invalidation_reason;   ///< 17+ (16: "conflict"); empty: valid
   std::int64_t retained_bytes = -1;  ///< WAL held back; -1 unknown
 
-  int active_pid = 0;  ///< the server process that reads it, 0 none
+  int active_pid = 0;  ///< the server process that reads it, or its backlog; 0 none
   std::string active_application;
   std::string active_address;                    ///< host of that client; empty: local or not visible to us
   std::optional<PgTimestamp> active_reply_time;  ///< when that client last answered the server

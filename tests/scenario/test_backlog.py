@@ -130,6 +130,35 @@ def test_our_slot_moves_to_what_is_durable_only(behind):
     assert behind.settle() > 19000
 
 
+def test_our_slot_is_taken_meanwhile(behind):
+    """Nobody else reads or drops it."""
+    if behind.target_server is None:
+        pytest.skip("a DuckDB file has no locks to hold")
+    behind.execute("INSERT INTO t SELECT g, g, repeat('x', 2500) FROM generate_series(1001, 20000) g")
+    with behind.mirror.into.cluster.connect(behind.mirror.into.database) as holder:
+        holder.execute("BEGIN; LOCK TABLE t")
+        behind.mirror.start()
+        wait_until(lambda: copies_of_slots(behind) == 1, what="a bite")
+        outcome = behind.mirror.teardown()
+        assert outcome.returncode != 0
+        assert "in use" in outcome.stderr, outcome.stderr
+    assert behind.settle() > 19000
+
+
+def test_nothing_of_ours_at_its_end(behind):
+    """The target and our slot are where the backlog ended before the walsender begins."""
+    behind.execute("INSERT INTO other SELECT g, 'ours' FROM generate_series(1, 50000) g")
+    noise = f"noise_{behind.name}"
+    behind.cluster.execute(f"CREATE TABLE {noise} AS SELECT repeat('x', 1000) FROM generate_series(1, 5000)")
+    behind.cluster.execute(f"DROP TABLE {noise}")
+    behind.mirror.start()
+    begins = wait_until(lambda: re.search(r"streaming from (\S+)", behind.mirror.log_text()),
+                        what="the end of the backlog")[1]
+    assert behind.value(f"SELECT confirmed_flush_lsn >= '{begins}' FROM pg_replication_slots"
+                        f" WHERE slot_name = '{behind.name}'")
+    assert behind.settle() == 50100
+
+
 def test_no_slot_is_free(own_cluster, shop_on):
     """Then the replication stream brings it."""
     server = own_cluster(max_replication_slots=3)

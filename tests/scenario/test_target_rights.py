@@ -27,6 +27,7 @@ def traces(pair):
     """All that tailrace may have left at both ends."""
     name = pair.name
     here = pair.execute("SELECT 'slot ' || slot_name FROM pg_replication_slots WHERE database = current_database()"
+                        " AND NOT temporary"
                         " UNION ALL SELECT 'publication ' || pubname FROM pg_publication")
     there = pair.mirror.into.execute(
         "SELECT 'schema ' || nspname FROM pg_namespace WHERE nspname = 'tailrace' UNION ALL SELECT 'origin ' || roname"
