@@ -71,7 +71,8 @@ BacklogStream::BacklogStream(pg::Connection connection, const StreamOptions& opt
   look();
   bite_ = bites_.first(left(), again());
   next_acknowledgement_ = Clock::now() + acknowledge_every;
-  log::info("source", "{} MB behind: reading the backlog through {}", left() >> 20, slot_);
+  log::info("source", "{} MB behind: reading the backlog through {} in {} format", left() >> 20, slot_,
+            options.binary ? "binary" : "text");
 }
 
 void BacklogStream::copy_slot() {

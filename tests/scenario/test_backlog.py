@@ -10,6 +10,7 @@ from waiting import wait_until
 BY_FUNCTIONS = "reading the backlog through"
 TABLES = """CREATE TABLE t (id int PRIMARY KEY, v int, body text);
 CREATE TABLE other (id int PRIMARY KEY, v text);
+CREATE TABLE keyless (v int);
 ALTER TABLE t ALTER body SET STORAGE EXTERNAL;
 INSERT INTO t SELECT g, g, repeat('x', 3000) FROM generate_series(1, 100) g"""
 
@@ -60,12 +61,15 @@ def test_all_that_happens_to_rows(shop, binary):
 
 @pytest.mark.parametrize("streaming", (True, False))
 def test_transactions_across_bites(shop, streaming):
-    """One that is larger than the first bites, and one that was begun before and commits after them. The server streams
-    what is larger than the least that it may remember, each time from its beginning."""
+    """One that is larger than the first bites, one that is begun in the first and commits in the last, and one that
+    commits after them all. The server streams what is larger than the least that it may remember, each time from its
+    beginning."""
     shop.execute(f"ALTER DATABASE {shop.name} SET logical_decoding_work_mem = '64kB'; " + TABLES)
     behind = stopped(shop, streaming=streaming)
-    with behind.connect() as writer:
-        writer.autocommit = True
+    with behind.connect() as writer, behind.connect() as crossing:
+        writer.autocommit = crossing.autocommit = True
+        crossing.execute("BEGIN")
+        crossing.execute("INSERT INTO keyless SELECT g FROM generate_series(1, 3000) g")
         writer.execute("BEGIN")
         writer.execute("INSERT INTO t SELECT g, 0, 'open' FROM generate_series(500001, 501000) g")
         behind.execute("INSERT INTO other SELECT g, 'first' FROM generate_series(1, 100) g")
@@ -73,6 +77,7 @@ def test_transactions_across_bites(shop, streaming):
         for step in range(100):
             behind.execute("INSERT INTO t SELECT g, g, repeat('w', 3000) FROM generate_series"
                            f"({40000 + step * 100}, {40099 + step * 100}) g; UPDATE other SET v = '{step}'")
+        crossing.execute("COMMIT")
         behind.mirror.start()
         wait_until(lambda: "streaming from" in behind.mirror.log_text(), what="the end of the backlog")
         writer.execute("UPDATE t SET v = 1, body = 'closed' WHERE id > 500500")
