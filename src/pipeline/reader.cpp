@@ -143,14 +143,13 @@ void Reader::on_drained() {
 
 void Reader::hand_over() {
   assembler_.forget_unfinished();
+  // First, for the target may keep us waiting: what it holds at the server is free then.
+  stream_->finish();
   // Next to nothing is left behind it.
   if (assembler_.has_changes()) deliver(/*caught_up=*/true);
   acknowledge();
-  Lsn acknowledged = stream_->acknowledged();
-  stream_->finish();
-  // Its connection first: what it holds at the server is free then.
-  stream_.reset();
-  stream_ = go_on_(assembler_.progress(), acknowledged);
+  if (leaving()) return;
+  stream_ = go_on_(assembler_.progress(), stream_->acknowledged());
 }
 
 void Reader::acknowledge() {

@@ -386,12 +386,11 @@ std::unique_ptr<source::ChangeStream> Session::open_backlog(const source::Stream
       "end",
       "reading the source's position");
   if (row.is_null(0, 0) || row.lsn(0, 0).value < options.start.value + config_.limits.backlog) return nullptr;
-  auto connection = pg::Connection::open(config_.source, {pg::Mode::sql, config_.name});
-  connection.leave_on(stop_);
   try {
+    auto connection = pg::Connection::open(config_.source, {pg::Mode::sql, config_.name});
+    connection.leave_on(stop_);
     return std::make_unique<source::BacklogStream>(std::move(connection), options);
   } catch (const Error& error) {
-    if (error.sqlstate().empty()) throw;
     log::info("source", "the backlog comes by the replication stream: {}", error.what());
     return nullptr;
   }

@@ -1,6 +1,7 @@
 #include "source/backlog_stream.h"
 
 #include <algorithm>
+#include <array>
 #include <thread>
 #include <utility>
 
@@ -21,12 +22,23 @@ constexpr std::uint64_t most_read_again = 1ULL << 30;
 constexpr std::uint64_t little_left = 2 << 20;
 // The server holds a snapshot while a bite is open: a target that is stuck must not keep it for long.
 constexpr auto bite_at_most = 60s;
-constexpr auto query_patience = 120s;
+constexpr auto query_patience = 10min;
 constexpr auto wait_for_target_at_most = 5s;
 constexpr auto acknowledge_every = 5s;
 // Reading up to a position costs the server more, the longer its oldest transaction has been open.
 constexpr int acknowledgement_share = 20;
 constexpr std::size_t copy_header = 19;
+
+/// pg_replication_slot_advance() of servers older than these moves the slot's catalog_xmin too far where a
+/// transaction is open meanwhile; the release notes call it xmin advancement during fast_forward decoding. The
+/// copy, which is not to be read again from before, does not mind: our own slot holds its catalog rows.
+bool advances_safely(int server_version) {
+  constexpr std::array<std::pair<int, int>, 5> mended{{{13, 21}, {14, 18}, {15, 13}, {16, 9}, {17, 5}}};
+  for (auto [major, minor] : mended) {
+    if (server_version / 10000 == major) return server_version % 10000 >= minor;
+  }
+  return server_version / 10000 > mended.back().first;
+}
 
 std::uint64_t between(Lsn from, Lsn to) {
   return to > from ? to.value - from.value : 0;
@@ -63,13 +75,12 @@ std::uint64_t Bites::grown(std::uint64_t again) const {
 BacklogStream::BacklogStream(pg::Connection connection, const StreamOptions& options)
     : connection_(std::move(connection)),
       options_(options),
-      slot_(fmt::format("{}_backlog_{}", options.slot.substr(0, 40), connection_.backend_pid())),
+      slot_(fmt::format("{}_backlog_{}", options.slot.substr(0, 40), connection_->backend_pid())),
+      acknowledges_(advances_safely(connection_->server_version())),
       durable_(options.durable),
       acknowledged_(options.durable) {
-  connection_.set_patience(query_patience);
+  connection_->set_patience(query_patience);
   copy_slot();
-  look();
-  bite_ = bites_.first(left(), again());
   next_acknowledgement_ = Clock::now() + acknowledge_every;
   log::info("source", "{} MB behind: reading the backlog through {} in {} format", left() >> 20, slot_,
             options.binary ? "binary" : "text");
@@ -77,25 +88,33 @@ BacklogStream::BacklogStream(pg::Connection connection, const StreamOptions& opt
 
 void BacklogStream::copy_slot() {
   constexpr auto purpose = "copying the slot to read the backlog from";
-  // What a bite brings should not need a temporary file.
-  connection_.query("set work_mem = '64MB'", purpose);
-  connection_.query(fmt::format("select pg_catalog.pg_copy_logical_replication_slot({}, {}, true)",
-                                quote_literal(options_.slot), quote_literal(slot_)),
-                    purpose);
-  advance(slot_, options_.start, purpose);
+  // What a bite brings should not need a temporary file. And no wal_sender_timeout notices here that we are
+  // gone.
+  connection_->query(
+      "set work_mem = '64MB'; set tcp_keepalives_idle = 30; set tcp_keepalives_interval = 10; "
+      "set tcp_keepalives_count = 3; set tcp_user_timeout = '90s'",
+      purpose);
+  connection_->query(fmt::format("select pg_catalog.pg_copy_logical_replication_slot({}, {}, true)",
+                                 quote_literal(options_.slot), quote_literal(slot_)),
+                     purpose);
+  look();
+  position_ = std::max(position_, options_.start);
+  bite_ = bites_.first(left(), again());
+  // Only now: the way there begins at restart_lsn, too.
+  if (bite_ != 0) advance(slot_, options_.start, purpose);
 }
 
 /// A slot that is there already, or further, is left alone.
 void BacklogStream::advance(const std::string& slot, Lsn lsn, std::string_view purpose) {
-  connection_.query(fmt::format("select pg_catalog.pg_replication_slot_advance(slot_name, {0}) "
-                                "from pg_catalog.pg_replication_slots "
-                                "where slot_name = {1} and confirmed_flush_lsn < {0}",
-                                quote_literal(lsn.str()), quote_literal(slot)),
-                    purpose);
+  connection_->query(fmt::format("select pg_catalog.pg_replication_slot_advance(slot_name, {0}) "
+                                 "from pg_catalog.pg_replication_slots "
+                                 "where slot_name = {1} and confirmed_flush_lsn < {0}",
+                                 quote_literal(lsn.str()), quote_literal(slot)),
+                     purpose);
 }
 
 void BacklogStream::look() {
-  auto row = connection_.query(
+  auto row = connection_->query(
       fmt::format("select confirmed_flush_lsn, restart_lsn, pg_catalog.pg_current_wal_flush_lsn() "
                   "from pg_catalog.pg_replication_slots where slot_name = {}",
                   quote_literal(slot_)),
@@ -124,18 +143,20 @@ ChangeStream::Event BacklogStream::next(std::string_view& payload) {
 
 ChangeStream::Event BacklogStream::read(std::string_view& payload) {
   for (;;) {
-    if (overdue_ && !in_transaction_) return Event::handed_over;
+    give_up_if_overdue();
+    if (!connection_) return Event::handed_over;
     if (!copy_ && waits_for_target()) return Event::drained;
     if (!copy_) begin_bite();
     if (!copy_) return Event::handed_over;
     std::string_view row;
-    switch (copy_->next(row)) {
+    switch (next_row(row)) {
       case pg::CopyStream::Next::data:
         if (take(row, payload)) return Event::message;
         continue;
       case pg::CopyStream::Next::end: end_bite(); return Event::cut;
       case pg::CopyStream::Next::nothing_yet: break;
     }
+    if (!copy_) continue;
     if (!copy_->wait_readable(0us)) return Event::drained;
     last_heard_ = Clock::now();
     copy_->read_socket();
@@ -159,18 +180,33 @@ void BacklogStream::begin_bite() {
     acknowledge();
     if (bite_ == 0) return;
     auto upto = Lsn{position_.value + std::min(bite_, std::max<std::uint64_t>(left(), 1))};
-    connection_.query(read_backlog_command(options_, slot_, upto, connection_.server_version()),
-                      "reading the backlog");
+    connection_->query(read_backlog_command(options_, slot_, upto, connection_->server_version()),
+                       "reading the backlog");
   } catch (const Error& error) {
-    // What the server refuses here (no room for temporary files, a limit), it may not refuse to a walsender.
     if (error.sqlstate().empty()) throw;
-    log::warn("source", "{}; going on with the replication stream", error.what());
-    return;
+    return refused(error);
   }
-  copy_ = std::make_unique<pg::CopyStream>(connection_, "reading the backlog");
+  copy_ = std::make_unique<pg::CopyStream>(*connection_, "reading the backlog");
   header_read_ = brought_any_ = false;
   unfinished_.clear();
   began_ = last_heard_ = Clock::now();
+}
+
+/// The function has all of its result before the first row of it is sent: what makes it fail comes before that.
+pg::CopyStream::Next BacklogStream::next_row(std::string_view& row) {
+  try {
+    return copy_->next(row);
+  } catch (const Error& error) {
+    if (header_read_ || error.sqlstate().empty()) throw;
+    refused(error);
+    return pg::CopyStream::Next::nothing_yet;
+  }
+}
+
+/// What the server refuses here (no room for temporary files, a limit), it may not refuse to a walsender.
+void BacklogStream::refused(const Error& error) {
+  log::warn("source", "{}; going on with the replication stream", error.what());
+  give_up();
 }
 
 void BacklogStream::end_bite() {
@@ -227,7 +263,6 @@ bool BacklogStream::wait(std::chrono::microseconds limit) {
     return true;
   }
   if (!copy_ || copy_->wait_readable(limit)) return true;
-  note_time();
   if (Clock::now() - last_heard_ >= options_.silence_limit)
     throw Error(Retry::transient, "the server fell silent in the middle of the backlog");
   return false;
@@ -236,11 +271,21 @@ bool BacklogStream::wait(std::chrono::microseconds limit) {
 /// A server that we do not read is silent for no fault of its own.
 void BacklogStream::keep_alive() {
   last_heard_ = Clock::now();
-  note_time();
+  give_up_if_overdue();
 }
 
-void BacklogStream::note_time() {
-  if (copy_ && Clock::now() - began_ >= bite_at_most) overdue_ = true;
+/// Inside of a transaction it goes on: what was handed on of it needs its end.
+void BacklogStream::give_up_if_overdue() {
+  if (!copy_ || in_transaction_ || Clock::now() - began_ < bite_at_most) return;
+  log::info("source", "the target takes its time: going on with the replication stream");
+  give_up();
+}
+
+/// The copy goes with its session, which ends at once where it cannot send.
+void BacklogStream::give_up() {
+  if (connection_ && copy_) connection_->cancel_soon();
+  copy_.reset();
+  connection_.reset();
 }
 
 void BacklogStream::set_durable(Lsn lsn) {
@@ -250,7 +295,7 @@ void BacklogStream::set_durable(Lsn lsn) {
 /// Moves our own slot, so that the server can let go of its WAL, and starts from there the next time.
 void BacklogStream::acknowledge() {
   bool last = bite_ == 0;
-  if (durable_ <= acknowledged_ || (!last && Clock::now() < next_acknowledgement_)) return;
+  if (!acknowledges_ || durable_ <= acknowledged_ || (!last && Clock::now() < next_acknowledgement_)) return;
   auto began = Clock::now();
   advance(options_.slot, durable_, "acknowledging what is durable");
   acknowledged_ = durable_;
@@ -259,9 +304,8 @@ void BacklogStream::acknowledge() {
       now + std::max<Clock::duration>(acknowledge_every, (now - began) * acknowledgement_share);
 }
 
-/// The copy goes with its session.
 void BacklogStream::finish() {
-  if (copy_) connection_.cancel_soon();
+  give_up();
 }
 
 }  // namespace tailrace::source

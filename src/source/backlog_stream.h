@@ -76,13 +76,16 @@ class BacklogStream final : public ChangeStream {
   bool waits_for_target();
   void begin_bite();
   void end_bite();
-  void note_time();
+  void give_up_if_overdue();
+  void give_up();
+  pg::CopyStream::Next next_row(std::string_view& row);
+  void refused(const Error& error);
   bool take(std::string_view row, std::string_view& payload);
   void note(std::string_view message);
   Bites::After after() const;
   void acknowledge();
 
-  pg::Connection connection_;
+  std::optional<pg::Connection> connection_;  ///< none once it was given up
   StreamOptions options_;
   std::string slot_;  ///< the copy
   Bites bites_;
@@ -92,7 +95,7 @@ class BacklogStream final : public ChangeStream {
   bool brought_any_ = false;                        ///< the end of a transaction
   std::set<Xid> unfinished_;                        ///< streamed while in progress
   bool in_transaction_ = false;                     ///< or in a part of one
-  bool overdue_ = false;                            ///< the bite has been open for too long
+  bool acknowledges_;                               ///< while there is a backlog
   std::optional<Clock::time_point> waiting_since_;  ///< for the target, after the last bite
   Lsn position_;                                    ///< everything that commits before it was delivered
   Lsn restart_;                                     ///< of the copy

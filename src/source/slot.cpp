@@ -29,13 +29,14 @@ std::string slot_query(const std::string& name, int version) {
       " coalesce(s.safe_wal_size, -1), {},"
       " coalesce(pg_wal_lsn_diff(case when pg_is_in_recovery() then pg_last_wal_replay_lsn()"
       "   else pg_current_wal_lsn() end, s.restart_lsn)::bigint, -1),"
-      " coalesce(s.active_pid, c.pid, 0), coalesce(r.application_name, ''),"
+      " coalesce(s.active_pid, c.pid, 0), coalesce(r.application_name, a.application_name, ''),"
       " coalesce(r.client_hostname, host(r.client_addr), ''),"
       " (extract(epoch from r.reply_time) * 1000000)::bigint - {}000000"
       " from pg_replication_slots s left join pg_stat_replication r on r.pid = s.active_pid,"
       // Whoever reads a backlog holds a copy meanwhile.
       " lateral (select min(active_pid) as pid from pg_replication_slots"
-      "   where temporary and starts_with(slot_name, s.slot_name || '_backlog_')) c"
+      "   where temporary and starts_with(slot_name, left(s.slot_name, 40) || '_backlog_')) c"
+      " left join pg_stat_activity a on a.pid = c.pid"
       " where s.slot_name = {}",
       since(version, 14, "s.two_phase", "false"), since(version, 17, "s.failover", "false"),
       // A promoted standby keeps the mark, where it has no meaning any more.

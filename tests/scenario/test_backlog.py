@@ -177,6 +177,25 @@ def test_no_slot_is_free(own_cluster, shop_on):
     assert "the backlog comes by the replication stream" in shop.mirror.log_text()
 
 
+def test_a_bite_that_the_server_refuses(behind):
+    """What needs room that a replication stream does not."""
+    behind.execute(f"ALTER DATABASE {behind.name} SET temp_file_limit = '64kB'")
+    behind.execute("INSERT INTO t SELECT g, g, repeat('x', 3500) FROM generate_series(1001, 31000) g")
+    behind.mirror.start()
+    assert behind.settle() == 30100
+    assert "temp_file_limit" in behind.mirror.log_text()
+
+
+def test_by_a_unix_socket(shop):
+    shop.execute(TABLES)
+    shop.mirror.source = shop.cluster.socket_url(shop.name)
+    stopped(shop)
+    shop.execute("INSERT INTO other SELECT g, 'more' FROM generate_series(1, 1000) g")
+    shop.mirror.start()
+    assert shop.settle() == 1100
+    assert BY_FUNCTIONS in shop.mirror.log_text()
+
+
 def test_failover_slots_wait_for_their_standbys(shop_on):
     """A copy of the slot would not."""
     shop = shop_on(18)
