@@ -12,7 +12,7 @@
 #include <cstdlib>
 
 #include "bare_reader.h"
-#include "source/stream_options.h"
+#include "source/replication_stream.h"
 #include "source/transaction_assembler.h"
 
 namespace tailrace::bench {
@@ -61,6 +61,8 @@ Counts decode(const Request& request) {
         stream.set_received(assembler.progress());
         stream.wait(std::chrono::milliseconds(100));
         break;
+      case Event::cut:
+      case Event::handed_over:
       case Event::ended: throw Error(Retry::fatal, "the server ended the stream");
     }
   }
