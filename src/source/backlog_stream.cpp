@@ -28,6 +28,7 @@ constexpr auto acknowledge_every = 5s;
 // Reading up to a position costs the server more, the longer its oldest transaction has been open.
 constexpr int acknowledgement_share = 20;
 constexpr std::size_t copy_header = 19;
+constexpr std::uint64_t wide_message = 600;
 
 /// pg_replication_slot_advance() of servers older than these moves the slot's catalog_xmin too far where a
 /// transaction is open meanwhile; the release notes call it xmin advancement during fast_forward decoding. The
@@ -55,6 +56,7 @@ std::uint64_t Bites::first(std::uint64_t left, std::uint64_t again) {
 std::uint64_t Bites::next(const After& after) {
   auto before = std::exchange(left_, after.left);
   if (after.left < std::max(little_left, after.again / 8) || after.again > most_read_again) return 0;
+  if (after.wide) return 0;
   // It is written about as fast as we read: that much is for the walsender, which does not let it wait.
   if (after.left < usual_bite && after.left > before / 2) return 0;
   if (after.whole) {
@@ -188,6 +190,7 @@ void BacklogStream::begin_bite() {
   }
   copy_ = std::make_unique<pg::CopyStream>(*connection_, "reading the backlog");
   header_read_ = brought_any_ = false;
+  messages_ = read_ = 0;
   unfinished_.clear();
   began_ = last_heard_ = Clock::now();
 }
@@ -213,6 +216,7 @@ void BacklogStream::end_bite() {
   copy_.reset();
   Lsn before = position_;
   look();
+  read_ = between(before, position_);
   bite_ = bites_.next(after());
   log::debug("source", "a bite of {} MB was received within {} ms; {} MB are left, {} MB would be read again",
              between(before, position_) >> 20, (Clock::now() - began_) / 1ms, left() >> 20, again() >> 20);
@@ -226,6 +230,7 @@ bool BacklogStream::take(std::string_view row, std::string_view& payload) {
   if (row.empty() || in.i16() != 1) return false;
   payload = in.bytes(static_cast<std::size_t>(in.i32()));
   note(payload);
+  ++messages_;
   return true;
 }
 
@@ -254,7 +259,8 @@ void BacklogStream::note(std::string_view message) {
 }
 
 Bites::After BacklogStream::after() const {
-  return {left(), again(), brought_any_ && unfinished_.empty()};
+  return {left(), again(), brought_any_ && unfinished_.empty(),
+          messages_ * wide_message < read_ && messages_ > 0};
 }
 
 bool BacklogStream::wait(std::chrono::microseconds limit) {
