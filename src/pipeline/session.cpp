@@ -419,11 +419,13 @@ void Session::stream() {
     auto from = options;
     from.start = start;
     from.durable = acknowledged;
-    log::info("source", "streaming from {} in {} format", start.str(), options.binary ? "binary" : "text");
     pg::ConnectOptions connect;
     connect.mode = pg::Mode::replication;
     connect.application_name = config_.name;
-    return std::make_unique<source::ReplicationStream>(pg::Connection::open(config_.source, connect), from);
+    auto stream =
+        std::make_unique<source::ReplicationStream>(pg::Connection::open(config_.source, connect), from);
+    log::info("source", "streaming from {} in {} format", start.str(), options.binary ? "binary" : "text");
+    return stream;
   };
   auto stream = open_backlog(options);
   if (!stream) stream = follow(options.start, options.durable);
