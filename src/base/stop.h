@@ -16,8 +16,14 @@ class StopRequested : public std::exception {
 
 class StopSignal {
  public:
+  StopSignal() = default;
+  /// A part of something larger, which is borrowed and whose stop is this one's too.
+  explicit StopSignal(const StopSignal* whole) : whole_(whole) {}
+
   void request() noexcept { requested_.store(true, std::memory_order_release); }
-  bool requested() const noexcept { return requested_.load(std::memory_order_acquire); }
+  bool requested() const noexcept {
+    return requested_.load(std::memory_order_acquire) || (whole_ != nullptr && whole_->requested());
+  }
 
   /// Sleeps for `time` or until a stop is requested; false in the latter case.
   bool sleep(std::chrono::milliseconds time) const {
@@ -33,6 +39,7 @@ class StopSignal {
 
  private:
   std::atomic<bool> requested_{false};
+  const StopSignal* whole_ = nullptr;
 };
 
 }  // namespace tailrace

@@ -214,7 +214,7 @@ void Connection::wait_until_answered(std::string_view purpose) {
       if (PQconsumeInput(raw_.get()) == 0) throw make_error(raw_.get(), nullptr, purpose);
       continue;
     }
-    if (stop_ != nullptr && stop_->requested()) {
+    if (leaves()) {
       cancel_soon();
       throw StopRequested();
     }

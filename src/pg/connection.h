@@ -69,6 +69,7 @@ class Connection {
 
   /// From now on a query() that waits leaves by StopRequested once a stop is requested. Borrows the signal.
   void leave_on(const StopSignal& stop) { stop_ = &stop; }
+  bool leaves() const { return stop_ != nullptr && stop_->requested(); }
 
   /// From now on a query() that gets no answer for so long counts as a lost connection: a network that swallows
   /// packets tells nobody. 0, the default, waits for ever, as a copy under a lock must.

@@ -74,6 +74,7 @@ StreamConnection::StreamConnection(Connection connection, const std::string& com
       std::string_view unexpected;
       next_in_buffer(unexpected);
     }
+    if (connection_.leaves()) throw StopRequested();
     if (!wait_readable(100ms) && std::chrono::steady_clock::now() >= deadline) {
       throw Error(Retry::transient,
                   fmt::format("no answer from the server for {} s while {}", start_patience / 1s, purpose_));

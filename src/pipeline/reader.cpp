@@ -42,6 +42,8 @@ void Reader::run() {
     acknowledge();
     stream_->finish();
     queue_.close();
+  } catch (const StopRequested&) {
+    queue_.close();
   } catch (...) {
     queue_.close(std::current_exception());
   }

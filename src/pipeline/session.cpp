@@ -377,7 +377,8 @@ bool Session::stream_in_binary() {
 }
 
 /// Null where the replication stream is the way from the start.
-std::unique_ptr<source::ChangeStream> Session::open_backlog(const source::StreamOptions& options) {
+std::unique_ptr<source::ChangeStream> Session::open_backlog(const source::StreamOptions& options,
+                                                            const StopSignal& over) {
   // A copy of a slot has neither of these marks: prepared transactions would come otherwise than before, and
   // what the standbys do not have yet would not be waited for.
   if (config_.limits.backlog == 0 || two_phase_ || failover_) return nullptr;
@@ -388,7 +389,7 @@ std::unique_ptr<source::ChangeStream> Session::open_backlog(const source::Stream
   if (row.is_null(0, 0) || row.lsn(0, 0).value < options.start.value + config_.limits.backlog) return nullptr;
   try {
     auto connection = pg::Connection::open(config_.source, {pg::Mode::sql, config_.name});
-    connection.leave_on(stop_);
+    connection.leave_on(over);
     return std::make_unique<source::BacklogStream>(std::move(connection), options);
   } catch (const Error& error) {
     log::info("source", "the backlog comes by the replication stream: {}", error.what());
@@ -415,19 +416,22 @@ void Session::stream() {
   options.streaming = config_.streaming;
   options.local_only = config_.origin == config::Origin::none;
   options.status_interval = config_.intervals.status;
-  auto follow = [this, options](Lsn start, Lsn acknowledged) -> std::unique_ptr<source::ChangeStream> {
+  // The reader may wait long for a server that decodes; where this session fails, it must not.
+  StopSignal over(&stop_);
+  auto follow = [this, options, &over](Lsn start, Lsn acknowledged) -> std::unique_ptr<source::ChangeStream> {
     auto from = options;
     from.start = start;
     from.durable = acknowledged;
     pg::ConnectOptions connect;
     connect.mode = pg::Mode::replication;
     connect.application_name = config_.name;
-    auto stream =
-        std::make_unique<source::ReplicationStream>(pg::Connection::open(config_.source, connect), from);
+    auto connection = pg::Connection::open(config_.source, connect);
+    connection.leave_on(over);
+    auto stream = std::make_unique<source::ReplicationStream>(std::move(connection), from);
     log::info("source", "streaming from {} in {} format", start.str(), options.binary ? "binary" : "text");
     return stream;
   };
-  auto stream = open_backlog(options);
+  auto stream = open_backlog(options, over);
   if (!stream) stream = follow(options.start, options.durable);
   board_.update([&](Status& status) {
     status.state = RunState::streaming;
@@ -446,18 +450,20 @@ void Session::stream() {
                                               .applied = checkpoint->lsn,
                                               .local_only = options.local_only,
                                               .ahead = target_.applies_ahead()}),
-                queue, applier, board_, stop_);
+                queue, applier, board_, over);
   std::jthread reading([&] { reader.run(); });
   Interrupter interrupter(target_, stop_);
   started_(&applier);
   struct Leave {
     Session& session;
     BatchQueue& queue;
+    StopSignal& over;
     ~Leave() {
       session.started_(nullptr);
+      over.request();
       queue.close();
     }
-  } leave{*this, queue};
+  } leave{*this, queue, over};
   try {
     apply_from(queue, applier);
   } catch (...) {

@@ -50,7 +50,8 @@ class Session {
   void refuse_to_copy_anew(const std::vector<schema::Table>& missing) const;
   void list_tables(const std::vector<schema::Table>& missing);
   bool stream_in_binary();
-  std::unique_ptr<source::ChangeStream> open_backlog(const source::StreamOptions& options);
+  std::unique_ptr<source::ChangeStream> open_backlog(const source::StreamOptions& options,
+                                                     const StopSignal& over);
   void stream();
   void apply_from(BatchQueue& queue, Applier& applier);
   void gather(BatchQueue& queue, std::vector<std::shared_ptr<const ChangeBatch>>& batches);

@@ -60,6 +60,26 @@ def test_faults_in_stream(proxied, fault):
     assert shop.settle(timeout=120) > ROWS
 
 
+@pytest.mark.slow
+def test_stall_in_a_backlog(proxied):
+    """A server that decodes is silent too; who waits for its answer must hear of a line that is dead."""
+    shop, proxy = proxied, proxied.proxy
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.mirror.stop()
+    shop.mirror.configure(connect={"timeout": "2s", "backoff_min": "100ms", "backoff_max": "500ms"},
+                          limits={"backlog": "1B"})
+    shop.execute(f"INSERT INTO t SELECT i, repeat('y', 100) FROM generate_series({ROWS + 1}, 1000000) i")
+    shop.mirror.log.unlink()
+    shop.mirror.start()
+    wait_until(lambda: "reading the backlog through" in shop.mirror.log_text(), what="the backlog", poll=0.01)
+    proxy.stall()
+    shop.mirror.wait_status(lambda status: status["state"] == "reconnecting", timeout=60,
+                            what="the dead line to be noticed")
+    proxy.restore()
+    assert shop.settle(timeout=120) == 1000000
+
+
 @pytest.mark.parametrize("fault", ["drop", "half_close"])
 def test_faults_in_copy(proxied, fault):
     shop, proxy = proxied, proxied.proxy
