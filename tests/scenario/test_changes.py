@@ -50,6 +50,18 @@ CASES = {
         ["UPDATE f SET v = v + 10", "UPDATE n SET v = v + 10", "UPDATE c SET v = v + 10", "UPDATE b SET v = v + 10",
          "UPDATE f SET k = 0 WHERE v = 12", "UPDATE n SET k = 1.000 WHERE v = 11", "UPDATE n SET v = 5 WHERE k = 1",
          "DELETE FROM f WHERE k = 'NaN'", "DELETE FROM n WHERE k = 'NaN'", "DELETE FROM c WHERE k = 'a'"]),
+    "integer_keys_side_by_side": (
+        "CREATE TABLE s (k smallint PRIMARY KEY, v int); CREATE TABLE i (k int PRIMARY KEY, v int);"
+        "CREATE TABLE b (k bigint PRIMARY KEY, v int); CREATE TABLE w (k bigint PRIMARY KEY, v int);"
+        "INSERT INTO s SELECT g, g FROM generate_series(-32768, 32767, 7) g;"
+        "INSERT INTO i SELECT g, g FROM generate_series(-300, 300) g;"
+        "INSERT INTO b SELECT -9223372036854775808 + g, g FROM generate_series(0, 300) g;"
+        "INSERT INTO b SELECT 9223372036854775807 - g, g FROM generate_series(0, 300) g;"
+        "INSERT INTO w SELECT g * 10, g FROM generate_series(-300, 300) g",
+        ["DELETE FROM i WHERE k % 2 = 0 AND k BETWEEN -200 AND 150", "DELETE FROM i WHERE k BETWEEN -10 AND 90",
+         "DELETE FROM b WHERE v % 3 <> 1", "DELETE FROM s WHERE k > 30000 AND v % 2 = 0",
+         "DELETE FROM b WHERE k > 0; DELETE FROM i WHERE k > 250", "DELETE FROM w WHERE k BETWEEN -1000 AND 1000",
+         "DELETE FROM s WHERE k < -32000"]),
     "unchanged_toast": (
         "CREATE TABLE t (id int PRIMARY KEY, n int, body text, more text);"
         f"INSERT INTO t SELECT i, 0, {wide(1)}, {wide(2)} FROM generate_series(1, 5) i",
@@ -139,7 +151,9 @@ def test_changes(shop, case, backlog):
             shop.mirror.wait_caught_up(shop.cluster)
     shop.mirror.wait_caught_up(shop.cluster)
     shop.verified()
-    shop.settle()
+    # Not settle(): reading prunes pages, so that the server's position moves, and an idle stream follows in 10 s.
+    shop.mirror.stop()
+    shop.compared()
 
 
 @pytest.mark.slow

@@ -67,16 +67,23 @@ void sort(std::vector<SetChanges::Keyed>& changes) {
 }  // namespace
 
 KeyFilter::KeyFilter(std::size_t keys)
-    : words_(std::bit_ceil(std::max(keys * bits_per_key, least_bits)) / 64), mask_(words_.size() * 64 - 1) {}
+    : words_(std::bit_ceil(std::max(keys * bits_per_key, least_bits)) / 64), mask_(words_.size() - 1) {}
+
+// A Bloom filter, all of a key's bits in one word, so that it touches one line of the cache.
+KeyFilter::Place KeyFilter::place(std::string_view key) const {
+  auto hash = XXH3_64bits(key.data(), key.size());
+  auto bit = [&](int shift) { return std::uint64_t{1} << (hash >> shift & 63); };
+  return {static_cast<std::size_t>(hash >> 32 & mask_), bit(0) | bit(6) | bit(12)};
+}
 
 void KeyFilter::add(std::string_view key) {
-  auto bit = XXH3_64bits(key.data(), key.size()) & mask_;
-  words_[bit / 64] |= std::uint64_t{1} << (bit % 64);
+  auto [word, bits] = place(key);
+  words_[word] |= bits;
 }
 
 bool KeyFilter::may_contain(std::string_view key) const {
-  auto bit = XXH3_64bits(key.data(), key.size()) & mask_;
-  return (words_[bit / 64] >> (bit % 64) & 1) != 0;
+  auto [word, bits] = place(key);
+  return (words_[word] & bits) == bits;
 }
 
 SetChanges SetChanges::of(const TablePlan& plan, const TableBatch& batch) {

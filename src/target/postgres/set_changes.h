@@ -29,6 +29,12 @@ class KeyFilter {
   bool may_contain(std::string_view key) const;
 
  private:
+  struct Place {
+    std::size_t word = 0;
+    std::uint64_t bits = 0;
+  };
+  Place place(std::string_view key) const;
+
   std::vector<std::uint64_t> words_;
   std::uint64_t mask_ = 0;
 };

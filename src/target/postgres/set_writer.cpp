@@ -1,7 +1,10 @@
 #include "target/postgres/set_writer.h"
 
+#include <algorithm>
 #include <array>
+#include <limits>
 
+#include "base/byte_reader.h"
 #include "base/sql_text.h"
 #include "pg/copy_in.h"
 #include "target/postgres/bad_change.h"
@@ -131,8 +134,35 @@ void SetWriter::expect(std::int64_t touched, std::size_t wanted) const {
 
 void SetWriter::write_deletes(const Keyed& deletes) {
   if (deletes.empty()) return;
-  auto in_array = binary_ ? plan_.in_array_condition() : std::string();
+  auto in_array = binary_ ? plan_.in_array_condition(dense_range(deletes)) : std::string();
   expect(in_array.empty() ? delete_by_stage(deletes) : delete_by_array(in_array, deletes), deletes.size());
+}
+
+std::string_view SetWriter::single_key(const TupleData& tuple) const {
+  TupleWalker walker(tuple);
+  Value value = walker.next();
+  for (std::size_t c = 0; c < plan_.key.front(); ++c) value = walker.next();
+  return value.bytes;
+}
+
+/// Of integers of which every third or more is there: rows that stay are looked at in vain, two for one that
+/// goes at most, which costs less than descents even where they do not lie beside each other.
+std::optional<KeyRange> SetWriter::dense_range(const Keyed& keys) {
+  constexpr Oid integers[] = {21, 23, 20};
+  constexpr int hashes_arrays = 140000;
+  if (plan_.key.size() != 1 || !std::ranges::count(integers, plan_.columns[plan_.key.front()]->type_oid) ||
+      session_.direct().server_version() < hashes_arrays)
+    return std::nullopt;
+  KeyRange range{std::numeric_limits<std::int64_t>::max(), std::numeric_limits<std::int64_t>::min()};
+  for (const auto& change : keys) {
+    ByteReader in(single_key(batch_.deletes[change.index].tuple));
+    std::int64_t key = in.remaining() == 8 ? in.i64() : in.remaining() == 4 ? in.i32() : in.i16();
+    range.first = std::min(range.first, key);
+    range.last = std::max(range.last, key);
+  }
+  auto span = static_cast<std::uint64_t>(range.last) - static_cast<std::uint64_t>(range.first);
+  if (span >= keys.size() * 3) return std::nullopt;
+  return range;
 }
 
 /// One scan of the index finds all, and nothing is staged.
@@ -150,11 +180,9 @@ std::int64_t SetWriter::delete_by_array(const std::string& condition, const Keye
   for (std::size_t value : {1UL, 0UL, std::size_t{plan_.columns[at]->type_oid}, deletes.size(), 1UL})
     number(value);
   for (const auto& change : deletes) {
-    TupleWalker walker(batch_.deletes[change.index].tuple);
-    Value value = walker.next();
-    for (std::size_t c = 0; c < at; ++c) value = walker.next();
-    number(value.bytes.size());
-    array.append(value.bytes);
+    auto key = single_key(batch_.deletes[change.index].tuple);
+    number(key.size());
+    array.append(key);
   }
   auto result = session_.direct().query_binary(
       fmt::format("delete from {} t where {}", plan_.table.sql_name(), condition), array, purpose_);

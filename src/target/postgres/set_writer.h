@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -48,6 +49,8 @@ class SetWriter {
 
   void write_singly(const SetChanges& changes);
   void write_deletes(const Keyed& deletes);
+  std::string_view single_key(const TupleData& tuple) const;
+  std::optional<KeyRange> dense_range(const Keyed& keys);
   std::int64_t delete_by_array(const std::string& condition, const Keyed& deletes);
   std::int64_t delete_by_stage(const Keyed& deletes);
   void write_deletes_by_row(const Keyed& deletes);

@@ -206,11 +206,20 @@ std::string TablePlan::key_condition(bool update) const {
   return out + and_own();
 }
 
-std::string TablePlan::in_array_condition() const {
+/// Two traps. Of an array that the planner sees it looks at every element, which costs a sixth of what a delete
+/// does, so it is shown none. And before PostgreSQL 17 a scan descends the index for every element; where keys
+/// lie close together it is cheaper to walk from the first to the last and look each row's key up in the array,
+/// which the server hashes only where the planner sees it: within CASE it sees it and estimates nothing.
+std::string TablePlan::in_array_condition(const std::optional<KeyRange>& range) const {
   if (key.size() != 1) return {};
   const auto& column = *columns[key.front()];
   if (std::ranges::find(array_elements, column.type_oid) == std::end(array_elements)) return {};
-  return fmt::format("t.{} {} any ($1::{}[]){}", quote_identifier(column.name), column.equals, column.type,
+  auto name = quote_identifier(column.name);
+  if (range) {
+    return fmt::format("t.{0} between '{1}' and '{2}' and case when t.{0} {3} any ($1::{4}[]) then true end{5}",
+                       name, range->first, range->last, column.equals, column.type, and_own());
+  }
+  return fmt::format("t.{} {} any ((select $1::{}[])::{}[]){}", name, column.equals, column.type, column.type,
                      and_own());
 }
 

@@ -23,6 +23,11 @@ struct DeletionNotes {
   bool later_wins = false;  ///< a row that was deleted later than it is inserted does not come back
 };
 
+struct KeyRange {
+  std::int64_t first = 0;
+  std::int64_t last = 0;
+};
+
 /// Which of the relation's columns; by position.
 using ColumnSet = std::vector<bool>;
 
@@ -69,8 +74,8 @@ struct TablePlan {
   /// t.key = s.key for each column of the key; for an update also of `fixed`; of own rows.
   std::string key_condition(bool update = false) const;
   /// True of the rows `t` whose key, of one column, is in the array $1, of binary values; empty: of that key
-  /// nobody can make an array.
-  std::string in_array_condition() const;
+  /// nobody can make an array. With `range`: the keys are integers, and these are the first and the last.
+  std::string in_array_condition(const std::optional<KeyRange>& range) const;
   /// A text that is the same for equal rows alone, of the relation's columns of `alias`.
   std::string row_text(const std::string& alias) const;
   /// What UPDATE may assign: not what the target computes, nor identities that are always generated.
