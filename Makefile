@@ -10,7 +10,7 @@ FUZZ_SECONDS ?= 60
 # What pytest runs; for example make test-end-to-end TESTS=scenario/test_types.py
 TESTS ?= scenario crash
 # What is worth running again under the sanitizers: what moves data, more than what words are said.
-SANITIZED ?= $(addprefix scenario/test_,changes.py types.py restart.py)
+SANITIZED ?= $(addprefix scenario/test_,changes.py types.py restart.py backlog.py)
 # Most tests wait more than they work, so that three share two cores well.
 WORKERS ?= 3
 PYTEST := cd tests && /usr/bin/python3 -m pytest
