@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <future>
@@ -162,7 +163,10 @@ Connection Connection::open(const std::string& conninfo, const ConnectOptions& o
                 fmt::format("cannot connect to {}: {}", redact(conninfo), message), connect_remedy(message));
   }
   PQsetNoticeProcessor(raw, [](void*, const char*) {}, nullptr);
+  // A line that dies now must not keep us, whatever its owner has patience for.
+  connection.set_patience(std::chrono::seconds(std::max(options.connect_timeout_seconds, 2)));
   connection.query(pin_session, "pinning the session's settings");
+  connection.set_patience({});
   return connection;
 }
 

@@ -22,7 +22,9 @@ constexpr std::uint64_t most_read_again = 1ULL << 30;
 constexpr std::uint64_t little_left = 2 << 20;
 // The server holds a snapshot while a bite is open: a target that is stuck must not keep it for long.
 constexpr auto bite_at_most = 60s;
-constexpr auto query_patience = 10min;
+constexpr auto bite_patience = 10min;
+// Nobody watches the line yet.
+constexpr auto start_patience = 60s;
 constexpr auto wait_for_target_at_most = 5s;
 constexpr auto acknowledge_every = 5s;
 // Reading up to a position costs the server more, the longer its oldest transaction has been open.
@@ -81,8 +83,9 @@ BacklogStream::BacklogStream(pg::Connection connection, const StreamOptions& opt
       acknowledges_(advances_safely(connection_->server_version())),
       durable_(options.durable),
       acknowledged_(options.durable) {
-  connection_->set_patience(query_patience);
+  connection_->set_patience(start_patience);
   copy_slot();
+  connection_->set_patience(bite_patience);
   next_acknowledgement_ = Clock::now() + acknowledge_every;
   log::info("source", "{} MB behind: reading the backlog through {} in {} format", left() >> 20, slot_,
             options.binary ? "binary" : "text");

@@ -112,6 +112,23 @@ def test_one_sentence_and_a_skip(pair, case):
     assert pair.mirror.into.value("(SELECT count(*) FROM t WHERE id IN (200, 400, 70000))") == "0"
 
 
+def test_a_key_that_is_null_at_the_source(pair):
+    """The target's own key names rows; one without it was left out, and is missing when it goes among many."""
+    pair.execute("CREATE TABLE t (id int, n int); ALTER TABLE t REPLICA IDENTITY FULL;"
+                 "INSERT INTO t SELECT i, i FROM generate_series(1, 100) i")
+    follow(pair)
+    pair.mirror.stop()
+    pair.mirror.into.execute("ALTER TABLE t ADD PRIMARY KEY (id)")
+    pair.mirror.start()
+    pair.execute("INSERT INTO t VALUES (NULL, 7)")
+    skip(pair, stopped_at(pair)[1])
+    pair.mirror.start()
+    pair.execute("DELETE FROM t WHERE n BETWEEN 5 AND 80")
+    pair.mirror.wait_caught_up(pair.cluster)
+    assert pair.mirror.status()["conflicts"]["delete_missing"] == 1
+    assert pair.mirror.into.value("(SELECT count(*) FROM t)") == "24"
+
+
 def test_a_conflict_that_the_policy_refuses(pair):
     """Goes into quarantine like any other refusal."""
     pair.mirror.configure(on_error="quarantine", quarantine={"then": "continue"}, conflicts={"policy": "error"})

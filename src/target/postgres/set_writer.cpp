@@ -134,15 +134,19 @@ void SetWriter::expect(std::int64_t touched, std::size_t wanted) const {
 
 void SetWriter::write_deletes(const Keyed& deletes) {
   if (deletes.empty()) return;
-  auto in_array = binary_ ? plan_.in_array_condition(dense_range(deletes)) : std::string();
+  // A column of the target's key may hold NULL at the source, and an array must not.
+  bool as_array = binary_ && plan_.key.size() == 1 && std::ranges::all_of(deletes, [&](const auto& change) {
+                    return single_key(change).kind == ValueKind::binary;
+                  });
+  auto in_array = as_array ? plan_.in_array_condition(dense_range(deletes)) : std::string();
   expect(in_array.empty() ? delete_by_stage(deletes) : delete_by_array(in_array, deletes), deletes.size());
 }
 
-std::string_view SetWriter::single_key(const TupleData& tuple) const {
-  TupleWalker walker(tuple);
+Value SetWriter::single_key(const SetChanges::Keyed& removed) const {
+  TupleWalker walker(batch_.deletes[removed.index].tuple);
   Value value = walker.next();
   for (std::size_t c = 0; c < plan_.key.front(); ++c) value = walker.next();
-  return value.bytes;
+  return value;
 }
 
 /// Of integers of which every third or more is there: rows that stay are looked at in vain, two for one that
@@ -150,12 +154,12 @@ std::string_view SetWriter::single_key(const TupleData& tuple) const {
 std::optional<KeyRange> SetWriter::dense_range(const Keyed& keys) {
   constexpr Oid integers[] = {21, 23, 20};
   constexpr int hashes_arrays = 140000;
-  if (plan_.key.size() != 1 || !std::ranges::count(integers, plan_.columns[plan_.key.front()]->type_oid) ||
+  if (!std::ranges::count(integers, plan_.columns[plan_.key.front()]->type_oid) ||
       session_.direct().server_version() < hashes_arrays)
     return std::nullopt;
   KeyRange range{std::numeric_limits<std::int64_t>::max(), std::numeric_limits<std::int64_t>::min()};
   for (const auto& change : keys) {
-    ByteReader in(single_key(batch_.deletes[change.index].tuple));
+    ByteReader in(single_key(change).bytes);
     std::int64_t key = in.remaining() == 8 ? in.i64() : in.remaining() == 4 ? in.i32() : in.i16();
     range.first = std::min(range.first, key);
     range.last = std::max(range.last, key);
@@ -180,7 +184,7 @@ std::int64_t SetWriter::delete_by_array(const std::string& condition, const Keye
   for (std::size_t value : {1UL, 0UL, std::size_t{plan_.columns[at]->type_oid}, deletes.size(), 1UL})
     number(value);
   for (const auto& change : deletes) {
-    auto key = single_key(batch_.deletes[change.index].tuple);
+    auto key = single_key(change).bytes;
     number(key.size());
     array.append(key);
   }

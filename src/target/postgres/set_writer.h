@@ -49,7 +49,7 @@ class SetWriter {
 
   void write_singly(const SetChanges& changes);
   void write_deletes(const Keyed& deletes);
-  std::string_view single_key(const TupleData& tuple) const;
+  Value single_key(const SetChanges::Keyed& removed) const;
   std::optional<KeyRange> dense_range(const Keyed& keys);
   std::int64_t delete_by_array(const std::string& condition, const Keyed& deletes);
   std::int64_t delete_by_stage(const Keyed& deletes);
