@@ -193,7 +193,7 @@ void BacklogStream::begin_bite() {
   }
   copy_ = std::make_unique<pg::CopyStream>(*connection_, "reading the backlog");
   header_read_ = brought_any_ = false;
-  messages_ = read_ = 0;
+  messages_ = received_ = 0;
   unfinished_.clear();
   began_ = last_heard_ = Clock::now();
 }
@@ -219,7 +219,6 @@ void BacklogStream::end_bite() {
   copy_.reset();
   Lsn before = position_;
   look();
-  read_ = between(before, position_);
   bite_ = bites_.next(after());
   log::debug("source", "a bite of {} MB was received within {} ms; {} MB are left, {} MB would be read again",
              between(before, position_) >> 20, (Clock::now() - began_) / 1ms, left() >> 20, again() >> 20);
@@ -234,6 +233,7 @@ bool BacklogStream::take(std::string_view row, std::string_view& payload) {
   payload = in.bytes(static_cast<std::size_t>(in.i32()));
   note(payload);
   ++messages_;
+  received_ += payload.size();
   return true;
 }
 
@@ -262,8 +262,7 @@ void BacklogStream::note(std::string_view message) {
 }
 
 Bites::After BacklogStream::after() const {
-  return {left(), again(), brought_any_ && unfinished_.empty(),
-          messages_ * wide_message < read_ && messages_ > 0};
+  return {left(), again(), brought_any_ && unfinished_.empty(), messages_ * wide_message < received_};
 }
 
 bool BacklogStream::wait(std::chrono::microseconds limit) {

@@ -32,7 +32,7 @@ class Bites {
     std::uint64_t left = 0;   ///< of the backlog
     std::uint64_t again = 0;  ///< what every further bite reads again
     bool whole = false;       ///< it held the end of a transaction, and no large one only in part
-    bool wide = false;  ///< much WAL a message: reading it again costs more than a walsender's system calls
+    bool wide = false;        ///< large messages: reading them again costs more than a walsender's system calls
   };
   /// Of the first bite, and after each. 0: go on with the walsender.
   std::uint64_t first(std::uint64_t left, std::uint64_t again);
@@ -95,7 +95,7 @@ class BacklogStream final : public ChangeStream {
   bool header_read_ = false;
   bool brought_any_ = false;                        ///< the end of a transaction
   std::uint64_t messages_ = 0;                      ///< of the bite
-  std::uint64_t read_ = 0;                          ///< WAL of the bite
+  std::uint64_t received_ = 0;                      ///< their bytes
   std::set<Xid> unfinished_;                        ///< streamed while in progress
   bool in_transaction_ = false;                     ///< or in a part of one
   bool acknowledges_;                               ///< while there is a backlog
