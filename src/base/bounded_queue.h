@@ -20,11 +20,14 @@ class BoundedQueue {
 
   /// False when the item does not fit now; it is then left untouched.
   bool try_push(T& item, std::size_t bytes) {
-    std::lock_guard lock(mutex_);
-    if (closed_) return true;  // the consumer is gone; its error is reported by pop's side
-    if (bytes_ != 0 && bytes_ + bytes > max_bytes_) return false;
-    bytes_ += bytes;
-    items_.emplace_back(std::move(item), bytes);
+    {
+      std::lock_guard lock(mutex_);
+      if (closed_) return true;  // the consumer is gone; its error is reported by pop's side
+      if (bytes_ != 0 && bytes_ + bytes > max_bytes_) return false;
+      bytes_ += bytes;
+      items_.emplace_back(std::move(item), bytes);
+    }
+    // Not before: who is woken would wait for the lock.
     ready_.notify_one();
     return true;
   }

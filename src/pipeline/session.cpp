@@ -502,10 +502,11 @@ void Session::apply_from(BatchQueue& queue, Applier& applier) {
 /// takes, so that commits cost a small part of the time, and never more than the limit.
 void Session::gather(BatchQueue& queue, std::vector<std::shared_ptr<const ChangeBatch>>& batches) {
   auto next = queue.pop_for(100ms);
-  // What came before the reader failed is applied; the next call tells of the failure.
+  // What came before the reader failed is applied; the next call tells of the failure. Not to wait at all is
+  // another call: a wait of no time still ends by a timer of the kernel's.
   auto take = [&](std::chrono::milliseconds wait) -> decltype(next) {
     try {
-      return queue.pop_for(wait);
+      return wait > 0ms ? queue.pop_for(wait) : queue.try_pop();
     } catch (const std::exception&) {
       return std::nullopt;
     }
