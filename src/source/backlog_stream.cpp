@@ -19,6 +19,9 @@ constexpr std::uint64_t usual_bite = 32 << 20;
 // The server keeps a bite's messages in temporary files.
 constexpr std::uint64_t largest_bite = 512 << 20;
 constexpr std::uint64_t most_read_again = 1ULL << 30;
+// Of what is read again. A walsender reads that much again too before it begins, and only once the target has
+// all that came before; a bite does so while the target is at work.
+constexpr std::uint64_t worth_a_bite = 32;
 constexpr std::uint64_t little_left = 2 << 20;
 // The server holds a snapshot while a bite is open: a target that is stuck must not keep it for long.
 constexpr auto bite_at_most = 60s;
@@ -57,7 +60,7 @@ std::uint64_t Bites::first(std::uint64_t left, std::uint64_t again) {
 
 std::uint64_t Bites::next(const After& after) {
   auto before = std::exchange(left_, after.left);
-  if (after.left < std::max(little_left, after.again / 8) || after.again > most_read_again) return 0;
+  if (after.left < std::max(little_left, after.again / worth_a_bite) || after.again > most_read_again) return 0;
   if (after.wide) return 0;
   // It is written about as fast as we read: that much is for the walsender, which does not let it wait.
   if (after.left < usual_bite && after.left > before / 2) return 0;
