@@ -210,12 +210,21 @@ Result Connection::wait_for_result(bool sent, std::string_view purpose) {
 }
 
 void Connection::wait_until_answered(std::string_view purpose) {
+  wait_while([&] { return PQisBusy(raw_.get()) != 0; },
+             [&] {
+               if (PQconsumeInput(raw_.get()) == 0) throw make_error(raw_.get(), nullptr, purpose);
+             },
+             purpose);
+}
+
+void Connection::wait_while(const std::function<bool()>& while_this, const std::function<void()>& read,
+                            std::string_view purpose) {
   constexpr auto look_up_every = 100ms;
   auto since = std::chrono::steady_clock::now();
-  while (PQisBusy(raw_.get()) != 0) {
+  while (while_this()) {
     pollfd descriptor{socket(), POLLIN, 0};
     if (poll(&descriptor, 1, static_cast<int>(look_up_every.count())) > 0) {
-      if (PQconsumeInput(raw_.get()) == 0) throw make_error(raw_.get(), nullptr, purpose);
+      read();
       continue;
     }
     if (leaves()) {

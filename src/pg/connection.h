@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -74,6 +75,10 @@ class Connection {
   /// From now on a query() that gets no answer for so long counts as a lost connection: a network that swallows
   /// packets tells nobody. 0, the default, waits for ever, as a copy under a lock must.
   void set_patience(std::chrono::milliseconds patience) { patience_ = patience; }
+
+  /// Calls `read` whenever the socket has something, `while_this()` holds; leaves and gives up as query() does.
+  void wait_while(const std::function<bool()>& while_this, const std::function<void()>& read,
+                  std::string_view purpose);
 
   int server_version() const;  ///< as 150004
   int backend_pid() const;

@@ -1,20 +1,17 @@
 #pragma once
 // StreamConnection: a connection from START_REPLICATION on: CopyData messages both ways (PostgreSQL
-// documentation: "COPY Operations", "Message Formats").
-//
-// It reads the socket itself. libpq's own way (16 KB at a time, then packet after packet as long as some come,
-// one allocation a message) keeps the server writing in its dearest manner; docs/reading-the-stream.md has the
-// figures. Only what is encrypted still goes through libpq.
+// documentation: "COPY Operations", "Message Formats"). It reads the socket itself, by MessageSocket; only what
+// is encrypted still goes through libpq.
 
 #include <chrono>
 #include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "pg/connection.h"
 #include "pg/copy_stream.h"
+#include "pg/message_socket.h"
 
 namespace tailrace::pg {
 
@@ -50,17 +47,14 @@ class StreamConnection {
   bool is_unix_socket() const { return connection_.is_unix_socket(); }
 
  private:
+  void start(const std::string& command);
   Next next_in_buffer(std::string_view& out);
-  Next control(char type, std::string_view body);
-  void make_room();
-  void send_raw(char type, std::string_view body);
+  Next control(const MessageSocket::Message& message);
 
   Connection connection_;
   std::string purpose_;
   std::optional<CopyStream> through_libpq_;
-  std::vector<char> buffer_;
-  std::size_t begin_ = 0;  ///< of what was read and not yet taken
-  std::size_t end_ = 0;
+  std::optional<MessageSocket> messages_;
 };
 
 }  // namespace tailrace::pg

@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "base/sql_text.h"
 #include "pg/connection.h"
-#include "pg/copy_stream.h"
+#include "pg/copy_out.h"
 #include "schema/catalog.h"
 #include "source/slot.h"
 
@@ -136,15 +136,16 @@ class Reader {
     bool binary = options_.allow_binary && target_.reads_binary(table);
     auto writer = target_.copy(table.oid, binary, part.alone);
     std::string purpose = "copying " + table.qualified();
+    std::optional<pg::CopyOut> begun;
     try {
-      connection.query(copy_command(table, part, binary), purpose);
+      begun.emplace(connection, copy_command(table, part, binary), purpose);
     } catch (const Error& error) {
       // The snapshot shows columns that were dropped or renamed before the lock was had.
       if (error.sqlstate() != "42703" && error.sqlstate() != "42P01") throw;
       connection.query("rollback to savepoint part", purpose);
       throw NeedsNewerSnapshot{"changed its columns while it was copied"};
     }
-    pg::CopyStream stream(connection, purpose);
+    auto& stream = *begun;
     Progress progress{part.table, 0, 0};
     std::int64_t rows = 0;
     std::string_view message;
@@ -169,7 +170,6 @@ class Reader {
       ++rows;
       ++progress.rows;
       progress.bytes += static_cast<std::int64_t>(message.size());
-      stream.release();
       writer->settle();
       if (progress.rows == progress_every) report(progress);
     }
@@ -181,24 +181,24 @@ class Reader {
 
   /// The next message; false at the end of the copy. Leaves at once when a stop is asked for, also when the
   /// server has gone silent.
-  bool next(pg::CopyStream& stream, std::string_view& message) {
+  bool next(pg::CopyOut& stream, std::string_view& message) {
     for (;;) {
       switch (stream.next(message)) {
-        case pg::CopyStream::Next::data: return true;
-        case pg::CopyStream::Next::end: return false;
-        case pg::CopyStream::Next::nothing_yet: break;
+        case pg::CopyOut::Next::data: return true;
+        case pg::CopyOut::Next::end: return false;
+        case pg::CopyOut::Next::nothing_yet: break;
       }
-      do {
+      while (!stream.read()) {
         if (stop_.requested()) throw StopRequested();
-      } while (!stream.wait_readable(std::chrono::milliseconds(100)));
-      stream.read_socket();
+        stream.wait(std::chrono::milliseconds(100));
+      }
     }
   }
 
-  void drain(pg::CopyStream& stream) {
+  void drain(pg::CopyOut& stream) {
     try {
       std::string_view rest;
-      while (stream.next_blocking(rest)) {
+      while (next(stream, rest)) {
       }
     } catch (const Error&) {
       // The cancellation itself. The savepoint is rolled back by the reader's next statement.

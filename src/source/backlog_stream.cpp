@@ -55,7 +55,8 @@ std::uint64_t between(Lsn from, Lsn to) {
 std::uint64_t Bites::first(std::uint64_t left, std::uint64_t again) {
   left_ = left;
   size_ = smallest_bite;
-  return again > most_read_again ? 0 : grown(again);
+  // The target waits for it.
+  return again > most_read_again ? 0 : grown(again / 2);
 }
 
 std::uint64_t Bites::next(const After& after) {
@@ -76,7 +77,7 @@ std::uint64_t Bites::next(const After& after) {
 }
 
 std::uint64_t Bites::grown(std::uint64_t again) const {
-  return std::clamp(again / 2, size_, largest_bite);
+  return std::clamp(again, size_, largest_bite);
 }
 
 BacklogStream::BacklogStream(pg::Connection connection, const StreamOptions& options)
@@ -158,16 +159,15 @@ ChangeStream::Event BacklogStream::read(std::string_view& payload) {
     if (!copy_) return Event::handed_over;
     std::string_view row;
     switch (next_row(row)) {
-      case pg::CopyStream::Next::data:
+      case pg::CopyOut::Next::data:
         if (take(row, payload)) return Event::message;
         continue;
-      case pg::CopyStream::Next::end: end_bite(); return Event::cut;
-      case pg::CopyStream::Next::nothing_yet: break;
+      case pg::CopyOut::Next::end: end_bite(); return Event::cut;
+      case pg::CopyOut::Next::nothing_yet: break;
     }
     if (!copy_) continue;
-    if (!copy_->wait_readable(0us)) return Event::drained;
+    if (!copy_->read()) return Event::drained;
     last_heard_ = Clock::now();
-    copy_->read_socket();
   }
 }
 
@@ -188,13 +188,13 @@ void BacklogStream::begin_bite() {
     acknowledge();
     if (bite_ == 0) return;
     auto upto = Lsn{position_.value + std::min(bite_, std::max<std::uint64_t>(left(), 1))};
-    connection_->query(read_backlog_command(options_, slot_, upto, connection_->server_version()),
-                       "reading the backlog");
+    copy_ = std::make_unique<pg::CopyOut>(
+        *connection_, read_backlog_command(options_, slot_, upto, connection_->server_version()),
+        "reading the backlog");
   } catch (const Error& error) {
     if (error.sqlstate().empty()) throw;
     return refused(error);
   }
-  copy_ = std::make_unique<pg::CopyStream>(*connection_, "reading the backlog");
   header_read_ = brought_any_ = false;
   messages_ = received_ = 0;
   unfinished_.clear();
@@ -202,13 +202,13 @@ void BacklogStream::begin_bite() {
 }
 
 /// The function has all of its result before the first row of it is sent: what makes it fail comes before that.
-pg::CopyStream::Next BacklogStream::next_row(std::string_view& row) {
+pg::CopyOut::Next BacklogStream::next_row(std::string_view& row) {
   try {
     return copy_->next(row);
   } catch (const Error& error) {
     if (header_read_ || error.sqlstate().empty()) throw;
     refused(error);
-    return pg::CopyStream::Next::nothing_yet;
+    return pg::CopyOut::Next::nothing_yet;
   }
 }
 
@@ -273,7 +273,7 @@ bool BacklogStream::wait(std::chrono::microseconds limit) {
     std::this_thread::sleep_for(std::min<std::chrono::microseconds>(limit, 5ms));
     return true;
   }
-  if (!copy_ || copy_->wait_readable(limit)) return true;
+  if (!copy_ || copy_->wait(limit)) return true;
   if (Clock::now() - last_heard_ >= options_.silence_limit)
     throw Error(Retry::transient, "the server fell silent in the middle of the backlog");
   return false;

@@ -18,7 +18,7 @@
 #include <string>
 
 #include "pg/connection.h"
-#include "pg/copy_stream.h"
+#include "pg/copy_out.h"
 #include "source/change_stream.h"
 #include "source/stream_options.h"
 
@@ -79,7 +79,7 @@ class BacklogStream final : public ChangeStream {
   void end_bite();
   void give_up_if_overdue();
   void give_up();
-  pg::CopyStream::Next next_row(std::string_view& row);
+  pg::CopyOut::Next next_row(std::string_view& row);
   void refused(const Error& error);
   bool take(std::string_view row, std::string_view& payload);
   void note(std::string_view message);
@@ -91,7 +91,7 @@ class BacklogStream final : public ChangeStream {
   std::string slot_;  ///< the copy
   Bites bites_;
   std::uint64_t bite_ = 0;  ///< size of the next one; 0: there is none
-  std::unique_ptr<pg::CopyStream> copy_;
+  std::unique_ptr<pg::CopyOut> copy_;
   bool header_read_ = false;
   bool brought_any_ = false;                        ///< the end of a transaction
   std::uint64_t messages_ = 0;                      ///< of the bite

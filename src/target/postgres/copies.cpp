@@ -68,9 +68,11 @@ void Copies::close_idle() {
 }
 
 /// In a transaction that truncated the table, COPY may freeze. Where others look at the table, point at it by a
-/// foreign key, wrote rows to it, or would be sent the truncation, it is filled without.
-bool Copies::begin_frozen(pg::Connection& connection, const Statements& statements) {
-  if (statements.table.empty()) return false;
+/// foreign key, wrote rows to it, or would be sent the truncation, it is filled without. Gives how much of it
+/// may stay in the shared buffers: a table of up to a quarter of them is read into them when its key is made,
+/// and rows are wider there than here.
+std::optional<std::size_t> Copies::begin_frozen(pg::Connection& connection, const Statements& statements) {
+  if (statements.table.empty()) return std::nullopt;
   try {
     connection.query(fmt::format("begin; set local lock_timeout = '1s'; lock table only {} in access exclusive "
                                  "mode; set local lock_timeout = 0",
@@ -79,21 +81,23 @@ bool Copies::begin_frozen(pg::Connection& connection, const Statements& statemen
     auto others = connection.query(
         fmt::format("select c.relispartition or exists (select from only {0}) or exists (select from "
                     "pg_catalog.pg_publication_tables p where p.schemaname = n.nspname "
-                    "and p.tablename = c.relname) from pg_catalog.pg_class c "
+                    "and p.tablename = c.relname), "
+                    "pg_catalog.pg_size_bytes(pg_catalog.current_setting('shared_buffers')) / 8 "
+                    "from pg_catalog.pg_class c "
                     "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
                     "where c.oid = {1}::pg_catalog.regclass",
                     statements.table, quote_literal(statements.table)),
         statements.purpose);
     if (!others.flag(0, 0)) {
       connection.query("truncate only " + statements.table, statements.purpose);
-      return true;
+      return static_cast<std::size_t>(others.i64(0, 1));
     }
   } catch (const Error& error) {
     constexpr std::array refusals = {"0A000", "42501", "55P03"};
     if (std::ranges::find(refusals, error.sqlstate()) == refusals.end()) throw;
   }
   connection.query("rollback", statements.purpose);
-  return false;
+  return std::nullopt;
 }
 
 std::unique_ptr<CopyWriter> Copies::begin(Oid table, bool binary, bool alone) {
@@ -105,9 +109,11 @@ std::unique_ptr<CopyWriter> Copies::begin(Oid table, bool binary, bool alone) {
   }
   ++under_way_;
   std::shared_ptr<void> counted(nullptr, [this](void*) { --under_way_; });
-  bool frozen = alone && begin_frozen(*used, statements);
+  auto cached = alone ? begin_frozen(*used, statements) : std::nullopt;
   return std::make_unique<PostgresCopyWriter>(
-      std::move(used), PostgresCopyWriter::Copy{statements.copy, statements.purpose, binary, frozen},
+      std::move(used),
+      PostgresCopyWriter::Copy{statements.copy, statements.purpose, binary, cached.has_value(),
+                               cached.value_or(0)},
       [this, counted](std::unique_ptr<pg::Connection> done) {
         std::lock_guard lock(mutex_);
         idle_.push_back(std::move(done));

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,7 +39,7 @@ class Copies {
 
   std::unique_ptr<pg::Connection> idle_connection();
   std::unique_ptr<pg::Connection> connection();
-  static bool begin_frozen(pg::Connection& connection, const Statements& statements);
+  static std::optional<std::size_t> begin_frozen(pg::Connection& connection, const Statements& statements);
 
   std::string conninfo_;
   std::string subscription_;

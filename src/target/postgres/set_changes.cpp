@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <limits>
 #include <unordered_map>
+
+#include "base/byte_reader.h"
 
 namespace tailrace::target::postgres {
 namespace {
@@ -103,6 +106,7 @@ SetChanges SetChanges::of(const TablePlan& plan, const TableBatch& batch) {
   for (std::uint32_t i = 0; i < batch.rows.size(); ++i) {
     const FoldedRow& row = batch.rows[i];
     if (!row.live) continue;
+    out.leaves_values |= row.tuple.has_unchanged;
     std::uint32_t replaces = keyed ? row.replaces : no_index;
     if (!going.empty()) {
       auto found = going.find(reader.read(row.tuple, i).key);
@@ -138,8 +142,12 @@ KeyFilter SetChanges::touched(const TablePlan& plan, const TableBatch& batch) co
   KeyFilter out(count());
   Arena composed;
   KeyReader reader(plan, composed);
-  for (const auto& change : deletes) out.add(change.key);
-  for (const auto& change : updates) out.add(change.key);
+  for (const auto* changes : {&deletes, &updates}) {
+    for (std::size_t i = 0; i < changes->size(); ++i) {
+      if (i + rounds_ahead < changes->size()) fetch_soon((*changes)[i + rounds_ahead].key.data());
+      out.add((*changes)[i].key);
+    }
+  }
   for (auto i : inserts) out.add(reader.read(batch.rows[i].tuple, i).key);
   return out;
 }
@@ -147,8 +155,11 @@ KeyFilter SetChanges::touched(const TablePlan& plan, const TableBatch& batch) co
 void SetChanges::split_off(const TablePlan& plan, const TableBatch& batch, const KeyFilter& touched, bool went,
                            SetChanges& later) {
   later.keys = keys;
+  later.leaves_values = leaves_values;
   auto move_touching = [&](std::vector<Keyed>& from, std::vector<Keyed>& to) {
+    const auto* end = from.data() + from.size();
     std::erase_if(from, [&](const Keyed& change) {
+      if (end - &change > std::ptrdiff_t{rounds_ahead}) fetch_soon((&change)[rounds_ahead].key.data());
       if (!touched.may_contain(change.key)) return false;
       to.push_back(change);
       return true;
@@ -166,6 +177,19 @@ void SetChanges::split_off(const TablePlan& plan, const TableBatch& batch, const
     later.inserts.push_back(i);
     return true;
   });
+}
+
+std::optional<KeyRange> dense_integers(const std::vector<std::string_view>& keys) {
+  KeyRange range{std::numeric_limits<std::int64_t>::max(), std::numeric_limits<std::int64_t>::min()};
+  for (auto bytes : keys) {
+    ByteReader in(bytes);
+    std::int64_t key = in.remaining() == 8 ? in.i64() : in.remaining() == 4 ? in.i32() : in.i16();
+    range.first = std::min(range.first, key);
+    range.last = std::max(range.last, key);
+  }
+  auto span = static_cast<std::uint64_t>(range.last) - static_cast<std::uint64_t>(range.first);
+  if (keys.empty() || span >= keys.size() * 3) return std::nullopt;
+  return range;
 }
 
 }  // namespace tailrace::target::postgres

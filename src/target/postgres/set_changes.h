@@ -3,8 +3,10 @@
 // that come. A row that goes and comes back under its key is a change: so that columns which only the target
 // has, and large values that did not change, stay.
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,6 +41,13 @@ class KeyFilter {
   std::uint64_t mask_ = 0;
 };
 
+/// Changes in the order of their keys lie all over memory: a loop over them asks for what it needs some rounds
+/// later, so that it does not wait for each.
+inline void fetch_soon(const void* what) {
+  __builtin_prefetch(what);
+}
+constexpr std::size_t rounds_ahead = 12;
+
 /// Borrows the batch.
 struct SetChanges {
   struct Keyed {
@@ -51,6 +60,7 @@ struct SetChanges {
   std::vector<Keyed> updates;          ///< indexes into the batch's rows; sorted by key
   std::vector<std::uint32_t> inserts;  ///< indexes into the batch's rows
   std::shared_ptr<Arena> keys;         ///< holds those whose columns do not stand side by side
+  bool leaves_values = false;          ///< a row leaves a column as it is
 
   std::size_t count() const { return deletes.size() + updates.size() + inserts.size(); }
 
@@ -61,5 +71,9 @@ struct SetChanges {
   void split_off(const TablePlan& plan, const TableBatch& batch, const KeyFilter& touched, bool went,
                  SetChanges& later);
 };
+
+/// Where binary integers lie, of which every third or more in between is among them. None: they lie further
+/// apart.
+std::optional<KeyRange> dense_integers(const std::vector<std::string_view>& keys);
 
 }  // namespace tailrace::target::postgres

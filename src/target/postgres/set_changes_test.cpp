@@ -81,6 +81,19 @@ TEST_F(SetChangesTest, WhatAnEarlierOneTouchesIsHeldBack) {
   EXPECT_EQ(mine.count() + later.count(), 4U);
 }
 
+TEST(DenseIntegers, AreFoundByHowManyLieInBetween) {
+  using namespace std::string_view_literals;
+  auto range = [](const std::vector<std::string_view>& keys) {
+    auto found = dense_integers(keys);
+    return found ? std::vector<std::int64_t>{found->first, found->last} : std::vector<std::int64_t>{};
+  };
+  EXPECT_THAT(range({"\0\0\0\7"sv, "\0\0\0\2"sv, "\0\0\0\4"sv}), ElementsAre(2, 7));
+  EXPECT_THAT(range({"\0\0\0\2"sv, "\0\0\0\x0b"sv, "\0\0\0\4"sv}), ElementsAre());
+  EXPECT_THAT(range({"\xff\xfe"sv, "\0\1"sv}), ElementsAre(-2, 1));
+  EXPECT_THAT(range({"\x80\0\0\0\0\0\0\0"sv, "\x7f\xff\xff\xff\xff\xff\xff\xff"sv}), ElementsAre());
+  EXPECT_THAT(range({}), ElementsAre());
+}
+
 TEST(KeyFilter, ForgetsNoKeyAndFindsFewOthers) {
   constexpr int keys = 60'000;
   KeyFilter filter(keys);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 
 #include "base/byte_reader.h"
 #include "base/sql_text.h"
@@ -106,7 +105,7 @@ void SetWriter::write(const SetChanges& changes) {
     } else {
       write_deletes(changes.deletes);
     }
-    write_updates(changes.updates);
+    write_updates(changes);
     write_inserts(changes.inserts);
   } catch (const Error& error) {
     if (about_a_change(error)) throw ConstraintFailed{plan_.oid, Lsn{}, error, 0};
@@ -134,57 +133,55 @@ void SetWriter::expect(std::int64_t touched, std::size_t wanted) const {
 
 void SetWriter::write_deletes(const Keyed& deletes) {
   if (deletes.empty()) return;
-  // A column of the target's key may hold NULL at the source, and an array must not.
-  bool as_array = binary_ && plan_.key.size() == 1 && std::ranges::all_of(deletes, [&](const auto& change) {
-                    return single_key(change).kind == ValueKind::binary;
-                  });
-  auto in_array = as_array ? plan_.in_array_condition(dense_range(deletes)) : std::string();
-  expect(in_array.empty() ? delete_by_stage(deletes) : delete_by_array(in_array, deletes), deletes.size());
+  auto keys = single_keys(deletes);
+  auto in_array = keys ? plan_.in_array_condition(dense_range(*keys)) : std::string();
+  expect(in_array.empty() ? delete_by_stage(deletes) : delete_by_array(in_array, *keys), deletes.size());
 }
 
-Value SetWriter::single_key(const SetChanges::Keyed& removed) const {
-  TupleWalker walker(batch_.deletes[removed.index].tuple);
-  Value value = walker.next();
-  for (std::size_t c = 0; c < plan_.key.front(); ++c) value = walker.next();
-  return value;
+/// As an array can hold them. None where the key has more columns than one, or a column that holds NULL at the
+/// source.
+std::optional<std::vector<std::string_view>> SetWriter::single_keys(const Keyed& deletes) const {
+  if (!binary_ || plan_.key.size() != 1) return std::nullopt;
+  std::vector<std::string_view> out;
+  out.reserve(deletes.size());
+  for (std::size_t i = 0; i < deletes.size(); ++i) {
+    if (i + rounds_ahead < deletes.size()) fetch_soon(deletes[i + rounds_ahead].key.data());
+    // What a key holds of its tuple: one column.
+    TupleWalker walker({reinterpret_cast<const std::byte*>(deletes[i].key.data()), 0, 1});
+    Value value = walker.next();
+    if (value.kind != ValueKind::binary) return std::nullopt;
+    out.push_back(value.bytes);
+  }
+  return out;
 }
 
 /// Of integers of which every third or more is there: rows that stay are looked at in vain, two for one that
 /// goes at most, which costs less than descents even where they do not lie beside each other.
-std::optional<KeyRange> SetWriter::dense_range(const Keyed& keys) {
+std::optional<KeyRange> SetWriter::dense_range(const std::vector<std::string_view>& keys) {
   constexpr Oid integers[] = {21, 23, 20};
   constexpr int hashes_arrays = 140000;
   if (!std::ranges::count(integers, plan_.columns[plan_.key.front()]->type_oid) ||
       session_.direct().server_version() < hashes_arrays)
     return std::nullopt;
-  KeyRange range{std::numeric_limits<std::int64_t>::max(), std::numeric_limits<std::int64_t>::min()};
-  for (const auto& change : keys) {
-    ByteReader in(single_key(change).bytes);
-    std::int64_t key = in.remaining() == 8 ? in.i64() : in.remaining() == 4 ? in.i32() : in.i16();
-    range.first = std::min(range.first, key);
-    range.last = std::max(range.last, key);
-  }
-  auto span = static_cast<std::uint64_t>(range.last) - static_cast<std::uint64_t>(range.first);
-  if (span >= keys.size() * 3) return std::nullopt;
-  return range;
+  return dense_integers(keys);
 }
 
 /// One scan of the index finds all, and nothing is staged.
-std::int64_t SetWriter::delete_by_array(const std::string& condition, const Keyed& deletes) {
+std::int64_t SetWriter::delete_by_array(const std::string& condition,
+                                        const std::vector<std::string_view>& keys) {
   auto at = plan_.key.front();
   // As array_send() writes it: dimensions, whether there are NULLs, the type; length and lower bound of the
   // dimension; the values.
   std::string array;
-  array.reserve(20 + deletes.size() * 16);
+  array.reserve(20 + keys.size() * 16);
   auto number = [&](std::size_t value) {
     std::array<char, 4> wire{};
     store_big_endian(reinterpret_cast<std::byte*>(wire.data()), static_cast<std::int32_t>(value));
     array.append(wire.data(), wire.size());
   };
-  for (std::size_t value : {1UL, 0UL, std::size_t{plan_.columns[at]->type_oid}, deletes.size(), 1UL})
+  for (std::size_t value : {1UL, 0UL, std::size_t{plan_.columns[at]->type_oid}, keys.size(), 1UL})
     number(value);
-  for (const auto& change : deletes) {
-    auto key = single_key(change).bytes;
+  for (auto key : keys) {
     number(key.size());
     array.append(key);
   }
@@ -290,10 +287,22 @@ void SetWriter::write_deletes_by_row(const Keyed& deletes) {
 }
 
 /// Rows that leave the same columns alone are updated together.
-void SetWriter::write_updates(const Keyed& updates) {
+void SetWriter::write_updates(const SetChanges& changes) {
   std::map<ColumnSet, std::vector<std::uint32_t>> groups;
-  for (const auto& change : updates) groups[sent_columns(change.index)].push_back(change.index);
+  std::vector<std::uint32_t>* all = nullptr;
+  if (!changes.leaves_values && !changes.updates.empty()) all = &groups[ColumnSet(plan_.columns.size(), true)];
+  for (const auto& change : changes.updates)
+    (all != nullptr ? *all : groups[sent_columns(change.index)]).push_back(change.index);
   for (const auto& [sent, rows] : groups) write_group(sent, rows);
+}
+
+/// First where the row is said to be, then what it holds.
+void SetWriter::fetch_row_soon(const std::vector<std::uint32_t>& rows, std::size_t i) const {
+  if (i + 2 * rounds_ahead < rows.size()) fetch_soon(&batch_.rows[rows[i + 2 * rounds_ahead]]);
+  if (i + rounds_ahead >= rows.size()) return;
+  const auto& tuple = batch_.rows[rows[i + rounds_ahead]].tuple;
+  fetch_soon(tuple.data);
+  fetch_soon(tuple.data + 64);
 }
 
 void SetWriter::write_group(const ColumnSet& sent, const std::vector<std::uint32_t>& rows) {
@@ -314,8 +323,9 @@ void SetWriter::write_group(const ColumnSet& sent, const std::vector<std::uint32
     pg::CopyIn copy(connection, fmt::format("copy {} from stdin{}", stage, format()), purpose_);
     RowEncoder encoder(copy, binary_);
     std::vector<Value> row;
-    for (auto i : rows) {
-      auto values = resolved(i);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      fetch_row_soon(rows, i);
+      auto values = resolved(rows[i]);
       row.clear();
       for (std::size_t c = 0; c < values.size(); ++c) {
         if (sent[c]) row.push_back(values[c]);

@@ -49,12 +49,12 @@ class SetWriter {
 
   void write_singly(const SetChanges& changes);
   void write_deletes(const Keyed& deletes);
-  Value single_key(const SetChanges::Keyed& removed) const;
-  std::optional<KeyRange> dense_range(const Keyed& keys);
-  std::int64_t delete_by_array(const std::string& condition, const Keyed& deletes);
+  std::optional<std::vector<std::string_view>> single_keys(const Keyed& deletes) const;
+  std::optional<KeyRange> dense_range(const std::vector<std::string_view>& keys);
+  std::int64_t delete_by_array(const std::string& condition, const std::vector<std::string_view>& keys);
   std::int64_t delete_by_stage(const Keyed& deletes);
   void write_deletes_by_row(const Keyed& deletes);
-  void write_updates(const Keyed& updates);
+  void write_updates(const SetChanges& changes);
   void write_group(const ColumnSet& sent, const std::vector<std::uint32_t>& rows);
   void write_inserts(const std::vector<std::uint32_t>& inserts);
   void check_deletions(const std::vector<std::uint32_t>& inserts);
@@ -62,6 +62,7 @@ class SetWriter {
                   const std::vector<const TupleData*>& keys);
   ColumnSet sent_columns(std::uint32_t row);
   std::span<const Value> resolved(std::uint32_t row);
+  void fetch_row_soon(const std::vector<std::uint32_t>& rows, std::size_t i) const;
   const char* format() const { return binary_ ? " (format binary)" : ""; }
   void expect(std::int64_t touched, std::size_t wanted) const;
 

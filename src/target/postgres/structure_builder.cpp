@@ -14,8 +14,7 @@ namespace {
 // Building an index keeps a core busy, and so does each of the target's own parallel workers.
 constexpr std::size_t builders = 2;
 // Beside other builds, workers for a small table cost more than they bring: half as much again for 40 MB.
-constexpr const char* settings =
-    "set maintenance_work_mem = '256MB'; set min_parallel_table_scan_size = '128MB'";
+constexpr const char* settings = "set min_parallel_table_scan_size = '128MB'";
 
 }  // namespace
 

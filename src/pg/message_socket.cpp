@@ -1,0 +1,122 @@
+#include "pg/message_socket.h"
+
+#include <libpq-fe.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+
+#include "base/byte_reader.h"
+
+namespace tailrace::pg {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t header = 5;  // type, length
+constexpr auto send_patience = 60s;
+
+/// Of the message that begins here, without its type. No message is larger than a gigabyte and a little.
+std::size_t length_of(const char* message) {
+  auto length = load_big_endian<std::uint32_t>(reinterpret_cast<const std::byte*>(message + 1));
+  if (length < 4 || length > 0x7fffffff)
+    throw Error(Retry::transient, "the connection to PostgreSQL brought something that is not a message");
+  return length;
+}
+
+}  // namespace
+
+MessageSocket::MessageSocket(Connection& connection, std::size_t buffer)
+    : connection_(&connection), usual_(buffer), buffer_(buffer) {}
+
+bool MessageSocket::possible(const Connection& connection) {
+  return PQsslInUse(connection.raw()) == 0 && PQgssEncInUse(connection.raw()) == 0;
+}
+
+bool MessageSocket::next(Message& out) {
+  if (end_ - begin_ < header) return false;
+  std::size_t length = length_of(&buffer_[begin_]);
+  if (end_ - begin_ < length + 1) return false;
+  out = {buffer_[begin_], {buffer_.data() + begin_ + header, length - 4}};
+  begin_ += length + 1;
+  return true;
+}
+
+void MessageSocket::make_room() {
+  if (begin_ != 0) {
+    std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
+    end_ -= begin_;
+    begin_ = 0;
+  }
+  std::size_t wanted = usual_;
+  // A message of a gigabyte is rare: its room is given back after it.
+  if (end_ >= header) wanted = std::max(wanted, length_of(buffer_.data()) + 1 + usual_ / 2);
+  if (wanted == buffer_.size() || end_ > wanted) return;
+  buffer_.resize(wanted);
+  if (wanted == usual_) buffer_.shrink_to_fit();
+}
+
+std::size_t MessageSocket::read_socket(std::string_view purpose) {
+  make_room();
+  ssize_t got = ::recv(socket(), buffer_.data() + end_, buffer_.size() - end_, MSG_DONTWAIT);
+  if (got > 0) {
+    end_ += static_cast<std::size_t>(got);
+    return static_cast<std::size_t>(got);
+  }
+  if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return 0;
+  throw Error(Retry::transient, fmt::format("lost the connection to PostgreSQL while {}: {}", purpose,
+                                            got == 0 ? "the server closed it" : std::strerror(errno)));
+}
+
+void MessageSocket::send(char type, std::string_view body, std::string_view purpose) {
+  std::string message(header, type);
+  store_big_endian(reinterpret_cast<std::byte*>(&message[1]), static_cast<std::uint32_t>(body.size() + 4));
+  message += body;
+  std::string_view rest = message;
+  auto deadline = std::chrono::steady_clock::now() + send_patience;
+  while (!rest.empty()) {
+    ssize_t sent = ::send(socket(), rest.data(), rest.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent > 0) {
+      rest.remove_prefix(static_cast<std::size_t>(sent));
+      continue;
+    }
+    bool full = sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
+    if (!full || std::chrono::steady_clock::now() >= deadline) {
+      throw Error(Retry::transient, fmt::format("lost the connection to PostgreSQL while {}: {}", purpose,
+                                                full ? "it takes nothing any more" : std::strerror(errno)));
+    }
+    pollfd entry{socket(), POLLOUT, 0};
+    poll(&entry, 1, 100);
+  }
+}
+
+/// Fields of a letter and a string, ended by a zero.
+ServerError read_error(std::string_view body) {
+  ServerError out;
+  while (!body.empty() && body.front() != '\0') {
+    char field = body.front();
+    auto end = body.find('\0', 1);
+    if (end == std::string_view::npos) break;
+    std::string value(body.substr(1, end - 1));
+    body.remove_prefix(end + 1);
+    switch (field) {
+      case 'C': out.sqlstate = std::move(value); break;
+      case 'M': out.message = std::move(value); break;
+      case 'D': out.detail = std::move(value); break;
+      case 'H': out.hint = std::move(value); break;
+      default: break;
+    }
+  }
+  return out;
+}
+
+Error unexpected_message(char type, std::string_view purpose) {
+  return Error(Retry::fatal, fmt::format("the server sent a message of type '{}' while {}", type, purpose),
+               "This is not PostgreSQL's protocol: check what stands between tailrace and the server; a "
+               "connection pool cannot pass a replication stream on");
+}
+
+}  // namespace tailrace::pg

@@ -1,0 +1,55 @@
+#pragma once
+// MessageSocket: the messages of the frontend/backend protocol on a connection's socket, past libpq (PostgreSQL
+// documentation: "Message Formats"). libpq's own way (16 KB at a time, then packet after packet as long as some
+// come, one allocation a message) keeps the server writing in its dearest manner; docs/reading-the-stream.md
+// has the figures.
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pg/connection.h"
+
+namespace tailrace::pg {
+
+/// Borrows a connection that is not encrypted, has no answer outstanding, and is not used by libpq meanwhile:
+/// so libpq's buffer is empty, and stays so. Not thread-safe.
+class MessageSocket {
+ public:
+  /// `buffer` bytes are read at most at a time.
+  MessageSocket(Connection& connection, std::size_t buffer);
+
+  static bool possible(const Connection& connection);
+
+  struct Message {
+    char type = 0;
+    std::string_view body;  ///< until the next read_socket()
+  };
+  /// True when a whole message is here.
+  bool next(Message& out);
+
+  /// Reads what the socket has, without blocking, and gives the number of bytes. `purpose` completes "while
+  /// ..." in an error.
+  std::size_t read_socket(std::string_view purpose);
+  void send(char type, std::string_view body, std::string_view purpose);
+
+  int socket() const { return connection_->socket(); }
+
+ private:
+  void make_room();
+
+  Connection* connection_;
+  std::size_t usual_;
+  std::vector<char> buffer_;
+  std::size_t begin_ = 0;  ///< of what was read and not yet taken
+  std::size_t end_ = 0;
+};
+
+/// What the body of an ErrorResponse says.
+ServerError read_error(std::string_view body);
+
+/// The error for a message that has no place where it came.
+Error unexpected_message(char type, std::string_view purpose);
+
+}  // namespace tailrace::pg
