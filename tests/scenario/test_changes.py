@@ -151,6 +151,9 @@ def test_changes(shop, case, backlog):
             shop.mirror.wait_caught_up(shop.cluster)
     shop.mirror.wait_caught_up(shop.cluster)
     shop.verified()
+    if case == "integer_keys_side_by_side":
+        # What the set-wise way does not find is found row by row, and nobody would see that it looked wrongly.
+        assert not any(table["note"] for table in shop.mirror.status()["tables"])
     # Not settle(): reading prunes pages, so that the server's position moves, and an idle stream follows in 10 s.
     shop.mirror.stop()
     shop.compared()
