@@ -1,7 +1,8 @@
 #pragma once
 // ReadPacer: when to read a socket whose sender writes many small messages, one call each. Reading each at once
 // costs both sides the most there is to pay for a message. So while much is coming, it lets the socket fill for
-// a moment; while little is coming, it reads at once. docs/reading-the-stream.md has the measurements.
+// a moment; while little is coming, or the server is far away, it reads at once. docs/reading-the-stream.md has
+// the measurements.
 
 #include <chrono>
 #include <cstddef>
@@ -11,7 +12,7 @@ namespace tailrace::pg {
 /// Borrows the socket. Not thread-safe.
 class ReadPacer {
  public:
-  /// Gives a TCP socket a receive buffer of a fixed size.
+  /// Gives a TCP socket a receive buffer of a fixed size, if the other end is near.
   ReadPacer(int socket, bool unix_socket);
 
   /// What was read since the last wait.
@@ -30,6 +31,7 @@ class ReadPacer {
 
   int socket_;
   bool unix_socket_;
+  bool paces_;
   std::size_t bytes_ = 0;  ///< since window_start_
   Clock::time_point window_start_;
   bool behind_ = false;

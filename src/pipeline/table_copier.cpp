@@ -21,6 +21,7 @@ namespace {
 // 64 MiB of heap a part: large enough that its commit costs nothing, small enough to keep all readers busy at
 // the end and DuckDB's transaction-local data bounded.
 constexpr std::int64_t part_pages = 8192;
+constexpr std::int64_t least_part_pages = 1024;
 constexpr std::size_t binary_header = 19;
 constexpr std::size_t progress_every = 4096;
 
@@ -245,7 +246,7 @@ class Reader {
 };
 
 std::vector<CopyPart> split(schema::Catalog& catalog, const schema::Table& table, std::size_t index,
-                            bool ranges) {
+                            bool ranges, int readers) {
   std::vector<CopyPart> parts;
   for (const auto& leaf : catalog.leaves(table)) {
     CopyPart part{index, leaf.schema, leaf.name, 0, -1, leaf.pages, true, false, leaf.large_rows};
@@ -254,11 +255,13 @@ std::vector<CopyPart> split(schema::Catalog& catalog, const schema::Table& table
       continue;
     }
     // The last range is open: blocks that were added since the table was measured may hold visible rows.
-    for (std::int64_t block = 0; block < leaf.pages; block += part_pages) {
+    std::int64_t block = 0;
+    for (auto pages : part_sizes(leaf.pages, readers)) {
       part.whole = false;
       part.first_block = block;
-      part.end_block = block + part_pages < leaf.pages ? block + part_pages : -1;
-      part.pages = part_pages;
+      block += pages;
+      part.end_block = block < leaf.pages ? block : -1;
+      part.pages = pages;
       parts.push_back(part);
     }
   }
@@ -287,7 +290,8 @@ class Coordinator {
     schema::Catalog catalog(connection);
     bool ranges = connection.server_version() >= 140000;  // 13 scans the whole heap for a ctid range
     parts_.resize(tables_.size());
-    for (std::size_t i = 0; i < tables_.size(); ++i) parts_[i] = split(catalog, tables_[i], i, ranges);
+    for (std::size_t i = 0; i < tables_.size(); ++i)
+      parts_[i] = split(catalog, tables_[i], i, ranges, options_.readers);
     // The largest tables first, so that no reader is left alone with one at the end.
     std::vector<std::size_t> order(tables_.size());
     for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
@@ -357,6 +361,16 @@ class Coordinator {
 };
 
 }  // namespace
+
+std::vector<std::int64_t> part_sizes(std::int64_t pages, int readers) {
+  std::vector<std::int64_t> out;
+  while (pages > 0) {
+    auto share = pages / (2 * std::max(readers, 1));
+    out.push_back(std::min(pages, std::clamp(share, least_part_pages, part_pages)));
+    pages -= out.back();
+  }
+  return out;
+}
 
 std::string copy_command(const schema::Table& table, const CopyPart& part, bool binary) {
   std::string columns;

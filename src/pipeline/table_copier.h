@@ -41,6 +41,9 @@ struct CopyPart {
   bool large_rows = false;  ///< one reader at a time takes such parts: each may hold a huge row several times
 };
 
+/// Pure. How many pages each part of a leaf has: the last ones are smaller, so that all readers end together.
+std::vector<std::int64_t> part_sizes(std::int64_t pages, int readers);
+
 /// Pure. The statement that copies a part.
 std::string copy_command(const schema::Table& table, const CopyPart& part, bool binary);
 

@@ -1,6 +1,9 @@
 #include "pipeline/table_copier.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <numeric>
 
 namespace tailrace::pipeline {
 namespace {
@@ -67,6 +70,17 @@ TEST(CopyCommand, CopiesRowsWithoutColumns) {
   table.columns.clear();
   EXPECT_EQ(copy_command(table, whole_table(), false),
             R"(copy (select  from only "public"."orders") to stdout)");
+}
+
+TEST(PartSizes, ShrinkTowardsTheEnd) {
+  using testing::ElementsAre;
+  EXPECT_THAT(part_sizes(40'000, 2),
+              ElementsAre(8192, 7952, 5964, 4473, 3354, 2516, 1887, 1415, 1061, 1024, 1024, 1024, 114));
+  EXPECT_THAT(part_sizes(3'000, 4), ElementsAre(1024, 1024, 952));
+  EXPECT_THAT(part_sizes(0, 4), ElementsAre());
+  auto sizes = part_sizes(100'000'000, 4);
+  EXPECT_EQ(sizes.front(), 8192);
+  EXPECT_EQ(std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0}), 100'000'000);
 }
 
 }  // namespace
