@@ -80,6 +80,19 @@ def test_stall_in_a_backlog(proxied):
     assert shop.settle(timeout=120) == 1000000
 
 
+def test_stall_of_a_new_connection(proxied):
+    """What is asked of each at first is not waited for without an end."""
+    shop, proxy = proxied, proxied.proxy
+    shop.mirror.start()
+    shop.mirror.wait_streaming()
+    proxy.stall_at(b"'datestyle'")
+    proxy.drop()
+    wait_until(lambda: "2 s while pinning the session's settings" in shop.mirror.log_text(), timeout=30,
+               what="the dead line to be noticed")
+    proxy.restore()
+    assert shop.settle(timeout=60) == ROWS
+
+
 @pytest.mark.parametrize("fault", ["drop", "half_close"])
 def test_faults_in_copy(proxied, fault):
     shop, proxy = proxied, proxied.proxy

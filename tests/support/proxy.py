@@ -13,6 +13,7 @@ class Proxy:
     drop()        resets every connection now; new ones work
     refuse()      the same, and resets new ones until restore()
     stall()       keeps connections open and moves no byte, in either direction: a black hole, until restore()
+    stall_at(x)   the same, from the moment on at which a client says x
     half_close()  says 'end of stream' to the client on each connection, and goes on reading from it
     """
 
@@ -22,6 +23,7 @@ class Proxy:
         self._flowing = threading.Event()
         self._flowing.set()
         self._refusing = False
+        self._stalls_at = None
         self._pairs = set()  # (client, server)
         self._half_closed = set()  # clients that were told 'end of stream'; what would follow is discarded
         self._lock = threading.Lock()
@@ -49,8 +51,12 @@ class Proxy:
     def stall(self):
         self._flowing.clear()
 
+    def stall_at(self, words):
+        self._stalls_at = words
+
     def restore(self):
         self._refusing = False
+        self._stalls_at = None
         self._flowing.set()
 
     def half_close(self):
@@ -91,6 +97,8 @@ class Proxy:
     def _forward(self, pair, source, sink):
         with contextlib.suppress(OSError):
             while data := source.recv(CHUNK):
+                if self._stalls_at is not None and source is pair[0] and self._stalls_at in data:
+                    self.stall()
                 self._flowing.wait()
                 if sink not in self._half_closed:
                     sink.sendall(data)
