@@ -10,6 +10,8 @@
 #include <future>
 #include <thread>
 
+#include "pg/socket.h"
+
 namespace tailrace::pg {
 
 using namespace std::chrono_literals;
@@ -280,6 +282,10 @@ bool Connection::is_unix_socket() const {
   socklen_t length = sizeof(address);
   return getsockname(socket(), reinterpret_cast<sockaddr*>(&address), &length) == 0 &&
          address.ss_family == AF_UNIX;
+}
+
+bool Connection::is_near() const {
+  return pg::is_near(socket());
 }
 
 void Connection::cancel() const {

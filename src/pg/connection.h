@@ -84,6 +84,7 @@ class Connection {
   int backend_pid() const;
   int socket() const;
   bool is_unix_socket() const;
+  bool is_near() const;  ///< a round trip costs little
   pg_conn* raw() const { return raw_.get(); }
 
   /// Asks the server to cancel what runs; safe from another thread while the connection lives.

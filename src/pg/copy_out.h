@@ -41,6 +41,10 @@ class CopyOut {
     }
     return Next::nothing_yet;
   }
+  /// Frees the last message before the next call would, if it has memory of its own.
+  void release() {
+    if (through_libpq_) through_libpq_->release();
+  }
   /// Reads what the socket has, without blocking; false when there is nothing, or not yet enough to be worth
   /// it. Drain next() first.
   bool read();

@@ -35,15 +35,17 @@ CopyStream::Next CopyStream::take(int length, std::string_view& out) {
   }
   if (length == 0) return Next::nothing_yet;
   if (length == -2) throw make_error(connection_.raw(), nullptr, purpose_);
-  // -1: the copy is over; its result says how.
-  Result result(PQgetResult(connection_.raw()));
-  auto status = PQresultStatus(result.raw());
-  if (status == PGRES_COPY_IN || status == PGRES_COPY_BOTH) return Next::end;
-  if (status != PGRES_COMMAND_OK) throw make_error(connection_.raw(), result.raw(), purpose_);
-  while (pg_result* rest = PQgetResult(connection_.raw())) {
-    Result last(rest);
-    if (PQresultStatus(rest) == PGRES_FATAL_ERROR) throw make_error(connection_.raw(), rest, purpose_);
+  // -1: the copy is over; its result says how. All of them are read, for the next query needs a connection that
+  // has nothing to say.
+  Result first_failure(nullptr);
+  while (pg_result* next = PQgetResult(connection_.raw())) {
+    Result result(next);
+    auto status = PQresultStatus(next);
+    if (status == PGRES_COPY_IN || status == PGRES_COPY_BOTH) return Next::end;
+    if (status != PGRES_COMMAND_OK && first_failure.raw() == nullptr) first_failure = std::move(result);
+    if (PQstatus(connection_.raw()) == CONNECTION_BAD) break;
   }
+  if (first_failure.raw() != nullptr) throw make_error(connection_.raw(), first_failure.raw(), purpose_);
   return Next::end;
 }
 

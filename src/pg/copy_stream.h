@@ -27,6 +27,9 @@ class CopyStream {
   /// The next message, waiting for it; false at the end.
   bool next_blocking(std::string_view& out);
 
+  /// Frees the last message before the next call would.
+  void release() { free_message(); }
+
   /// Reads what the socket has, without blocking. Drain next() first: reading before draining lets the
   /// buffer grow.
   void read_socket();

@@ -55,8 +55,10 @@ void MessageSocket::make_room() {
   // A message of a gigabyte is rare: its room is given back after it.
   if (end_ >= header) wanted = std::max(wanted, length_of(buffer_.data()) + 1 + usual_ / 2);
   if (wanted == buffer_.size() || end_ > wanted) return;
-  buffer_.resize(wanted);
-  if (wanted == usual_) buffer_.shrink_to_fit();
+  // Not resize(): it would copy all of a large buffer for the little that is in use of it.
+  std::vector<char> fresh(wanted);
+  std::memcpy(fresh.data(), buffer_.data(), end_);
+  buffer_ = std::move(fresh);
 }
 
 std::size_t MessageSocket::read_socket(std::string_view purpose) {
@@ -115,8 +117,8 @@ ServerError read_error(std::string_view body) {
 
 Error unexpected_message(char type, std::string_view purpose) {
   return Error(Retry::fatal, fmt::format("the server sent a message of type '{}' while {}", type, purpose),
-               "This is not PostgreSQL's protocol: check what stands between tailrace and the server; a "
-               "connection pool cannot pass a replication stream on");
+               "This is not PostgreSQL's protocol: check what stands between tailrace and the server, and "
+               "connect to the server itself");
 }
 
 }  // namespace tailrace::pg

@@ -1,7 +1,5 @@
 #include "pg/read_pacer.h"
 
-#include <linux/tcp.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -15,9 +13,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr int tcp_receive_buffer = 512 * 1024;
-// So much in a round trip is no bound yet (250 MB/s); over a longer line it would be, and there packets hold
-// many messages anyway.
-constexpr auto near_by = 2ms;
 constexpr auto shortest_pause = 500us;
 constexpr auto longest_pause = 25ms;
 constexpr auto slice = 2ms;
@@ -33,21 +28,10 @@ void sleep(std::chrono::microseconds time) {
   nanosleep(&span, nullptr);
 }
 
-/// The shortest that was seen: an answer that took the server long is no measure.
-std::chrono::microseconds round_trip(int socket) {
-  tcp_info info{};
-  socklen_t length = sizeof(info);
-  if (getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return {};
-  return std::chrono::microseconds(info.tcpi_min_rtt);
-}
-
 }  // namespace
 
 ReadPacer::ReadPacer(int socket, bool unix_socket)
-    : socket_(socket),
-      unix_socket_(unix_socket),
-      paces_(unix_socket || round_trip(socket) < near_by),
-      window_start_(Clock::now()) {
+    : socket_(socket), unix_socket_(unix_socket), paces_(is_near(socket)), window_start_(Clock::now()) {
   if (unix_socket_ || !paces_) return;
   setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &tcp_receive_buffer, sizeof(tcp_receive_buffer));
   // Linux doubles what one asks for, for its own use, and grants no more than net.core.rmem_max.

@@ -1,7 +1,10 @@
 #include "pg/socket.h"
 
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include <cerrno>
 
@@ -13,6 +16,15 @@ std::size_t readable_bytes(int socket) {
   int bytes = 0;
   if (ioctl(socket, FIONREAD, &bytes) != 0 || bytes < 0) return 0;
   return static_cast<std::size_t>(bytes);
+}
+
+bool is_near(int socket) {
+  constexpr std::chrono::microseconds near = std::chrono::milliseconds(2);
+  tcp_info info{};
+  socklen_t length = sizeof(info);
+  // A Unix socket does not know.
+  if (getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return true;
+  return std::chrono::microseconds(info.tcpi_min_rtt) < near;
 }
 
 bool wait_readable(int socket, std::chrono::microseconds timeout) {

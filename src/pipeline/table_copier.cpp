@@ -171,6 +171,7 @@ class Reader {
       ++rows;
       ++progress.rows;
       progress.bytes += static_cast<std::int64_t>(message.size());
+      stream.release();
       writer->settle();
       if (progress.rows == progress_every) report(progress);
     }

@@ -165,9 +165,7 @@ ChangeStream::Event BacklogStream::read(std::string_view& payload) {
       case pg::CopyOut::Next::end: end_bite(); return Event::cut;
       case pg::CopyOut::Next::nothing_yet: break;
     }
-    if (!copy_) continue;
-    if (!copy_->read()) return Event::drained;
-    last_heard_ = Clock::now();
+    if (copy_) return Event::drained;
   }
 }
 
@@ -204,7 +202,11 @@ void BacklogStream::begin_bite() {
 /// The function has all of its result before the first row of it is sent: what makes it fail comes before that.
 pg::CopyOut::Next BacklogStream::next_row(std::string_view& row) {
   try {
-    return copy_->next(row);
+    for (;;) {
+      auto found = copy_->next(row);
+      if (found != pg::CopyOut::Next::nothing_yet || !copy_->read()) return found;
+      last_heard_ = Clock::now();
+    }
   } catch (const Error& error) {
     if (header_read_ || error.sqlstate().empty()) throw;
     refused(error);

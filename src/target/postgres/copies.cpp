@@ -69,8 +69,8 @@ void Copies::close_idle() {
 
 /// In a transaction that truncated the table, COPY may freeze. Where others look at the table, point at it by a
 /// foreign key, wrote rows to it, or would be sent the truncation, it is filled without. Gives how much of it
-/// may stay in the shared buffers: a table of up to a quarter of them is read into them when its key is made,
-/// and rows are wider there than here.
+/// may stay in the shared buffers: a table of up to a quarter of them is read into them when its key is made
+/// anyway. That takes round trips, so of one that is far away nothing.
 std::optional<std::size_t> Copies::begin_frozen(pg::Connection& connection, const Statements& statements) {
   if (statements.table.empty()) return std::nullopt;
   try {
@@ -82,7 +82,7 @@ std::optional<std::size_t> Copies::begin_frozen(pg::Connection& connection, cons
         fmt::format("select c.relispartition or exists (select from only {0}) or exists (select from "
                     "pg_catalog.pg_publication_tables p where p.schemaname = n.nspname "
                     "and p.tablename = c.relname), "
-                    "pg_catalog.pg_size_bytes(pg_catalog.current_setting('shared_buffers')) / 8 "
+                    "pg_catalog.pg_size_bytes(pg_catalog.current_setting('shared_buffers')) / 4 "
                     "from pg_catalog.pg_class c "
                     "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
                     "where c.oid = {1}::pg_catalog.regclass",
@@ -90,7 +90,7 @@ std::optional<std::size_t> Copies::begin_frozen(pg::Connection& connection, cons
         statements.purpose);
     if (!others.flag(0, 0)) {
       connection.query("truncate only " + statements.table, statements.purpose);
-      return static_cast<std::size_t>(others.i64(0, 1));
+      return connection.is_near() ? static_cast<std::size_t>(others.i64(0, 1)) : 0;
     }
   } catch (const Error& error) {
     constexpr std::array refusals = {"0A000", "42501", "55P03"};

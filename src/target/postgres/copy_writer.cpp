@@ -6,8 +6,10 @@ namespace {
 constexpr std::size_t piece_bytes = 128 << 10;
 // A COPY goes round in 16 MB of the shared buffers at most (buffer access strategy BULKWRITE), and each round
 // writes those out, from where the making of the key has to read them again. A statement that ends before
-// leaves its pages where they are. Narrow rows are up to three times as wide there.
-constexpr std::size_t renewed_after = 4 << 20;
+// leaves its pages where they are.
+constexpr std::size_t renewed_after = 12 << 20;
+// What a row is wider there than on its way: its header and its place on the page.
+constexpr std::size_t row_overhead = 28;
 
 const char* options_of(const PostgresCopyWriter::Copy& how) {
   if (how.frozen) return how.binary ? " (format binary, freeze)" : " (freeze)";
@@ -25,26 +27,26 @@ PostgresCopyWriter::PostgresCopyWriter(std::unique_ptr<pg::Connection> connectio
 
 void PostgresCopyWriter::open() {
   copy_ = std::make_unique<pg::CopyIn>(*connection_, how_.sql + options_of(how_), how_.purpose);
-  sent_in_this_ = 0;
+  filled_in_this_ = 0;
   if (how_.binary) buffer_ = pg::copy_binary_header;
 }
 
 void PostgresCopyWriter::row(std::string_view copy_row) {
   buffer_.append(copy_row);
+  filled_ += copy_row.size() + row_overhead;
+  filled_in_this_ += copy_row.size() + row_overhead;
   if (!how_.binary) buffer_.push_back('\n');
 }
 
 void PostgresCopyWriter::settle() {
   if (buffer_.size() < piece_bytes) return;
   send();
-  if (sent_in_this_ < renewed_after || sent_ >= how_.cached) return;
+  if (filled_in_this_ < renewed_after || filled_ >= how_.cached) return;
   close();
   open();
 }
 
 void PostgresCopyWriter::send() {
-  sent_ += buffer_.size();
-  sent_in_this_ += buffer_.size();
   copy_->write(buffer_);
   buffer_.clear();
 }

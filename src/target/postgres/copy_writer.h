@@ -17,7 +17,7 @@ class PostgresCopyWriter : public CopyWriter {
     std::string purpose;
     bool binary = false;
     bool frozen = false;     ///< in the transaction that the connection has open, and ends with it
-    std::size_t cached = 0;  ///< so many bytes may stay in the target's shared buffers; only where it is frozen
+    std::size_t cached = 0;  ///< so many bytes of it may stay in the shared buffers; only where it is frozen
   };
 
   /// `give_back` takes the connection when the copy is finished; after a failure it is not of use any more.
@@ -37,8 +37,8 @@ class PostgresCopyWriter : public CopyWriter {
   Copy how_;
   std::function<void(std::unique_ptr<pg::Connection>)> give_back_;
   std::string buffer_;
-  std::size_t sent_ = 0;
-  std::size_t sent_in_this_ = 0;
+  std::size_t filled_ = 0;            ///< bytes of the table, about
+  std::size_t filled_in_this_ = 0;    ///< by this statement
   std::unique_ptr<pg::CopyIn> copy_;  ///< goes before the connection
 };
 
