@@ -9,14 +9,14 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::size_t buffer_bytes = 256 << 10;
+constexpr std::size_t read_at_once = 256 << 10;
 
 }  // namespace
 
 CopyOut::CopyOut(Connection& connection, const std::string& sql, std::string purpose)
     : connection_(connection), purpose_(std::move(purpose)) {
   if (MessageSocket::possible(connection)) {
-    messages_.emplace(connection, buffer_bytes);
+    messages_.emplace(connection, read_at_once);
     begin(sql);
     pacer_.emplace(connection.socket(), connection.is_unix_socket());
   } else {
