@@ -165,8 +165,11 @@ def test_under_writes(pair):
         for _ in range(3):
             verify(pair, code=0)
         for step in range(4):
-            # The stream goes on changing the very rows that are damaged, but not what is damaged of them.
-            target.execute(f"UPDATE t SET note = 'damaged' WHERE id % 5 = {step}; INSERT INTO log VALUES (-1, 'ghost');"
+            # The stream goes on changing the very rows that are damaged, but not what is damaged of them. One row at a
+            # time: many in one transaction and the stream would wait for each other.
+            target.execute(f"DO $$ BEGIN FOR n IN 0..399 LOOP UPDATE t SET note = 'damaged' WHERE id = n * 5 + {step};"
+                           " COMMIT; END LOOP; END $$")
+            target.execute("INSERT INTO log VALUES (-1, 'ghost');"
                            "INSERT INTO t SELECT i, -1, 'ghost' FROM generate_series(9001, 9030) i")
             verify(pair, "--repair", code=0)
             assert target.value("(SELECT count(*) FROM t WHERE note IN ('damaged', 'ghost'))") == "0"
