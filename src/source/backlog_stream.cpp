@@ -25,6 +25,8 @@ constexpr std::uint64_t worth_a_bite = 32;
 constexpr std::uint64_t little_left = 2 << 20;
 // The server holds a snapshot while a bite is open: a target that is stuck must not keep it for long.
 constexpr auto bite_at_most = 60s;
+// A walsender reads so much again sooner than a target tells that it has flushed what it committed.
+constexpr std::uint64_t soon_read_again = 64 << 20;
 constexpr auto bite_patience = 10min;
 // Nobody watches the line yet.
 constexpr auto start_patience = 60s;
@@ -107,6 +109,7 @@ void BacklogStream::copy_slot() {
                                  quote_literal(options_.slot), quote_literal(slot_)),
                      purpose);
   look();
+  own_restart_ = restart_;
   position_ = std::max(position_, options_.start);
   bite_ = bites_.first(left(), again());
   // Only now: the way there begins at restart_lsn, too.
@@ -173,6 +176,7 @@ ChangeStream::Event BacklogStream::read(std::string_view& payload) {
 /// and would take time from a target that is still at work. What was written meanwhile may be worth more bites.
 bool BacklogStream::waits_for_target() {
   if (bite_ != 0) return false;
+  if (left() > soon_read_again && between(own_restart_, position_) < soon_read_again) return false;
   if (!waiting_since_) waiting_since_ = Clock::now();
   if (durable_ < position_ && Clock::now() - *waiting_since_ < wait_for_target_at_most) return true;
   look();

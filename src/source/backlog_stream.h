@@ -102,6 +102,7 @@ class BacklogStream final : public ChangeStream {
   std::optional<Clock::time_point> waiting_since_;  ///< for the target, after the last bite
   Lsn position_;                                    ///< everything that commits before it was delivered
   Lsn restart_;                                     ///< of the copy
+  Lsn own_restart_;                                 ///< of our own slot, at first: it may be further by now
   Lsn source_end_;                                  ///< of the WAL, when we last looked
   Lsn durable_;
   Lsn acknowledged_;
