@@ -31,15 +31,7 @@ class CopyOut {
   Next next(std::string_view& out) {
     if (through_libpq_) [[unlikely]]
       return through_libpq_->next(out);
-    MessageSocket::Message message;
-    while (messages_->next(message)) {
-      if (message.type == 'd') [[likely]] {
-        out = message.body;
-        return Next::data;
-      }
-      if (control(message) == Next::end) return Next::end;
-    }
-    return Next::nothing_yet;
+    return messages_->next_row(out, [this](const auto& message) { return control(message); });
   }
   /// Frees the last message before the next call would, if it has memory of its own.
   void release() {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "pg/connection.h"
+#include "pg/copy_stream.h"
 
 namespace tailrace::pg {
 
@@ -28,6 +29,20 @@ class MessageSocket {
   };
   /// True when a whole message is here.
   bool next(Message& out);
+  /// The next row of a COPY that is here. What comes between them goes to `control`, whose answer counts when
+  /// it is `end`.
+  template <typename Control>
+  CopyStream::Next next_row(std::string_view& out, Control control) {
+    Message message;
+    while (next(message)) {
+      if (message.type == 'd') [[likely]] {
+        out = message.body;
+        return CopyStream::Next::data;
+      }
+      if (control(message) == CopyStream::Next::end) return CopyStream::Next::end;
+    }
+    return CopyStream::Next::nothing_yet;
+  }
 
   /// Reads what the socket has, without blocking, and gives the number of bytes. `purpose` completes "while
   /// ..." in an error.

@@ -43,15 +43,7 @@ void StreamConnection::start(const std::string& command) {
 }
 
 StreamConnection::Next StreamConnection::next_in_buffer(std::string_view& out) {
-  MessageSocket::Message message;
-  while (messages_->next(message)) {
-    if (message.type == 'd') [[likely]] {
-      out = message.body;
-      return Next::data;
-    }
-    if (control(message) == Next::end) return Next::end;
-  }
-  return Next::nothing_yet;
+  return messages_->next_row(out, [this](const auto& message) { return control(message); });
 }
 
 StreamConnection::Next StreamConnection::control(const MessageSocket::Message& message) {

@@ -166,6 +166,23 @@ def test_nothing_of_ours_at_its_end(behind):
     assert behind.settle() == 50100
 
 
+def test_its_session_is_ended_at_once(behind):
+    """Before the first of its rows came."""
+    behind.execute("INSERT INTO other SELECT g, repeat('z', 50) FROM generate_series(1, 100000) g")
+    behind.mirror.start()
+    behind.execute("""DO $$ BEGIN
+        FOR i IN 1 .. 30000 LOOP
+            PERFORM pg_stat_clear_snapshot();
+            PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()
+                AND state = 'active' AND query LIKE '%logical_slot_get_binary_changes%' AND pid <> pg_backend_pid();
+            EXIT WHEN FOUND;
+            PERFORM pg_sleep(0.001);
+        END LOOP; END $$""")
+    behind.mirror.wait_caught_up(behind.cluster)
+    assert behind.settle() == 100100
+    assert "terminating connection due to administrator command" in behind.mirror.log_text(), behind.mirror.log_text()
+
+
 def test_no_slot_is_free(own_cluster, shop_on):
     """Then the replication stream brings it."""
     server = own_cluster(max_replication_slots=3)
@@ -189,13 +206,15 @@ def test_a_bite_that_the_server_refuses(behind):
 
 
 def test_wide_rows(behind):
-    """One bite shows that they are wide; the replication stream brings the rest."""
+    """One bite shows that they are wide; the replication stream brings the rest while the target is at work."""
     config = json.loads(behind.mirror.config.read_text(encoding="utf-8"))
     behind.mirror.configure(limits=config["limits"], log={"level": "debug"})
     for first in range(1000, 17000, 1000):
-        behind.execute(f"INSERT INTO t SELECT g, g, repeat('x', 2500) FROM generate_series({first}, {first + 999}) g")
+        behind.execute(f"INSERT INTO t SELECT g, g, repeat('x', 6000) FROM generate_series({first}, {first + 999}) g;"
+                       f"UPDATE t SET v = -v WHERE id % 10 = 0; UPDATE t SET body = 'y' WHERE id = {first} + 7")
     behind.mirror.start()
     assert behind.settle() == 16100
+    behind.verified()
     assert behind.mirror.log_text().count("a bite of") == 1
 
 

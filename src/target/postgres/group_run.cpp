@@ -133,7 +133,7 @@ void GroupRun::hold_back(const Work& work, SetChanges& now, SetChanges& later) {
     if (mine.plan->oid != work.plan->oid || now.count() == 0) continue;
     // Another plan of the table: one of both may not know what makes its rows depend on each other.
     if (mine.plan != work.plan || work.plan->key.empty() || work.plan->further_unique) {
-      later = std::exchange(now, {});
+      now.move_all(later);
       continue;
     }
     bool went = !changes_[i].deletes.empty();

@@ -179,6 +179,15 @@ void SetChanges::split_off(const TablePlan& plan, const TableBatch& batch, const
   });
 }
 
+void SetChanges::move_all(SetChanges& later) {
+  later.keys = keys;
+  later.leaves_values = leaves_values;
+  later.deletes.insert(later.deletes.end(), deletes.begin(), deletes.end());
+  later.updates.insert(later.updates.end(), updates.begin(), updates.end());
+  later.inserts.insert(later.inserts.end(), inserts.begin(), inserts.end());
+  *this = {};
+}
+
 std::optional<KeyRange> dense_integers(const std::vector<std::string_view>& keys) {
   KeyRange range{std::numeric_limits<std::int64_t>::max(), std::numeric_limits<std::int64_t>::min()};
   for (auto bytes : keys) {

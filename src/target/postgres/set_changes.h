@@ -70,6 +70,7 @@ struct SetChanges {
   /// Moves what touches one of the keys to `later`. `went`: rows of some of the keys went.
   void split_off(const TablePlan& plan, const TableBatch& batch, const KeyFilter& touched, bool went,
                  SetChanges& later);
+  void move_all(SetChanges& later);
 };
 
 /// Where binary integers lie, of which every third or more in between is among them. None: they lie further

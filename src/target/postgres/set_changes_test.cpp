@@ -79,6 +79,11 @@ TEST_F(SetChangesTest, WhatAnEarlierOneTouchesIsHeldBack) {
   EXPECT_THAT(indexes(mine.updates), ElementsAre(0));
   EXPECT_THAT(mine.inserts, ElementsAre(2));
   EXPECT_EQ(mine.count() + later.count(), 4U);
+  mine.move_all(later);
+  EXPECT_EQ(mine.count(), 0U);
+  EXPECT_THAT(indexes(later.updates), ElementsAre(0));
+  EXPECT_THAT(later.inserts, ElementsAre(1, 2));
+  EXPECT_EQ(later.count(), 4U);
 }
 
 TEST(DenseIntegers, AreFoundByHowManyLieInBetween) {
