@@ -19,6 +19,10 @@ constexpr std::uint64_t usual_bite = 32 << 20;
 // The server keeps a bite's messages in temporary files.
 constexpr std::uint64_t largest_bite = 512 << 20;
 constexpr std::uint64_t most_read_again = 1ULL << 30;
+// WAL may be full of pages and then full of changes: a bite of it keeps a target waiting that has next to
+// nothing.
+constexpr std::uint64_t next_to_nothing = 20'000;
+constexpr std::uint64_t enough_at_first = 100'000;
 // Of what is read again. A walsender reads that much again too before it begins, and only once the target has
 // all that came before; a bite does so while the target is at work.
 constexpr std::uint64_t worth_a_bite = 32;
@@ -57,12 +61,16 @@ std::uint64_t between(Lsn from, Lsn to) {
 std::uint64_t Bites::first(std::uint64_t left, std::uint64_t again) {
   left_ = left;
   size_ = smallest_bite;
+  messages_ = 0;
+  whole_ = true;
   // The target waits for it.
   return again > most_read_again ? 0 : grown(again / 2);
 }
 
 std::uint64_t Bites::next(const After& after) {
   auto before = std::exchange(left_, after.left);
+  messages_ = after.messages;
+  whole_ = after.whole;
   if (after.left < std::max(little_left, after.again / worth_a_bite) || after.again > most_read_again) return 0;
   if (after.wide) return 0;
   // It is written about as fast as we read: that much is for the walsender, which does not let it wait.
@@ -76,6 +84,11 @@ std::uint64_t Bites::next(const After& after) {
     size_ = largest_bite;
   }
   return grown(after.again);
+}
+
+std::optional<std::uint64_t> Bites::most_messages() const {
+  if (!whole_ || messages_ >= next_to_nothing) return std::nullopt;
+  return enough_at_first;
 }
 
 std::uint64_t Bites::grown(std::uint64_t again) const {
@@ -191,7 +204,8 @@ void BacklogStream::begin_bite() {
     if (bite_ == 0) return;
     auto upto = Lsn{position_.value + std::min(bite_, std::max<std::uint64_t>(left(), 1))};
     copy_ = std::make_unique<pg::CopyOut>(
-        *connection_, read_backlog_command(options_, slot_, upto, connection_->server_version()),
+        *connection_,
+        read_backlog_command(options_, slot_, upto, bites_.most_messages(), connection_->server_version()),
         "reading the backlog");
   } catch (const Error& error) {
     if (error.sqlstate().empty()) throw;
@@ -242,6 +256,7 @@ bool BacklogStream::take(std::string_view row, std::string_view& payload) {
   payload = in.bytes(static_cast<std::size_t>(in.i32()));
   note(payload);
   ++messages_;
+  ++all_messages_;
   received_ += payload.size();
   return true;
 }
@@ -271,7 +286,8 @@ void BacklogStream::note(std::string_view message) {
 }
 
 Bites::After BacklogStream::after() const {
-  return {left(), again(), brought_any_ && unfinished_.empty(), messages_ * wide_message < received_};
+  return {left(), again(), brought_any_ && unfinished_.empty(), messages_ * wide_message < received_,
+          all_messages_};
 }
 
 bool BacklogStream::wait(std::chrono::microseconds limit) {

@@ -9,7 +9,8 @@
 //
 // A bite begins where the copy's restart_lsn is, which stands still while any transaction is open and else
 // moves about every 15 s: what lies between is read again for each. So bites grow with that distance, and where
-// it is too long, or a transaction is longer than the largest bite, the walsender has to go on.
+// it is too long, or a transaction is longer than the largest bite, the walsender has to go on. Nothing of a
+// bite comes before all of it is decoded: so the first ones end after some messages, too, for the target waits.
 
 #include <chrono>
 #include <memory>
@@ -24,7 +25,7 @@
 
 namespace tailrace::source {
 
-/// How much to read next; pure. All in bytes of WAL.
+/// How much to read next; pure. In bytes of WAL.
 class Bites {
  public:
   /// What is known once a bite was read.
@@ -33,16 +34,22 @@ class Bites {
     std::uint64_t again = 0;  ///< what every further bite reads again
     bool whole = false;       ///< it held the end of a transaction, and no large one only in part
     bool wide = false;        ///< large messages: reading them again costs more than a walsender's system calls
+    std::uint64_t messages = 0;  ///< that all of them brought
   };
   /// Of the first bite, and after each. 0: go on with the walsender.
   std::uint64_t first(std::uint64_t left, std::uint64_t again);
   std::uint64_t next(const After& after);
+  /// The next ends at the first commit behind so many messages; none: however many it has. A large transaction
+  /// has to fit.
+  std::optional<std::uint64_t> most_messages() const;
 
  private:
   std::uint64_t grown(std::uint64_t again) const;
 
   std::uint64_t size_ = 0;
-  std::uint64_t left_ = 0;  ///< when we last looked
+  std::uint64_t left_ = 0;      ///< when we last looked
+  std::uint64_t messages_ = 0;  ///< that all of them brought
+  bool whole_ = true;
 };
 
 class BacklogStream final : public ChangeStream {
@@ -95,6 +102,7 @@ class BacklogStream final : public ChangeStream {
   bool header_read_ = false;
   bool brought_any_ = false;                        ///< the end of a transaction
   std::uint64_t messages_ = 0;                      ///< of the bite
+  std::uint64_t all_messages_ = 0;                  ///< of all of them
   std::uint64_t received_ = 0;                      ///< their bytes
   std::set<Xid> unfinished_;                        ///< streamed while in progress
   bool in_transaction_ = false;                     ///< or in a part of one

@@ -38,6 +38,19 @@ TEST(Bites, AreUsualAgainAfterALargeTransaction) {
   EXPECT_EQ(bites.next({much, 0, false, false}), 512 * mb);
 }
 
+TEST(Bites, DoNotLetTheTargetWaitWhereChangesAreDense) {
+  Bites bites;
+  bites.first(much, 0);
+  EXPECT_EQ(bites.most_messages(), 100'000U);
+  bites.next({much, 0, true, false, 5'000});
+  EXPECT_EQ(bites.most_messages(), 100'000U);
+  // A large transaction has to fit.
+  bites.next({much, 0, false, false, 6'000});
+  EXPECT_EQ(bites.most_messages(), std::nullopt);
+  bites.next({much, 0, true, false, 100'000});
+  EXPECT_EQ(bites.most_messages(), std::nullopt);
+}
+
 TEST(Bites, EndWhereLittleIsLeftOrTooMuchIsReadAgain) {
   Bites bites;
   EXPECT_EQ(bites.first(much, 2'000 * mb), 0);

@@ -43,14 +43,14 @@ std::string start_replication_command(const StreamOptions& options, int server_v
 }
 
 std::string read_backlog_command(const StreamOptions& options, const std::string& slot, Lsn upto,
-                                 int server_version) {
+                                 std::optional<std::uint64_t> messages, int server_version) {
   std::string list;
   for (const auto& [name, value] : plugin_options(options, server_version))
     list += fmt::format(", {}, {}", quote_literal(name), quote_literal(value));
   return fmt::format(
-      "copy (select data from pg_catalog.pg_logical_slot_get_binary_changes({}, {}, null{})) "
+      "copy (select data from pg_catalog.pg_logical_slot_get_binary_changes({}, {}, {}{})) "
       "to stdout (format binary)",
-      quote_literal(slot), quote_literal(upto.str()), list);
+      quote_literal(slot), quote_literal(upto.str()), messages ? std::to_string(*messages) : "null", list);
 }
 
 }  // namespace tailrace::source

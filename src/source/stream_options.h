@@ -3,6 +3,8 @@
 // Parameters"), and the commands that ask for it.
 
 #include <chrono>
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,10 +30,10 @@ struct StreamOptions {
 /// START_REPLICATION as such a server understands it.
 std::string start_replication_command(const StreamOptions& options, int server_version);
 
-/// Copies out, in binary, one column: the messages of what commits from where `slot` stands until `upto`. The
-/// slot then stands there. What is still in progress there may be among them in part, if it is large, and comes
-/// again from its beginning with the next.
+/// Copies out, in binary, one column: the messages of what commits from where `slot` stands until `upto`, or
+/// until they are more than `messages`. The slot then stands there. What is still in progress there may be
+/// among them in part, if it is large, and comes again from its beginning with the next.
 std::string read_backlog_command(const StreamOptions& options, const std::string& slot, Lsn upto,
-                                 int server_version);
+                                 std::optional<std::uint64_t> messages, int server_version);
 
 }  // namespace tailrace::source

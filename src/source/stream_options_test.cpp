@@ -47,12 +47,12 @@ TEST(StreamOptions, OriginIsTheServersFrom16On) {
 TEST(StreamOptions, ABacklogIsAskedForByTheSameOptions) {
   auto wanted = options(true, true);
   wanted.binary = true;
-  EXPECT_EQ(read_backlog_command(wanted, "shop_copy", Lsn{0x20}, 160000),
+  EXPECT_EQ(read_backlog_command(wanted, "shop_copy", Lsn{0x20}, std::nullopt, 160000),
             "copy (select data from pg_catalog.pg_logical_slot_get_binary_changes('shop_copy', '0/20', null, "
             "'proto_version', '2', 'publication_names', '\"My \"\"own\"\"\"', 'binary', 'true', 'messages', "
             "'true', 'streaming', 'on', 'origin', 'none')) to stdout (format binary)");
-  EXPECT_THAT(read_backlog_command(wanted, "shop_copy", Lsn{0x20}, 130000),
-              HasSubstr("'proto_version', '1', 'publication_names', '\"My \"\"own\"\"\"'))"));
+  EXPECT_THAT(read_backlog_command(wanted, "shop_copy", Lsn{0x20}, 70'000, 130000),
+              HasSubstr("'0/20', 70000, 'proto_version', '1', 'publication_names', '\"My \"\"own\"\"\"'))"));
 }
 
 }  // namespace
