@@ -30,8 +30,8 @@ namespace postgres {
 namespace {
 
 // Sorted by key, more changes do not lie much closer together, and the connections would share them out less
-// evenly.
-constexpr Target::Worth enough{.bytes = 16 << 20, .changes = 50'000};
+// evenly. What is staged of so many bytes has room in the usual temp_buffers.
+constexpr Target::Worth enough{.bytes = 8 << 20, .changes = 50'000};
 constexpr const char* deadlock = "40P01";
 constexpr const char* unique_violation = "23505";
 
