@@ -182,11 +182,13 @@ class Mirror(Rival):
     """tailrace. What it copied before the backlog is the template, so that its checkpoint is in there."""
     title = "tailrace"
     template = "bench_mirror"
+    settings = {}
 
     def __init__(self, pair, source, directory):
         super().__init__(pair, source, directory)
         self.directory.mkdir()
-        self.replica = Replica(pair.source.url(source), self.directory, self.slot, pair.target.url(DATABASE))
+        self.replica = Replica(pair.source.url(source), self.directory, self.slot, pair.target.url(DATABASE),
+                               **self.settings)
 
     def prepare(self, templates):
         templates.empty()
@@ -218,6 +220,13 @@ class Mirror(Rival):
         finally:
             self.replica.close()
         self.idle(slots)
+
+
+class MirrorAsServer(Mirror):
+    """Wide values are compressed with what the server would take."""
+    title = "tailrace_pglz"
+    template = "bench_mirror_pglz"
+    settings = {"apply": {"toast_compression": "server"}}
 
 
 def usage(pid):

@@ -2,7 +2,7 @@
 from comparison import FAILURES, Comparison
 from copying import Copying
 from report import machine, progress
-from rivals import Mirror, Native, Pglogical, refusal
+from rivals import Mirror, MirrorAsServer, Native, Pglogical, refusal
 from subscribing import Backlog
 from visible import Visible, table
 from workloads import workloads
@@ -39,19 +39,20 @@ class Versus:
         """Those of them that can be measured here; says why of the others."""
         found = []
         for kind in kinds:
-            missing = self.refusal if kind is Mirror else kind.missing(self.pair)
+            missing = self.refusal if issubclass(kind, Mirror) else kind.missing(self.pair)
             if missing is None:
                 found.append(kind)
-            elif kind is not Mirror:
+            elif not issubclass(kind, Mirror):
                 print(f"{kind.title} is left out: {missing}", flush=True)
         return found
 
     def subscribe(self):
-        # pglogical last: its restarts come between no other two, and tailrace would copy its extension.
-        kinds = self.measurable(Native, Mirror, Pglogical)
         for workload in workloads(self.wishes.scale):
             if not workload.faster or (self.wishes.workload and workload.name not in self.wishes.workload):
                 continue
+            further = [MirrorAsServer] if workload.compressed else []
+            # pglogical last: its restarts come between no other two, and tailrace would copy its extension.
+            kinds = self.measurable(Native, Mirror, *further, Pglogical)
             comparison = Comparison(workload.title, workload.changes, Mirror.title, {Native.title: workload.faster})
             progress(f"{workload.title}: preparing")
             with Backlog(self.pair, workload, self.directory, kinds) as backlog:

@@ -62,6 +62,7 @@ class Workload:
     receive: bool = True
     follow: bool = True
     large: bool = False  # transactions beyond logical_decoding_work_mem
+    compressed: bool = False  # values that are wide enough for the server to try
     limit: float = 0  # following at most so many times decoding alone
     faster: float = 0  # into PostgreSQL at least so many times as fast as a subscription; 0: not measured
 
@@ -119,7 +120,8 @@ def workloads(scale):
         Workload("wide", "inserts of 8 kB rows", wide, "CREATE TABLE wide (id bigint PRIMARY KEY, text text);"
                  " ALTER TABLE wide ALTER text SET STORAGE EXTERNAL", WIDE.format(count=wide), follow=False),
         Workload("documents", "inserts of 10 kB rows, transactions of 100", wide, DOCUMENTS,
-                 INSERT_DOCUMENTS.format(count=wide, row=DOCUMENT), receive=False, follow=False, faster=1.25),
+                 INSERT_DOCUMENTS.format(count=wide, row=DOCUMENT), receive=False, follow=False, compressed=True,
+                 faster=1.25),
         Workload("document-updates", "updates of 10 kB rows but not of their TOASTed values", 2 * wide,
                  f"{DOCUMENTS}; INSERT INTO documents SELECT {DOCUMENT} FROM generate_series(1, {wide}) g",
                  f"{BY_KEY}\n;\n{UPDATE_DOCUMENTS.format(count=2 * wide, rows=wide)}", receive=False, follow=False,

@@ -75,8 +75,12 @@ struct Snapshot {
   int readers = 4;      ///< parallel connections that copy
 };
 
+/// What wide values that are applied set-wise are compressed with, where nobody has set it at the target.
+enum class ToastCompression { lz4, server };
+
 struct Apply {
   int connections = 2;  ///< to a PostgreSQL target, that apply transactions side by side
+  ToastCompression toast_compression = ToastCompression::lz4;
 };
 
 /// Bytes. 0 in a part means: derived from `memory` by complete().
@@ -149,6 +153,7 @@ std::string_view to_string(Origin origin);
 std::string_view to_string(SchemaMode mode);
 std::string_view to_string(OnError on_error);
 std::string_view to_string(ThenBad then);
+std::string_view to_string(ToastCompression compression);
 std::string_view to_string(log::Level level);
 std::string_view to_string(log::Format format);
 

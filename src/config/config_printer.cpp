@@ -86,6 +86,7 @@ std::string describe(const Config& config) {
   out << YAML::EndMap;
   begin("apply");
   value("connections", config.apply.connections);
+  value("toast_compression", text(config.apply.toast_compression));
   out << YAML::EndMap;
   begin("limits");
   value("memory", format_size(config.limits.memory));

@@ -27,6 +27,8 @@ constexpr std::array<Word<SchemaMode>, 2> schema_modes{
     {{"copy", SchemaMode::copy}, {"expect", SchemaMode::expect}}};
 constexpr std::array<Word<OnError>, 2> errors{{{"stop", OnError::stop}, {"quarantine", OnError::quarantine}}};
 constexpr std::array<Word<ThenBad>, 2> thens{{{"hold", ThenBad::hold}, {"continue", ThenBad::go_on}}};
+constexpr std::array<Word<ToastCompression>, 2> compressions{
+    {{"lz4", ToastCompression::lz4}, {"server", ToastCompression::server}}};
 constexpr std::array<Word<ConflictPolicy>, 5> policies{
     {{"error", ConflictPolicy::error},
      {"apply_remote", ConflictPolicy::apply_remote},
@@ -137,7 +139,8 @@ class Reader {
          string("spool", config_.spool),
          section("snapshot",
                  {boolean("enabled", config_.snapshot.enabled), integer("readers", config_.snapshot.readers)}),
-         section("apply", {integer("connections", config_.apply.connections)}),
+         section("apply", {integer("connections", config_.apply.connections),
+                           word("toast_compression", config_.apply.toast_compression, compressions)}),
          section("limits",
                  {size("memory", config_.limits.memory), size("queue", config_.limits.queue),
                   size("batch", config_.limits.batch), size("duckdb_memory", config_.limits.duckdb_memory),
@@ -385,6 +388,9 @@ std::string_view to_string(OnError on_error) {
 }
 std::string_view to_string(ThenBad then) {
   return word_of(thens, then);
+}
+std::string_view to_string(ToastCompression compression) {
+  return word_of(compressions, compression);
 }
 std::string_view to_string(log::Level level) {
   return word_of(levels, level);

@@ -33,6 +33,7 @@ target::OpenOptions open_options(const config::Config& config) {
   out.name = config.name;
   out.memory_bytes = static_cast<std::int64_t>(config.limits.duckdb_memory);
   out.connections = config.apply.connections;
+  out.lz4 = config.apply.toast_compression == config::ToastCompression::lz4;
   out.conflicts = config.conflicts;
   out.make_structure = config.schema.mode == config::SchemaMode::copy;
   out.owners = config.schema.owners;

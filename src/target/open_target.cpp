@@ -12,6 +12,7 @@ std::unique_ptr<Target> open(const OpenOptions& options) {
                         .subscription = options.name,
                         .structure = options.make_structure ? StructureMode::copy : StructureMode::expect,
                         .connections = options.connections,
+                        .lz4 = options.lz4,
                         .owners = options.owners,
                         .privileges = options.privileges,
                         .keep_rows = options.keep_rows,

@@ -17,6 +17,7 @@ struct OpenOptions {
   std::int64_t memory_bytes = 0;  ///< DuckDB's own limit
   bool make_structure = true;  ///< PostgreSQL: what is missing is made like the source's; else it must be there
   int connections = 2;         ///< PostgreSQL: that apply side by side
+  bool lz4 = true;             ///< PostgreSQL: for wide values that are applied, where nobody chose
   bool owners = false;         ///< with owners
   bool privileges = false;     ///< with privileges
   /// PostgreSQL: rows that the target's tables have already are taken for the source's. Nothing is copied then.

@@ -130,14 +130,3 @@ def test_written_rows_stay_in_the_shared_buffers(pair):
     # Before 16, a page counts as read when it is added.
     assert int(read) < int(pages) * (1.1 if into.cluster.version < 16 else 0.1)
     pair.settle()
-
-
-def test_settings_in_the_url(pair):
-    """As docs/postgres-target.md shows."""
-    pair.execute("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT 1, repeat('long ', 2000)")
-    pair.mirror.configure(target=pair.mirror.into.url + "?options=-c%20default_toast_compression%3Dlz4")
-    pair.mirror.start()
-    pair.mirror.wait_caught_up(pair.cluster)
-    pair.execute("INSERT INTO t SELECT 2, repeat('other ', 2000)")
-    pair.mirror.wait_caught_up(pair.cluster)
-    assert pair.mirror.into.value("(SELECT array_agg(DISTINCT pg_column_compression(v)) FROM t)") == "{lz4}"

@@ -1,6 +1,7 @@
 #include "target/postgres/apply_session.h"
 
 #include "target/postgres/bad_change.h"
+#include "target/postgres/origins.h"
 #include "target/postgres/table_plan.h"
 
 namespace tailrace::target::postgres {
@@ -9,8 +10,9 @@ namespace {
 // Answers gather in the socket and in libpq until they are read.
 constexpr std::size_t most_unanswered = 4000;
 
-pg::Connection open(const std::string& conninfo, const std::string& application_name) {
-  auto connection = pg::Connection::open(conninfo, {pg::Mode::sql, application_name});
+pg::Connection open(const ApplyOptions& options) {
+  auto connection =
+      pg::Connection::open(options.conninfo, {pg::Mode::sql, apply_application(options.subscription)});
   try {
     // Triggers and foreign keys fired at the source already (PostgreSQL documentation:
     // "session_replication_role").
@@ -36,10 +38,20 @@ pg::Connection open(const std::string& conninfo, const std::string& application_
   return connection;
 }
 
+/// Whether it does now. What was set by anybody, anywhere, stays.
+bool choose_lz4(pg::Connection& connection) {
+  auto chosen = connection.query(
+      "select pg_catalog.set_config(name, 'lz4', false) from pg_catalog.pg_settings "
+      "where name = 'default_toast_compression' and source = 'default' and setting <> 'lz4' "
+      "and 'lz4' = any(enumvals)",
+      "preparing to apply");
+  return chosen.rows() > 0;
+}
+
 }  // namespace
 
-ApplySession::ApplySession(const std::string& conninfo, const std::string& application_name)
-    : connection_(open(conninfo, application_name)) {}
+ApplySession::ApplySession(const ApplyOptions& options)
+    : connection_(open(options)), lz4_(options.lz4 && choose_lz4(connection_)) {}
 
 pg::Pipeline& ApplySession::pipeline() {
   if (!pipeline_) pipeline_.emplace(connection_);
@@ -124,6 +136,10 @@ void ApplySession::wait(Rows* last_rows) {
   unsure_.clear();
   commit_.reset();
   pipeline_.reset();
+}
+
+void ApplySession::compress_as_server() {
+  if (lz4_) send("set local default_toast_compression to default", {});
 }
 
 pg::Connection& ApplySession::direct() {

@@ -15,6 +15,14 @@
 
 namespace tailrace::target::postgres {
 
+struct ApplyOptions {
+  std::string conninfo;
+  std::string subscription;
+  /// Compresses wide values with lz4 (PostgreSQL documentation: "default_toast_compression") where the server
+  /// can and nobody has set what with: it takes much less of the CPU that applying them is bound by.
+  bool lz4 = true;
+};
+
 /// The target refused a change of a table: a constraint, a value that does not fit, a trigger.
 struct ConstraintFailed {
   Oid table = 0;
@@ -37,7 +45,7 @@ bool is_constraint(const Error& error);
 /// One thread.
 class ApplySession {
  public:
-  ApplySession(const std::string& conninfo, const std::string& application_name);
+  explicit ApplySession(const ApplyOptions& options);
 
   /// By the pipeline, in order; parameters are copied. Prepared under its text when it is new.
   void send(const std::string& sql, const std::vector<pg::Parameter>& parameters);
@@ -56,6 +64,10 @@ class ApplySession {
 
   /// What was sent last is a commit: what fails after it failed in a transaction that is there.
   void note_commit() { commit_ = pipeline().sent() - 1; }
+
+  /// Until the open transaction ends. For what was refused: lz4 leaves some values larger, and an index has a
+  /// limit for them.
+  void compress_as_server();
 
   /// Its server process.
   int backend() const { return connection_.backend_pid(); }
@@ -82,6 +94,7 @@ class ApplySession {
   void wait(Rows* last_rows);
 
   pg::Connection connection_;
+  bool lz4_ = false;  ///< it is we who chose it
   std::optional<pg::Pipeline> pipeline_;
   std::unordered_map<std::string, std::string> prepared_;  ///< SQL -> statement name
   std::vector<std::string> unsure_;                        ///< prepared since the last wait(): lost if it fails

@@ -18,10 +18,9 @@ constexpr auto stages_serve = std::chrono::hours(1);
 
 }  // namespace
 
-Lane::Lane(const std::string& conninfo, const std::string& subscription, int number)
-    : session_(conninfo, apply_application(subscription)) {
-  enter_fence(session_.direct(), subscription);
-  set_up_origin(subscription, number);
+Lane::Lane(const ApplyOptions& options, int number) : session_(options) {
+  enter_fence(session_.direct(), options.subscription);
+  set_up_origin(options.subscription, number);
 }
 
 /// Marks what we write as replicated, so that it can be told from what others write, and is not sent back in a

@@ -20,7 +20,7 @@ struct Landed {
 /// One thread at a time.
 class Lane {
  public:
-  Lane(const std::string& conninfo, const std::string& subscription, int number);
+  Lane(const ApplyOptions& options, int number);
 
   ApplySession& session() { return session_; }
   /// What it writes is marked with the subscription's origin. If not, why not.

@@ -38,13 +38,12 @@ struct Lanes::Worker {
   std::jthread thread;  ///< last, so that it ends first
 };
 
-Lanes::Lanes(std::string conninfo, std::string subscription, int count, std::string advance_sql)
-    : conninfo_(std::move(conninfo)),
-      subscription_(std::move(subscription)),
+Lanes::Lanes(ApplyOptions options, int count, std::string advance_sql)
+    : options_(std::move(options)),
       advance_sql_(std::move(advance_sql)),
       workers_(static_cast<std::size_t>(count)) {
-  auto first = std::make_unique<Lane>(conninfo_, subscription_, 0);
-  if (first->has_origin()) make_origins(first->session().direct(), subscription_, count + 1);
+  auto first = std::make_unique<Lane>(options_, 0);
+  if (first->has_origin()) make_origins(first->session().direct(), options_.subscription, count + 1);
   workers_.front() = std::make_unique<Worker>(std::move(first));
 }
 
@@ -84,7 +83,7 @@ void Lanes::give(Group group) {
 bool Lanes::open(std::size_t number) {
   std::string why;
   try {
-    auto lane = std::make_unique<Lane>(conninfo_, subscription_, static_cast<int>(number));
+    auto lane = std::make_unique<Lane>(options_, static_cast<int>(number));
     // Without an origin, what it wrote would be taken for somebody else's.
     if (lane->has_origin() == workers_.front()->lane->has_origin()) {
       std::unique_lock lock(opening_);
@@ -149,7 +148,7 @@ bool Lanes::open_ahead() {
   close_ahead();
   try {
     auto number = static_cast<int>(workers_.size());
-    auto lane = std::make_unique<Lane>(conninfo_, subscription_, number);
+    auto lane = std::make_unique<Lane>(options_, number);
     // Without an origin, what it wrote would be taken for somebody else's.
     if (lane->has_origin() == workers_.front()->lane->has_origin()) {
       std::unique_lock lock(opening_);

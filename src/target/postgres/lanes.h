@@ -25,7 +25,7 @@ namespace tailrace::target::postgres {
 class Lanes {
  public:
   /// Opens the first connection now, the others when they are first needed.
-  Lanes(std::string conninfo, std::string subscription, int count, std::string advance_sql);
+  Lanes(ApplyOptions options, int count, std::string advance_sql);
   ~Lanes();
 
   /// The first lane, for what must be done alone; only when idle().
@@ -69,8 +69,7 @@ class Lanes {
   std::vector<int> backends() const;
   void finish_earliest();
 
-  std::string conninfo_;
-  std::string subscription_;
+  ApplyOptions options_;
   std::string advance_sql_;
   std::mutex opening_;  ///< held by the owner where it opens or closes a lane, and by whoever interrupts them
   std::vector<std::unique_ptr<Worker>> workers_;

@@ -145,7 +145,8 @@ PostgresTarget::PostgresTarget(const PostgresOptions& options)
     : options_(options),
       books_connection_(pg::Connection::open(options.conninfo, {pg::Mode::sql, options.subscription})),
       books_(books_connection_, options.subscription),
-      lanes_(options.conninfo, options.subscription, options.connections, locked(books_).advance_sql()),
+      lanes_({options.conninfo, options.subscription, options.lz4}, options.connections,
+             locked(books_).advance_sql()),
       copies_(options.conninfo, options.subscription),
       conflicts_(options.conflicts, options.subscription),
       kept_(books_connection_, lanes_.alone().session(), options.subscription),
@@ -402,6 +403,7 @@ void PostgresTarget::take(Oid table, TableBatch batch, std::shared_ptr<const voi
 void PostgresTarget::apply_in_order(Oid table, const RowRun& run) {
   guarded([&] {
     auto& lane = alone();
+    lane.session().compress_as_server();
     row_orders_.used(table);
     if (kept_.held(table)) return kept_.record(records_.at(table), run, 0, run.entries.size(), nullptr);
     auto plan = plan_for(table, run.relation);
@@ -415,6 +417,7 @@ void PostgresTarget::apply_in_order(Oid table, const RowRun& run) {
 bool PostgresTarget::mend(Oid table, const RowRun& run) {
   guarded([&] {
     auto& session = alone().session();
+    session.compress_as_server();
     write_mended_rows(session, *plan_for(table, run.relation), run);
   });
   return true;
@@ -576,6 +579,7 @@ std::int64_t PostgresTarget::replay(Oid table, bool discard) {
   try {
     begin();
     auto& session = alone().session();
+    session.compress_as_server();
     ReplayCount count;
     if (discard) {
       kept_.read(record, [&](const auto& kept) { count = {count.changes + 1, kept.number}; });

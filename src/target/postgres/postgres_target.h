@@ -26,6 +26,7 @@ struct PostgresOptions {
   std::string subscription;  ///< whose checkpoint and tables these are: several may share a database
   StructureMode structure = StructureMode::copy;
   int connections = 2;  ///< that apply side by side
+  bool lz4 = true;      ///< see ApplyOptions
   bool owners = false;
   bool privileges = false;
   bool keep_rows = false;  ///< what the tables hold is taken for the source's; nothing will be copied

@@ -43,8 +43,11 @@ std::string Stages::table(pg::Connection& connection, const TablePlan& plan, con
   std::string definition;
   for (std::size_t i = 0; i < columns.size(); ++i) {
     if (!columns[i]) continue;
-    definition += fmt::format("{}{} {}", definition.empty() ? "" : ", ",
-                              quote_identifier(plan.columns[i]->name), plan.columns[i]->type);
+    const auto& column = *plan.columns[i];
+    definition +=
+        fmt::format("{}{} {}", definition.empty() ? "" : ", ", quote_identifier(column.name), column.type);
+    // What is compressed in the stage stays so in the table.
+    if (!column.compression.empty()) definition += " compression " + column.compression;
   }
   if (counted)
     definition += fmt::format("{}{} int", definition.empty() ? "" : ", ", quote_identifier(count_column));

@@ -13,6 +13,9 @@ constexpr Oid never_binary[] = {24, 2202, 2203, 2204, 2205, 2206, 3615, 3734, 37
 // Infinite intervals came with PostgreSQL 17: an older server reads their binary form as some other interval.
 constexpr Oid interval_oid = 1186;
 constexpr int infinite_intervals_since = 170000;
+constexpr int compression_since = 140000;
+constexpr const char* column_compression =
+    "case a.attcompression when 'l' then 'lz4' when 'p' then 'pglz' else '' end";
 
 constexpr const char* table_query = R"(
 select c.oid, c.relkind,
@@ -44,7 +47,7 @@ select a.attname, format_type(a.atttypid, -1), a.atttypid, t.oid, t.typtype, t.t
           and ao.amopstrategy = 3 and ao.amoplefttype = oc.opcintype and ao.amoprighttype = oc.opcintype
         join pg_operator o on o.oid = ao.amopopr join pg_namespace opn on opn.oid = o.oprnamespace
         where oc.opcmethod = 403 and oc.opcdefault and oc.opcintype = t.oid),
-       b.typmod, format_type(a.atttypid, a.atttypmod)
+       b.typmod, format_type(a.atttypid, a.atttypmod), {}
 from pg_attribute a
 join base b on b.attnum = a.attnum join pg_type t on t.oid = b.oid and t.typtype <> 'd'
 join pg_namespace tn on tn.oid = t.typnamespace
@@ -86,7 +89,9 @@ std::optional<TargetTable> load_table(pg::Connection& connection, const std::str
   out.further_unique = table.flag(0, 4);
   std::string oid = table.str(0, 0);
   out.oid = table.oid(0, 0);
-  auto columns = connection.query(column_query, {oid}, purpose);
+  auto columns = connection.query(
+      fmt::format(column_query, connection.server_version() >= compression_since ? column_compression : "''"),
+      {oid}, purpose);
   for (int i = 0; i < columns.rows(); ++i) {
     TargetColumn column;
     column.name = columns.str(i, 0);
@@ -101,6 +106,7 @@ std::optional<TargetTable> load_table(pg::Connection& connection, const std::str
     column.identity_always = columns.flag(i, 9);
     column.typmod = static_cast<std::int32_t>(columns.i64(i, 11));
     column.declared = columns.str(i, 12);
+    column.compression = columns.str(i, 13);
     column.equals = columns.is_null(i, 10) ? "operator(pg_catalog.=)" : columns.str(i, 10);
     out.columns.push_back(std::move(column));
   }

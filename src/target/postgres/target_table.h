@@ -22,6 +22,7 @@ struct TargetColumn {
   char kind = 'b';   ///< of the base type, as pg_type.typtype has it
   std::string type_name;
   std::string type_schema;
+  std::string compression;       ///< of its TOAST, where it has one of its own
   bool receives = false;         ///< its type has a binary input
   bool generated = false;        ///< computed by the target
   bool identity_always = false;  ///< takes a given value in an INSERT only
