@@ -103,6 +103,13 @@ bool connect_may_succeed_later(std::string_view message) {
   return true;
 }
 
+std::vector<const char*> pointers_to(const std::vector<std::optional<std::string>>& parameters) {
+  std::vector<const char*> out;
+  out.reserve(parameters.size());
+  for (const auto& parameter : parameters) out.push_back(parameter ? parameter->c_str() : nullptr);
+  return out;
+}
+
 }  // namespace
 
 void Result::free(pg_result* raw) {
@@ -182,12 +189,31 @@ Result Connection::query(const std::string& sql, std::string_view purpose) {
 
 Result Connection::query(const std::string& sql, const std::vector<std::optional<std::string>>& parameters,
                          std::string_view purpose) {
-  std::vector<const char*> values;
-  values.reserve(parameters.size());
-  for (const auto& parameter : parameters) values.push_back(parameter ? parameter->c_str() : nullptr);
+  auto values = pointers_to(parameters);
   bool sent = PQsendQueryParams(raw_.get(), sql.c_str(), static_cast<int>(values.size()), nullptr,
                                 values.data(), nullptr, nullptr, 0) == 1;
   return wait_for_result(sent, purpose);
+}
+
+Result Connection::query_prepared(const std::string& sql,
+                                  const std::vector<std::optional<std::string>>& parameters,
+                                  std::string_view purpose) {
+  auto found = prepared_.find(sql);
+  if (found == prepared_.end()) {
+    // Other names than those that others prepare here.
+    auto name = fmt::format("q{}", prepared_.size());
+    wait_for_result(PQsendPrepare(raw_.get(), name.c_str(), sql.c_str(), 0, nullptr) == 1, purpose);
+    found = prepared_.emplace(sql, std::move(name)).first;
+  }
+  auto values = pointers_to(parameters);
+  bool sent = PQsendQueryPrepared(raw_.get(), found->second.c_str(), static_cast<int>(values.size()),
+                                  values.data(), nullptr, nullptr, 0) == 1;
+  return wait_for_result(sent, purpose);
+}
+
+void Connection::deallocate_all(std::string_view purpose) {
+  query("deallocate all", purpose);
+  prepared_.clear();
 }
 
 Result Connection::query_binary(const std::string& sql, std::string_view parameter, std::string_view purpose) {

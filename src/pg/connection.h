@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -65,6 +66,11 @@ class Connection {
   /// One statement with text parameters ($1 ...); nullopt is NULL.
   Result query(const std::string& sql, const std::vector<std::optional<std::string>>& parameters,
                std::string_view purpose);
+  /// The same, prepared when it first comes: for what is asked of many tables, one after the other.
+  Result query_prepared(const std::string& sql, const std::vector<std::optional<std::string>>& parameters,
+                        std::string_view purpose);
+  /// Of query_prepared(), and whatever else has been prepared here.
+  void deallocate_all(std::string_view purpose);
   /// One statement with one binary parameter, $1.
   Result query_binary(const std::string& sql, std::string_view parameter, std::string_view purpose);
 
@@ -100,6 +106,7 @@ class Connection {
   Result wait_for_result(bool sent, std::string_view purpose);
   void wait_until_answered(std::string_view purpose);
   std::unique_ptr<pg_conn, void (*)(pg_conn*)> raw_;
+  std::map<std::string, std::string> prepared_;  ///< SQL -> its name
   std::chrono::milliseconds patience_{0};
   const StopSignal* stop_ = nullptr;
 };

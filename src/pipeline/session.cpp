@@ -362,18 +362,14 @@ void Session::copy_missing(std::optional<Snapshot> snapshot) {
 /// column.
 bool Session::stream_in_binary() {
   if (config_.binary == config::Binary::off || connection_->server_version() < 140000) return false;
-  for (const auto& table : schema::Catalog(*connection_).tables(wanted_tables(publication_))) {
-    if (target_.reads_binary(table)) continue;
-    if (config_.binary == config::Binary::on) {
-      throw Error(
-          Retry::needs_operator,
-          fmt::format("binary: on is configured, but {} has a column whose type has no binary form here",
-                      table.qualified()),
-          "Use binary: auto, or leave that column out");
-    }
-    return false;
-  }
-  return true;
+  auto tables = schema::Catalog(*connection_).tables(wanted_tables(publication_));
+  const auto* odd = target_.first_not_binary(tables);
+  if (odd == nullptr) return true;
+  if (config_.binary != config::Binary::on) return false;
+  throw Error(Retry::needs_operator,
+              fmt::format("binary: on is configured, but {} has a column whose type has no binary form here",
+                          odd->qualified()),
+              "Use binary: auto, or leave that column out");
 }
 
 /// Null where the replication stream is the way from the start.

@@ -22,6 +22,9 @@ namespace {
 // the end and DuckDB's transaction-local data bounded.
 constexpr std::int64_t part_pages = 8192;
 constexpr std::int64_t least_part_pages = 1024;
+// A target that fills a table alone may do it better, but that takes statements: as long as a small table
+// itself.
+constexpr std::int64_t worth_telling = 16;
 constexpr std::size_t binary_header = 19;
 constexpr std::size_t progress_every = 4096;
 
@@ -266,7 +269,7 @@ std::vector<CopyPart> split(schema::Catalog& catalog, const schema::Table& table
       parts.push_back(part);
     }
   }
-  if (parts.size() == 1) parts.front().alone = true;
+  if (parts.size() == 1) parts.front().alone = parts.front().pages >= worth_telling;
   return parts;
 }
 

@@ -37,7 +37,7 @@ struct CopyPart {
   std::int64_t end_block = -1;
   std::int64_t pages = 0;
   bool whole = true;        ///< all of the leaf: no ctid condition
-  bool alone = false;       ///< the table has no other part
+  bool alone = false;       ///< the table has no other part, and is not tiny
   bool large_rows = false;  ///< one reader at a time takes such parts: each may hold a huge row several times
 };
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <span>
 
 #include "base/log.h"
 #include "base/sql_text.h"
@@ -6,6 +7,10 @@
 
 namespace tailrace::schema {
 namespace {
+
+// A savepoint, and a round trip, of its own for each of them would cost more than most of them, and more the
+// more there are: the server's lists of what a transaction changed grow.
+constexpr std::size_t at_once = 64;
 
 /// May succeed when other statements have: something is missing (most of class 42, and 3F000), or a
 /// materialized view is not filled yet (55000).
@@ -43,7 +48,8 @@ void warn_of(const Statement& statement, const Error& error) {
 class Rounds {
  public:
   Rounds(pg::Connection& target, const std::vector<Statement>& statements) : target_(target) {
-    read_roles();
+    if (std::ranges::any_of(statements, [](const auto& statement) { return !statement.roles.empty(); }))
+      read_roles();
     for (const auto& statement : statements) {
       if (has_a_role_of(statement)) open_.push_back({&statement, {}});
     }
@@ -53,8 +59,12 @@ class Rounds {
     while (!open_.empty()) {
       std::size_t before = open_.size();
       std::vector<Open> still_open;
-      for (auto& next : open_) {
-        if (!run_one(next)) still_open.push_back(std::move(next));
+      for (std::size_t from = 0; from < open_.size(); from += at_once) {
+        auto some = std::span(open_).subspan(from, std::min(at_once, open_.size() - from));
+        if (run_together(some)) continue;
+        for (auto& next : some) {
+          if (!run_one(next)) still_open.push_back(std::move(next));
+        }
       }
       open_ = std::move(still_open);
       if (open_.size() == before) settle();
@@ -81,6 +91,21 @@ class Rounds {
       if (!has) log::warn("schema", "the target has no role {}: left out of the {}", role, statement.what);
     }
     return any;
+  }
+
+  /// False: one of them failed, and none was run.
+  bool run_together(std::span<const Open> some) {
+    if (some.size() < 2) return false;
+    std::string sql = "SAVEPOINT structure; ";
+    for (const auto& open : some) sql += open.statement->sql + "; ";
+    try {
+      target_.query(sql + "RELEASE structure", "creating the target's structure");
+      return true;
+    } catch (const Error& error) {
+      if (error.sqlstate().empty()) throw;
+      target_.query("ROLLBACK TO structure; RELEASE structure", "going on after a statement that failed");
+      return false;
+    }
   }
 
   /// False: to be tried again.

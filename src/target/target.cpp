@@ -17,6 +17,13 @@ void Target::complete_structure(const StopSignal& /*stop*/) {}
 
 void Target::interrupt() noexcept {}
 
+const schema::Table* Target::first_not_binary(const std::vector<schema::Table>& tables) const {
+  for (const auto& table : tables) {
+    if (!reads_binary(table)) return &table;
+  }
+  return nullptr;
+}
+
 Target::Worth Target::worth_a_commit() const {
   constexpr auto all = std::numeric_limits<std::size_t>::max();
   return {all, all};

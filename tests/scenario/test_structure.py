@@ -100,8 +100,8 @@ def test_owners_and_privileges(pair):
 def test_rows_are_frozen(pair):
     """What one COPY fills needs no vacuum. A table that somebody looks at, or points at, is filled all the same."""
     pair.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 9999);"
-                 "CREATE TABLE looked_at (id int PRIMARY KEY); INSERT INTO looked_at SELECT generate_series(1, 9);"
-                 "CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO parent VALUES (1)")
+                 "CREATE TABLE looked_at (id int PRIMARY KEY); INSERT INTO looked_at SELECT generate_series(1, 9999);"
+                 "CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO parent SELECT generate_series(1, 9999)")
     into = pair.mirror.into
     into.execute("CREATE EXTENSION pg_visibility; CREATE TABLE looked_at (id int PRIMARY KEY);"
                  "CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child (parent int REFERENCES parent)")

@@ -157,7 +157,7 @@ void ApplySession::abandon() noexcept {
 }
 
 void ApplySession::forget_statements() {
-  direct().query("deallocate all", "forgetting prepared statements");
+  direct().deallocate_all("forgetting prepared statements");
   prepared_.clear();
 }
 

@@ -9,8 +9,19 @@
 #include "target/postgres/copy_writer.h"
 #include "target/postgres/fence.h"
 #include "target/postgres/origins.h"
+#include "target/postgres/table_checks.h"
 
 namespace tailrace::target::postgres {
+namespace {
+
+bool all_binary(const schema::Table& table, const TargetTable& there, int server_version) {
+  return std::ranges::all_of(table.columns, [&](const auto& column) {
+    const auto* target = there.find(column.name);
+    return target != nullptr && same_binary(column, *target, server_version);
+  });
+}
+
+}  // namespace
 
 Copies::Copies(const std::string& conninfo, const std::string& subscription)
     : conninfo_(conninfo),
@@ -21,18 +32,23 @@ void Copies::know(const TablePlan& plan) {
   std::lock_guard lock(mutex_);
   std::string name = plan.table.sql_name();
   bool plain = plan.table.kind == 'r';
-  statements_.insert_or_assign(plan.oid,
-                               Statements{plan.copy_sql(), plain ? name : "", "copying into " + name});
+  statements_.insert_or_assign(
+      plan.oid, Statements{plan.copy_sql(), plain ? name : "", "copying into " + name, plan.table});
 }
 
 bool Copies::reads_binary(const schema::Table& table) {
   std::lock_guard lock(mutex_);
-  auto there = load_table(catalogs_, table.schema, table.name);
-  if (!there) return false;
-  return std::ranges::all_of(table.columns, [&](const auto& column) {
-    const auto* target = there->find(column.name);
-    return target != nullptr && same_binary(column, *target, catalogs_.server_version());
-  });
+  return all_binary(table, statements_.at(table.oid).there, catalogs_.server_version());
+}
+
+const schema::Table* Copies::first_not_binary(const std::vector<schema::Table>& tables) {
+  std::lock_guard lock(mutex_);
+  auto there = load_tables(catalogs_, names_of(tables));
+  for (const auto& table : tables) {
+    auto found = there.find({table.schema, table.name});
+    if (found == there.end() || !all_binary(table, found->second, catalogs_.server_version())) return &table;
+  }
+  return nullptr;
 }
 
 std::unique_ptr<pg::Connection> Copies::idle_connection() {
@@ -65,6 +81,7 @@ std::unique_ptr<pg::Connection> Copies::connection() {
 void Copies::close_idle() {
   std::lock_guard lock(mutex_);
   idle_.clear();
+  statements_.clear();
 }
 
 /// In a transaction that truncated the table, COPY may freeze. Where others look at the table, point at it by a

@@ -21,9 +21,12 @@ class Copies {
 
   /// From now on what is copied is marked with origins of the subscription, as far as they are to be had.
   void mark() { marks_ = true; }
-  /// Into which table and columns a source's table goes.
+  /// Into which table and columns a source's table goes, until close_idle().
   void know(const TablePlan& plan);
+  /// Only of what know() told.
   bool reads_binary(const schema::Table& table);
+  /// Looks at the target's catalogs.
+  const schema::Table* first_not_binary(const std::vector<schema::Table>& tables);
   /// `alone`: nobody else fills the table. Then its rows are frozen from the start (PostgreSQL documentation:
   /// "COPY", FREEZE), where the table can be truncated for it.
   std::unique_ptr<CopyWriter> begin(Oid table, bool binary, bool alone);
@@ -35,6 +38,7 @@ class Copies {
     std::string copy;
     std::string table;  ///< as SQL writes it; empty where rows cannot be frozen
     std::string purpose;
+    TargetTable there;
   };
 
   std::unique_ptr<pg::Connection> idle_connection();

@@ -58,6 +58,9 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   void initialize(const Checkpoint& checkpoint) override;
 
   bool reads_binary(const schema::Table& table) const override { return copies_.reads_binary(table); }
+  const schema::Table* first_not_binary(const std::vector<schema::Table>& tables) const override {
+    return copies_.first_not_binary(tables);
+  }
   std::unique_ptr<CopyWriter> copy(Oid table, bool binary, bool alone) override {
     return copies_.begin(table, binary, alone);
   }
@@ -130,6 +133,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   SkipNotes skip_notes_;
   std::optional<Checkpoint> checkpoint_;  ///< committed
   std::map<Oid, TableRecord> records_;
+  std::map<TableName, TargetTable> found_;  ///< by the last look at all of them, until they are made
   RowOrders row_orders_;
   TablePlans plans_{row_orders_, conflicts_};
   Lsn given_until_;             ///< by the last commit, which may be on its way
@@ -152,6 +156,8 @@ PostgresTarget::PostgresTarget(const PostgresOptions& options)
       kept_(books_connection_, lanes_.alone().session(), options.subscription),
       refusals_(lanes_.alone().session(), kept_, conflicts_, options),
       skip_notes_(books_connection_, lanes_.alone().session(), options.subscription) {
+  // What is asked of every table is planned once.
+  books_connection_.query("set plan_cache_mode = force_generic_plan", "preparing to keep books");
   make_conflict_tables(books_connection_);
   checkpoint_ = books_.read_checkpoint();
   records_ = books_.read_tables();
@@ -210,14 +216,14 @@ void PostgresTarget::durably(const Change& change) {
 void PostgresTarget::check_tables(const std::vector<schema::Table>& tables) {
   std::set<Oid> known;
   for (const auto& [oid, record] : records_) known.insert(oid);
-  check_can_take(books_connection_, tables, known, options_);
+  found_ = check_can_take(books_connection_, tables, known, options_);
 }
 
 void PostgresTarget::prepare_structure(pg::Connection& source, const std::vector<schema::Table>& tables) {
   check_tables(tables);
   std::vector<Oid> missing;
   for (const auto& table : tables) {
-    if (!load_table(books_connection_, table.schema, table.name)) missing.push_back(table.oid);
+    if (!found_.contains({table.schema, table.name})) missing.push_back(table.oid);
   }
   if (missing.empty()) return;
   log::info("target", "making {} tables, and what belongs to them, like the source's", missing.size());
@@ -227,12 +233,14 @@ void PostgresTarget::prepare_structure(pg::Connection& source, const std::vector
   auto first = structure.before_data;
   for (auto& note : books_.notes_of(structure)) first.push_back(std::move(note));
   schema::run_structure(books_connection_, first);
+  found_ = load_tables(books_connection_, names_of(tables));
 }
 
 void PostgresTarget::complete_structure(const StopSignal& stop) {
   build_pending(books_connection_, books_, options_.conninfo, options_.subscription, stop);
   plans_.forget_all();
   copies_.close_idle();
+  found_.clear();
   if (stop.requested()) return;
   std::vector<TableRecord> tables;
   for (const auto& [oid, record] : records_) tables.push_back(record);
@@ -240,7 +248,9 @@ void PostgresTarget::complete_structure(const StopSignal& stop) {
 }
 
 void PostgresTarget::create_table(const schema::Table& table) {
-  auto there = load_table(books_connection_, table.schema, table.name);
+  auto found = found_.extract({table.schema, table.name});
+  auto there = found ? std::optional(std::move(found.mapped()))
+                     : load_table(books_connection_, table.schema, table.name);
   if (!there) throw Error(Retry::fatal, fmt::format("the target lost its table {}", table.qualified()));
   auto relation = relation_of(table);
   TablePlan plan(table.oid, relation, *there);

@@ -30,16 +30,25 @@ TableRecord record_of(const schema::Table& table, const TargetTable& there) {
   return record;
 }
 
-void check_can_take(pg::Connection& connection, const std::vector<schema::Table>& tables,
-                    const std::set<Oid>& known, const PostgresOptions& options) {
+std::vector<TableName> names_of(const std::vector<schema::Table>& tables) {
+  std::vector<TableName> out;
+  for (const auto& table : tables) out.emplace_back(table.schema, table.name);
+  return out;
+}
+
+std::map<TableName, TargetTable> check_can_take(pg::Connection& connection,
+                                                const std::vector<schema::Table>& tables,
+                                                const std::set<Oid>& known, const PostgresOptions& options) {
+  auto found = load_tables(connection, names_of(tables));
   for (const auto& table : tables) {
-    auto there = load_table(connection, table.schema, table.name);
-    if (!there && options.structure == StructureMode::expect) {
+    auto at = found.find({table.schema, table.name});
+    const auto* there = at != found.end() ? &at->second : nullptr;
+    if (there == nullptr && options.structure == StructureMode::expect) {
       throw Error(Retry::needs_operator,
                   fmt::format("the target has no table {}, and schema: expect makes none", table.qualified()),
                   "Create it there, or use schema: copy");
     }
-    if (!there) continue;
+    if (there == nullptr) continue;
     TablePlan judged(table.oid, relation_of(table), *there);
     for (const auto& column : table.columns) check_fits(table, column, *there->find(column.name));
     if (known.contains(table.oid) || options.keep_rows) continue;
@@ -52,6 +61,7 @@ void check_can_take(pg::Connection& connection, const std::vector<schema::Table>
                 fmt::format("Empty it (TRUNCATE {}), or leave the table out: a copy would double its rows",
                             there->sql_name()));
   }
+  return found;
 }
 
 }  // namespace tailrace::target::postgres

@@ -17,29 +17,37 @@ constexpr int compression_since = 140000;
 constexpr const char* column_compression =
     "case a.attcompression when 'l' then 'lz4' when 'p' then 'pglz' else '' end";
 
+// What is asked of many tables at once goes down by their indexes, however many others there are.
 constexpr const char* table_query = R"(
-select c.oid, c.relkind,
-       (select string_agg(distinct t.tgname, ', ') from pg_trigger t
-        where t.tgrelid in (select c.oid union all select p.relid from pg_partition_tree(c.oid) p)
-          and not t.tgisinternal and t.tgenabled in ('R', 'A')
+select w.schema, w.name, c.oid, c.relkind from unnest($1::text[], $2::text[]) w (schema, name)
+join pg_namespace n on n.nspname = w.schema join pg_class c on c.relnamespace = n.oid and c.relname = w.name)";
+
+constexpr const char* partition_query =
+    "select r.oid, p.relid::oid from unnest($1::oid[]) r (oid), pg_partition_tree(r.oid) p where p.relid <> "
+    "r.oid";
+
+// Of tables, and of their partitions for them.
+constexpr const char* traits_query = R"(
+select m.root,
+       (select string_agg(t.tgname, ', ' order by t.tgname) from pg_trigger t
+        where t.tgrelid = m.member and not t.tgisinternal and t.tgenabled in ('R', 'A')
           and t.tgname not in ('tailrace_deletion', 'tailrace_key_change')),
        (select string_agg(r.rulename, ', ') from pg_rewrite r
-        where r.ev_class = c.oid and r.rulename <> '_RETURN' and r.ev_enabled in ('R', 'A')),
+        where r.ev_class = m.root and r.rulename <> '_RETURN' and r.ev_enabled in ('R', 'A')),
        exists (select from pg_index i
-               where i.indrelid in (select c.oid union all select p.relid from pg_partition_tree(c.oid) p)
-                 and (i.indisunique or i.indisexclusion)
-                 and not (i.indisprimary and (i.indrelid = c.oid or exists (
+               where i.indrelid = m.member and (i.indisunique or i.indisexclusion)
+                 and not (i.indisprimary and (i.indrelid = m.root or exists (
                    select from pg_inherits h where h.inhrelid = i.indexrelid))))
-from pg_class c join pg_namespace n on n.oid = c.relnamespace
-where n.nspname = $1 and c.relname = $2)";
+from unnest($1::oid[], $2::oid[]) m (root, member))";
 
 // A domain's base is found by going down; the operator of an extension's type lives in a schema of its own.
 constexpr const char* column_query = R"(
 with recursive base as (
-  select a.attnum, a.atttypid as oid, a.atttypmod as typmod from pg_attribute a
-  where a.attrelid = $1::oid and a.attnum > 0 and not a.attisdropped
+  select a.attrelid, a.attnum, a.atttypid as oid, a.atttypmod as typmod from pg_attribute a
+  where a.attrelid = any($1::oid[]) and a.attnum > 0 and not a.attisdropped
   union all
-  select b.attnum, t.typbasetype, t.typtypmod from base b join pg_type t on t.oid = b.oid where t.typtype = 'd')
+  select b.attrelid, b.attnum, t.typbasetype, t.typtypmod from base b cross join lateral (
+    select typbasetype, typtypmod from pg_type where oid = b.oid and typtype = 'd' offset 0) t)
 select a.attname, format_type(a.atttypid, -1), a.atttypid, t.oid, t.typtype, t.typname, tn.nspname,
        t.typreceive <> 0, a.attgenerated <> '', a.attidentity = 'a',
        (select format('operator(%I.%s)', opn.nspname, o.oprname)
@@ -47,17 +55,133 @@ select a.attname, format_type(a.atttypid, -1), a.atttypid, t.oid, t.typtype, t.t
           and ao.amopstrategy = 3 and ao.amoplefttype = oc.opcintype and ao.amoprighttype = oc.opcintype
         join pg_operator o on o.oid = ao.amopopr join pg_namespace opn on opn.oid = o.oprnamespace
         where oc.opcmethod = 403 and oc.opcdefault and oc.opcintype = t.oid),
-       b.typmod, format_type(a.atttypid, a.atttypmod), {}
-from pg_attribute a
-join base b on b.attnum = a.attnum join pg_type t on t.oid = b.oid and t.typtype <> 'd'
-join pg_namespace tn on tn.oid = t.typnamespace
-where a.attrelid = $1::oid and a.attnum > 0 and not a.attisdropped order by a.attnum)";
+       b.typmod, format_type(a.atttypid, a.atttypmod), {}, a.attrelid
+from base b join pg_attribute a on a.attrelid = b.attrelid and a.attnum = b.attnum
+join pg_type t on t.oid = b.oid and t.typtype <> 'd' join pg_namespace tn on tn.oid = t.typnamespace
+order by a.attrelid, a.attnum)";
 
 constexpr const char* key_query = R"(
-select a.attname from pg_index i, unnest(i.indkey::int2[]) with ordinality k(attnum, place)
+select a.attname, i.indrelid from pg_index i, unnest(i.indkey::int2[]) with ordinality k(attnum, place)
 join pg_attribute a on a.attnum = k.attnum
-where i.indrelid = $1::oid and i.indisprimary and a.attrelid = i.indrelid and k.place <= i.indnkeyatts
-order by k.place)";
+where i.indrelid = any($1::oid[]) and i.indisprimary and a.attrelid = i.indrelid and k.place <= i.indnkeyatts
+order by i.indrelid, k.place)";
+
+std::string array_of(const std::vector<std::string>& texts) {
+  std::string out;
+  for (const auto& text : texts) {
+    out += out.empty() ? "{\"" : ",\"";
+    for (char c : text) {
+      if (c == '"' || c == '\\') out += '\\';
+      out += c;
+    }
+    out += '"';
+  }
+  return out.empty() ? "{}" : out + "}";
+}
+
+/// Those of the tables that are there, by their object identifiers there.
+class TableLoader {
+ public:
+  TableLoader(pg::Connection& connection, std::map<Oid, TargetTable>& tables)
+      : connection_(connection), tables_(tables) {}
+
+  void load(const std::vector<TableName>& names) {
+    if (names.empty()) return;
+    load_tables(names);
+    if (tables_.empty()) return;
+    for (const auto& [oid, table] : tables_) {
+      oids_.push_back(std::to_string(oid));
+      if (table.kind == 'p') partitioned_.push_back(oids_.back());
+    }
+    load_traits();
+    load_columns();
+    load_keys();
+  }
+
+ private:
+  pg::Result ask(const std::string& sql, const std::vector<std::optional<std::string>>& parameters) {
+    return connection_.query_prepared(sql, parameters, "reading the target's catalogs");
+  }
+
+  void load_tables(const std::vector<TableName>& names) {
+    std::vector<std::string> schemas;
+    std::vector<std::string> own;
+    for (const auto& [schema, name] : names) {
+      schemas.push_back(schema);
+      own.push_back(name);
+    }
+    auto rows = ask(table_query, {array_of(schemas), array_of(own)});
+    for (int i = 0; i < rows.rows(); ++i) {
+      TargetTable table;
+      table.schema = rows.str(i, 0);
+      table.name = rows.str(i, 1);
+      table.oid = rows.oid(i, 2);
+      table.kind = rows.get(i, 3).front();
+      if (table.kind != 'r' && table.kind != 'p') {
+        throw Error(Retry::needs_operator,
+                    fmt::format("{}.{} is no table at the target", table.schema, table.name),
+                    "Rename what has this name there, or leave the table out");
+      }
+      auto oid = table.oid;
+      tables_.emplace(oid, std::move(table));
+    }
+  }
+
+  void load_traits() {
+    auto roots = oids_;
+    auto members = oids_;
+    if (!partitioned_.empty()) {
+      auto rows = ask(partition_query, {array_of(partitioned_)});
+      for (int i = 0; i < rows.rows(); ++i) {
+        roots.push_back(rows.str(i, 0));
+        members.push_back(rows.str(i, 1));
+      }
+    }
+    auto rows = ask(traits_query, {array_of(roots), array_of(members)});
+    for (int i = 0; i < rows.rows(); ++i) {
+      auto& table = tables_.at(rows.oid(i, 0));
+      if (!rows.is_null(i, 1))
+        table.row_order = fmt::format("trigger {} fires for replicated rows", rows.get(i, 1));
+      if (!rows.is_null(i, 2))
+        table.row_order = fmt::format("rule {} applies to replicated rows", rows.get(i, 2));
+      table.further_unique |= rows.flag(i, 3);
+    }
+  }
+
+  void load_columns() {
+    auto sql = fmt::format(column_query,
+                           connection_.server_version() >= compression_since ? column_compression : "''");
+    auto rows = ask(sql, {array_of(oids_)});
+    for (int i = 0; i < rows.rows(); ++i) {
+      TargetColumn column;
+      column.name = rows.str(i, 0);
+      column.type = rows.str(i, 1);
+      column.type_oid = rows.oid(i, 2);
+      column.base_oid = rows.oid(i, 3);
+      column.kind = rows.get(i, 4).front();
+      column.type_name = rows.str(i, 5);
+      column.type_schema = rows.str(i, 6);
+      column.receives = rows.flag(i, 7);
+      column.generated = rows.flag(i, 8);
+      column.identity_always = rows.flag(i, 9);
+      column.equals = rows.is_null(i, 10) ? "operator(pg_catalog.=)" : rows.str(i, 10);
+      column.typmod = static_cast<std::int32_t>(rows.i64(i, 11));
+      column.declared = rows.str(i, 12);
+      column.compression = rows.str(i, 13);
+      tables_.at(rows.oid(i, 14)).columns.push_back(std::move(column));
+    }
+  }
+
+  void load_keys() {
+    auto rows = ask(key_query, {array_of(oids_)});
+    for (int i = 0; i < rows.rows(); ++i) tables_.at(rows.oid(i, 1)).primary_key.push_back(rows.str(i, 0));
+  }
+
+  pg::Connection& connection_;
+  std::map<Oid, TargetTable>& tables_;
+  std::vector<std::string> oids_;
+  std::vector<std::string> partitioned_;
+};
 
 }  // namespace
 
@@ -70,49 +194,22 @@ const TargetColumn* TargetTable::find(const std::string& column) const {
   return found == columns.end() ? nullptr : &*found;
 }
 
+std::map<TableName, TargetTable> load_tables(pg::Connection& connection, const std::vector<TableName>& names) {
+  std::map<Oid, TargetTable> tables;
+  TableLoader(connection, tables).load(names);
+  std::map<TableName, TargetTable> out;
+  for (auto& [oid, table] : tables) {
+    TableName name{table.schema, table.name};
+    out.emplace(std::move(name), std::move(table));
+  }
+  return out;
+}
+
 std::optional<TargetTable> load_table(pg::Connection& connection, const std::string& schema,
                                       const std::string& name) {
-  constexpr const char* purpose = "reading the target's catalogs";
-  auto table = connection.query(table_query, {schema, name}, purpose);
-  if (table.rows() == 0) return std::nullopt;
-  TargetTable out;
-  out.schema = schema;
-  out.name = name;
-  out.kind = table.get(0, 1).front();
-  if (out.kind != 'r' && out.kind != 'p') {
-    throw Error(Retry::needs_operator, fmt::format("{}.{} is no table at the target", schema, name),
-                "Rename what has this name there, or leave the table out");
-  }
-  if (!table.is_null(0, 2))
-    out.row_order = fmt::format("trigger {} fires for replicated rows", table.get(0, 2));
-  if (!table.is_null(0, 3)) out.row_order = fmt::format("rule {} applies to replicated rows", table.get(0, 3));
-  out.further_unique = table.flag(0, 4);
-  std::string oid = table.str(0, 0);
-  out.oid = table.oid(0, 0);
-  auto columns = connection.query(
-      fmt::format(column_query, connection.server_version() >= compression_since ? column_compression : "''"),
-      {oid}, purpose);
-  for (int i = 0; i < columns.rows(); ++i) {
-    TargetColumn column;
-    column.name = columns.str(i, 0);
-    column.type = columns.str(i, 1);
-    column.type_oid = columns.oid(i, 2);
-    column.base_oid = columns.oid(i, 3);
-    column.kind = columns.get(i, 4).front();
-    column.type_name = columns.str(i, 5);
-    column.type_schema = columns.str(i, 6);
-    column.receives = columns.flag(i, 7);
-    column.generated = columns.flag(i, 8);
-    column.identity_always = columns.flag(i, 9);
-    column.typmod = static_cast<std::int32_t>(columns.i64(i, 11));
-    column.declared = columns.str(i, 12);
-    column.compression = columns.str(i, 13);
-    column.equals = columns.is_null(i, 10) ? "operator(pg_catalog.=)" : columns.str(i, 10);
-    out.columns.push_back(std::move(column));
-  }
-  auto key = connection.query(key_query, {oid}, purpose);
-  for (int i = 0; i < key.rows(); ++i) out.primary_key.push_back(key.str(i, 0));
-  return out;
+  auto found = load_tables(connection, {{schema, name}});
+  if (found.empty()) return std::nullopt;
+  return std::move(found.begin()->second);
 }
 
 namespace {

@@ -1,8 +1,10 @@
 #pragma once
 // TargetTable: a table as the target's catalogs show it, and what that means for applying to it.
 
+#include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/lsn.h"
@@ -42,8 +44,13 @@ struct TargetTable {
   const TargetColumn* find(const std::string& column) const;
 };
 
-/// The table of that name; nothing if the target has none. Throws Error when it cannot be written to as a
-/// table.
+using TableName = std::pair<std::string, std::string>;  ///< schema, name
+
+/// Those of the tables that the target has, by a handful of queries for all of them. Throws Error when one
+/// cannot be written to as a table.
+std::map<TableName, TargetTable> load_tables(pg::Connection& connection, const std::vector<TableName>& names);
+
+/// The table of that name; nothing if the target has none. Throws as load_tables() does.
 std::optional<TargetTable> load_table(pg::Connection& connection, const std::string& schema,
                                       const std::string& name);
 
