@@ -11,6 +11,8 @@ namespace {
 // A savepoint, and a round trip, of its own for each of them would cost more than most of them, and more the
 // more there are: the server's lists of what a transaction changed grow.
 constexpr std::size_t at_once = 64;
+// Two are an index and the note that it is made. If that fails after an hour, it is not made again to be named.
+constexpr std::size_t fewest_together = 3;
 
 /// May succeed when other statements have: something is missing (most of class 42, and 3F000), or a
 /// materialized view is not filled yet (55000).
@@ -95,14 +97,14 @@ class Rounds {
 
   /// False: one of them failed, and none was run.
   bool run_together(std::span<const Open> some) {
-    if (some.size() < 2) return false;
+    if (some.size() < fewest_together) return false;
     std::string sql = "SAVEPOINT structure; ";
     for (const auto& open : some) sql += open.statement->sql + "; ";
     try {
       target_.query(sql + "RELEASE structure", "creating the target's structure");
       return true;
     } catch (const Error& error) {
-      if (error.sqlstate().empty()) throw;
+      if (error.sqlstate().empty() || error.retry() == Retry::transient) give_up(error);
       target_.query("ROLLBACK TO structure; RELEASE structure", "going on after a statement that failed");
       return false;
     }
