@@ -30,6 +30,8 @@ class Arena {
 
   /// Bytes reserved from the heap.
   std::size_t footprint() const { return footprint_; }
+  /// Of which nothing is handed out yet, and may be.
+  std::size_t left() const { return left_; }
 
  private:
   std::byte* allocate_block(std::size_t size) {

@@ -45,7 +45,9 @@ class BoundedQueue {
   /// with which the producer closed, once everything before it was taken.
   std::optional<T> pop_for(std::chrono::milliseconds wait) {
     std::unique_lock lock(mutex_);
+    waits_ = true;
     ready_.wait_for(lock, wait, [&] { return closed_ || !items_.empty(); });
+    waits_ = false;
     return take();
   }
 
@@ -74,6 +76,11 @@ class BoundedQueue {
     std::lock_guard lock(mutex_);
     return bytes_;
   }
+  /// True while pop_for() waits for an item, and none was pushed since.
+  bool awaited() const {
+    std::lock_guard lock(mutex_);
+    return waits_ && items_.empty();
+  }
 
  private:
   std::optional<T> take() {
@@ -95,6 +102,7 @@ class BoundedQueue {
   std::size_t bytes_ = 0;
   std::size_t max_bytes_;
   bool closed_ = false;
+  bool waits_ = false;
   std::exception_ptr error_;
 };
 

@@ -55,6 +55,17 @@ TEST(BoundedQueue, LetsAnItemThatIsLargerThanItInAlone) {
   EXPECT_FALSE(queue.try_push(again, 1'000'000));
 }
 
+TEST(BoundedQueue, IsAwaitedWhileSomebodyWaitsAndNothingIsThere) {
+  Queue queue(100);
+  EXPECT_FALSE(queue.awaited());
+  std::thread waiter([&] { EXPECT_TRUE(queue.pop_for(1h).has_value()); });
+  while (!queue.awaited()) std::this_thread::yield();
+  auto next = item(1);
+  EXPECT_TRUE(queue.try_push(next, 1));
+  waiter.join();
+  EXPECT_FALSE(queue.awaited());
+}
+
 TEST(BoundedQueue, WaitsForRoom) {
   Queue queue(10);
   auto first = item(1);

@@ -86,6 +86,8 @@ struct ChangeBatch {
     return arena.footprint() + changes.size() * sizeof(Change) + truncates.size() * sizeof(Truncate) +
            messages.size() * sizeof(LogicalMessage) + transactions.size() * sizeof(TransactionSpan);
   }
+  /// Without what it holds for more to come.
+  std::size_t filled_bytes() const { return bytes() - arena.left(); }
   bool empty() const { return transactions.empty() && messages.empty(); }
 };
 

@@ -27,6 +27,11 @@ bool is_near(int socket) {
   return std::chrono::microseconds(info.tcpi_min_rtt) < near;
 }
 
+void set_least_readable(int socket, int bytes) {
+  // Where that cannot be had, every byte wakes.
+  setsockopt(socket, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes));
+}
+
 bool wait_readable(int socket, std::chrono::microseconds timeout) {
   pollfd entry{socket, POLLIN, 0};
   timespec time{timeout.count() / 1'000'000, (timeout.count() % 1'000'000) * 1000};

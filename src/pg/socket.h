@@ -12,6 +12,8 @@ std::size_t readable_bytes(int socket);
 /// no bound yet (250 MB/s). By the shortest round trip lately, as the kernel knows it: an answer that took the
 /// server long is no measure.
 bool is_near(int socket);
+/// From now on fewer bytes than that do not wake who waits for the socket, over TCP. 1 is as it was.
+void set_least_readable(int socket, int bytes);
 /// True when it has something to read, or is closed; false when the time is over. A signal counts as nothing.
 bool wait_readable(int socket, std::chrono::microseconds timeout);
 

@@ -73,6 +73,13 @@ bool StreamConnection::wait_readable(std::chrono::microseconds timeout) const {
   return pg::wait_readable(socket(), timeout);
 }
 
+void StreamConnection::let_wait(int bytes) {
+  constexpr int type_and_length = 5;
+  if (through_libpq_ || is_unix_socket() || bytes == may_wait_) return;
+  may_wait_ = bytes;
+  set_least_readable(socket(), bytes > 0 ? bytes + type_and_length + 1 : 1);
+}
+
 void StreamConnection::send(std::string_view message) {
   if (through_libpq_) return through_libpq_->send(message);
   messages_->send('d', message, purpose_);

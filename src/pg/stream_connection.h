@@ -37,6 +37,9 @@ class StreamConnection {
   void read_socket();
   std::size_t readable_bytes() const;
   bool wait_readable(std::chrono::microseconds timeout) const;
+  /// A message of up to so many bytes that comes alone does not end wait_readable(); 0: each does. Where a
+  /// message's size can be seen: over TCP, not encrypted.
+  void let_wait(int bytes);
 
   /// Sends one CopyData message.
   void send(std::string_view message);
@@ -55,6 +58,7 @@ class StreamConnection {
   std::string purpose_;
   std::optional<CopyStream> through_libpq_;
   std::optional<MessageSocket> messages_;
+  int may_wait_ = 0;
 };
 
 }  // namespace tailrace::pg

@@ -55,7 +55,10 @@ void Reader::read() {
   while (!leaving()) {
     switch (stream_->next(payload)) {
       case Event::message: on_message(payload); break;
-      case Event::keepalive: deliver_progress(); break;
+      case Event::keepalive:
+        if (!assembler_.in_transaction() && !assembler_.has_changes()) delivered_in_flow_ = 0;
+        deliver_progress();
+        break;
       case Event::drained: on_drained(); break;
       case Event::cut:
         assembler_.forget_unfinished();
@@ -119,20 +122,28 @@ void Reader::deliver_if_full() {
 }
 
 void Reader::on_drained() {
+  using For = source::ChangeStream::For;
   if (!assembler_.in_transaction()) {
     if (assembler_.has_changes()) {
       if (stream_->at_end() && stream_->server_position() >= assembler_.progress()) {
         deliver(/*caught_up=*/true);
+        delivered_in_flow_ = 0;
+        return;
+      }
+      bool flowing = delivered_in_flow_ + assembler_.filled_bytes() >= flow_bytes;
+      // Whoever would apply it has nothing else to do.
+      if (!flowing && queue_.awaited()) {
+        deliver(/*caught_up=*/true);
         return;
       }
       if (!std::exchange(gathering_, true)) gathering_since_ = Clock::now();
-      bool flowing = delivered_in_flow_ + assembler_.bytes() >= flow_bytes;
-      if (stream_->wait(flowing ? std::chrono::microseconds(gap_in_flow) : gap)) {
+      if (stream_->wait(flowing ? std::chrono::microseconds(gap_in_flow) : gap, For::anything)) {
         if (Clock::now() - gathering_since_ >= gather_at_most) deliver();
         acknowledge();
         return;
       }
       deliver(/*caught_up=*/true);
+      delivered_in_flow_ = 0;
     }
     deliver_progress();
   }
@@ -140,7 +151,7 @@ void Reader::on_drained() {
   // While a barrier waits, the server is asked where it is, so that an idle stream shows its position.
   bool hurry = applier_.barrier_waits();
   if (hurry) stream_->ask_position();
-  stream_->wait(hurry ? 20ms : 100ms);
+  if (!stream_->wait(hurry ? 20ms : 100ms, hurry ? For::anything : For::changes)) delivered_in_flow_ = 0;
 }
 
 void Reader::hand_over() {
@@ -179,7 +190,7 @@ void Reader::acknowledge() {
 void Reader::deliver(bool caught_up) {
   std::shared_ptr<const ChangeBatch> batch = assembler_.seal(caught_up);
   gathering_ = false;
-  delivered_in_flow_ = caught_up ? 0 : delivered_in_flow_ + batch->bytes();
+  delivered_in_flow_ += batch->filled_bytes();
   push(batch);
 }
 

@@ -173,7 +173,7 @@ void tail(const config::Config& config, std::FILE* out, const StopSignal& stop) 
           assembler.advance(stream.server_position());
           stream.set_durable(assembler.progress());
         }
-        stream.wait(100ms);
+        stream.wait(100ms, source::ChangeStream::For::anything);
         break;
       case source::ReplicationStream::Event::cut:
       case source::ReplicationStream::Event::handed_over:

@@ -290,7 +290,7 @@ Bites::After BacklogStream::after() const {
           all_messages_};
 }
 
-bool BacklogStream::wait(std::chrono::microseconds limit) {
+bool BacklogStream::wait(std::chrono::microseconds limit, For /*what*/) {
   if (waiting_since_) {
     std::this_thread::sleep_for(std::min<std::chrono::microseconds>(limit, 5ms));
     return true;

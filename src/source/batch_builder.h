@@ -16,6 +16,7 @@ namespace tailrace::source {
 class BatchBuilder {
  public:
   std::size_t bytes() const { return batch_->bytes(); }
+  std::size_t filled_bytes() const { return batch_->filled_bytes(); }
   bool empty() const { return batch_->empty(); }
   std::size_t changes() const { return batch_->changes.size(); }
 

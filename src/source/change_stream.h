@@ -28,8 +28,10 @@ class ChangeStream {
   /// `payload` stays valid until the next call. Sends feedback when it is due.
   virtual Event next(std::string_view& payload) = 0;
 
+  /// What a wait() is for. On a busy stream one for changes may hear of a keepalive late.
+  enum class For { changes, anything };
   /// Waits for more, at most `limit`; feedback goes on. True when next() has something to do.
-  virtual bool wait(std::chrono::microseconds limit) = 0;
+  virtual bool wait(std::chrono::microseconds limit, For what) = 0;
 
   /// Sends feedback if its time has come; call it while something else keeps you from next().
   virtual void keep_alive() = 0;

@@ -11,6 +11,10 @@ namespace {
 
 using namespace std::chrono_literals;
 
+constexpr int keepalive_bytes = 18;
+// After so long without a row, whoever stops or asks the server where it is gets its answer at once.
+constexpr auto quiet = 200ms;
+
 pg::StreamConnection start(pg::Connection connection, const StreamOptions& options) {
   std::string command = start_replication_command(options, connection.server_version());
   return {std::move(connection), command, "reading the replication stream"};
@@ -58,6 +62,7 @@ bool ReplicationStream::take(std::string_view message, std::string_view& payload
       in.bytes(24);
       payload = in.bytes(in.remaining());
       at_end_ = false;
+      row_came_ = true;
       return true;
     case 'k': {
       server_position_ = std::max(server_position_, Lsn{in.u64()});
@@ -73,7 +78,7 @@ bool ReplicationStream::take(std::string_view message, std::string_view& payload
   }
 }
 
-bool ReplicationStream::wait(std::chrono::microseconds limit) {
+bool ReplicationStream::wait(std::chrono::microseconds limit, For what) {
   auto deadline = Clock::now() + limit;
   for (;;) {
     keep_alive();
@@ -81,6 +86,10 @@ bool ReplicationStream::wait(std::chrono::microseconds limit) {
     check_silence(now);
     auto left = std::min<Clock::duration>(deadline - now, status_interval_);
     if (left <= 0us) return false;
+    if (std::exchange(row_came_, false)) last_row_ = now;
+    // The server sends a keepalive before each transaction and after it, while it has no others. Each would
+    // wake us.
+    copy_.let_wait(what == For::changes && now - last_row_ < quiet ? keepalive_bytes : 0);
     readable_ = pacer_.wait(std::chrono::duration_cast<std::chrono::microseconds>(left) + 1us);
     if (readable_) return true;
   }
@@ -127,6 +136,7 @@ void ReplicationStream::send_status(bool request_reply) {
 }
 
 void ReplicationStream::finish() {
+  copy_.let_wait(0);
   send_status();
   copy_.send_done();
   auto deadline = Clock::now() + 2s;

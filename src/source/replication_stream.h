@@ -28,7 +28,7 @@ class ReplicationStream final : public ChangeStream {
 
   Event next(std::string_view& payload) override;
   /// While the stream is ahead of us it first lets the socket fill, so that the server sends much at a time.
-  bool wait(std::chrono::microseconds limit) override;
+  bool wait(std::chrono::microseconds limit, For what) override;
   void keep_alive() override;
   void set_durable(Lsn lsn) override;
   void set_received(Lsn lsn) override { received_ = std::max(received_, lsn); }
@@ -61,6 +61,8 @@ class ReplicationStream final : public ChangeStream {
   Lsn sent_durable_;
   bool reply_requested_ = false;
   bool at_end_ = false;
+  bool row_came_ = false;  ///< since the last wait()
+  Clock::time_point last_row_;
   std::optional<Clock::time_point> pinged_;
   Clock::time_point last_status_;
   Clock::time_point last_heard_;

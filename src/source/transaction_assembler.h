@@ -50,6 +50,7 @@ class TransactionAssembler {
   /// In the middle of a transaction, whose rest is still to come.
   bool in_transaction() const { return open_; }
   std::size_t bytes() const { return batch_.bytes(); }
+  std::size_t filled_bytes() const { return batch_.filled_bytes(); }
   bool has_changes() const { return !batch_.empty(); }
   /// End of the last complete transaction seen.
   Lsn progress() const { return progress_; }

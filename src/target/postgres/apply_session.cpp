@@ -25,12 +25,13 @@ pg::Connection open(const ApplyOptions& options) {
   }
   // A commit is acknowledged to the source only once it is flushed, so it need not be when it returns. Staged
   // keys are looked up one by one: statistics of a table that was just filled would mislead the planner. An
-  // array of keys is hashed only in a plan that was made for it.
+  // array of keys is hashed only in a plan that was made for it. Whatever the database's default is, a later
+  // statement must see what an earlier transaction of another lane committed meanwhile.
   connection.query(
       "set synchronous_commit = off; set jit = off; set enable_hashjoin = off; set enable_mergejoin = off; "
       "set enable_seqscan = off; set enable_bitmapscan = off; set enable_material = off; "
       "set client_min_messages = error; set max_parallel_workers_per_gather = 0; "
-      "set plan_cache_mode = auto",
+      "set plan_cache_mode = auto; set default_transaction_isolation = 'read committed'",
       "preparing to apply");
   // Every commit asks for them.
   connection.query("select pg_catalog.pg_current_wal_insert_lsn(), pg_catalog.pg_current_wal_flush_lsn()",

@@ -43,9 +43,7 @@ void Lane::set_up_origin(const std::string& subscription, int number) {
 void Lane::begin(bool deferrable) {
   // Nothing vacuums a temporary table: one that stayed would hold back the database's freezing.
   if (stages_.age() > stages_serve) stages_.forget(session_.direct());
-  // Whatever the database's default is: a later statement must see what an earlier transaction of another lane
-  // committed meanwhile.
-  session_.send("begin isolation level read committed", {});
+  session_.send("begin", {});
   // What the source checked at the end of a statement or of its transaction is checked at the end here.
   if (deferrable) session_.send("set constraints all deferred", {});
 }
