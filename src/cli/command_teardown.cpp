@@ -17,7 +17,7 @@ void stop_running(const config::Config& config) {
   fmt::print("waiting for the running tailrace to stop\n");
   for (int i = 0; i < 300; ++i) {
     if (!stop_signal().sleep(std::chrono::milliseconds(100))) return;
-    if (!client.status()) return;
+    if (!client.running()) return;
   }
   throw Error(Retry::needs_operator, "the running tailrace did not stop within 30 seconds", "Look at its log");
 }

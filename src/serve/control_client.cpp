@@ -46,6 +46,10 @@ std::optional<std::string> ControlClient::ask(const std::string& request, const 
   return response;
 }
 
+bool ControlClient::running() const {
+  return connect_unix(path_).valid();
+}
+
 std::optional<std::string> ControlClient::status_json() const {
   auto response = ask(R"({"command":"status"})", nullptr);
   if (!response) return std::nullopt;

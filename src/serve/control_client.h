@@ -16,6 +16,8 @@ class ControlClient {
  public:
   explicit ControlClient(std::string path) : path_(std::move(path)) {}
 
+  /// Whether somebody listens, without a question: one that is stopping may leave it unanswered.
+  bool running() const;
   /// nullopt: nothing runs there. Errors: it runs but does not answer in time, or not in our language.
   std::optional<pipeline::Status> status() const;
   /// The same, as the JSON that came.

@@ -151,6 +151,16 @@ class Control : public testing::Test {
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
+  /// A socket at the path that does not listen.
+  int bound() const {
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::memcpy(address.sun_path, path_.data(), path_.size());
+    EXPECT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    return fd;
+  }
+
   std::filesystem::path folder_;
   std::string path_;
   pipeline::StatusBoard board_;
@@ -206,13 +216,17 @@ TEST_F(Control, RefusalsAreSentences) {
       << "the refused one must not take the first one's socket";
 }
 
-TEST_F(Control, ADeadSocketIsReplacedAndAFileIsNot) {
-  int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, path_.data(), path_.size());
-  ASSERT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+TEST_F(Control, OneThatStopsMayLeaveAQuestionUnanswered) {
+  int fd = bound();
+  ASSERT_EQ(listen(fd, 1), 0);
+  ControlClient client(path_);
+  EXPECT_TRUE(client.running());
   close(fd);
+  EXPECT_FALSE(client.running());
+}
+
+TEST_F(Control, ADeadSocketIsReplacedAndAFileIsNot) {
+  close(bound());
   {
     ControlServer server(path_, board_, stop_, {});
   }
