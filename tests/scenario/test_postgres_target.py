@@ -341,6 +341,21 @@ def test_a_constraint_that_only_the_target_has(pair, constraint, bad):
     assert pair.settle() >= 101
 
 
+@pytest.mark.parametrize("rows", (3, 300))
+def test_the_targets_own_isolation_level_is_not_taken(pair, rows):
+    """Of two connections, a later statement must see what the other one committed meanwhile."""
+    pair.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    follow(pair)
+    pair.mirror.stop()
+    target = pair.mirror.into
+    target.execute("ALTER TABLE t ADD level text DEFAULT current_setting('transaction_isolation');"
+                   f"ALTER DATABASE {target.database} SET default_transaction_isolation = 'serializable'")
+    pair.execute(f"INSERT INTO t SELECT generate_series(1, {rows})")
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    assert target.value("(SELECT string_agg(DISTINCT level, ',') FROM t)") == "read committed"
+
+
 def test_a_deferred_constraint_that_only_the_target_has(pair):
     """It fails at the commit, when all was said to be well."""
     pair.execute("CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 1)")
