@@ -59,7 +59,7 @@ Counts decode(const Request& request) {
       case Event::drained:
         ++counts.reads;
         stream.set_received(assembler.progress());
-        stream.wait(std::chrono::milliseconds(100));
+        stream.wait(std::chrono::milliseconds(100), source::ChangeStream::For::anything);
         break;
       case Event::cut:
       case Event::handed_over:
