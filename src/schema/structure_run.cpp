@@ -99,7 +99,8 @@ class Rounds {
   bool run_together(std::span<const Open> some) {
     if (some.size() < fewest_together) return false;
     std::string sql = "SAVEPOINT structure; ";
-    for (const auto& open : some) sql += open.statement->sql + "; ";
+    // Each on lines of its own: a comment that ends one must not swallow the next.
+    for (const auto& open : some) sql += open.statement->sql + ";\n";
     try {
       target_.query(sql + "RELEASE structure", "creating the target's structure");
       return true;
