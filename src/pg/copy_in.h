@@ -22,7 +22,7 @@ class CopyIn {
   CopyIn(const CopyIn&) = delete;
   CopyIn& operator=(const CopyIn&) = delete;
 
-  /// Any part of the stream; cheapest in pieces of some 64 kB. Blocks while the server does not keep up.
+  /// Any part of the stream; cheapest in pieces of some 16 kB. Blocks while the server does not keep up.
   void write(std::string_view bytes);
   /// The number of rows copied.
   std::int64_t finish();

@@ -1,7 +1,9 @@
 #include "pipeline/engine.h"
 
 #include <algorithm>
+#include <future>
 #include <iterator>
+#include <optional>
 #include <set>
 #include <thread>
 
@@ -9,6 +11,7 @@
 #include "base/sql_text.h"
 #include "pipeline/open_options.h"
 #include "pipeline/session.h"
+#include "pipeline/single_copy.h"
 #include "target/open_target.h"
 
 namespace tailrace::pipeline {
@@ -241,13 +244,23 @@ void follow_meanwhile(const config::Config& config, StatusBoard& board, const St
 }
 
 void snapshot(const config::Config& config, StatusBoard& board, const StopSignal& stop) {
-  auto target = target::open(open_options(config));
+  // Both ends are looked at side by side: on small databases that is a good part of the time.
+  auto opening = std::async(std::launch::async, [&] { return target::open(open_options(config)); });
+  std::optional<SingleCopy> copy;
+  std::exception_ptr unread;
+  try {
+    copy.emplace(config, board, stop);
+  } catch (...) {
+    unread = std::current_exception();
+  }
+  auto target = opening.get();
   if (!target->tables().empty() || target->checkpoint()) {
     throw Error(Retry::needs_operator, fmt::format("{} holds a mirror already", config.target.url()),
                 "A snapshot needs a new file, or another --name; to go on following, use 'tailrace run'");
   }
   try {
-    copy_once(config, *target, board, stop);
+    if (unread) std::rethrow_exception(unread);
+    copy->into(*target);
   } catch (const StopRequested&) {
     return;
   }

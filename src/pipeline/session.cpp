@@ -59,17 +59,6 @@ void mark_left(TableStatus& table) {
   table.note = "not published any more; what is there stays";
 }
 
-void list_missing(const std::vector<schema::Table>& missing, Status& status) {
-  for (const auto& table : missing) {
-    TableStatus entry;
-    entry.schema = table.schema;
-    entry.name = table.name;
-    entry.estimated_rows = table.estimated_rows;
-    entry.estimated_bytes = table.bytes;
-    status.tables.push_back(std::move(entry));
-  }
-}
-
 }  // namespace
 
 Session::Session(const config::Config& config, target::Target& target, StatusBoard& board,
@@ -238,7 +227,7 @@ void Session::list_tables(const std::vector<schema::Table>& missing) {
   auto records = target_.tables();
   board_.update([&](Status& status) {
     status.tables.clear();
-    list_missing(missing, status);
+    list_to_copy(missing, status);
     for (const auto& record : records) {
       bool awaited = std::ranges::any_of(missing, [&](const auto& table) { return table.oid == record.oid; });
       if (awaited || (!record.copied && !has_left(record))) continue;
@@ -257,50 +246,6 @@ void Session::list_tables(const std::vector<schema::Table>& missing) {
       return std::tie(a.schema, a.name) < std::tie(b.schema, b.name);
     });
   });
-}
-
-void copy_once(const config::Config& config, target::Target& target, StatusBoard& board,
-               const StopSignal& stop) {
-  auto exporter = pg::Connection::open(config.source, {pg::Mode::sql, config.name + " snapshot"});
-  exporter.leave_on(stop);
-  exporter.query("begin isolation level repeatable read read only", "taking a snapshot");
-  auto row = exporter.query(
-      "select pg_catalog.pg_export_snapshot(), case when pg_catalog.pg_is_in_recovery() then "
-      "pg_catalog.pg_last_wal_replay_lsn() else pg_catalog.pg_current_wal_insert_lsn() end",
-      "taking a snapshot");
-  std::string name = row.str(0, 0);
-  Lsn lsn = row.lsn(0, 1);
-  std::vector<schema::Catalog::Wanted> wanted;
-  for (const auto& table :
-       source::select_tables(source::read_catalog_tables(exporter), publication_spec(config))) {
-    wanted.push_back({table.table.oid, table.columns, table.where, {}});
-  }
-  auto tables = schema::Catalog(exporter).tables(wanted);
-  target.prepare_structure(exporter, tables);
-  board.update([&](Status& status) {
-    status.state = RunState::copying;
-    status.server_version = exporter.server_version();
-    list_missing(tables, status);
-  });
-  CopyOptions options{config.source, name, lsn, config.snapshot.readers, config.binary != config::Binary::off};
-  auto unfinished = copy_tables(options, tables, target, board, stop);
-  if (stop.requested()) return;
-  if (!unfinished.empty()) {
-    throw Error(
-        Retry::needs_operator,
-        fmt::format("{} tables were truncated, rewritten or dropped while they were copied", unfinished.size()),
-        "Take the snapshot again into a new file");
-  }
-  target.complete_structure(stop);
-  if (stop.requested()) return;
-  exporter.query("commit", "ending the snapshot");
-  if (config::keeps_sequences(config)) {
-    std::vector<Oid> oids;
-    for (const auto& table : tables) oids.push_back(table.oid);
-    target.keep_sequences(exporter, oids, 0);
-  }
-  target.initialize({"", "", 0, lsn, PgTimestamp::now()});
-  board.update([](Status& status) { status.state = RunState::stopped; });
 }
 
 /// A copy begins with an empty table, and the rows of a PostgreSQL target may not all be the source's: where

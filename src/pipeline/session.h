@@ -81,8 +81,4 @@ class Session {
   bool tidy_ = true;  ///< nothing was committed since the target was last tidied
 };
 
-/// One consistent copy of the selected tables, with neither slot nor publication.
-void copy_once(const config::Config& config, target::Target& target, StatusBoard& board,
-               const StopSignal& stop);
-
 }  // namespace tailrace::pipeline

@@ -249,10 +249,10 @@ class Reader {
   bool cancelled_ = false;
 };
 
-std::vector<CopyPart> split(schema::Catalog& catalog, const schema::Table& table, std::size_t index,
-                            bool ranges, int readers) {
+std::vector<CopyPart> split(const std::vector<schema::Catalog::Leaf>& leaves, std::size_t index, bool ranges,
+                            int readers) {
   std::vector<CopyPart> parts;
-  for (const auto& leaf : catalog.leaves(table)) {
+  for (const auto& leaf : leaves) {
     CopyPart part{index, leaf.schema, leaf.name, 0, -1, leaf.pages, true, false, leaf.large_rows};
     if (!ranges || leaf.pages <= part_pages * 3 / 2) {
       parts.push_back(part);
@@ -294,8 +294,9 @@ class Coordinator {
     schema::Catalog catalog(connection);
     bool ranges = connection.server_version() >= 140000;  // 13 scans the whole heap for a ctid range
     parts_.resize(tables_.size());
+    auto leaves = catalog.leaves(tables_);
     for (std::size_t i = 0; i < tables_.size(); ++i)
-      parts_[i] = split(catalog, tables_[i], i, ranges, options_.readers);
+      parts_[i] = split(leaves[tables_[i].oid], i, ranges, options_.readers);
     // The largest tables first, so that no reader is left alone with one at the end.
     std::vector<std::size_t> order(tables_.size());
     for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
@@ -396,11 +397,20 @@ std::string copy_command(const schema::Table& table, const CopyPart& part, bool 
   return fmt::format("copy (select {} from only {}{}){}", columns, name, where, format);
 }
 
+void list_to_copy(const std::vector<schema::Table>& tables, Status& status) {
+  for (const auto& table : tables) {
+    TableStatus entry;
+    entry.schema = table.schema;
+    entry.name = table.name;
+    entry.estimated_rows = table.estimated_rows;
+    entry.estimated_bytes = table.bytes;
+    status.tables.push_back(std::move(entry));
+  }
+}
+
 std::vector<Oid> copy_tables(const CopyOptions& options, const std::vector<schema::Table>& tables,
                              target::Target& target, StatusBoard& board, const StopSignal& stop) {
   if (tables.empty()) return {};
-  auto connection = pg::Connection::open(options.source, {pg::Mode::sql, "tailrace snapshot"});
-  connection.leave_on(stop);
   Board shared;
   shared.parts_left.resize(tables.size());
   shared.rows.resize(tables.size());
@@ -414,6 +424,9 @@ std::vector<Oid> copy_tables(const CopyOptions& options, const std::vector<schem
       readers.emplace_back([&] { Reader(options, tables, target, shared, board, stop).run(); });
     }
     try {
+      // Not before the readers connect, but beside them.
+      auto connection = pg::Connection::open(options.source, {pg::Mode::sql, "tailrace snapshot"});
+      connection.leave_on(stop);
       unfinished = Coordinator(options, tables, target, board, shared).run(connection, stop);
     } catch (...) {
       std::lock_guard lock(shared.mutex);

@@ -22,6 +22,9 @@ struct CopyOptions {
   bool allow_binary = true;
 };
 
+/// Adds them as they are before they are copied.
+void list_to_copy(const std::vector<schema::Table>& tables, Status& status);
+
 /// The target is used by the calling thread for everything but the rows themselves. Tables that were rewritten
 /// or dropped since the snapshot stay uncopied and are returned: they need a newer snapshot. Throws when a
 /// reader fails, and leaves quietly when a stop is requested.

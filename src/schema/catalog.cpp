@@ -176,22 +176,21 @@ std::map<std::string, Catalog::Attribute> Catalog::attributes(Oid table) {
   return out;
 }
 
-std::vector<Catalog::Leaf> Catalog::leaves(const Table& table) {
-  std::string leaf_oids =
-      table.partitioned
-          ? fmt::format("(select relid from pg_catalog.pg_partition_tree({}) where isleaf)", table.oid)
-          : fmt::format("({})", table.oid);
+std::map<Oid, std::vector<Catalog::Leaf>> Catalog::leaves(const std::vector<Table>& tables) {
+  std::vector<Oid> oids;
+  for (const auto& table : tables) oids.push_back(table.oid);
   auto rows = connection_.query(
-      fmt::format("select n.nspname, c.relname, pg_catalog.pg_relation_size(c.oid) / "
-                  "pg_catalog.current_setting('block_size')::int8, "
-                  "pg_catalog.pg_table_size(c.oid) > 64 * pg_catalog.pg_relation_size(c.oid) + 33554432 "
-                  "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
-                  "where c.relkind = 'r' and c.oid in {} order by 3 desc, 1, 2",
-                  leaf_oids),
-      "measuring a table");
-  std::vector<Leaf> out;
+      "select t.oid, n.nspname, c.relname, pg_catalog.pg_relation_size(c.oid) / "
+      "pg_catalog.current_setting('block_size')::int8, "
+      "pg_catalog.pg_table_size(c.oid) > 64 * pg_catalog.pg_relation_size(c.oid) + 33554432 "
+      "from pg_catalog.pg_class t left join lateral pg_catalog.pg_partition_tree(t.oid) p "
+      "on t.relkind = 'p' and p.isleaf join pg_catalog.pg_class c on c.oid = coalesce(p.relid, t.oid) "
+      "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
+      "where t.oid = any($1::oid[]) and c.relkind = 'r' order by 4 desc, 2, 3",
+      {oid_array(oids)}, "measuring the tables");
+  std::map<Oid, std::vector<Leaf>> out;
   for (int row = 0; row < rows.rows(); ++row)
-    out.push_back({rows.str(row, 0), rows.str(row, 1), rows.i64(row, 2), rows.flag(row, 3)});
+    out[rows.oid(row, 0)].push_back({rows.str(row, 1), rows.str(row, 2), rows.i64(row, 3), rows.flag(row, 4)});
   return out;
 }
 

@@ -46,14 +46,16 @@ class Catalog {
   /// The live columns of a table by name, as they are now.
   std::map<std::string, Attribute> attributes(Oid table);
 
-  /// The leaf tables that hold a partitioned table's rows; the table itself otherwise.
+  /// A table that holds rows itself.
   struct Leaf {
     std::string schema;
     std::string name;
     std::int64_t pages = 0;
     bool large_rows = false;  ///< nearly all of it is TOAST: rows may be of any size
   };
-  std::vector<Leaf> leaves(const Table& table);
+  /// Where the rows of each of these are, the largest first: in a partitioned table's leaves, else in the table
+  /// itself. What is gone has none.
+  std::map<Oid, std::vector<Leaf>> leaves(const std::vector<Table>& tables);
 
  private:
   void read_columns(const std::vector<Wanted>& wanted, std::vector<Table>& tables);

@@ -1,8 +1,11 @@
 """What `schema: copy` makes at a PostgreSQL target. Invariant: the catalogs of both sides say the same, between servers
 of any two versions."""
+import subprocess
+
 import pytest
 
 from structure import compare_structure, rich_schema
+from tailrace import BINARY, run
 from waiting import wait_until
 
 pytestmark = pytest.mark.postgres
@@ -113,6 +116,32 @@ def test_rows_are_frozen(pair):
     frozen = "(SELECT bool_and(all_frozen) FROM pg_visibility_map('{}'))"
     assert [into.value(frozen.format(name)) for name in ("t", "looked_at", "parent")] == ["true", "false", "false"]
     pair.settle()
+
+
+@pytest.mark.parametrize("command", ["run", "snapshot"])
+def test_indexes_are_made_after_the_snapshot(pair, command):
+    """It keeps the source from removing dead rows, and an index may take hours."""
+    pair.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 999)")
+    into = pair.mirror.into
+    earlier = run("snapshot", pair.url, pair.mirror.target, "--name", "earlier")
+    assert earlier.returncode == 0, earlier.stderr
+    into.execute("DROP TABLE t; CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS"
+                 " 'BEGIN PERFORM pg_advisory_xact_lock(42); RETURN NULL; END';"
+                 "CREATE TRIGGER wait BEFORE DELETE ON tailrace.structure EXECUTE FUNCTION wait()")
+    with into.cluster.connect(into.database) as holder, pair.mirror.log.open("w") as log:
+        holder.execute("SELECT pg_advisory_lock(42)")
+        pair.mirror.process = subprocess.Popen([BINARY, command, "-c", pair.mirror.config], stdout=log, stderr=log)
+        wait_until(lambda: into.value("(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42"
+                                      " AND NOT granted)") == "1", what=lambda: pair.mirror.tail())
+        assert pair.value("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                          " AND backend_xmin IS NOT NULL AND pid <> pg_backend_pid()") == 0
+        holder.execute("SELECT pg_advisory_unlock(42)")
+        if command == "run":
+            pair.mirror.wait_caught_up(pair.cluster)
+            pair.settle()
+        else:
+            assert pair.mirror.wait_ended() == 0, pair.mirror.tail()
+            assert pair.compared() == 999
 
 
 def test_written_rows_stay_in_the_shared_buffers(pair):

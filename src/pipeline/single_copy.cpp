@@ -1,0 +1,61 @@
+#include "pipeline/single_copy.h"
+
+#include "pipeline/published_tables.h"
+#include "pipeline/table_copier.h"
+#include "schema/catalog.h"
+#include "source/publication.h"
+
+namespace tailrace::pipeline {
+
+SingleCopy::SingleCopy(const config::Config& config, StatusBoard& board, const StopSignal& stop)
+    : config_(config),
+      board_(board),
+      stop_(stop),
+      exporter_(pg::Connection::open(config.source, {pg::Mode::sql, config.name + " snapshot"})) {
+  exporter_.leave_on(stop);
+  exporter_.query("begin isolation level repeatable read read only", "taking a snapshot");
+  auto row = exporter_.query(
+      "select pg_catalog.pg_export_snapshot(), case when pg_catalog.pg_is_in_recovery() then "
+      "pg_catalog.pg_last_wal_replay_lsn() else pg_catalog.pg_current_wal_insert_lsn() end",
+      "taking a snapshot");
+  snapshot_ = row.str(0, 0);
+  lsn_ = row.lsn(0, 1);
+  std::vector<schema::Catalog::Wanted> wanted;
+  for (const auto& table :
+       source::select_tables(source::read_catalog_tables(exporter_), publication_spec(config))) {
+    wanted.push_back({table.table.oid, table.columns, table.where, {}});
+  }
+  tables_ = schema::Catalog(exporter_).tables(wanted);
+}
+
+void SingleCopy::into(target::Target& target) {
+  target.prepare_structure(exporter_, tables_);
+  board_.update([&](Status& status) {
+    status.state = RunState::copying;
+    status.server_version = exporter_.server_version();
+    list_to_copy(tables_, status);
+  });
+  CopyOptions options{config_.source, snapshot_, lsn_, config_.snapshot.readers,
+                      config_.binary != config::Binary::off};
+  auto unfinished = copy_tables(options, tables_, target, board_, stop_);
+  if (stop_.requested()) return;
+  if (!unfinished.empty()) {
+    throw Error(
+        Retry::needs_operator,
+        fmt::format("{} tables were truncated, rewritten or dropped while they were copied", unfinished.size()),
+        "Take the snapshot again into a new file");
+  }
+  // Making indexes may take long, and a snapshot keeps the source from removing dead rows.
+  exporter_.query("commit", "ending the snapshot");
+  target.complete_structure(stop_);
+  if (stop_.requested()) return;
+  if (config::keeps_sequences(config_)) {
+    std::vector<Oid> oids;
+    for (const auto& table : tables_) oids.push_back(table.oid);
+    target.keep_sequences(exporter_, oids, 0);
+  }
+  target.initialize({"", "", 0, lsn_, PgTimestamp::now()});
+  board_.update([](Status& status) { status.state = RunState::stopped; });
+}
+
+}  // namespace tailrace::pipeline

@@ -1,0 +1,36 @@
+#pragma once
+// SingleCopy: one consistent copy of the selected tables, with neither slot nor publication.
+
+#include <string>
+#include <vector>
+
+#include "base/lsn.h"
+#include "base/stop.h"
+#include "config/config.h"
+#include "pg/connection.h"
+#include "pipeline/status.h"
+#include "schema/table.h"
+#include "target/target.h"
+
+namespace tailrace::pipeline {
+
+/// Borrows what it is given. Not thread-safe.
+class SingleCopy {
+ public:
+  /// Takes a snapshot of the source, and reads under it what there is to copy.
+  SingleCopy(const config::Config& config, StatusBoard& board, const StopSignal& stop);
+
+  /// Returns early when a stop is requested.
+  void into(target::Target& target);
+
+ private:
+  const config::Config& config_;
+  StatusBoard& board_;
+  const StopSignal& stop_;
+  pg::Connection exporter_;
+  std::string snapshot_;
+  Lsn lsn_;
+  std::vector<schema::Table> tables_;
+};
+
+}  // namespace tailrace::pipeline
