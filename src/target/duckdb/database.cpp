@@ -8,6 +8,8 @@
 #include <thread>
 #include <utility>
 
+#include "target/duckdb/new_file.h"
+
 namespace tailrace::target::duckdb {
 namespace {
 
@@ -39,6 +41,36 @@ void set(duckdb_config config, const char* name, const std::string& value) {
     throw Error(Retry::fatal, fmt::format("DuckDB does not know the setting {}={}", name, value),
                 "Another libduckdb than the one this program was built with is loaded; install tailrace anew");
   }
+}
+
+/// `path` is where it is opened now; an error names the file that the options name.
+duckdb_database open_file(const std::string& path, const DatabaseOptions& options) {
+  duckdb_config config = nullptr;
+  if (duckdb_create_config(&config) == DuckDBError)
+    throw Error(Retry::fatal, "DuckDB cannot make a configuration");
+  std::unique_ptr<duckdb_config, void (*)(duckdb_config*)> guard(&config, &duckdb_destroy_config);
+  // Extensions are never fetched: what a mirror needs is linked in, and production machines have no way out.
+  set(config, "autoinstall_known_extensions", "false");
+  set(config, "autoload_known_extensions", "false");
+  set(config, "preserve_insertion_order", "false");
+  // The walsender and our reader want cores too, and one thread that works beats two that hand over.
+  set(config, "threads", std::to_string(std::max(1u, std::thread::hardware_concurrency() / 2)));
+  if (options.read_only) set(config, "access_mode", "READ_ONLY");
+  if (options.memory_bytes > 0) set(config, "memory_limit", fmt::format("{}B", options.memory_bytes));
+  // A checkpoint after every 16 MB of log, DuckDB's default, rewrites the row groups that were touched each
+  // time; see docs/architecture.md.
+  set(config, "wal_autocheckpoint", "256MB");
+  // For a new file. DuckDB's own 256 kB are taken for every column of a table that is written to: 400 MB for
+  // 1,600 columns. Neither copying nor following was slower with 64 kB.
+  set(config, "default_block_size", "65536");
+  duckdb_database opened = nullptr;
+  char* error = nullptr;
+  if (duckdb_open_ext(path.c_str(), &opened, config, &error) == DuckDBError) {
+    std::string message = error != nullptr ? error : "no reason given";
+    duckdb_free(error);
+    throw open_error(message, options.file);
+  }
+  return opened;
 }
 
 }  // namespace
@@ -148,30 +180,13 @@ void Session::rollback() noexcept {
 }
 
 Database::Database(const DatabaseOptions& options) : file_(options.file) {
-  duckdb_config config = nullptr;
-  if (duckdb_create_config(&config) == DuckDBError)
-    throw Error(Retry::fatal, "DuckDB cannot make a configuration");
-  std::unique_ptr<duckdb_config, void (*)(duckdb_config*)> guard(&config, &duckdb_destroy_config);
-  // Extensions are never fetched: what a mirror needs is linked in, and production machines have no way out.
-  set(config, "autoinstall_known_extensions", "false");
-  set(config, "autoload_known_extensions", "false");
-  set(config, "preserve_insertion_order", "false");
-  // The walsender and our reader want cores too, and one thread that works beats two that hand over.
-  set(config, "threads", std::to_string(std::max(1u, std::thread::hardware_concurrency() / 2)));
-  if (options.read_only) set(config, "access_mode", "READ_ONLY");
-  if (options.memory_bytes > 0) set(config, "memory_limit", fmt::format("{}B", options.memory_bytes));
-  // A checkpoint after every 16 MB of log, DuckDB's default, rewrites the row groups that were touched each
-  // time; see docs/architecture.md.
-  set(config, "wal_autocheckpoint", "256MB");
-  // For a new file. DuckDB's own 256 kB are taken for every column of a table that is written to: 400 MB for
-  // 1,600 columns. Neither copying nor following was slower with 64 kB.
-  set(config, "default_block_size", "65536");
-  char* error = nullptr;
-  if (duckdb_open_ext(file_.c_str(), &raw_, config, &error) == DuckDBError) {
-    std::string message = error != nullptr ? error : "no reason given";
-    duckdb_free(error);
-    throw open_error(message, file_);
+  if (!options.read_only) {
+    create_whole(file_, [&](const std::string& path) {
+      duckdb_database created = open_file(path, options);
+      duckdb_close(&created);
+    });
   }
+  raw_ = open_file(file_, options);
 }
 
 Database::~Database() {
