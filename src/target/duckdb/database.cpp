@@ -102,7 +102,7 @@ Error duckdb_error(std::string_view message, std::string_view purpose) {
   std::replace(what.begin(), what.end(), '\n', ' ');
   if (contains(message, "No space left") || contains(message, "Disk quota exceeded")) {
     return Error(Retry::transient, what,
-                 "Free space on the disk of the target file; it goes on by itself then");
+                 "Free space on the disk of the target file; a mirror that is set up goes on by itself then");
   }
   if (contains(message, "Out of Memory") || contains(message, "could not allocate") ||
       contains(message, "failed to pin block")) {
