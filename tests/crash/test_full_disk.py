@@ -42,8 +42,10 @@ def make_room(disk):
     (disk / "filler").unlink()
 
 
-def wait_full(mirror):
-    wait_until(lambda: ADVICE in mirror.log_text(), timeout=60, what=lambda: f"a full disk: {mirror.tail()}")
+def wait_full(mirror, times=1):
+    """Until its log, which goes on over restarts, has told it so often."""
+    wait_until(lambda: mirror.log_text().count(ADVICE) >= times, timeout=60,
+               what=lambda: f"a full disk: {mirror.tail()}")
     assert mirror.running(), mirror.tail()
 
 
@@ -100,8 +102,9 @@ def test_killed_while_it_is_full(shop, disk):
         wait_full(mirror)
         for _ in range(3):
             mirror.kill()
+            told = mirror.log_text().count(ADVICE)
             mirror.start()
-            wait_full(mirror)
+            wait_full(mirror, told + 1)
         make_room(disk)
         mirror.wait_streaming()
     shop.settle(mirror)

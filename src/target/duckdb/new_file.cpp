@@ -44,15 +44,21 @@ fs::path log_of(const fs::path& file) {
   return file.string() + ".wal";
 }
 
+/// A link that leads nowhere yet counts as there: a rename would put the file in the link's place.
+bool is_there(const fs::path& path) {
+  std::error_code ignored;
+  return fs::symlink_status(path, ignored).type() != fs::file_type::not_found;
+}
+
 }  // namespace
 
 void create_whole(const std::string& file, const std::function<void(const std::string& path)>& create) {
   const fs::path target = fs::absolute(file);
-  const fs::path half_made = target.string() + ".new";
+  if (is_there(target)) return;
+  // What is found under this name is removed, so nobody else must come to use it.
+  const fs::path half_made = target.string() + ".tailrace-new";
   const Directory directory(target.parent_path());
-  // A link that leads nowhere yet counts as there: a rename would put the file in the link's place.
-  std::error_code ignored;
-  if (fs::symlink_status(target, ignored).type() != fs::file_type::not_found) return;
+  if (is_there(target)) return;  // made while the lock was waited for
   remove_quietly(half_made);
   try {
     create(half_made.string());

@@ -5,9 +5,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "base/error.h"
 #include "target/duckdb/database.h"
@@ -57,7 +60,7 @@ TEST_F(NewFile, a_kill_between_the_parts_of_the_header_is_survived) {
         },
         testing::KilledBySignal(SIGXFSZ), "")
         << written;
-    EXPECT_THAT(names(), ElementsAre("mirror.duckdb.new")) << written;
+    EXPECT_THAT(names(), ElementsAre("mirror.duckdb.tailrace-new")) << written;
     Database database(options());
     EXPECT_THAT(names(), ElementsAre("mirror.duckdb")) << written;
     std::filesystem::remove(path("mirror.duckdb"));
@@ -99,6 +102,34 @@ TEST_F(NewFile, what_is_there_is_left_as_it_is) {
   EXPECT_TRUE(std::filesystem::is_symlink(path("link.duckdb")));
   EXPECT_TRUE(std::filesystem::exists(path("elsewhere.duckdb")));
   EXPECT_EQ(std::filesystem::file_size(path("notes.txt")), 14u);
+}
+
+TEST_F(NewFile, of_two_that_make_it_at_once_one_does) {
+  std::atomic<int> made = 0;
+  auto make = [&] {
+    create_whole(path("mirror.duckdb"), [&](const std::string& there) {
+      std::ofstream(there) << ++made;
+      // Long enough for the other to come, which then finds it done, or, without the lock, makes its own.
+      for (int i = 0; i < 200 && made == 1; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    });
+  };
+  std::jthread first(make);
+  std::jthread second(make);
+  first.join();
+  second.join();
+  EXPECT_EQ(made, 1);
+  EXPECT_THAT(names(), ElementsAre("mirror.duckdb"));
+}
+
+TEST_F(NewFile, a_name_that_cannot_be_given_is_told) {
+  try {
+    create_whole(path("mirror.duckdb"), [](const std::string& there) { std::filesystem::remove(there); });
+    FAIL() << "nothing was made, and nothing was said";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.retry(), Retry::needs_operator);
+    EXPECT_THAT(error.message(), testing::HasSubstr("renaming"));
+  }
+  EXPECT_THAT(names(), IsEmpty());
 }
 
 TEST_F(NewFile, a_directory_that_is_not_there_is_told) {
