@@ -50,6 +50,7 @@ struct Board {
   std::vector<bool> copy_again;      // per table: a column must be widened first
   std::vector<std::size_t> settled;  // tables without work left, to be finished by the calling thread
   bool large_rows_at_work = false;
+  bool all_listed = false;
   std::exception_ptr error;
   bool done = false;
 };
@@ -80,6 +81,7 @@ class Reader {
     std::unique_lock lock(shared_.mutex);
     auto next = shared_.parts.end();
     shared_.changed.wait(lock, [&] {
+      if (shared_.all_listed && shared_.parts.empty() && !std::exchange(freed_, true)) target_.free_reader();
       next = std::find_if(shared_.parts.begin(), shared_.parts.end(), [&](const CopyPart& part) {
         return !part.large_rows || !shared_.large_rows_at_work;
       });
@@ -247,6 +249,7 @@ class Reader {
   StatusBoard& board_;
   const StopSignal& stop_;
   bool cancelled_ = false;
+  bool freed_ = false;
 };
 
 std::vector<CopyPart> split(const std::vector<schema::Catalog::Leaf>& leaves, std::size_t index, bool ranges,
@@ -302,6 +305,11 @@ class Coordinator {
     for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
     std::sort(order.begin(), order.end(), [&](auto a, auto b) { return tables_[a].bytes > tables_[b].bytes; });
     for (std::size_t index : order) enqueue(index);
+    {
+      std::lock_guard lock(shared_.mutex);
+      shared_.all_listed = true;
+      shared_.changed.notify_all();
+    }
     std::vector<Oid> unfinished;
     while (finished_ < tables_.size()) {
       std::vector<std::size_t> settled;

@@ -18,6 +18,7 @@ struct Statement {
   std::vector<std::string> roles = {};
   /// A nicety, such as a storage setting: a target that refuses it causes a warning and no Error.
   bool optional = false;
+  Oid table = 0;  ///< of an index: the source's table whose rows it is of
 };
 
 /// In the order of their use. Inside of a list the order is a good one, yet what needs what is not worked out:

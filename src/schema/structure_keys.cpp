@@ -28,7 +28,7 @@ std::vector<IndexDraft> read_indexes_of(StructureDraft& draft, const std::vector
           "pg_catalog.pg_get_constraintdef(con.oid), "
           "coalesce((select h.inhparent from pg_catalog.pg_inherits h join pg_catalog.pg_index pi on "
           "pi.indexrelid = h.inhparent where h.inhrelid = i.indexrelid and pi.indrelid = any($1::oid[])), 0), "
-          "i.indisvalid, {}, {}, {} "
+          "i.indisvalid, {}, {}, {}, i.indrelid "
           "from pg_catalog.pg_index i join pg_catalog.pg_class ic on ic.oid = i.indexrelid "
           "join pg_catalog.pg_namespace n on n.oid = ic.relnamespace "
           "join pg_catalog.pg_class t on t.oid = i.indrelid join pg_catalog.pg_namespace tn on tn.oid = "
@@ -50,6 +50,7 @@ std::vector<IndexDraft> read_indexes_of(StructureDraft& draft, const std::vector
     index.name = quote_qualified(rows.get(row, 1), rows.get(row, 2));
     index.of_partitioned = rows.get(row, 5) == "p";
     index.parent = rows.oid(row, 10);
+    index.statement.table = rows.oid(row, 15);
     index.statement.what = "index " + rows.str(row, 2) + of_table;
     index.statement.sql = rows.str(row, 6);
     // One of a partitioned table is invalid while partitions lack theirs, and will be so again.

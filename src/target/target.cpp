@@ -15,6 +15,8 @@ void Target::prepare_structure(pg::Connection& /*source*/, const std::vector<sch
 
 void Target::complete_structure(const StopSignal& /*stop*/) {}
 
+void Target::free_reader() {}
+
 void Target::interrupt() noexcept {}
 
 const schema::Table* Target::first_not_binary(const std::vector<schema::Table>& tables) const {

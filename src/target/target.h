@@ -193,6 +193,9 @@ class Target {
   /// `alone`: all of the table's rows come by this one, and they fill some pages.
   virtual std::unique_ptr<CopyWriter> copy(Oid table, bool binary, bool alone) = 0;
   virtual void finish_copy(Oid table, Lsn snapshot, std::int64_t rows) = 0;
+  /// No part of any table is left for one of the copy's readers: in its place the target may begin with what
+  /// complete_structure() would do for finished tables. From any thread.
+  virtual void free_reader();
 
   /// So much is worth a commit, whichever is reached first: waiting for more gains nothing.
   struct Worth {

@@ -133,8 +133,8 @@ def test_indexes_are_made_after_the_snapshot(pair, command):
         pair.mirror.process = subprocess.Popen([BINARY, command, "-c", pair.mirror.config], stdout=log, stderr=log)
         wait_until(lambda: into.value("(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42"
                                       " AND NOT granted)") == "1", what=lambda: pair.mirror.tail())
-        assert pair.value("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-                          " AND backend_xmin IS NOT NULL AND pid <> pg_backend_pid()") == 0
+        wait_until(lambda: pair.value("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                                      " AND backend_xmin IS NOT NULL AND pid <> pg_backend_pid()") == 0)
         holder.execute("SELECT pg_advisory_unlock(42)")
         if command == "run":
             pair.mirror.wait_caught_up(pair.cluster)
@@ -142,6 +142,25 @@ def test_indexes_are_made_after_the_snapshot(pair, command):
         else:
             assert pair.mirror.wait_ended() == 0, pair.mirror.tail()
             assert pair.compared() == 999
+
+
+def test_indexes_are_made_beside_the_last_copies(pair):
+    """A reader that has nothing left to copy gives its place to the keys of what is copied."""
+    pair.execute("CREATE FUNCTION pass(int) RETURNS boolean LANGUAGE plpgsql AS"
+                 " 'BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN true; END';"
+                 "CREATE TABLE held (id int PRIMARY KEY CHECK (pass(id))); INSERT INTO held VALUES (1), (2);"
+                 "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 999)")
+    into = pair.mirror.into
+    keys = "(SELECT string_agg(indrelid::regclass::text, ' ') FROM pg_index WHERE indrelid::regclass::text IN ('t', 'held'))"
+    with into.cluster.connect(into.database) as holder:
+        holder.execute("SELECT pg_advisory_lock(42)")
+        pair.mirror.start()
+        wait_until(lambda: into.value(keys) == "t", what=pair.mirror.tail)
+        assert into.value("(SELECT count(*) FROM tailrace.tables WHERE copied)") == "1"
+        holder.execute("SELECT pg_advisory_unlock(42)")
+        pair.mirror.wait_caught_up(pair.cluster)
+    assert sorted(into.value(keys).split()) == ["held", "t"]
+    pair.settle()
 
 
 def test_written_rows_stay_in_the_shared_buffers(pair):

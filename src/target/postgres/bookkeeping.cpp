@@ -158,26 +158,25 @@ std::string Bookkeeping::advance_sql() const {
       literal_);
 }
 
-std::vector<schema::Statement> Bookkeeping::notes_of(const schema::Structure& structure) {
+std::vector<Bookkeeping::Pending> Bookkeeping::number(const schema::Structure& structure) {
   auto last = connection_.query(
       fmt::format("select coalesce(max(number), 0) from tailrace.structure where subscription = {}", literal_),
       keeping_books);
   std::int64_t number = last.i64(0, 0);
-  std::vector<schema::Statement> out;
-  auto add = [&](const std::vector<schema::Statement>& statements, bool parallel) {
-    for (const auto& statement : statements) {
-      std::string roles;
-      for (const auto& role : statement.roles) roles += (roles.empty() ? "" : ", ") + quote_literal(role);
-      out.push_back(
-          {"tailrace's notes",
-           fmt::format("insert into tailrace.structure values ({}, {}, {}, {}, {}, array[{}]::text[], {})",
-                       literal_, ++number, parallel, quote_literal(statement.what),
-                       quote_literal(statement.sql), roles, statement.optional)});
-    }
-  };
-  add(structure.indexes, true);
-  add(structure.after_data, false);
+  std::vector<Pending> out;
+  for (const auto& statement : structure.indexes) out.push_back({++number, true, statement});
+  for (const auto& statement : structure.after_data) out.push_back({++number, false, statement});
   return out;
+}
+
+schema::Statement Bookkeeping::note(const Pending& pending) const {
+  const auto& statement = pending.statement;
+  std::string roles;
+  for (const auto& role : statement.roles) roles += (roles.empty() ? "" : ", ") + quote_literal(role);
+  return {"tailrace's notes",
+          fmt::format("insert into tailrace.structure values ({}, {}, {}, {}, {}, array[{}]::text[], {})",
+                      literal_, pending.number, pending.parallel, quote_literal(statement.what),
+                      quote_literal(statement.sql), roles, statement.optional)};
 }
 
 std::vector<Bookkeeping::Pending> Bookkeeping::read_pending() {

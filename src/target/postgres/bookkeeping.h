@@ -41,9 +41,10 @@ class Bookkeeping {
     bool parallel = false;  ///< independent of the others that are
     schema::Statement statement;
   };
-  /// The statements that note what is to be done later; to be run in the transaction that does what comes
-  /// first.
-  std::vector<schema::Statement> notes_of(const schema::Structure& structure);
+  /// All of it, numbered after what is noted already.
+  std::vector<Pending> number(const schema::Structure& structure);
+  /// Notes what is to be done later; to be run in the transaction that does what comes first.
+  schema::Statement note(const Pending& pending) const;
   std::vector<Pending> read_pending();
   schema::Statement done(const Pending& pending) const;
 

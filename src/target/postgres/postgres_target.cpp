@@ -65,6 +65,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
     return copies_.begin(table, binary, alone);
   }
   void finish_copy(Oid table, Lsn snapshot, std::int64_t rows) override;
+  void free_reader() override { indexes_.lend(); }
 
   Worth worth_a_commit() const override;
   void begin() override;
@@ -123,6 +124,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   PostgresOptions options_;
   pg::Connection books_connection_;  ///< for what is not part of applying
   Bookkeeping books_;
+  IndexBuilder indexes_;
   SequenceKeeper sequences_{books_connection_};
   FlushWatch flush_watch_{books_connection_};
   Lanes lanes_;
@@ -149,6 +151,7 @@ PostgresTarget::PostgresTarget(const PostgresOptions& options)
     : options_(options),
       books_connection_(pg::Connection::open(options.conninfo, {pg::Mode::sql, options.subscription})),
       books_(books_connection_, options.subscription),
+      indexes_(options.conninfo, options.subscription, books_),
       lanes_({options.conninfo, options.subscription, options.lz4}, options.connections,
              locked(books_).advance_sql()),
       copies_(options.conninfo, options.subscription),
@@ -231,13 +234,16 @@ void PostgresTarget::prepare_structure(pg::Connection& source, const std::vector
   auto structure = schema::read_structure(source, missing, how);
   check_roles(books_connection_, structure.roles);
   auto first = structure.before_data;
-  for (auto& note : books_.notes_of(structure)) first.push_back(std::move(note));
+  auto later = books_.number(structure);
+  for (const auto& pending : later) first.push_back(books_.note(pending));
   schema::run_structure(books_connection_, first);
+  std::erase_if(later, [](const auto& pending) { return !pending.parallel; });
+  indexes_.expect(later);
   found_ = load_tables(books_connection_, names_of(tables));
 }
 
 void PostgresTarget::complete_structure(const StopSignal& stop) {
-  build_pending(books_connection_, books_, options_.conninfo, options_.subscription, stop);
+  build_pending(books_connection_, books_, indexes_, stop);
   plans_.forget_all();
   copies_.close_idle();
   found_.clear();
@@ -302,6 +308,7 @@ void PostgresTarget::finish_copy(Oid table, Lsn snapshot, std::int64_t rows) {
   record.rows_copied = rows;
   durably([&] { books_.put_table(record); });
   records_.insert_or_assign(table, record);
+  indexes_.allow(table);
 }
 
 const std::shared_ptr<const TablePlan>& PostgresTarget::plan_for(

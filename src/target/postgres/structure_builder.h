@@ -1,6 +1,6 @@
 #pragma once
-// StructureBuilder: what structure needs beforehand, and what is made after the data: indexes side by side,
-// then everything else.
+// StructureBuilder: what structure needs beforehand, and what is made after the data: indexes, then
+// everything else.
 
 #include <set>
 #include <string>
@@ -8,15 +8,16 @@
 #include "base/stop.h"
 #include "pg/connection.h"
 #include "target/postgres/bookkeeping.h"
+#include "target/postgres/index_builder.h"
 
 namespace tailrace::target::postgres {
 
 /// Throws Error with the names of those that the target's server does not have.
 void check_roles(pg::Connection& connection, const std::set<std::string>& roles);
 
-/// Makes what the bookkeeping has pending and strikes it off, each index in a transaction of its own. Returns
-/// early, with the rest still pending, when a stop is requested.
-void build_pending(pg::Connection& connection, Bookkeeping& books, const std::string& conninfo,
-                   const std::string& subscription, const StopSignal& stop);
+/// Makes what the bookkeeping has pending and strikes it off. Returns early, with the rest still pending, when
+/// a stop is requested.
+void build_pending(pg::Connection& connection, Bookkeeping& books, IndexBuilder& indexes,
+                   const StopSignal& stop);
 
 }  // namespace tailrace::target::postgres
