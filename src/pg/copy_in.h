@@ -1,5 +1,6 @@
 #pragma once
-// CopyIn: COPY ... FROM STDIN (PostgreSQL documentation: "COPY", "Functions for Sending COPY Data").
+// CopyIn: COPY ... FROM STDIN (PostgreSQL documentation: "COPY", "Functions for Sending COPY Data"). What is
+// not encrypted goes to the socket past libpq, which would copy it once more.
 
 #include <cstdint>
 #include <string>
@@ -28,8 +29,12 @@ class CopyIn {
   std::int64_t finish();
 
  private:
+  bool send(std::string_view bytes);
+  bool wait_for_room();
+
   Connection& connection_;
   std::string_view purpose_;
+  bool past_libpq_;
   bool open_ = true;
 };
 

@@ -33,6 +33,12 @@ class CopyOut {
       return through_libpq_->next(out);
     return messages_->next_row(out, [this](const auto& message) { return control(message); });
   }
+  /// Appends the rows that are already here to `out`, one after the other, until it has `until` bytes or more;
+  /// how many there were. Stops before a row that is `last`, the end, and an error; it may see none where
+  /// next() does.
+  std::size_t append_rows(std::string& out, std::size_t until, std::string_view last) {
+    return messages_ ? messages_->append_rows(out, until, last) : 0;
+  }
   /// Frees the last message before the next call would, if it has memory of its own.
   void release() {
     if (through_libpq_) through_libpq_->release();

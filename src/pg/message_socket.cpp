@@ -18,6 +18,10 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t header = 5;  // type, length
 constexpr auto send_patience = 60s;
+// Rows are small, and many: copied in blocks, they need no call each. What is copied too much at the end of one
+// is overwritten by the next; the buffers have so much more room.
+constexpr std::size_t block = 32;
+constexpr std::size_t small_row = 1024;
 
 /// Of the message that begins here, without its type. No message is larger than a gigabyte and a little.
 std::size_t length_of(const char* message) {
@@ -27,10 +31,18 @@ std::size_t length_of(const char* message) {
   return length;
 }
 
+void copy_blocks(char* to, const char* from, std::size_t size) {
+  for (std::size_t at = 0; at < size; at += block) std::memcpy(to + at, from + at, block);
+}
+
 }  // namespace
 
 MessageSocket::MessageSocket(Connection& connection, std::size_t buffer)
-    : connection_(&connection), usual_(buffer), buffer_(buffer) {}
+    : connection_(&connection), usual_(buffer), buffer_(buffer + block) {}
+
+std::size_t MessageSocket::room() const {
+  return buffer_.size() - block;
+}
 
 bool MessageSocket::possible(const Connection& connection) {
   return PQsslInUse(connection.raw()) == 0 && PQgssEncInUse(connection.raw()) == 0;
@@ -45,6 +57,39 @@ bool MessageSocket::next(Message& out) {
   return true;
 }
 
+std::size_t MessageSocket::append_rows(std::string& out, std::size_t until, std::string_view last) {
+  std::size_t rows = 0;
+  Message large;
+  auto append = [&](char* to, std::size_t) {
+    std::size_t size = out.size();
+    while (size < until && end_ - begin_ >= header && buffer_[begin_] == 'd') {
+      const char* message = buffer_.data() + begin_;
+      std::size_t length = length_of(message);
+      if (end_ - begin_ < length + 1) break;
+      std::string_view body(message + header, length - 4);
+      if (body == last) break;
+      if (body.size() > small_row) {
+        large.body = body;
+        break;
+      }
+      copy_blocks(to + size, body.data(), body.size());
+      size += body.size();
+      begin_ += length + 1;
+      ++rows;
+    }
+    return size;
+  };
+  do {
+    large = {};
+    out.resize_and_overwrite(std::max(out.size(), until) + small_row + block, append);
+    if (large.body.empty()) break;
+    out.append(large.body);
+    begin_ += header + large.body.size();
+    ++rows;
+  } while (out.size() < until);
+  return rows;
+}
+
 void MessageSocket::make_room() {
   if (begin_ != 0) {
     std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
@@ -54,16 +99,16 @@ void MessageSocket::make_room() {
   std::size_t wanted = usual_;
   // A message of a gigabyte is rare: its room is given back after it.
   if (end_ >= header) wanted = std::max(wanted, length_of(buffer_.data()) + 1 + usual_ / 2);
-  if (wanted == buffer_.size() || end_ > wanted) return;
+  if (wanted == room() || end_ > wanted) return;
   // Not resize(): it would copy all of a large buffer for the little that is in use of it.
-  std::vector<char> fresh(wanted);
+  std::vector<char> fresh(wanted + block);
   std::memcpy(fresh.data(), buffer_.data(), end_);
   buffer_ = std::move(fresh);
 }
 
 std::size_t MessageSocket::read_socket(std::string_view purpose) {
   make_room();
-  ssize_t got = ::recv(socket(), buffer_.data() + end_, buffer_.size() - end_, MSG_DONTWAIT);
+  ssize_t got = ::recv(socket(), buffer_.data() + end_, room() - end_, MSG_DONTWAIT);
   if (got > 0) {
     end_ += static_cast<std::size_t>(got);
     return static_cast<std::size_t>(got);

@@ -44,6 +44,10 @@ class MessageSocket {
     return CopyStream::Next::nothing_yet;
   }
 
+  /// Appends the rows of a COPY that are here, one after the other, until `out` has `until` bytes or more; how
+  /// many there were. Stops before a row that is `last`, and before what is no row.
+  std::size_t append_rows(std::string& out, std::size_t until, std::string_view last);
+
   /// Reads what the socket has, without blocking, and gives the number of bytes. `purpose` completes "while
   /// ..." in an error.
   std::size_t read_socket(std::string_view purpose);
@@ -53,6 +57,7 @@ class MessageSocket {
 
  private:
   void make_room();
+  std::size_t room() const;
 
   Connection* connection_;
   std::size_t usual_;

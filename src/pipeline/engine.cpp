@@ -27,6 +27,15 @@ bool may_retry(const Error& error) {
   return error.retry() == Retry::transient || error.retry() == Retry::in_doubt;
 }
 
+/// Nothing if the promise was broken.
+std::optional<int> value_of(std::future<int>& future) {
+  try {
+    return future.get();
+  } catch (const std::future_error&) {
+    return std::nullopt;
+  }
+}
+
 }  // namespace
 
 target::OpenOptions open_options(const config::Config& config) {
@@ -245,11 +254,19 @@ void follow_meanwhile(const config::Config& config, StatusBoard& board, const St
 
 void snapshot(const config::Config& config, StatusBoard& board, const StopSignal& stop) {
   // Both ends are looked at side by side: on small databases that is a good part of the time.
-  auto opening = std::async(std::launch::async, [&] { return target::open(open_options(config)); });
+  std::promise<int> empty;
+  auto version = empty.get_future();
+  auto opening = std::async(std::launch::async, [&] {
+    auto told = std::move(empty);  // broken when this ends, if there is nothing to tell
+    auto options = open_options(config);
+    options.found_empty = [&](int server_version) { told.set_value(server_version); };
+    return target::open(options);
+  });
   std::optional<SingleCopy> copy;
   std::exception_ptr unread;
   try {
     copy.emplace(config, board, stop);
+    if (auto known = value_of(version)) copy->read_structure(*known);
   } catch (...) {
     unread = std::current_exception();
   }

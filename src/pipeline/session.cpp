@@ -280,7 +280,9 @@ void Session::copy_missing(std::optional<Snapshot> snapshot) {
   auto missing = tables_to_copy(reader);
   refuse_to_copy_anew(missing);
   if (config_.origin == config::Origin::none && config_.snapshot.enabled) warn_of_foreign_rows(reader, missing);
-  target_.prepare_structure(reader, missing);
+  target_.prepare_structure(missing, [&](const auto& tables, const auto& how) {
+    return schema::read_structure(reader, tables, how);
+  });
   list_tables(missing);
   if (!config_.snapshot.enabled) {
     for (const auto& table : missing) {
@@ -297,7 +299,7 @@ void Session::copy_missing(std::optional<Snapshot> snapshot) {
             config_.snapshot.readers);
   CopyOptions options{config_.source, snapshot->name, snapshot->lsn, config_.snapshot.readers,
                       config_.binary != config::Binary::off};
-  auto unfinished = copy_tables(options, missing, target_, board_, stop_);
+  auto unfinished = copy_tables(options, missing, reader, target_, board_, stop_);
   if (!unfinished.empty() && !stop_.requested()) {
     throw target::RestartFromCheckpoint(fmt::format("{} tables need a newer snapshot", unfinished.size()));
   }

@@ -26,10 +26,22 @@ SingleCopy::SingleCopy(const config::Config& config, StatusBoard& board, const S
     wanted.push_back({table.table.oid, table.columns, table.where, {}});
   }
   tables_ = schema::Catalog(exporter_).tables(wanted);
+  for (const auto& table : tables_) oids_.push_back(table.oid);
+}
+
+void SingleCopy::read_structure(int target_version) {
+  structure_for_ = {config_.schema.owners, config_.schema.privileges, target_version};
+  structure_ = schema::read_structure(exporter_, oids_, structure_for_);
+}
+
+schema::Structure SingleCopy::structure(const std::vector<Oid>& tables, const schema::StructureOptions& how) {
+  if (structure_ && tables == oids_ && how == structure_for_) return std::move(*structure_);
+  return schema::read_structure(exporter_, tables, how);
 }
 
 void SingleCopy::into(target::Target& target) {
-  target.prepare_structure(exporter_, tables_);
+  target.prepare_structure(tables_,
+                           [this](const auto& tables, const auto& how) { return structure(tables, how); });
   board_.update([&](Status& status) {
     status.state = RunState::copying;
     status.server_version = exporter_.server_version();
@@ -37,7 +49,7 @@ void SingleCopy::into(target::Target& target) {
   });
   CopyOptions options{config_.source, snapshot_, lsn_, config_.snapshot.readers,
                       config_.binary != config::Binary::off};
-  auto unfinished = copy_tables(options, tables_, target, board_, stop_);
+  auto unfinished = copy_tables(options, tables_, exporter_, target, board_, stop_);
   if (stop_.requested()) return;
   if (!unfinished.empty()) {
     throw Error(
@@ -50,9 +62,7 @@ void SingleCopy::into(target::Target& target) {
   target.complete_structure(stop_);
   if (stop_.requested()) return;
   if (config::keeps_sequences(config_)) {
-    std::vector<Oid> oids;
-    for (const auto& table : tables_) oids.push_back(table.oid);
-    target.keep_sequences(exporter_, oids, 0);
+    target.keep_sequences(exporter_, oids_, 0);
   }
   target.initialize({"", "", 0, lsn_, PgTimestamp::now()});
   board_.update([](Status& status) { status.state = RunState::stopped; });

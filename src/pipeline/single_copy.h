@@ -1,6 +1,7 @@
 #pragma once
 // SingleCopy: one consistent copy of the selected tables, with neither slot nor publication.
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "config/config.h"
 #include "pg/connection.h"
 #include "pipeline/status.h"
+#include "schema/structure.h"
 #include "schema/table.h"
 #include "target/target.h"
 
@@ -20,10 +22,16 @@ class SingleCopy {
   /// Takes a snapshot of the source, and reads under it what there is to copy.
   SingleCopy(const config::Config& config, StatusBoard& board, const StopSignal& stop);
 
+  /// Reads what recreates all of it at a target that has nothing yet, so that this need not wait for the
+  /// target.
+  void read_structure(int target_version);
+
   /// Returns early when a stop is requested.
   void into(target::Target& target);
 
  private:
+  schema::Structure structure(const std::vector<Oid>& tables, const schema::StructureOptions& how);
+
   const config::Config& config_;
   StatusBoard& board_;
   const StopSignal& stop_;
@@ -31,6 +39,9 @@ class SingleCopy {
   std::string snapshot_;
   Lsn lsn_;
   std::vector<schema::Table> tables_;
+  std::vector<Oid> oids_;  ///< of them
+  std::optional<schema::Structure> structure_;
+  schema::StructureOptions structure_for_;
 };
 
 }  // namespace tailrace::pipeline

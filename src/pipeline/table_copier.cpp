@@ -26,7 +26,7 @@ constexpr std::int64_t least_part_pages = 1024;
 // itself.
 constexpr std::int64_t worth_telling = 16;
 constexpr std::size_t binary_header = 19;
-constexpr std::size_t progress_every = 4096;
+constexpr std::int64_t progress_every = 4096;
 
 /// Thrown inside a reader: this table needs another snapshot, the others go on.
 struct NeedsNewerSnapshot {
@@ -173,12 +173,14 @@ class Reader {
         drain(stream);
         throw;
       }
-      ++rows;
-      ++progress.rows;
       progress.bytes += static_cast<std::int64_t>(message.size());
       stream.release();
       writer->settle();
-      if (progress.rows == progress_every) report(progress);
+      auto more = writer->take(stream);
+      rows += 1 + more.count;
+      progress.rows += 1 + more.count;
+      progress.bytes += more.bytes;
+      if (progress.rows >= progress_every) report(progress);
     }
     writer->finish();
     report(progress);
@@ -417,7 +419,8 @@ void list_to_copy(const std::vector<schema::Table>& tables, Status& status) {
 }
 
 std::vector<Oid> copy_tables(const CopyOptions& options, const std::vector<schema::Table>& tables,
-                             target::Target& target, StatusBoard& board, const StopSignal& stop) {
+                             pg::Connection& connection, target::Target& target, StatusBoard& board,
+                             const StopSignal& stop) {
   if (tables.empty()) return {};
   Board shared;
   shared.parts_left.resize(tables.size());
@@ -432,9 +435,6 @@ std::vector<Oid> copy_tables(const CopyOptions& options, const std::vector<schem
       readers.emplace_back([&] { Reader(options, tables, target, shared, board, stop).run(); });
     }
     try {
-      // Not before the readers connect, but beside them.
-      auto connection = pg::Connection::open(options.source, {pg::Mode::sql, "tailrace snapshot"});
-      connection.leave_on(stop);
       unfinished = Coordinator(options, tables, target, board, shared).run(connection, stop);
     } catch (...) {
       std::lock_guard lock(shared.mutex);

@@ -2,6 +2,7 @@
 // Structure: the SQL that recreates tables, and what belongs to them, at a PostgreSQL of another version. It is
 // read from the catalogs, because pg_dump refuses a server that is newer than itself.
 
+#include <functional>
 #include <set>
 #include <string>
 #include <vector>
@@ -38,6 +39,8 @@ struct StructureOptions {
   bool owners = false;
   bool privileges = false;
   int target_version = 0;  ///< as 150004; 0: that of the source
+
+  bool operator==(const StructureOptions&) const = default;
 };
 
 /// Reads what recreates `tables` and what belongs to them. A partitioned table brings its whole tree; every
@@ -48,6 +51,8 @@ struct StructureOptions {
 /// is made of.
 Structure read_structure(pg::Connection& source, const std::vector<Oid>& tables,
                          const StructureOptions& options);
+/// The same of a source that the caller need not know.
+using ReadStructure = std::function<Structure(const std::vector<Oid>& tables, const StructureOptions& options)>;
 
 /// Runs the statements in one transaction of its own, in rounds: one that fails because something does not
 /// exist yet is tried again in the next. Throws Error, with nothing left behind, when a round brings nothing

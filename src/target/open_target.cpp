@@ -19,7 +19,8 @@ std::unique_ptr<Target> open(const OpenOptions& options) {
                         .in_loop = options.in_loop,
                         .on_error = options.quarantine ? OnError::quarantine : OnError::stop,
                         .after_quarantine = options.hold ? AfterQuarantine::hold : AfterQuarantine::go_on,
-                        .conflicts = options.conflicts});
+                        .conflicts = options.conflicts,
+                        .found_empty = options.found_empty});
 }
 
 postgres::SequencesSet sync_sequences(const OpenOptions& options, pg::Connection& source,

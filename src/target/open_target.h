@@ -1,6 +1,7 @@
 #pragma once
 // The one place that knows every kind of target by name.
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -26,6 +27,9 @@ struct OpenOptions {
   bool quarantine = false;  ///< PostgreSQL: changes that are refused are kept aside; else they stop the run
   bool hold = true;         ///< and all later changes of their table with them
   ConflictSettings conflicts = {};  ///< PostgreSQL
+  /// PostgreSQL: called while open() goes on, once it is known that the target has no tables yet, of which the
+  /// structure is to be made.
+  std::function<void(int server_version)> found_empty = {};
 };
 
 std::unique_ptr<Target> open(const OpenOptions& options);

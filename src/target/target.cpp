@@ -11,7 +11,12 @@ void Target::follows(const std::string& /*source*/) {}
 
 void Target::check_tables(const std::vector<schema::Table>& /*tables*/) {}
 
-void Target::prepare_structure(pg::Connection& /*source*/, const std::vector<schema::Table>& /*tables*/) {}
+void Target::prepare_structure(const std::vector<schema::Table>& /*tables*/,
+                               const schema::ReadStructure& /*read*/) {}
+
+CopyWriter::Rows CopyWriter::take(pg::CopyOut& /*stream*/) {
+  return {};
+}
 
 void Target::complete_structure(const StopSignal& /*stop*/) {}
 

@@ -21,6 +21,8 @@
 #include "model/checkpoint.h"
 #include "model/conflict.h"
 #include "pg/connection.h"
+#include "pg/copy_out.h"
+#include "schema/structure.h"
 #include "schema/table.h"
 #include "target/bad_changes.h"
 
@@ -108,6 +110,13 @@ class CopyWriter {
   virtual ~CopyWriter() = default;
   /// One row as COPY sends it: without header and trailer in the binary format, without its newline in text.
   virtual void row(std::string_view copy_row) = 0;
+  /// The rows of a COPY that are already here, as by row() and settle(): all of them or only the first, none
+  /// included, and in binary never the trailer. How many, and how large.
+  struct Rows {
+    std::int64_t count = 0;
+    std::int64_t bytes = 0;
+  };
+  virtual Rows take(pg::CopyOut& stream);
   /// Hands on what has gathered, if it is much. Call it when the last row's bytes are freed, so that a very
   /// large row is never held in every form at once.
   virtual void settle() = 0;
@@ -170,9 +179,8 @@ class Target {
   /// Throws Error when the target cannot take one of the tables as it is, before anything is written anywhere.
   virtual void check_tables(const std::vector<schema::Table>& tables);
   /// Before tables are copied: makes what the target lacks for them (schemas, types, the tables themselves), as
-  /// far as it keeps the source's own structure. `source` is in the transaction whose snapshot the copy will
-  /// see. Durable.
-  virtual void prepare_structure(pg::Connection& source, const std::vector<schema::Table>& tables);
+  /// far as it keeps the source's own structure; `read` gives that as the copy's snapshot shows it. Durable.
+  virtual void prepare_structure(const std::vector<schema::Table>& tables, const schema::ReadStructure& read);
   /// After all copies, and before anything is applied: indexes, constraints, triggers, views. Goes on where an
   /// earlier attempt ended. Durable.
   virtual void complete_structure(const StopSignal& stop);

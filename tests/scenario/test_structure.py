@@ -151,7 +151,8 @@ def test_indexes_are_made_beside_the_last_copies(pair):
                  "CREATE TABLE held (id int PRIMARY KEY CHECK (pass(id))); INSERT INTO held VALUES (1), (2);"
                  "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 999)")
     into = pair.mirror.into
-    keys = "(SELECT string_agg(indrelid::regclass::text, ' ') FROM pg_index WHERE indrelid::regclass::text IN ('t', 'held'))"
+    keys = ("(SELECT string_agg(indrelid::regclass::text, ' ') FROM pg_index"
+            " WHERE indrelid::regclass::text IN ('t', 'held'))")
     with into.cluster.connect(into.database) as holder:
         holder.execute("SELECT pg_advisory_lock(42)")
         pair.mirror.start()
@@ -160,6 +161,18 @@ def test_indexes_are_made_beside_the_last_copies(pair):
         holder.execute("SELECT pg_advisory_unlock(42)")
         pair.mirror.wait_caught_up(pair.cluster)
     assert sorted(into.value(keys).split()) == ["held", "t"]
+    pair.settle()
+
+
+def test_what_the_target_says_of_every_row_is_read(pair):
+    """A server that cannot get rid of its notices takes no more rows."""
+    pair.execute("CREATE FUNCTION loud(int) RETURNS boolean LANGUAGE plpgsql AS"
+                 " $$BEGIN RAISE NOTICE '%', repeat('x', 1000); RETURN true; END$$;"
+                 "CREATE TABLE t (id int PRIMARY KEY CHECK (loud(id)), v text)")
+    pair.execute("SET client_min_messages = warning;"
+                 "INSERT INTO t SELECT i, repeat('v', i % 3000) FROM generate_series(1, 30000) i")
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster, timeout=120)
     pair.settle()
 
 

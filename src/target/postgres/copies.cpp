@@ -23,10 +23,8 @@ bool all_binary(const schema::Table& table, const TargetTable& there, int server
 
 }  // namespace
 
-Copies::Copies(const std::string& conninfo, const std::string& subscription)
-    : conninfo_(conninfo),
-      subscription_(subscription),
-      catalogs_(pg::Connection::open(conninfo, {pg::Mode::sql, subscription + " catalog"})) {}
+Copies::Copies(std::string conninfo, std::string subscription, int server_version)
+    : conninfo_(std::move(conninfo)), subscription_(std::move(subscription)), server_version_(server_version) {}
 
 void Copies::know(const TablePlan& plan) {
   std::lock_guard lock(mutex_);
@@ -38,15 +36,16 @@ void Copies::know(const TablePlan& plan) {
 
 bool Copies::reads_binary(const schema::Table& table) {
   std::lock_guard lock(mutex_);
-  return all_binary(table, statements_.at(table.oid).there, catalogs_.server_version());
+  return all_binary(table, statements_.at(table.oid).there, server_version_);
 }
 
 const schema::Table* Copies::first_not_binary(const std::vector<schema::Table>& tables) {
   std::lock_guard lock(mutex_);
-  auto there = load_tables(catalogs_, names_of(tables));
+  if (!catalogs_) catalogs_ = pg::Connection::open(conninfo_, {pg::Mode::sql, subscription_ + " catalog"});
+  auto there = load_tables(*catalogs_, names_of(tables));
   for (const auto& table : tables) {
     auto found = there.find({table.schema, table.name});
-    if (found == there.end() || !all_binary(table, found->second, catalogs_.server_version())) return &table;
+    if (found == there.end() || !all_binary(table, found->second, server_version_)) return &table;
   }
   return nullptr;
 }

@@ -17,7 +17,7 @@ namespace tailrace::target::postgres {
 
 class Copies {
  public:
-  Copies(const std::string& conninfo, const std::string& subscription);
+  Copies(std::string conninfo, std::string subscription, int server_version);
 
   /// From now on what is copied is marked with origins of the subscription, as far as they are to be had.
   void mark() { marks_ = true; }
@@ -47,10 +47,11 @@ class Copies {
 
   std::string conninfo_;
   std::string subscription_;
+  int server_version_;
   std::atomic<bool> marks_{false};
   std::atomic<int> under_way_{0};
   std::mutex mutex_;  ///< guards what follows
-  pg::Connection catalogs_;
+  std::optional<pg::Connection> catalogs_;
   std::map<Oid, Statements> statements_;
   std::vector<std::unique_ptr<pg::Connection>> idle_;
 };

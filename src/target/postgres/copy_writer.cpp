@@ -40,6 +40,22 @@ void PostgresCopyWriter::row(std::string_view copy_row) {
   if (!how_.binary) buffer_.push_back('\n');
 }
 
+CopyWriter::Rows PostgresCopyWriter::take(pg::CopyOut& stream) {
+  Rows out;
+  for (;;) {
+    std::size_t before = buffer_.size();
+    auto last = how_.binary ? pg::copy_binary_trailer : std::string_view();
+    std::size_t rows = stream.append_rows(buffer_, piece_bytes, last);
+    if (rows == 0) return out;
+    std::size_t bytes = buffer_.size() - before;
+    out.count += static_cast<std::int64_t>(rows);
+    out.bytes += static_cast<std::int64_t>(bytes);
+    filled_ += bytes + rows * row_overhead;
+    filled_in_this_ += bytes + rows * row_overhead;
+    settle();
+  }
+}
+
 void PostgresCopyWriter::settle() {
   if (buffer_.size() < piece_bytes) return;
   send();

@@ -25,6 +25,7 @@ class PostgresCopyWriter : public CopyWriter {
                      std::function<void(std::unique_ptr<pg::Connection>)> give_back);
 
   void row(std::string_view copy_row) override;
+  Rows take(pg::CopyOut& stream) override;
   void settle() override;
   void finish() override;
 

@@ -35,6 +35,18 @@ constexpr Target::Worth enough{.bytes = 8 << 20, .changes = 50'000};
 constexpr const char* deadlock = "40P01";
 constexpr const char* unique_violation = "23505";
 
+/// Told before tailrace makes tables of its own, which takes a while.
+pg::Connection& looked_at(pg::Connection& connection, const PostgresOptions& options) {
+  if (!options.found_empty || options.structure != StructureMode::copy) return connection;
+  auto tables = connection.query(
+      "select exists (select from pg_catalog.pg_class where oid >= 16384 and relkind in ('r', 'p', 'v', 'm', "
+      "'f') "
+      "and relnamespace <> coalesce(pg_catalog.to_regnamespace('tailrace')::oid, 0))",
+      "looking for the target's tables");
+  if (!tables.flag(0, 0)) options.found_empty(connection.server_version());
+  return connection;
+}
+
 /// Before anything else of the subscription is touched.
 Bookkeeping& locked(Bookkeeping& books) {
   books.lock();
@@ -50,7 +62,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
 
   void follows(const std::string& source) override { conflicts_.follows(source); }
   void check_tables(const std::vector<schema::Table>& tables) override;
-  void prepare_structure(pg::Connection& source, const std::vector<schema::Table>& tables) override;
+  void prepare_structure(const std::vector<schema::Table>& tables, const schema::ReadStructure& read) override;
   void complete_structure(const StopSignal& stop) override;
   void create_table(const schema::Table& table) override;
   void drop_table(Oid table) override;
@@ -150,15 +162,16 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
 PostgresTarget::PostgresTarget(const PostgresOptions& options)
     : options_(options),
       books_connection_(pg::Connection::open(options.conninfo, {pg::Mode::sql, options.subscription})),
-      books_(books_connection_, options.subscription),
+      books_(looked_at(books_connection_, options), options.subscription),
       indexes_(options.conninfo, options.subscription, books_),
       lanes_({options.conninfo, options.subscription, options.lz4}, options.connections,
              locked(books_).advance_sql()),
-      copies_(options.conninfo, options.subscription),
+      copies_(options.conninfo, options.subscription, books_connection_.server_version()),
       conflicts_(options.conflicts, options.subscription),
       kept_(books_connection_, lanes_.alone().session(), options.subscription),
       refusals_(lanes_.alone().session(), kept_, conflicts_, options),
       skip_notes_(books_connection_, lanes_.alone().session(), options.subscription) {
+  options_.found_empty = nullptr;  // nobody listens once this is open
   // What is asked of every table is planned once.
   books_connection_.query("set plan_cache_mode = force_generic_plan", "preparing to keep books");
   make_conflict_tables(books_connection_);
@@ -222,7 +235,8 @@ void PostgresTarget::check_tables(const std::vector<schema::Table>& tables) {
   found_ = check_can_take(books_connection_, tables, known, options_);
 }
 
-void PostgresTarget::prepare_structure(pg::Connection& source, const std::vector<schema::Table>& tables) {
+void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
+                                       const schema::ReadStructure& read) {
   check_tables(tables);
   std::vector<Oid> missing;
   for (const auto& table : tables) {
@@ -231,7 +245,7 @@ void PostgresTarget::prepare_structure(pg::Connection& source, const std::vector
   if (missing.empty()) return;
   log::info("target", "making {} tables, and what belongs to them, like the source's", missing.size());
   schema::StructureOptions how{options_.owners, options_.privileges, books_connection_.server_version()};
-  auto structure = schema::read_structure(source, missing, how);
+  auto structure = read(missing, how);
   check_roles(books_connection_, structure.roles);
   auto first = structure.before_data;
   auto later = books_.number(structure);

@@ -3,6 +3,7 @@
 // row of tailrace.checkpoint there, written in the transaction whose data it covers; commits carry a
 // replication origin where the user may make one (PostgreSQL documentation: "Replication Progress Tracking").
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -34,6 +35,7 @@ struct PostgresOptions {
   OnError on_error = OnError::stop;
   AfterQuarantine after_quarantine = AfterQuarantine::hold;
   ConflictSettings conflicts = {};
+  std::function<void(int server_version)> found_empty = {};  ///< see OpenOptions
 };
 
 /// Errors: no connection, missing privileges, another tailrace of this name.
