@@ -1,5 +1,7 @@
 #include "pipeline/single_copy.h"
 
+#include <utility>
+
 #include "pipeline/published_tables.h"
 #include "pipeline/table_copier.h"
 #include "schema/catalog.h"
@@ -35,7 +37,7 @@ void SingleCopy::read_structure(int target_version) {
 }
 
 schema::Structure SingleCopy::structure(const std::vector<Oid>& tables, const schema::StructureOptions& how) {
-  if (structure_ && tables == oids_ && how == structure_for_) return std::move(*structure_);
+  if (structure_ && tables == oids_ && how == structure_for_) return *std::exchange(structure_, std::nullopt);
   return schema::read_structure(exporter_, tables, how);
 }
 

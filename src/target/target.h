@@ -110,8 +110,8 @@ class CopyWriter {
   virtual ~CopyWriter() = default;
   /// One row as COPY sends it: without header and trailer in the binary format, without its newline in text.
   virtual void row(std::string_view copy_row) = 0;
-  /// The rows of a COPY that are already here, as by row() and settle(): all of them or only the first, none
-  /// included, and in binary never the trailer. How many, and how large.
+  /// Takes rows of a COPY that are already here, as row() and settle() would: as many of the next as it likes,
+  /// or none, and in binary never the trailer. How many it took, and how large they were.
   struct Rows {
     std::int64_t count = 0;
     std::int64_t bytes = 0;

@@ -28,7 +28,11 @@ IndexBuilder::~IndexBuilder() {
 
 void IndexBuilder::expect(const std::vector<Bookkeeping::Pending>& indexes) {
   std::lock_guard lock(mutex_);
-  for (const auto& index : indexes) expected_[index.statement.table].push_back(index);
+  for (const auto& index : indexes) {
+    // A number that is given again was one of an index that is made, and struck off.
+    taken_.erase(index.number);
+    expected_[index.statement.table].push_back(index);
+  }
 }
 
 void IndexBuilder::allow(Oid table) {
@@ -88,7 +92,7 @@ void IndexBuilder::work() {
     }
     return;
   } catch (const StopRequested&) {
-    failed = nullptr;
+    log::debug("target", "left an index to be made later");
   } catch (...) {
     failed = std::current_exception();
   }

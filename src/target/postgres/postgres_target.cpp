@@ -39,9 +39,9 @@ constexpr const char* unique_violation = "23505";
 pg::Connection& looked_at(pg::Connection& connection, const PostgresOptions& options) {
   if (!options.found_empty || options.structure != StructureMode::copy) return connection;
   auto tables = connection.query(
-      "select exists (select from pg_catalog.pg_class where oid >= 16384 and relkind in ('r', 'p', 'v', 'm', "
-      "'f') "
-      "and relnamespace <> coalesce(pg_catalog.to_regnamespace('tailrace')::oid, 0))",
+      "select exists (select from pg_catalog.pg_class where oid >= 16384 "
+      "and relkind in ('r', 'p', 'v', 'm', 'f') and relnamespace <> "
+      "coalesce(pg_catalog.to_regnamespace('tailrace')::oid, 0))",
       "looking for the target's tables");
   if (!tables.flag(0, 0)) options.found_empty(connection.server_version());
   return connection;
