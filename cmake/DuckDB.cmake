@@ -10,5 +10,5 @@ add_library(DuckDB::DuckDB SHARED IMPORTED)
 set_target_properties(DuckDB::DuckDB PROPERTIES
   IMPORTED_LOCATION ${DUCKDB_LIBRARY} IMPORTED_NO_SONAME ON
   INTERFACE_INCLUDE_DIRECTORIES ${DUCKDB_INCLUDE})
-# The program finds the library in its build tree, and when installed in ../lib/tailrace beside bin.
+# Where the program finds the library.
 set(CMAKE_INSTALL_RPATH "$ORIGIN/../lib/tailrace")

@@ -164,6 +164,33 @@ def test_indexes_are_made_beside_the_last_copies(pair):
     pair.settle()
 
 
+def test_an_index_that_fails_beside_a_copy(pair):
+    """It stops the run when all is copied, and the next run makes it without copying again."""
+    pair.execute("CREATE FUNCTION strict(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$BEGIN"
+                 " IF current_setting('test.fails', true) = 'yes' THEN RAISE 'not here'; END IF; RETURN $1; END$$;"
+                 "CREATE FUNCTION pass(int) RETURNS boolean LANGUAGE plpgsql AS"
+                 " 'BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN true; END';"
+                 "CREATE TABLE held (id int PRIMARY KEY CHECK (pass(id))); INSERT INTO held VALUES (1), (2);"
+                 "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 999);"
+                 "CREATE INDEX strict ON t (strict(id))")
+    into = pair.mirror.into
+    into.execute(f"ALTER DATABASE {into.database} SET test.fails = 'yes'")
+    with into.cluster.connect(into.database) as holder:
+        holder.execute("SELECT pg_advisory_lock(42)")
+        pair.mirror.start()
+        wait_until(lambda: into.value("to_regclass('t_pkey')") is not None, what=pair.mirror.tail)
+    assert pair.mirror.wait_ended() != 0
+    assert "index strict of public.t: not here" in pair.mirror.tail()
+    assert into.value("(SELECT bool_and(copied) FROM tailrace.tables)") == "true"
+    files = "(pg_relation_filenode('t'), pg_relation_filenode('held'), pg_relation_filenode('t_pkey'))"
+    copied = into.value(files)
+    into.execute(f"ALTER DATABASE {into.database} RESET test.fails")
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    assert into.value("to_regclass('strict')") is not None and into.value(files) == copied
+    pair.settle()
+
+
 def test_what_the_target_says_of_every_row_is_read(pair):
     """A server that cannot get rid of its notices takes no more rows."""
     pair.execute("CREATE FUNCTION loud(int) RETURNS boolean LANGUAGE plpgsql AS"
