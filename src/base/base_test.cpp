@@ -2,8 +2,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <random>
 
 #include "base/arena.h"
@@ -11,6 +14,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/lsn.h"
+#include "base/short_turns.h"
 
 namespace tailrace {
 namespace {
@@ -144,6 +148,25 @@ TEST(Error, IsWhatABrokenInvariantThrows) {
     EXPECT_EQ(error.retry(), Retry::fatal);
     EXPECT_THAT(error.message(), testing::HasSubstr("1 + 1 == 3"));
   }
+}
+
+/// sched_attr's eight bytes at this place: 2 is niceness and priority, 3 the length of a turn.
+std::uint64_t scheduled(std::size_t place) {
+  std::array<std::uint64_t, 6> attributes{48};
+  EXPECT_EQ(syscall(SYS_sched_getattr, 0, attributes.data(), sizeof attributes, 0), 0);
+  return attributes.at(place);
+}
+
+TEST(ShortTurns, LastAsLongAsTheyAreAskedFor) {
+  auto nice = scheduled(2);
+  auto turn = scheduled(3);
+  if (turn == 0) GTEST_SKIP() << "this kernel (before Linux 6.12) gives no turns of a chosen length";
+  {
+    ShortTurns turns;
+    EXPECT_EQ(scheduled(3), 100'000);
+    EXPECT_EQ(scheduled(2), nice);
+  }
+  EXPECT_EQ(scheduled(3), turn);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "pipeline/reader.h"
 
 #include "base/log.h"
+#include "base/short_turns.h"
 
 namespace tailrace::pipeline {
 namespace {
@@ -37,6 +38,7 @@ Reader::Reader(std::unique_ptr<source::ChangeStream> stream, GoOn go_on, source:
       last_progress_(Clock::now()) {}
 
 void Reader::run() {
+  ShortTurns turns;
   try {
     read();
     acknowledge();

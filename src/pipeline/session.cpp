@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/log.h"
+#include "base/short_turns.h"
 #include "base/sql_text.h"
 #include "config/validation.h"
 #include "pipeline/interrupter.h"
@@ -422,6 +423,7 @@ void Session::stream() {
 }
 
 void Session::apply_from(BatchQueue& queue, Applier& applier) {
+  ShortTurns turns;
   last_look_ = last_applied_ = Clock::now();
   std::vector<std::shared_ptr<const ChangeBatch>> batches;
   while (!stop_.requested()) {
