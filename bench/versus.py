@@ -10,6 +10,12 @@ from workloads import workloads
 COPY_WANTED = {"native": 1.8, "COPY | COPY": 0.9, "pg_dump | pg_restore": 1, "pgcopydb": 1}
 
 
+def rotated(ways, turn):
+    """Each round begins with another way: none always runs while the machine writes what the same one has left."""
+    first = turn % len(ways)
+    return ways[first:] + ways[:first]
+
+
 class Versus:
     """Prints each table when it is done; `tables` and `bars` are for a page of them all."""
 
@@ -88,8 +94,8 @@ class Versus:
                     print(f"{name} is left out: {missing}", flush=True)
                 else:
                     ways[name] = way
-            for _ in range(self.wishes.repeat):
-                for name, way in ways.items():
+            for turn in range(self.wishes.repeat):
+                for name, way in rotated(list(ways.items()), turn):
                     comparison.measure(name, lambda way=way: copying.measure(way))
         self.add(comparison.table())
         self.bars += comparison.bars()
