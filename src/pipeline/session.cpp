@@ -270,14 +270,24 @@ void Session::refuse_to_copy_anew(const std::vector<schema::Table>& missing) con
   }
 }
 
+/// What a table looks like, and what is published of it, is read under the very snapshot that its rows are read
+/// under: making that waits for the transactions that are running, and what they alter is in the rows, but was
+/// not in what was read before. A column that the copy misses comes later, with no values of the rows' own.
+source::PublicationInfo Session::published_in(pg::Connection& snapshot) const {
+  auto publication = source::read_publications(snapshot, config_.publication.names);
+  if (publication) return std::move(*publication);
+  throw Error(Retry::transient, fmt::format("publication \"{}\" was dropped while the copy began",
+                                            config::publication_names(config_)));
+}
+
 void Session::copy_missing(std::optional<Snapshot> snapshot) {
-  drop_replaced_tables();
   if (tables_to_copy(*connection_).empty()) return;
   if (!snapshot) snapshot = temporary_snapshot();
-  // What a table looks like is read under the very snapshot that its rows are read under.
   auto reader = pg::Connection::open(config_.source, {pg::Mode::sql, config_.name + " snapshot"});
   reader.leave_on(stop_);
   source::import_snapshot(reader, snapshot->name);
+  publication_ = published_in(reader);
+  drop_replaced_tables();
   auto missing = tables_to_copy(reader);
   refuse_to_copy_anew(missing);
   if (config_.origin == config::Origin::none && config_.snapshot.enabled) warn_of_foreign_rows(reader, missing);

@@ -44,6 +44,7 @@ class Session {
   std::optional<Snapshot> create_main_slot();
   Snapshot temporary_snapshot();
   void copy_missing(std::optional<Snapshot> snapshot);
+  source::PublicationInfo published_in(pg::Connection& snapshot) const;
   std::vector<schema::Table> tables_to_copy(pg::Connection& connection);
   void forget_outdated_tables();
   void drop_replaced_tables();
