@@ -1,0 +1,19 @@
+"""The named places at which the program can be made to end itself (src/base/kill_point.h)."""
+import re
+from pathlib import Path
+
+SOURCES = Path(__file__).parents[2] / "src"
+
+
+def kill_points():
+    """All names, sorted."""
+    names = [name for path in SOURCES.rglob("*.cpp") if not path.name.endswith("_test.cpp")
+             for name in re.findall(r'kill_point\("([^"]+)"\)', path.read_text())]
+    twice = {name for name in names if names.count(name) > 1}
+    assert not twice, f"one name for several places: {twice}"
+    return sorted(names)
+
+
+def killed_at(name, passage=1):
+    """What to add to the environment."""
+    return {"TAILRACE_KILL_POINT": f"{name}:{passage}"}
