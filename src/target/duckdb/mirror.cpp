@@ -3,28 +3,10 @@
 #include <algorithm>
 #include <charconv>
 
+#include "target/duckdb/mirror_format.h"
+
 namespace tailrace::target::duckdb {
 namespace {
-
-constexpr std::int64_t format_version = 1;
-
-constexpr const char* create_metadata = R"(
-CREATE SCHEMA tailrace;
-CREATE TABLE tailrace.checkpoint (
-  format_version BIGINT NOT NULL, slot VARCHAR NOT NULL, system_identifier VARCHAR NOT NULL,
-  timeline UINTEGER NOT NULL, lsn UBIGINT NOT NULL, commit_time TIMESTAMP WITH TIME ZONE,
-  commit_micros BIGINT NOT NULL);
-CREATE TABLE tailrace.tables (
-  oid UINTEGER NOT NULL, source_schema VARCHAR NOT NULL, source_name VARCHAR NOT NULL,
-  target_schema VARCHAR NOT NULL, target_name VARCHAR NOT NULL, copied BOOLEAN NOT NULL,
-  copied_at UBIGINT NOT NULL,
-  filenode UINTEGER NOT NULL, rows_copied BIGINT NOT NULL, membership VARCHAR NOT NULL, note VARCHAR NOT NULL);
-CREATE TABLE tailrace.columns (
-  table_oid UINTEGER NOT NULL, position INTEGER NOT NULL, attnum SMALLINT NOT NULL,
-  source_name VARCHAR NOT NULL, target_name VARCHAR NOT NULL, type_oid UINTEGER NOT NULL,
-  typmod INTEGER NOT NULL, is_key BOOLEAN NOT NULL, version UINTEGER NOT NULL,
-  widened BOOLEAN NOT NULL, column_type VARCHAR NOT NULL);
-)";
 
 std::string folded(std::string_view name) {
   std::string out(name);
@@ -100,28 +82,18 @@ Mirror Mirror::load(Session& session) {
                          "SELECT count(*) FILTER (schema_name = 'tailrace')::VARCHAR, "
                          "count(*) FILTER (schema_name <> 'tailrace')::VARCHAR FROM duckdb_tables() "
                          "WHERE database_name = current_database()");
-  if (found[0][0] == "0") {
-    if (found[0][1] != "0") {
-      throw Error(Retry::needs_operator, "the target file holds tables that tailrace did not make",
-                  "Name a new file for the mirror; to query both together, ATTACH one from the other");
-    }
-    session.begin();
-    session.query(create_metadata, "creating the metadata");
-    session.commit();
-    return out;
+  bool metadata_is_there = found[0][0] != "0";
+  if (!metadata_is_there && found[0][1] != "0") {
+    throw Error(Retry::needs_operator, "the target file holds tables that tailrace did not make",
+                "Name a new file for the mirror; to query both together, ATTACH one from the other");
   }
-  for (const auto& line :
-       read_text(session,
-                 "SELECT format_version::VARCHAR, slot, system_identifier, timeline::VARCHAR, "
-                 "lsn::VARCHAR, commit_micros::VARCHAR FROM tailrace.checkpoint")) {
-    if (number<std::int64_t>(line[0]) > format_version) {
-      throw Error(Retry::needs_operator,
-                  fmt::format("the target file has format {}, this tailrace knows {}", line[0], format_version),
-                  "It was written by a newer tailrace; use that one");
-    }
+  bring_up_to_date(session, metadata_is_there);
+  for (const auto& line : read_text(session,
+                                    "SELECT slot, system_identifier, timeline::VARCHAR, "
+                                    "lsn::VARCHAR, commit_micros::VARCHAR FROM tailrace.checkpoint")) {
     out.checkpoint_ =
-        Checkpoint{line[1], line[2], number<std::uint32_t>(line[3]), Lsn{number<std::uint64_t>(line[4])},
-                   PgTimestamp{number<std::int64_t>(line[5])}};
+        Checkpoint{line[0], line[1], number<std::uint32_t>(line[2]), Lsn{number<std::uint64_t>(line[3])},
+                   PgTimestamp{number<std::int64_t>(line[4])}};
   }
   for (auto& line : read_text(session,
                               "SELECT oid::VARCHAR, source_schema, source_name, target_schema, target_name, "
@@ -259,9 +231,9 @@ void Mirror::put_checkpoint(Session& session, const Checkpoint& checkpoint) {
                   "writing the checkpoint");
   } else {
     session.query(
-        fmt::format("DELETE FROM tailrace.checkpoint; INSERT INTO tailrace.checkpoint VALUES "
-                    "({}, {}, {}, {}, {}, make_timestamptz({}::BIGINT), {})",
-                    format_version, quote_literal(checkpoint.slot), quote_literal(checkpoint.system_identifier),
+        fmt::format("DELETE FROM tailrace.checkpoint; INSERT INTO tailrace.checkpoint SELECT "
+                    "version, {}, {}, {}, {}, make_timestamptz({}::BIGINT), {} FROM tailrace.format",
+                    quote_literal(checkpoint.slot), quote_literal(checkpoint.system_identifier),
                     checkpoint.timeline, checkpoint.lsn.value, unix_micros, checkpoint.commit_time.micros),
         "writing the checkpoint");
   }

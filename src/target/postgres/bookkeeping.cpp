@@ -1,6 +1,7 @@
 #include "target/postgres/bookkeeping.h"
 
 #include "base/sql_text.h"
+#include "target/postgres/books_format.h"
 #include "target/postgres/fence.h"
 
 namespace tailrace::target::postgres {
@@ -8,48 +9,22 @@ namespace {
 
 constexpr const char* keeping_books = "keeping tailrace's own tables at the target";
 
-constexpr const char* create = R"(
-create schema if not exists tailrace;
-create table if not exists tailrace.checkpoint (
-  subscription text primary key, slot text not null, system_identifier text not null, timeline bigint not null,
-  lsn pg_lsn not null, commit_micros bigint not null) with (fillfactor = 20);
-create table if not exists tailrace.tables (
-  subscription text, oid oid, schema_name text not null, table_name text not null, copied boolean not null,
-  copied_at pg_lsn not null, filenode oid not null, membership text not null, rows_copied bigint not null,
-  note text not null, primary key (subscription, oid));
-create table if not exists tailrace.columns (
-  subscription text, oid oid, position int, attnum int not null, name text not null, type_oid oid not null,
-  typmod int not null, is_key boolean not null, version bigint not null,
-  primary key (subscription, oid, position));
-create table if not exists tailrace.structure (
-  subscription text, number bigint, parallel boolean not null, what text not null, statement text not null,
-  roles text[] not null, optional boolean not null, primary key (subscription, number)))";
-
 }  // namespace
 
 Bookkeeping::Bookkeeping(pg::Connection& connection, std::string subscription)
     : connection_(connection), subscription_(std::move(subscription)), literal_(quote_literal(subscription_)) {
-  auto there =
-      connection_.query("select pg_catalog.to_regclass('tailrace.structure') is not null", keeping_books);
-  if (there.flag(0, 0)) return;
-  try {
-    // Two that begin at once would meet in the catalogs.
-    connection_.query(
-        fmt::format("begin; select pg_catalog.pg_advisory_xact_lock(7206021914); {}; commit", create),
-        keeping_books);
-  } catch (Error& error) {
-    connection_.query("rollback", keeping_books);
-    if (error.sqlstate() != "42501") throw;
-    throw Error(Retry::needs_operator, "the target's user may not create the schema tailrace",
-                "GRANT CREATE ON DATABASE ... TO that user, there");
-  }
+  // What is there already may be in use: lock() comes first.
+  if (!has_books(connection_)) bring_books_up_to_date(connection_);
 }
 
 void Bookkeeping::lock() {
   auto got = connection_.query(
       fmt::format("select pg_catalog.pg_try_advisory_lock(720602191, pg_catalog.hashtext({}))", literal_),
       keeping_books);
-  if (got.flag(0, 0)) return wait_until_empty(connection_, subscription_);
+  if (got.flag(0, 0)) {
+    wait_until_empty(connection_, subscription_);
+    return bring_books_up_to_date(connection_);
+  }
   throw Error(Retry::transient, fmt::format("another tailrace named {} works on this target", subscription_),
               "Stop it first, or give this one another name (--name)");
 }

@@ -17,10 +17,11 @@ namespace tailrace::target::postgres {
 /// Borrows the connection; writes take part in its transaction.
 class Bookkeeping {
  public:
-  /// Makes the schema where it is missing. `subscription` names whose rows these are.
+  /// Makes the books where there are none. `subscription` names whose rows these are.
   Bookkeeping(pg::Connection& connection, std::string subscription);
 
-  /// Refuses a second tailrace of the same subscription, for as long as the connection lives.
+  /// Refuses a second tailrace of the same subscription, for as long as the connection lives; then brings books
+  /// of an earlier format up to date. Before anything is read or written.
   void lock();
 
   std::optional<Checkpoint> read_checkpoint();

@@ -1,5 +1,6 @@
 #include "base/sql_text.h"
 #include "target/postgres/bookkeeping.h"
+#include "target/postgres/books_format.h"
 #include "target/postgres/deletions.h"
 #include "target/postgres/kept_changes.h"
 #include "target/postgres/origins.h"
@@ -11,8 +12,7 @@ bool forget_postgres(const PostgresOptions& options) {
   using namespace postgres;
   constexpr const char* purpose = "removing tailrace's traces from the target";
   auto connection = pg::Connection::open(options.conninfo, {pg::Mode::sql, options.subscription});
-  auto there = connection.query("select pg_catalog.to_regclass('tailrace.structure') is not null", purpose);
-  if (!there.flag(0, 0)) return false;
+  if (!has_books(connection)) return false;
   Bookkeeping books(connection, options.subscription);
   books.lock();
   bool ours = books.read_checkpoint().has_value() || !books.read_tables().empty();

@@ -1,0 +1,92 @@
+#include "target/duckdb/mirror_format.h"
+
+#include <charconv>
+#include <iterator>
+
+#include "base/log.h"
+
+namespace tailrace::target::duckdb {
+namespace {
+
+/// The first is the metadata as format 1 had it; a new file goes through all of them too, so that there is one
+/// way to each shape. DuckDB must be able to replay every statement from its log: constants as defaults, never
+/// an expression, and no ALTER of a table whose rows a step before it in the list changed.
+constexpr const char* steps[] = {
+    // 1
+    R"(
+CREATE SCHEMA tailrace;
+CREATE TABLE tailrace.checkpoint (
+  format_version BIGINT NOT NULL, slot VARCHAR NOT NULL, system_identifier VARCHAR NOT NULL,
+  timeline UINTEGER NOT NULL, lsn UBIGINT NOT NULL, commit_time TIMESTAMP WITH TIME ZONE,
+  commit_micros BIGINT NOT NULL);
+CREATE TABLE tailrace.tables (
+  oid UINTEGER NOT NULL, source_schema VARCHAR NOT NULL, source_name VARCHAR NOT NULL,
+  target_schema VARCHAR NOT NULL, target_name VARCHAR NOT NULL, copied BOOLEAN NOT NULL,
+  copied_at UBIGINT NOT NULL,
+  filenode UINTEGER NOT NULL, rows_copied BIGINT NOT NULL, membership VARCHAR NOT NULL, note VARCHAR NOT NULL);
+CREATE TABLE tailrace.columns (
+  table_oid UINTEGER NOT NULL, position INTEGER NOT NULL, attnum SMALLINT NOT NULL,
+  source_name VARCHAR NOT NULL, target_name VARCHAR NOT NULL, type_oid UINTEGER NOT NULL,
+  typmod INTEGER NOT NULL, is_key BOOLEAN NOT NULL, version UINTEGER NOT NULL,
+  widened BOOLEAN NOT NULL, column_type VARCHAR NOT NULL);
+)",
+    // 2: the format has a table of its own. In the checkpoint it stands only once there is one, and there it
+    // stays
+    // for the tailrace of format 1, which looks there, and leaves a newer file alone.
+    R"(
+CREATE TABLE tailrace.format (version BIGINT NOT NULL);
+)",
+};
+
+constexpr std::int64_t newest = std::ssize(steps);
+
+std::int64_t number(const std::string& text) {
+  std::int64_t value = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value < 1) {
+    throw Error(Retry::needs_operator, fmt::format("the target file says that its format is '{}'", text),
+                "It was not written by tailrace: name another file");
+  }
+  return value;
+}
+
+std::int64_t format_of(Session& session) {
+  auto known =
+      read_text(session,
+                "SELECT count(*)::VARCHAR FROM duckdb_tables() WHERE database_name = current_database() "
+                "AND schema_name = 'tailrace' AND table_name = 'format'");
+  bool has_own = known.at(0).at(0) != "0";
+  auto lines = read_text(session, has_own ? "SELECT version::VARCHAR FROM tailrace.format"
+                                          : "SELECT format_version::VARCHAR FROM tailrace.checkpoint");
+  // Format 1 has no number before the first checkpoint.
+  return lines.empty() ? 1 : number(lines.front().at(0));
+}
+
+}  // namespace
+
+void bring_up_to_date(Session& session, bool metadata_is_there) {
+  std::int64_t format = metadata_is_there ? format_of(session) : 0;
+  if (format > newest) {
+    throw Error(Retry::needs_operator,
+                fmt::format("the target file has format {}, this tailrace knows {}", format, newest),
+                "It was written by a newer tailrace; use that one");
+  }
+  if (format == newest) return;
+  session.begin();
+  try {
+    for (auto step = format; step < newest; ++step)
+      session.query(steps[step], "bringing the metadata up to date");
+    session.query(fmt::format("DELETE FROM tailrace.format; INSERT INTO tailrace.format VALUES ({0}); "
+                              "UPDATE tailrace.checkpoint SET format_version = {0}",
+                              newest),
+                  "bringing the metadata up to date");
+    session.commit();
+  } catch (...) {
+    session.rollback();
+    throw;
+  }
+  if (metadata_is_there)
+    log::info("target", "the file's metadata was brought from format {} to {}", format, newest);
+}
+
+}  // namespace tailrace::target::duckdb

@@ -1,0 +1,96 @@
+#include "target/postgres/books_format.h"
+
+#include <iterator>
+
+#include "base/log.h"
+
+namespace tailrace::target::postgres {
+namespace {
+
+constexpr const char* purpose = "keeping tailrace's own tables at the target";
+
+/// The first is the books as format 1 had them; a database that has none goes through all steps too, so that
+/// there is one way to each shape.
+constexpr const char* steps[] = {
+    // 1
+    R"(
+create schema if not exists tailrace;
+create table if not exists tailrace.checkpoint (
+  subscription text primary key, slot text not null, system_identifier text not null, timeline bigint not null,
+  lsn pg_lsn not null, commit_micros bigint not null) with (fillfactor = 20);
+create table if not exists tailrace.tables (
+  subscription text, oid oid, schema_name text not null, table_name text not null, copied boolean not null,
+  copied_at pg_lsn not null, filenode oid not null, membership text not null, rows_copied bigint not null,
+  note text not null, primary key (subscription, oid));
+create table if not exists tailrace.columns (
+  subscription text, oid oid, position int, attnum int not null, name text not null, type_oid oid not null,
+  typmod int not null, is_key boolean not null, version bigint not null,
+  primary key (subscription, oid, position));
+create table if not exists tailrace.structure (
+  subscription text, number bigint, parallel boolean not null, what text not null, statement text not null,
+  roles text[] not null, optional boolean not null, primary key (subscription, number)))",
+    // 2: the format is known.
+    "create table tailrace.format (version bigint not null)",
+};
+
+constexpr std::int64_t newest = std::ssize(steps);
+
+/// 0: none.
+std::int64_t format_of(pg::Connection& connection) {
+  auto known = connection.query("select pg_catalog.to_regclass('tailrace.format') is not null", purpose);
+  if (!known.flag(0, 0)) return has_books(connection) ? 1 : 0;
+  auto rows = connection.query("select version from tailrace.format", purpose);
+  if (rows.rows() == 1) return rows.i64(0, 0);
+  throw Error(Retry::needs_operator, "the table tailrace.format of the target database does not hold one row",
+              "Something else wrote there; restore it, or empty the target and 'tailrace teardown' it");
+}
+
+void refuse_newer(std::int64_t format) {
+  if (format <= newest) return;
+  throw Error(Retry::needs_operator,
+              fmt::format("the schema tailrace of the target database has format {}, this tailrace knows {}",
+                          format, newest),
+              "It was written by a newer tailrace; use that one");
+}
+
+}  // namespace
+
+bool has_books(pg::Connection& connection) {
+  return connection.query("select pg_catalog.to_regclass('tailrace.structure') is not null", purpose)
+      .flag(0, 0);
+}
+
+void bring_books_up_to_date(pg::Connection& connection) {
+  auto format = format_of(connection);
+  refuse_newer(format);
+  if (format == newest) return;
+  try {
+    // Two that begin at once would meet in the catalogs.
+    connection.query("begin; select pg_catalog.pg_advisory_xact_lock(7206021914)", purpose);
+    format = format_of(connection);
+    refuse_newer(format);
+    for (auto step = format; step < newest; ++step) connection.query(steps[step], purpose);
+    connection.query(
+        fmt::format("delete from tailrace.format; insert into tailrace.format values ({}); commit", newest),
+        purpose);
+  } catch (Error& error) {
+    try {
+      connection.query("rollback", purpose);
+    } catch (const std::exception& also) {
+      log::debug("target", "undoing failed as well: {}", also.what());
+    }
+    if (error.sqlstate() != "42501") throw;
+    if (format > 0) {
+      throw Error(
+          Retry::needs_operator,
+          "the target's user may not bring the schema tailrace, which an earlier tailrace made, up to date",
+          "Run tailrace as the user who owns the tables of that schema");
+    }
+    throw Error(Retry::needs_operator, "the target's user may not create the schema tailrace",
+                "GRANT CREATE ON DATABASE ... TO that user, there");
+  }
+  if (format > 0)
+    log::info("target", "the books at the target were brought from format {} to {}", format, newest);
+}
+
+}  // namespace tailrace::target::postgres

@@ -1,0 +1,21 @@
+#pragma once
+// BooksFormat: the shape of the schema `tailrace` in a target database, and how the books of an earlier
+// tailrace are brought to today's: step by step, in one transaction, before anything else is written there.
+//
+// A change of the books is one more step at the end of the list in books_format.cpp; what a step did once is
+// never edited, since there are databases that it was applied to. Several mirrors share the books, and one of
+// them may still be run by an earlier tailrace, which inserts by position: a step adds columns at the end, with
+// defaults.
+
+#include "pg/connection.h"
+
+namespace tailrace::target::postgres {
+
+/// True when the database has books of any format.
+bool has_books(pg::Connection& connection);
+
+/// Makes the books where there are none, or brings them to today's format. Writes nothing to the books of a
+/// newer tailrace: throws Error (needs_operator), as where the user may not. Opens a transaction of its own.
+void bring_books_up_to_date(pg::Connection& connection);
+
+}  // namespace tailrace::target::postgres
