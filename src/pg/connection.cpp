@@ -10,6 +10,7 @@
 #include <future>
 #include <thread>
 
+#include "pg/session_settings.h"
 #include "pg/socket.h"
 
 namespace tailrace::pg {
@@ -17,18 +18,6 @@ namespace tailrace::pg {
 using namespace std::chrono_literals;
 
 namespace {
-
-// Text values, and what a scan may see, must not depend on the server's, the database's or the role's
-// configuration. search_path is empty so that regclass and its like print qualified names.
-constexpr const char* pin_session = R"(
-select set_config('datestyle', 'ISO, YMD', false), set_config('intervalstyle', 'postgres', false),
-       set_config('extra_float_digits', '3', false), set_config('bytea_output', 'hex', false),
-       set_config('timezone', 'UTC', false), set_config('lc_monetary', 'C', false),
-       set_config('client_encoding', 'UTF8', false), set_config('xmlbinary', 'base64', false),
-       set_config('row_security', 'off', false), set_config('search_path', '', false),
-       set_config('statement_timeout', '0', false), set_config('lock_timeout', '0', false),
-       set_config('idle_in_transaction_session_timeout', '0', false),
-       set_config('standard_conforming_strings', 'on', false))";
 
 bool starts_with_any(std::string_view text, std::initializer_list<std::string_view> prefixes) {
   for (auto prefix : prefixes) {
@@ -72,6 +61,14 @@ const char* find_option(const PQconninfoOption* options, std::string_view keywor
     if (keyword == option->keyword && option->val != nullptr && *option->val != '\0') return option->val;
   }
   return nullptr;
+}
+
+/// Poolers know few startup parameters, and refuse the rest by name.
+bool refuses_options(pg_conn* connection) {
+  if (PQstatus(connection) == CONNECTION_OK) return false;
+  std::string_view message = PQerrorMessage(connection);
+  return message.contains("startup parameter") || message.contains("command-line options") ||
+         message.contains("startup options");
 }
 
 std::string connect_remedy(std::string_view message) {
@@ -151,20 +148,34 @@ Connection Connection::open(const std::string& conninfo, const ConnectOptions& o
   parse(conninfo);
   std::string timeout = std::to_string(options.connect_timeout_seconds);
   // Defaults come first, so that the user's own string wins; what must hold comes after it.
-  const char* keywords[] = {"connect_timeout",
-                            "keepalives_idle",
-                            "keepalives_interval",
-                            "keepalives_count",
-                            "tcp_user_timeout",
-                            "dbname",
-                            "application_name",
-                            "client_encoding",
-                            options.mode == Mode::replication ? "replication" : nullptr,
+  auto connect = [&](const std::string& server_options) {
+    const char* keywords[] = {"connect_timeout",
+                              "keepalives_idle",
+                              "keepalives_interval",
+                              "keepalives_count",
+                              "tcp_user_timeout",
+                              "dbname",
+                              "application_name",
+                              "client_encoding",
+                              "options",
+                              options.mode == Mode::replication ? "replication" : nullptr,
+                              nullptr};
+    const char* values[] = {timeout.c_str(),
+                            "30",
+                            "10",
+                            "3",
+                            "60000",
+                            conninfo.c_str(),
+                            options.application_name.c_str(),
+                            "UTF8",
+                            server_options.c_str(),
+                            "database",
                             nullptr};
-  const char* values[] = {
-      timeout.c_str(), "30",       "10",   "3", "60000", conninfo.c_str(), options.application_name.c_str(),
-      "UTF8",          "database", nullptr};
-  Connection connection(PQconnectdbParams(keywords, values, /*expand_dbname=*/1));
+    return Connection(PQconnectdbParams(keywords, values, /*expand_dbname=*/1));
+  };
+  std::string own_options = server_options_of(conninfo);
+  Connection connection = connect(with_empty_path(own_options));
+  if (refuses_options(connection.raw_.get())) connection = connect(own_options);
   pg_conn* raw = connection.raw_.get();
   if (PQstatus(raw) != CONNECTION_OK) {
     std::string message = trim(PQerrorMessage(raw));
@@ -174,7 +185,7 @@ Connection Connection::open(const std::string& conninfo, const ConnectOptions& o
   PQsetNoticeProcessor(raw, [](void*, const char*) {}, nullptr);
   // A line that dies now must not keep us, whatever its owner has patience for.
   connection.set_patience(std::chrono::seconds(std::max(options.connect_timeout_seconds, 2)));
-  connection.query(pin_session, "pinning the session's settings");
+  connection.query(pin_session(connection.server_version()), "pinning the session's settings");
   connection.set_patience({});
   return connection;
 }

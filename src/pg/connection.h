@@ -53,9 +53,9 @@ struct ConnectOptions {
 
 class Connection {
  public:
-  /// `conninfo`: a URL or a keyword string, as libpq takes it. Pins the session settings on which text values
-  /// depend (DateStyle, IntervalStyle, extra_float_digits, bytea_output, client_encoding, TimeZone,
-  /// lc_monetary), and row_security = off, so that a policy hides no row silently.
+  /// `conninfo`: a URL or a keyword string, as libpq takes it. The session's settings are pinned, see
+  /// session_settings.h: search_path before anything runs, so that no name means what a database's owner put in
+  /// its way.
   static Connection open(const std::string& conninfo, const ConnectOptions& options = {});
 
   Connection(Connection&&) noexcept = default;
