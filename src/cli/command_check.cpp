@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "cli/command.h"
 #include "cli/source_access.h"
+#include "pg/one_database.h"
 #include "pipeline/published_tables.h"
 #include "source/preflight.h"
 
@@ -47,6 +48,17 @@ void print_json(const std::vector<CheckResult>& results) {
   fmt::print("[\n{}\n]\n", out);
 }
 
+CheckResult tell_apart(const config::Config& config, pg::Connection& source) {
+  CheckResult result{Verdict::pass, "target", config.target.url() + " is another database than the source", ""};
+  try {
+    auto target = pg::Connection::open(config.target.path, {pg::Mode::sql, config.name});
+    pg::refuse_one_database(source, target);
+  } catch (const Error& error) {
+    result = {Verdict::fail, "target", error.message(), error.remedy()};
+  }
+  return result;
+}
+
 }  // namespace
 
 int command_check(const Options& options) {
@@ -59,6 +71,7 @@ int command_check(const Options& options) {
                                    config.snapshot.enabled,
                                    config.name};
   auto results = source::preflight(connection, request);
+  if (config.target.kind == "postgres") results.push_back(tell_apart(config, connection));
   if (options.json)
     print_json(results);
   else

@@ -2,6 +2,7 @@
 
 #include "cli/command.h"
 #include "cli/source_access.h"
+#include "pg/one_database.h"
 #include "pipeline/published_tables.h"
 #include "target/open_target.h"
 
@@ -13,6 +14,10 @@ int command_sync_sequences(const Options& options) {
     throw UsageProblems{
         {{"target", "must be a PostgreSQL database: a DuckDB file has no sequences", "", 0, 0}}};
   auto source = open_source(config);
+  {
+    auto there = pg::Connection::open(config.target.path, {pg::Mode::sql, config.name});
+    pg::refuse_one_database(source, there);
+  }
   std::vector<Oid> tables;
   auto spec = pipeline::publication_spec(config);
   if (auto publication = source::read_publications(source, spec.names)) {

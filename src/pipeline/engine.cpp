@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/sql_text.h"
+#include "pg/one_database.h"
 #include "pipeline/open_options.h"
 #include "pipeline/session.h"
 #include "pipeline/single_copy.h"
@@ -36,6 +37,18 @@ std::optional<int> value_of(std::future<int>& future) {
   }
 }
 
+/// A target that is set up was told apart from its source before, and need not wait for one that is away.
+void tell_apart(const config::Config& config, pg::Connection& target, bool set_up) {
+  std::optional<pg::Connection> source;
+  try {
+    source.emplace(pg::Connection::open(config.source, {pg::Mode::sql, config.name}));
+  } catch (const Error& error) {
+    if (!set_up || !may_retry(error)) throw;
+    return;
+  }
+  pg::refuse_one_database(*source, target);
+}
+
 }  // namespace
 
 target::OpenOptions open_options(const config::Config& config) {
@@ -54,6 +67,9 @@ target::OpenOptions open_options(const config::Config& config) {
   out.in_loop = config.origin == config::Origin::none;
   out.quarantine = config.on_error == config::OnError::quarantine;
   out.hold = config.quarantine.then == config::ThenBad::hold;
+  if (config.target.kind == "postgres" && !config.source.empty()) {
+    out.before_writing = [&config](pg::Connection& target, bool set_up) { tell_apart(config, target, set_up); };
+  }
   return out;
 }
 

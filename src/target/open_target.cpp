@@ -20,7 +20,8 @@ std::unique_ptr<Target> open(const OpenOptions& options) {
                         .on_error = options.quarantine ? OnError::quarantine : OnError::stop,
                         .after_quarantine = options.hold ? AfterQuarantine::hold : AfterQuarantine::go_on,
                         .conflicts = options.conflicts,
-                        .found_empty = options.found_empty});
+                        .found_empty = options.found_empty,
+                        .before_writing = options.before_writing});
 }
 
 postgres::SequencesSet sync_sequences(const OpenOptions& options, pg::Connection& source,

@@ -30,6 +30,9 @@ struct OpenOptions {
   /// PostgreSQL: called while open() goes on, once it is known that the target has no tables yet, of which the
   /// structure is to be made.
   std::function<void(int server_version)> found_empty = {};
+  /// PostgreSQL: called with the first connection to the target, before anything is written there; what it
+  /// throws, open() throws. `set_up`: this mirror has a checkpoint there.
+  std::function<void(pg::Connection& target, bool set_up)> before_writing = {};
 };
 
 std::unique_ptr<Target> open(const OpenOptions& options);

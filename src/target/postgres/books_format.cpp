@@ -3,6 +3,7 @@
 #include <iterator>
 
 #include "base/log.h"
+#include "base/sql_text.h"
 
 namespace tailrace::target::postgres {
 namespace {
@@ -57,6 +58,15 @@ void refuse_newer(std::int64_t format) {
 
 bool has_books(pg::Connection& connection) {
   return connection.query("select pg_catalog.to_regclass('tailrace.structure') is not null", purpose)
+      .flag(0, 0);
+}
+
+bool is_set_up(pg::Connection& connection, const std::string& subscription) {
+  if (!has_books(connection)) return false;
+  return connection
+      .query(fmt::format("select exists (select from tailrace.checkpoint where subscription = {})",
+                         quote_literal(subscription)),
+             purpose)
       .flag(0, 0);
 }
 

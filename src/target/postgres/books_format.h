@@ -7,12 +7,16 @@
 // them may still be run by an earlier tailrace, which inserts by position: a step adds columns at the end, with
 // defaults.
 
+#include <string>
+
 #include "pg/connection.h"
 
 namespace tailrace::target::postgres {
 
 /// True when the database has books of any format.
 bool has_books(pg::Connection& connection);
+/// True when the mirror of that name has a checkpoint in them.
+bool is_set_up(pg::Connection& connection, const std::string& subscription);
 
 /// Makes the books where there are none, or brings them to today's format. Writes nothing to the books of a
 /// newer tailrace: throws Error (needs_operator), as where the user may not. Opens a transaction of its own.

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/sql_text.h"
 #include "target/postgres/bookkeeping.h"
+#include "target/postgres/books_format.h"
 #include "target/postgres/conflict_handling.h"
 #include "target/postgres/copies.h"
 #include "target/postgres/deletions.h"
@@ -35,8 +36,9 @@ constexpr Target::Worth enough{.bytes = 8 << 20, .changes = 50'000};
 constexpr const char* deadlock = "40P01";
 constexpr const char* unique_violation = "23505";
 
-/// Told before tailrace makes tables of its own, which takes a while.
+/// What is asked, and told, before tailrace makes tables of its own, which takes a while.
 pg::Connection& looked_at(pg::Connection& connection, const PostgresOptions& options) {
+  if (options.before_writing) options.before_writing(connection, is_set_up(connection, options.subscription));
   if (!options.found_empty || options.structure != StructureMode::copy) return connection;
   auto tables = connection.query(
       "select exists (select from pg_catalog.pg_class where oid >= 16384 "
@@ -172,6 +174,7 @@ PostgresTarget::PostgresTarget(const PostgresOptions& options)
       refusals_(lanes_.alone().session(), kept_, conflicts_, options),
       skip_notes_(books_connection_, lanes_.alone().session(), options.subscription) {
   options_.found_empty = nullptr;  // nobody listens once this is open
+  options_.before_writing = nullptr;
   // What is asked of every table is planned once.
   books_connection_.query("set plan_cache_mode = force_generic_plan", "preparing to keep books");
   make_conflict_tables(books_connection_);

@@ -35,7 +35,8 @@ struct PostgresOptions {
   OnError on_error = OnError::stop;
   AfterQuarantine after_quarantine = AfterQuarantine::hold;
   ConflictSettings conflicts = {};
-  std::function<void(int server_version)> found_empty = {};  ///< see OpenOptions
+  std::function<void(int server_version)> found_empty = {};                      ///< see OpenOptions
+  std::function<void(pg::Connection& target, bool set_up)> before_writing = {};  ///< see OpenOptions
 };
 
 /// Errors: no connection, missing privileges, another tailrace of this name.
