@@ -6,6 +6,7 @@ JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 KILLS ?= 50
 MINUTES ?= 5
+RANDOM_MINUTES ?= 60
 FUZZ_SECONDS ?= 60
 # What pytest runs; for example make test-end-to-end TESTS=scenario/test_types.py
 TESTS ?= scenario crash
@@ -20,7 +21,7 @@ export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help deps build demo test test-unit test-end-to-end test-sanitize test-sanitize-scenarios lint bench soak fuzz install package clean
+.PHONY: help deps build demo test test-unit test-end-to-end test-sanitize test-sanitize-scenarios lint bench random soak fuzz install package clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,9 +65,15 @@ bench: deps  ## measure against pg_recvlogical and COPY
 	@tools/build bench -j $(JOBS)
 	@bench/run
 
-soak: deps build  ## MINUTES of pgbench with KILLS kill -9, then the same with server restarts and cut connections; and verify of 10 M rows
+random: deps build  ## random programs of rows, definitions, restarts and kills; for MINUTES from another seed each time, if given
+	@echo "== random programs"
+	@TAILRACE_RANDOM_MINUTES=$(if $(filter command line environment,$(origin MINUTES)),$(MINUTES),0) \
+	  TAILRACE_PATIENCE=$${TAILRACE_PATIENCE:-2} bash -c 'time ( $(PYTEST) -s random )'
+
+soak: deps build  ## MINUTES of pgbench with KILLS kill -9, then the same with server restarts and cut connections; verify of 10 M rows; an hour of random programs
 	@echo "== soak: $(MINUTES) minutes and $(KILLS) kills each"
 	@TAILRACE_KILLS=$(KILLS) TAILRACE_MINUTES=$(MINUTES) bash -c '$(PYTEST) -s soak'
+	@$(MAKE) random MINUTES=$(RANDOM_MINUTES)
 
 fuzz: deps  ## run every fuzz target for FUZZ_SECONDS
 	@tools/build sanitize -j $(JOBS) --target fuzzers

@@ -63,10 +63,10 @@ class Tailrace:
 
     # The process -----------------------------------------------------------------------------------------
 
-    def start(self):
+    def start(self, *arguments):
         assert self.process is None or self.process.poll() is not None, "it runs already"
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([BINARY, "run", "-c", self.config], stdout=log, stderr=log,
+            self.process = subprocess.Popen([BINARY, "run", "-c", self.config, *arguments], stdout=log, stderr=log,
                                             stdin=subprocess.DEVNULL, env={**os.environ, **self.env},
                                             cwd=self.directory)
         return self

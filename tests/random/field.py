@@ -1,0 +1,421 @@
+"""Field: a source, a target and the program between them, on which the steps of a random program are run.
+
+What holds is looked at after each step that ends the program, and, whole, at each `settle`:
+* every row equals, under the source's names, at the positions looked at (the tests' own comparison);
+* the target opens, whenever the program was killed;
+* no table is seen in part: it has as many rows as the source's had after one of its transactions, or none;
+* what a stranger has at the target is as it was;
+* it runs until it is ended, and is in step within the time given.
+"""
+import signal
+import time
+from collections import Counter
+
+import psycopg
+
+from author import SETUP
+from catalog import quoted, read_tables
+from compare import Difference
+from duckdb_file import DuckdbError
+from lsn import lsn
+from proxy import Proxy
+from tailrace import Tailrace, run
+from targets import DuckdbTarget, PostgresTarget
+from waiting import PATIENCE, wait_until
+
+# Kinds after which the target shows rows, for a while, that the source never had together: nothing is said of them in
+# the stream, and the next look at the catalogs finds them.
+SILENT = {"partition_attach", "partition_detach", "partition_truncate", "partition_drop", "split_default",
+          "unlogged_for_a_while", "readd_column", "retype_using", "partition_create", "guest_leaves"}
+# Kinds after which a table may be held, so that --recopy is needed.
+MAY_HOLD = {"duckdb": {"name_of_a_guest"},
+            "postgres": {"name_of_a_guest", "retype_int", "retype_varchar", "retype_using", "new_type", "enum_label"}}
+ENDED_WELL = (0, -signal.SIGTERM)  # by SIGTERM; the second in its first milliseconds
+
+
+class Fault(AssertionError):
+    """What does not hold: `sort` is a word for it, by which a shorter program shows the same."""
+
+    def __init__(self, sort, text):
+        super().__init__(f"{sort}: {text}")
+        self.sort = sort
+
+
+class Field:
+    """source, target   servers; the target's is None for a DuckDB file
+    name             of the databases, the slot and all else
+    patience         seconds in which it must be in step
+    """
+
+    def __init__(self, source, target, name, directory, patience=40):
+        self.source, self.patience = source, patience
+        self.database = name
+        source.create_database(name)
+        self.connection = psycopg.connect(source.url(name), autocommit=True)
+        self.connection.execute("SET lock_timeout = '10s'; SET client_min_messages = error")
+        self.kind = "postgres" if target else "duckdb"
+        into = PostgresTarget(target, f"{name}_target") if target else DuckdbTarget(directory / "mirror.duckdb")
+        self.mirror = Tailrace(source.url(name), directory, name, into, snapshot={"readers": 2})
+        self.settings = {"snapshot": {"readers": 2}}
+        self.guests = {}  # name: its rows, as text
+        self.sorts = {}  # name: table or view
+        self.armed = None
+        self.recopied = []
+        self.done = Counter()  # kinds that were run since the last settle
+        self.passed = Counter()  # kinds that were run before the last settle
+        self.hits = Counter()  # kill points
+        self.refused = Counter()
+        self.rows = 0
+        self.seconds = Counter()  # by the first word of a step
+        self.counts = {}  # oid: row counts that it had after a transaction
+        self.bearers = {}  # qualified name: oids that ever had it
+
+    def close(self):
+        self.mirror.close()
+        self.connection.close()
+        self.mirror.into.close([self.mirror.name])
+        self.source.drop_database(self.database)
+
+    # Steps ---------------------------------------------------------------------------------------------
+
+    def step(self, step):
+        getattr(self, f"do_{step[0]}")(*step[1:])
+
+    def do_setup(self):
+        self.connection.execute(SETUP)
+        self.note_counts()
+
+    def do_sql(self, kind, text):
+        try:
+            self.connection.execute(text)
+        except psycopg.Error as error:
+            if self.connection.closed:
+                raise
+            self.connection.execute("ROLLBACK")
+            self.refused[f"{kind}: {first_line(error)}"] += 1
+            return
+        self.done[kind] += 1
+        self.note_counts()
+
+    def do_start(self):
+        if not self.mirror.running():
+            self.started()
+
+    def do_stop(self):
+        if self.mirror.running():
+            self.ended_by(signal.SIGTERM)
+
+    def do_kill(self, milliseconds):
+        """Lets it run for that long first."""
+        self.do_start()
+        end = time.monotonic() + int(milliseconds) / 1000
+        wait_until(lambda: time.monotonic() >= end or not self.mirror.running(), timeout=60, poll=0.002)
+        self.ended_by(signal.SIGKILL)
+        self.done["kill"] += 1
+
+    def do_arm(self, point):
+        """It ends at that point, the next time that it passes there."""
+        self.do_stop()
+        self.armed = point
+        self.started()
+
+    def do_settle(self, how):
+        self.do_start()
+        self.caught_up()
+        for _ in range(2):
+            held = self.held()
+            if not held:
+                break
+            self.recopy(held)
+        else:
+            raise Fault("held", f"{held} after --recopy\n{self.mirror.tail()}")
+        names = self.expected_names()
+        if self.kind == "duckdb" or how == "kill":
+            self.ended_by(signal.SIGKILL if how == "kill" else signal.SIGTERM)
+        self.compare(names)
+        self.passed += self.done
+        self.done.clear()
+        self.start_counts()
+        if self.kind == "postgres":
+            self.do_start()
+
+    def do_recopy(self, kind, table):
+        """Of one that the mirror knows by now; who asks for another is told so, and nothing more."""
+        self.do_start()
+        self.caught_up()
+        if table not in self.known():
+            return
+        self.recopy([table])
+        self.done[kind] += 1
+
+    def do_guest(self, kind, name):
+        """Somebody makes an object of that name at the target."""
+        if name in self.guests or not self.changed_by_hand(
+                f"CREATE TABLE public.{name} AS SELECT 'guest' || i AS k, i AS n FROM generate_series(1, 7) g(i)"
+                if kind == "guest_table" else
+                f"CREATE VIEW public.{name} AS SELECT 'seen' || i AS k, i AS n FROM generate_series(1, 3) g(i)"):
+            return
+        self.sorts[name] = kind
+        self.guests[name] = self.guest(name)
+        self.done[kind] += 1
+
+    def do_guest_gone(self, kind, name):
+        if name in self.guests and self.changed_by_hand(
+                f"DROP {'TABLE' if self.sorts[name] == 'guest_table' else 'VIEW'} public.{name}"):
+            del self.guests[name]
+            self.done[kind] += 1
+
+    def do_interrupted_copy(self, kind, how, percent):
+        """A large table's copy, the connection of which stalls in the middle, and which is then ended."""
+        self.do_stop()
+        table = self.connection.execute("SELECT to_regclass('public.large')").fetchone()[0]
+        if not table:
+            self.connection.execute("CREATE TABLE public.large (id int PRIMARY KEY, v text)")
+            self.connection.execute("INSERT INTO public.large SELECT i, repeat(md5(i::text), 3)"
+                                    " FROM generate_series(1, 40000) i; ANALYZE public.large")
+        self.note_counts()
+        size = self.connection.execute("SELECT pg_table_size('public.large')").fetchone()[0]
+        with Proxy(self.source.port) as proxy:
+            self.configure(source=self.source.url(self.database, port=proxy.port))
+            self.started("--recopy", "public.large") if self.copied_before("public.large") else self.started()
+            wait_until(lambda: proxy.forwarded > size * int(percent) // 100 or not self.mirror.running()
+                       or self.streams(), 60, lambda: "the copy " + self.mirror.tail(), poll=0.002)
+            proxy.stall()
+            self.ended_by(signal.SIGKILL if how == "kill" else signal.SIGTERM)
+            proxy.drop()
+        self.configure(source=self.source.url(self.database))
+        self.done[kind] += 1
+
+    # The program ------------------------------------------------------------------------------------------
+
+    def configure(self, **settings):
+        self.mirror.configure(**self.settings, **settings)
+
+    def started(self, *arguments):
+        self.mirror.env = {"TAILRACE_KILL_POINT": self.armed} if self.armed else {}
+        self.mirror.start(*arguments)
+
+    def ended_by(self, how):
+        process = self.mirror.process
+        process.send_signal(how)
+        try:
+            code = process.wait(timeout=20 * PATIENCE)
+        except Exception:
+            process.kill()
+            process.wait()
+            raise Fault("still running", f"after {how.name}\n{self.mirror.tail()}") from None
+        if code == -signal.SIGKILL:
+            if how != signal.SIGKILL and not self.hit():
+                raise Fault("killed", "by nobody here")
+        elif how == signal.SIGKILL or code not in ENDED_WELL:
+            raise self.ended(code)
+        self.look_at_what_is_left()
+
+    def hit(self):
+        """True if it ended itself at the armed point."""
+        if not self.armed:
+            return False
+        self.hits[self.armed.split(":")[0]] += 1
+        self.armed = None
+        return True
+
+    def alive(self):
+        """Starts it again if it ended itself at a point; any other end is a fault."""
+        if self.mirror.running():
+            return
+        code = self.mirror.process.returncode
+        if code != -signal.SIGKILL or not self.hit():
+            raise self.ended(code)
+        self.look_at_what_is_left()
+        self.started(*self.recopied)
+
+    def ended(self, code):
+        """By itself. Names and numbers are left out of the sort of it, for a shorter program has others."""
+        last = [line for line in self.mirror.log_text().splitlines() if line.startswith("tailrace: ")][-1:]
+        words = [word for word in " ".join(last).split() if word.isalpha()]
+        return Fault(f"ended with {code}: {' '.join(words[:8])}", self.mirror.tail(8))
+
+    def streams(self):
+        status = self.mirror.status()
+        return status and status["state"] == "streaming"
+
+    def wait(self, predicate, what):
+        last = None
+
+        def ask():
+            nonlocal last
+            self.alive()
+            last = self.mirror.status() or last
+            return last and predicate(last)
+        try:
+            wait_until(ask, self.patience / PATIENCE, what)
+        except Fault:
+            raise
+        except AssertionError:
+            tables = [(table["name"], table["state"]) for table in last["tables"]] if last else None
+            raise Fault("not in step", f"{what}; {last and last['state']} applied {last and last['applied']}"
+                        f" {last and last['message']} {tables}\n{self.mirror.tail()}") from None
+
+    def caught_up(self):
+        """A definition is followed when two looks at the catalogs agreed on it, and the stream has passed the first."""
+        for _ in range(3):
+            self.wait_applied()
+            self.refresh()
+        self.wait_applied()
+
+    def wait_applied(self):
+        """A row of a table of its own, for positions without a change are passed on every ten seconds only."""
+        self.connection.execute("UPDATE public.beat SET n = n + 1")
+        position = self.connection.execute("SELECT pg_current_wal_flush_lsn()::text").fetchone()[0]
+        self.wait(lambda status: status["state"] == "streaming" and lsn(status["applied"]) >= lsn(position)
+                  and all(table["state"] in ("streaming", "stopped", "held") for table in status["tables"]),
+                  f"applied >= {position}")
+
+    def refresh(self):
+        """A look at the catalogs, now."""
+        def looked():
+            self.alive()
+            return run("refresh", *self.mirror.named()).returncode == 0
+        wait_until(looked, self.patience / PATIENCE, lambda: f"a refresh\n{self.mirror.tail()}")
+
+    def known(self):
+        """{name: what the status says of it}."""
+        status = self.mirror.status()
+        return {f"{table['schema']}.{table['name']}": table for table in status["tables"]} if status else {}
+
+    def held(self):
+        """Tables that are held although nothing is in their way any more."""
+        tables = [name for name, table in self.known().items() if table["state"] == "held"]
+        kinds = set(self.done) | set(self.passed)
+        if tables and not kinds & MAY_HOLD[self.kind]:
+            raise Fault("held", f"{tables}, for nothing that may cause it\n{self.mirror.tail()}")
+        return [table for table in tables if not self.is_guests(table)]
+
+    def is_guests(self, table):
+        return table.split(".")[0] == "public" and table.split(".")[1] in self.guests
+
+    def recopy(self, tables):
+        self.do_stop()
+        self.recopied = [word for table in tables for word in ("--recopy", table)]
+        self.started(*self.recopied)
+        self.caught_up()
+        self.recopied = []
+
+    def copied_before(self, table):
+        return self.mirror.into.exists() and tuple(table.split(".")) in self.target_tables()
+
+    # The target ---------------------------------------------------------------------------------------------
+
+    def target_tables(self):
+        with self.mirror.opened() as target:
+            return set(map(tuple, target.tables()))
+
+    def changed_by_hand(self, sql):
+        """A statement of somebody else at the target; False if it cannot be, or there is no target yet."""
+        if self.kind == "duckdb":
+            self.do_stop()
+            if not self.mirror.into.exists():
+                return False
+        try:
+            with self.mirror.opened(writable=True) as target:
+                target.query("CREATE SCHEMA IF NOT EXISTS public")
+                target.query(sql)
+        except (DuckdbError, psycopg.Error) as error:
+            self.refused[f"guest: {first_line(error)}"] += 1
+            return False
+        return True
+
+    def guest(self, name):
+        with self.mirror.opened() as target:
+            return target.query(f"SELECT CAST(k AS VARCHAR), CAST(n AS VARCHAR) FROM public.{name} ORDER BY 1, 2")
+
+    def expected_names(self):
+        """{source name: target name} of all that is compared. Where a stranger has the name, it is the one that the
+        status tells, or none while the table is held."""
+        status, names = self.known(), {}
+        for table in read_tables(self.connection):
+            if table.is_partition or table.persistence != "p":
+                continue
+            name = table.qualified
+            names[name] = name
+            if self.is_guests(name) and name in status:
+                names[name] = status[name]["target_name"].replace('"', "")
+                if status[name]["state"] == "held":
+                    del names[name]
+        return names
+
+    def compare(self, names):
+        try:
+            self.rows += self.mirror.into.compare(self.source, self.database, tables=names)
+        except Difference as difference:
+            raise Fault("difference", f"{difference}\n{self.mirror.tail()}") from None
+        except DuckdbError as error:
+            raise Fault("does not open", first_line(error)) from None
+        self.look_at_guests()
+
+    def look_at_what_is_left(self):
+        """After an end of any kind."""
+        if not self.mirror.into.exists():
+            return
+        try:
+            self.look_for_parts()
+            self.look_at_guests()
+        except DuckdbError as error:
+            raise Fault("does not open", f"{first_line(error)}\n{self.mirror.tail()}") from None
+
+    def look_at_guests(self):
+        for name, before in self.guests.items():
+            try:
+                now = self.guest(name)
+            except (DuckdbError, psycopg.Error) as error:
+                now = str(error)
+            if now != before:
+                raise Fault("a stranger's", f"{name} was {before[:3]}, is {now[:3]}\n{self.mirror.tail()}")
+
+    def look_for_parts(self):
+        if set(self.done) & SILENT:
+            return
+        with self.mirror.opened() as target:
+            there = {".".join(name) for name in map(tuple, target.tables())}
+            for name, oids in self.bearers.items():
+                if name not in there or self.is_guests(name) or self.tells_of_a_copy(target, name):
+                    continue
+                count = int(target.value(f"(SELECT count(*) FROM {quoted_name(name)})"))
+                allowed = {0}.union(*(self.counts[oid] for oid in oids))
+                if count not in allowed:
+                    raise Fault("part of a table", f"{name} has {count} rows at the target, never had at the source:"
+                                f" {sorted(allowed)[-9:]}\n{self.mirror.tail()}")
+
+    def tells_of_a_copy(self, target, name):
+        """At a PostgreSQL target a table that cannot be swapped is told to be under way."""
+        if self.kind == "duckdb":
+            return False
+        schema, table = name.split(".")
+        return target.query("SELECT 'x' FROM tailrace.tables WHERE NOT copied"
+                            f" AND schema_name = '{schema}' AND table_name = '{table}'") != []
+
+    def note_counts(self):
+        """How many rows each table has after a transaction of the source."""
+        tables = [table for table in read_tables(self.connection) if not table.is_partition]
+        if not tables:
+            return
+        counted = self.connection.execute(" UNION ALL ".join(
+            f"SELECT {table.oid}, count(*) FROM {table.sql}" for table in tables)).fetchall()
+        for oid, count in counted:
+            self.counts.setdefault(oid, set()).add(count)
+        for table in tables:
+            self.bearers.setdefault(table.qualified, set()).add(table.oid)
+
+    def start_counts(self):
+        """What was compared is the oldest state that may be seen from now on."""
+        self.counts.clear()
+        self.bearers.clear()
+        self.note_counts()
+
+
+def first_line(error):
+    return str(error).splitlines()[0]
+
+
+def quoted_name(name):
+    return ".".join(map(quoted, name.split(".")))
