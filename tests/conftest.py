@@ -185,6 +185,22 @@ def shop_on(clusters, target_server, tmp_path):
 
 
 @pytest.fixture
+def shop_into(cluster, clusters, tmp_path):
+    """A factory of shops that follow into a kind of target, whatever --target says: shop_into("postgres")."""
+    shops = []
+
+    def make(kind):
+        directory = tmp_path / f"into{len(shops)}"
+        directory.mkdir()
+        shops.append(Shop(cluster, directory, clusters.target(cluster.version) if kind == "postgres" else None))
+        return shops[-1]
+
+    yield make
+    for shop in shops:
+        shop.close()
+
+
+@pytest.fixture
 def pair_on(clusters, own_cluster, tmp_path):
     """A factory of shops that follow into PostgreSQL, whatever --target says: pair_on(source, target), each a version
     or a cluster."""

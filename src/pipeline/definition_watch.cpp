@@ -10,14 +10,10 @@
 namespace tailrace::pipeline {
 namespace {
 
-Relation describe(const schema::Table& table) {
-  Relation out;
-  out.oid = table.oid;
-  out.schema = table.schema;
-  out.name = table.name;
-  out.identity = table.identity;
+std::vector<target::RecordedColumn> recorded(const schema::Table& table) {
+  std::vector<target::RecordedColumn> out;
   for (const auto& column : table.columns)
-    out.columns.push_back({column.name, column.type->oid, column.typmod, column.is_key});
+    out.push_back({column.attnum, column.name, column.type->oid, column.typmod, column.is_key, column.version});
   return out;
 }
 
@@ -28,6 +24,14 @@ bool matches(const target::TableRecord& record, const Relation& relation) {
                       return known.name == now.name && known.type_oid == now.type_oid &&
                              known.typmod == now.typmod;
                     });
+}
+
+std::map<Oid, target::TableRecord> copied_tables(const target::Target& target) {
+  std::map<Oid, target::TableRecord> out;
+  for (auto& record : target.tables()) {
+    if (record.copied) out.emplace(record.oid, std::move(record));
+  }
+  return out;
 }
 
 }  // namespace
@@ -48,21 +52,31 @@ void DefinitionWatch::look(Applier& applier) {
         fmt::format("publication \"{}\" does not exist any more", fmt::join(spec_.names, ", ")),
         "Changes since it was dropped cannot be had: 'tailrace teardown', then run with a new target file");
   }
-  look_for_new_tables(*publication);
-  look_for_outdated_tables(*publication);
-  look_for_rewrites();
-  // The position first: what the catalogs show then is at least as new.
-  Lsn position =
-      connection_
-          ->query(
-              "select case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() "
-              "else pg_catalog.pg_current_wal_insert_lsn() end",
-              "reading the source's position")
-          .lsn(0, 0);
-  look_for_definitions(catalog_->tables(wanted_tables(*publication)), position, applier);
+  // In one snapshot, so that the heap's file and the columns' versions are of one moment.
+  connection_->query("begin isolation level repeatable read read only", "looking at the catalogs");
+  auto tables = catalog_->tables(wanted_tables(*publication), schema::Catalog::Detail::definition);
+  connection_->query("commit", "looking at the catalogs");
+  // The position last: what the catalogs showed was there by then.
+  Lsn position = read_position();
+  // All are marked, so that one new start copies them all.
+  Reason again = look_for_new_tables(*publication);
+  for (auto reason : {mark_outdated_tables(*publication), mark_changed_tables(tables)}) {
+    if (!again) again = reason;
+  }
+  if (again) throw target::RestartFromCheckpoint(*again);
+  look_for_definitions(tables, position, applier);
 }
 
-void DefinitionWatch::look_for_new_tables(const source::PublicationInfo& publication) {
+Lsn DefinitionWatch::read_position() {
+  return connection_
+      ->query(
+          "select case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() "
+          "else pg_catalog.pg_current_wal_insert_lsn() end",
+          "reading the source's position")
+      .lsn(0, 0);
+}
+
+DefinitionWatch::Reason DefinitionWatch::look_for_new_tables(const source::PublicationInfo& publication) {
   std::set<Oid> published;
   std::set<Oid> known;
   for (const auto& table : publication.tables) published.insert(table.oid);
@@ -70,62 +84,67 @@ void DefinitionWatch::look_for_new_tables(const source::PublicationInfo& publica
     if (record.copied) known.insert(record.oid);
   }
   for (const auto& table : publication.tables) {
-    if (!known.contains(table.oid))
-      throw target::RestartFromCheckpoint(table.schema + "." + table.name + " is new");
+    if (!known.contains(table.oid)) return table.schema + "." + table.name + " is new";
   }
-  if (!spec_.create || !publication.managed || publication.all_tables) return;
+  if (!spec_.create || !publication.managed || publication.all_tables) return std::nullopt;
   for (const auto& table : source::select_tables(source::read_catalog_tables(*connection_), spec_)) {
-    if (!published.contains(table.table.oid))
-      throw target::RestartFromCheckpoint(table.table.qualified() + " is new");
+    if (!published.contains(table.table.oid)) return table.table.qualified() + " is new";
   }
+  return std::nullopt;
 }
 
 /// One that left is marked and left alone; one that is published otherwise is copied now.
-void DefinitionWatch::look_for_outdated_tables(const source::PublicationInfo& publication) {
+DefinitionWatch::Reason DefinitionWatch::mark_outdated_tables(const source::PublicationInfo& publication) {
   bool some_published = false;
   for (const auto& [table, reason] : outdated_tables(publication, target_)) {
     target_.mark_for_copy(table, reason);
     some_published |= std::ranges::any_of(publication.tables, [&](const auto& it) { return it.oid == table; });
   }
-  if (some_published) throw target::RestartFromCheckpoint("what is published of a table changed");
+  if (some_published) return "what is published of a table changed";
+  return std::nullopt;
 }
 
-void DefinitionWatch::look_for_rewrites() {
-  auto records = target_.tables();
-  std::vector<Oid> oids;
-  for (const auto& record : records) oids.push_back(record.oid);
-  auto filenodes = catalog_->current_filenodes(oids);
-  for (const auto& record : records) {
-    if (!was_rewritten(record, filenodes[record.oid], *catalog_)) continue;
-    target_.mark_for_copy(record.oid, "its rows were rewritten at the source");
-    throw target::RestartFromCheckpoint(
-        fmt::format("{}.{} was rewritten at the source", record.schema, record.name));
+DefinitionWatch::Reason DefinitionWatch::mark_changed_tables(const std::vector<schema::Table>& tables) {
+  Reason out;
+  auto records = copied_tables(target_);
+  for (const auto& table : tables) {
+    auto record = records.find(table.oid);
+    if (record == records.end()) continue;
+    auto reason = reason_to_copy(record->second, table);
+    if (!reason) continue;
+    target_.mark_for_copy(table.oid, *reason);
+    if (!out) out = fmt::format("{} must be copied anew: {}", table.qualified(), *reason);
   }
+  return out;
 }
 
 void DefinitionWatch::look_for_definitions(const std::vector<schema::Table>& tables, Lsn position,
                                            Applier& applier) {
-  std::map<Oid, target::TableRecord> records;
-  for (auto& record : target_.tables()) records.emplace(record.oid, std::move(record));
+  auto records = copied_tables(target_);
   auto before = std::exchange(seen_, {});
   for (const auto& table : tables) {
     auto record = records.find(table.oid);
     if (record == records.end()) continue;
     Relation relation = describe(table);
     if (matches(record->second, relation)) continue;
+    auto columns = recorded(table);
     auto earlier = before.find(table.oid);
-    bool stable = earlier != before.end() && earlier->second.first == relation;
-    if (!stable || applier.durable() < earlier->second.second) {
-      seen_.emplace(table.oid, std::pair{relation, stable ? earlier->second.second : position});
+    bool stable =
+        earlier != before.end() && earlier->second.relation == relation && earlier->second.columns == columns;
+    if (!stable || applier.durable() < earlier->second.position) {
+      seen_.emplace(table.oid, Seen{relation, columns, stable ? earlier->second.position : position});
       continue;
     }
-    auto plan = plan_evolution(record->second, relation, *catalog_);
+    auto plan = plan_evolution(record->second, table, *catalog_);
     if (auto* anew = std::get_if<CopyAnew>(&plan)) {
       target_.mark_for_copy(table.oid, anew->reason);
       throw target::RestartFromCheckpoint(
           fmt::format("{} must be copied anew: {}", table.qualified(), anew->reason));
     }
-    applier.evolve(table.oid, std::get<target::Evolution>(plan));
+    const auto& evolution = std::get<target::Evolution>(plan);
+    // Altered once more at this very moment: the next look decides.
+    if (evolution.columns != columns) continue;
+    applier.evolve(table.oid, evolution);
     log::info("apply", "{} changed its definition at the source; the target follows", table.qualified());
   }
 }

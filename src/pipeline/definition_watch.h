@@ -24,19 +24,28 @@ class DefinitionWatch {
   void look(Applier& applier);
 
  private:
-  void look_for_new_tables(const source::PublicationInfo& publication);
-  void look_for_outdated_tables(const source::PublicationInfo& publication);
-  void look_for_rewrites();
+  using Reason = std::optional<std::string>;  ///< to begin again from the checkpoint
+
+  Reason look_for_new_tables(const source::PublicationInfo& publication);
+  Reason mark_outdated_tables(const source::PublicationInfo& publication);
+  Reason mark_changed_tables(const std::vector<schema::Table>& tables);
   void look_for_definitions(const std::vector<schema::Table>& tables, Lsn position, Applier& applier);
+  Lsn read_position();
 
   std::string source_;
   source::PublicationSpec spec_;
   target::Target& target_;
   std::optional<pg::Connection> connection_;
   std::optional<schema::Catalog> catalog_;
-  /// A definition that differs from the target's, and the position at which it was seen. It is followed once
-  /// the stream has passed that position and it is still the same: no change in an older shape can come then.
-  std::map<Oid, std::pair<Relation, Lsn>> seen_;
+  /// A definition that differs from the target's, and a position of which it was there already. It is followed
+  /// once the stream has passed that position and it is still the same, to the versions of its columns: no
+  /// change in an older shape can come then.
+  struct Seen {
+    Relation relation;
+    std::vector<target::RecordedColumn> columns;
+    Lsn position;
+  };
+  std::map<Oid, Seen> seen_;
 };
 
 }  // namespace tailrace::pipeline

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "pipeline/column_places.h"
+
 namespace tailrace::pipeline {
 namespace {
 
@@ -15,10 +17,10 @@ const RecordedColumn* find(const std::vector<RecordedColumn>& columns, std::int1
   return at == columns.end() ? nullptr : &*at;
 }
 
-schema::Column describe(const RelationColumn& column, const schema::Catalog::Attribute& attribute,
-                        schema::Catalog& catalog) {
+schema::Column describe_column(const RelationColumn& column, std::int16_t attnum,
+                               const schema::Catalog::Attribute& attribute, schema::Catalog& catalog) {
   schema::Column out;
-  out.attnum = attribute.attnum;
+  out.attnum = attnum;
   out.name = column.name;
   out.type = catalog.type(column.type_oid);
   out.typmod = column.typmod;
@@ -38,35 +40,51 @@ bool keeps_text(const RecordedColumn& before, const RelationColumn& after) {
          (after.type_oid == text || after.type_oid == varchar);
 }
 
+/// A partitioned table has no file of its own: its rows may always have been rewritten.
+bool has_new_file(const TableRecord& record, Oid filenode) {
+  return filenode == 0 || filenode != record.filenode;
+}
+
 std::variant<Evolution, CopyAnew> plan_columns(const TableRecord& record, const Relation& relation,
-                                               schema::Catalog& catalog, bool new_file) {
+                                               const std::vector<std::int16_t>& attnums,
+                                               const schema::Catalog::Shape& now, schema::Catalog& catalog) {
   Evolution out;
-  auto attributes = catalog.attributes(record.oid);
-  std::vector<std::int16_t> seen;
-  for (const auto& column : relation.columns) {
-    auto attribute = attributes.find(column.name);
-    if (attribute == attributes.end()) return CopyAnew{"its definition changed more than once"};
-    const auto& [attnum, dimensions, version, missing_value] = attribute->second;
-    seen.push_back(attnum);
-    out.columns.push_back({attnum, column.name, column.type_oid, column.typmod, column.is_key, version});
+  bool new_file = has_new_file(record, now.filenode);
+  for (std::size_t i = 0; i < relation.columns.size(); ++i) {
+    const auto& column = relation.columns[i];
+    std::int16_t attnum = attnums[i];
     const RecordedColumn* known = find(record.columns, attnum);
-    if (known == nullptr) {
-      if (new_file) return CopyAnew{"a column was added and its rows were rewritten"};
-      out.added_columns.push_back({describe(column, attribute->second, catalog), missing_value});
+    auto found = now.columns.find(attnum);
+    if (found == now.columns.end()) {
+      if (known == nullptr || *known != RecordedColumn{attnum, column.name, column.type_oid, column.typmod,
+                                                       column.is_key, known->version})
+        return CopyAnew{"a column was altered and then dropped"};
+      out.columns.push_back(*known);
       continue;
     }
-    if (new_file && known->version != version)
+    const auto& attribute = found->second;
+    out.columns.push_back(
+        {attnum, column.name, column.type_oid, column.typmod, column.is_key, attribute.version});
+    if (known == nullptr) {
+      if (new_file) return CopyAnew{"a column was added and its rows were rewritten"};
+      // Its value in older rows is told in the type of now.
+      if (attribute.type_oid != column.type_oid)
+        return CopyAnew{"a column was added and then changed its type"};
+      out.added_columns.push_back(
+          {describe_column(column, attnum, attribute, catalog), attribute.missing_value});
+      continue;
+    }
+    if (new_file && known->version != attribute.version)
       return CopyAnew{"a column was altered and its rows were rewritten"};
     if (known->name != column.name) out.renamed_columns.emplace_back(known->name, column.name);
     if (known->type_oid != column.type_oid || known->typmod != column.typmod) {
       if (!keeps_text(*known, column)) return CopyAnew{"a column's type changed"};
-      out.retyped_columns.push_back(describe(column, attribute->second, catalog));
+      out.retyped_columns.push_back(describe_column(column, attnum, attribute, catalog));
     }
   }
-  if (!std::is_sorted(seen.begin(), seen.end())) return CopyAnew{"its columns came in another order"};
   bool some_stay = false;
   for (const auto& column : record.columns) {
-    if (std::find(seen.begin(), seen.end(), column.attnum) == seen.end()) {
+    if (std::ranges::find(attnums, column.attnum) == attnums.end()) {
       out.dropped_columns.push_back(column.name);
       continue;
     }
@@ -77,34 +95,69 @@ std::variant<Evolution, CopyAnew> plan_columns(const TableRecord& record, const 
     }
   }
   // A DuckDB table is never without columns, so the last old one cannot go before the first new one comes.
-  if (!some_stay) return CopyAnew{"all of its columns were replaced"};
+  if (!some_stay && !record.columns.empty()) return CopyAnew{"all of its columns were replaced"};
   return out;
+}
+
+std::variant<Evolution, CopyAnew> plan(const TableRecord& record, const Relation& relation,
+                                       const std::optional<std::vector<std::int16_t>>& attnums,
+                                       const schema::Catalog::Shape& now, schema::Catalog& catalog) {
+  if (!attnums) return CopyAnew{"its definition changed more than once"};
+  auto out = plan_columns(record, relation, *attnums, now, catalog);
+  if (auto* evolution = std::get_if<Evolution>(&out)) {
+    evolution->filenode = now.filenode;
+    if (record.name != relation.name) evolution->rename = relation.name;
+  }
+  return out;
+}
+
+std::optional<CopyAnew> out_of_reach(const TableRecord& record, const Relation& relation) {
+  if (record.schema != relation.schema) return CopyAnew{"it moved to another schema"};
+  if (relation.columns.empty() != record.columns.empty()) return CopyAnew{"it lost or gained its only columns"};
+  return std::nullopt;
 }
 
 }  // namespace
 
 std::variant<Evolution, CopyAnew> plan_evolution(const TableRecord& record, const Relation& relation,
                                                  schema::Catalog& catalog) {
-  if (record.schema != relation.schema) return CopyAnew{"it moved to another schema"};
-  if (relation.columns.empty() != record.columns.empty()) return CopyAnew{"it lost or gained its only columns"};
-  Oid filenode = catalog.current_filenode(record.oid);
-  // A partitioned table has no file of its own: its rows may always have been rewritten.
-  auto plan = plan_columns(record, relation, catalog, filenode == 0 || filenode != record.filenode);
-  if (auto* evolution = std::get_if<Evolution>(&plan)) {
-    evolution->filenode = filenode;
-    if (record.name != relation.name) evolution->rename = relation.name;
-  }
-  return plan;
+  if (auto anew = out_of_reach(record, relation)) return *anew;
+  auto now = catalog.shape(record.oid);
+  if (now.highest_attnum == 0 && !record.columns.empty()) return CopyAnew{"it was dropped at the source"};
+  return plan(record, relation, place_columns(record, relation, now), now, catalog);
 }
 
-bool was_rewritten(const TableRecord& record, Oid filenode, schema::Catalog& catalog) {
-  if (filenode != 0 && filenode == record.filenode) return false;
-  auto attributes = catalog.attributes(record.oid);
-  return std::any_of(record.columns.begin(), record.columns.end(), [&](const auto& known) {
-    auto now = attributes.find(known.name);
-    return now != attributes.end() &&
-           (now->second.attnum != known.attnum || now->second.version != known.version);
-  });
+std::variant<Evolution, CopyAnew> plan_evolution(const TableRecord& record, const schema::Table& table,
+                                                 schema::Catalog& catalog) {
+  Relation relation = describe(table);
+  if (auto anew = out_of_reach(record, relation)) return *anew;
+  std::vector<std::int16_t> attnums;
+  for (const auto& column : table.columns) attnums.push_back(column.attnum);
+  return plan(record, relation, attnums, catalog.shape(record.oid), catalog);
+}
+
+std::optional<std::string> reason_to_copy(const TableRecord& record, const schema::Table& table) {
+  bool new_file = has_new_file(record, table.filenode);
+  for (const auto& column : table.columns) {
+    for (const auto& known : record.columns) {
+      if (known.name == column.name && known.attnum != column.attnum)
+        return fmt::format("column {} is another one than before", column.name);
+      if (known.attnum == column.attnum && known.version != column.version && new_file)
+        return "its rows were rewritten at the source";
+    }
+  }
+  return std::nullopt;
+}
+
+Relation describe(const schema::Table& table) {
+  Relation out;
+  out.oid = table.oid;
+  out.schema = table.schema;
+  out.name = table.name;
+  out.identity = table.identity;
+  for (const auto& column : table.columns)
+    out.columns.push_back({column.name, column.type->oid, column.typmod, column.is_key});
+  return out;
 }
 
 }  // namespace tailrace::pipeline

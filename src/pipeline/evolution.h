@@ -4,10 +4,11 @@
 // in place only where it is proven that the existing rows are what the plan makes of them; everything else
 // copies the table anew, which is always exact.
 //
-// The proof: the heap's file (relfilenode) changes with every rewrite, but also with TRUNCATE and VACUUM FULL;
-// a column's pg_attribute row gets a new version with every ALTER of it, but also with SET NOT NULL. Values
-// were rewritten only where both changed.
+// The proof, for the columns: column_places.h. For the values: the heap's file (relfilenode) changes with every
+// rewrite, but also with TRUNCATE and VACUUM FULL; a column's pg_attribute row gets a new version with every
+// ALTER of it, but also with SET NOT NULL. Values were rewritten only where both changed.
 
+#include <optional>
 #include <string>
 #include <variant>
 
@@ -22,13 +23,20 @@ struct CopyAnew {
 };
 
 /// What to do so that a target table prepared for `record` takes rows of `relation`. The catalog shows the
-/// source as it is now, which may be later than the stream: where the two disagree, the answer is CopyAnew.
+/// source as it is now, which may be later than the stream: what that leaves open is CopyAnew.
 std::variant<target::Evolution, CopyAnew> plan_evolution(const target::TableRecord& record,
                                                          const Relation& relation, schema::Catalog& catalog);
 
-/// True when the table's rows were rewritten by a change of one of its columns since it was recorded
-/// (ALTER COLUMN TYPE ... USING, DROP and ADD of the same name): the stream may never say so.
-/// `filenode`: the heap's file now.
-bool was_rewritten(const target::TableRecord& record, Oid filenode, schema::Catalog& catalog);
+/// The same for a table as the catalogs show it, once the stream has passed that state.
+std::variant<target::Evolution, CopyAnew> plan_evolution(const target::TableRecord& record,
+                                                         const schema::Table& table, schema::Catalog& catalog);
+
+/// Why the table has other rows than the stream can ever tell, if the catalogs prove so: its rows were
+/// rewritten by a change of one of its columns (ALTER COLUMN TYPE ... USING), or a column was dropped and
+/// another one added under its name. Pure.
+std::optional<std::string> reason_to_copy(const target::TableRecord& record, const schema::Table& table);
+
+/// The table as the stream would describe it. Pure.
+Relation describe(const schema::Table& table);
 
 }  // namespace tailrace::pipeline

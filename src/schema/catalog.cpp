@@ -18,18 +18,20 @@ bool Table::has_key() const {
          std::any_of(columns.begin(), columns.end(), [](const auto& column) { return column.is_key; });
 }
 
-std::vector<Table> Catalog::tables(const std::vector<Wanted>& wanted) {
+std::vector<Table> Catalog::tables(const std::vector<Wanted>& wanted, Detail detail) {
   std::vector<Oid> oids;
   for (const auto& table : wanted) oids.push_back(table.oid);
-  auto rows = connection_.query(
-      "select c.oid, n.nspname, c.relname, c.relreplident, c.relkind, c.relfilenode, "
+  constexpr const char* sizes =
       "case when c.relkind = 'p' then (select sum(greatest(lc.reltuples, 0))::int8 from "
       "pg_catalog.pg_partition_tree(c.oid) l join pg_catalog.pg_class lc on lc.oid = l.relid where l.isleaf) "
       "else c.reltuples::int8 end, "
       "case when c.relkind = 'p' then (select coalesce(sum(pg_catalog.pg_table_size(l.relid)), 0)::int8 from "
-      "pg_catalog.pg_partition_tree(c.oid) l where l.isleaf) else pg_catalog.pg_table_size(c.oid) end "
-      "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.oid = "
-      "any($1::oid[])",
+      "pg_catalog.pg_partition_tree(c.oid) l where l.isleaf) else pg_catalog.pg_table_size(c.oid) end";
+  auto rows = connection_.query(
+      fmt::format("select c.oid, n.nspname, c.relname, c.relreplident, c.relkind, c.relfilenode, {} "
+                  "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
+                  "where c.oid = any($1::oid[])",
+                  detail == Detail::measured ? sizes : "-1::int8, 0::int8"),
       {oid_array(oids)}, "reading the selected tables");
   std::map<Oid, Table> found;
   for (int row = 0; row < rows.rows(); ++row) {
@@ -52,11 +54,11 @@ std::vector<Table> Catalog::tables(const std::vector<Wanted>& wanted) {
     out.back().row_filter = table.row_filter;
     out.back().membership = table.membership;
   }
-  read_columns(wanted, out);
+  read_columns(wanted, out, detail);
   return out;
 }
 
-void Catalog::read_columns(const std::vector<Wanted>& wanted, std::vector<Table>& tables) {
+void Catalog::read_columns(const std::vector<Wanted>& wanted, std::vector<Table>& tables, Detail detail) {
   std::map<Oid, const Wanted*> wanted_by_oid;
   for (const auto& table : wanted) wanted_by_oid[table.oid] = &table;
   std::map<Oid, Table*> by_oid;
@@ -65,16 +67,19 @@ void Catalog::read_columns(const std::vector<Wanted>& wanted, std::vector<Table>
     by_oid[table.oid] = &table;
     oids.push_back(table.oid);
   }
-  auto rows = connection_.query(
-      "select c.oid, a.attnum, a.attname, a.atttypid, a.atttypmod, a.attndims, a.attnotnull, "
-      "exists (select from pg_catalog.pg_index i where i.indrelid = c.oid and a.attnum = any(i.indkey) and "
-      "case c.relreplident when 'd' then i.indisprimary and i.indimmediate and i.indisvalid "
-      "when 'i' then i.indisreplident else false end), a.attgenerated <> '', a.xmin::text::int8, "
+  constexpr const char* distinct =
       "coalesce((select s.n_distinct < -0.9 from pg_catalog.pg_stats s where s.schemaname = n.nspname and "
-      "s.tablename = c.relname and s.attname = a.attname and s.inherited = (c.relkind = 'p')), false) "
-      "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
-      "join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped "
-      "where c.oid = any($1::oid[]) order by c.oid, a.attnum",
+      "s.tablename = c.relname and s.attname = a.attname and s.inherited = (c.relkind = 'p')), false)";
+  auto rows = connection_.query(
+      fmt::format(
+          "select c.oid, a.attnum, a.attname, a.atttypid, a.atttypmod, a.attndims, a.attnotnull, "
+          "exists (select from pg_catalog.pg_index i where i.indrelid = c.oid and a.attnum = any(i.indkey) and "
+          "case c.relreplident when 'd' then i.indisprimary and i.indimmediate and i.indisvalid "
+          "when 'i' then i.indisreplident else false end), a.attgenerated <> '', a.xmin::text::int8, {} "
+          "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
+          "join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped "
+          "where c.oid = any($1::oid[]) order by c.oid, a.attnum",
+          detail == Detail::measured ? distinct : "false"),
       {oid_array(oids)}, "reading the selected columns");
   std::vector<Oid> type_oids;
   for (int row = 0; row < rows.rows(); ++row) type_oids.push_back(rows.oid(row, 3));
@@ -148,30 +153,32 @@ void Catalog::load_types(const std::vector<Oid>& oids) {
   }
 }
 
-std::map<Oid, Oid> Catalog::current_filenodes(const std::vector<Oid>& tables) {
-  auto rows = connection_.query(
-      "select o, coalesce(pg_catalog.pg_relation_filenode(o), 0) from pg_catalog.unnest($1::oid[]) o",
-      {oid_array(tables)}, "looking for rewritten tables");
-  std::map<Oid, Oid> out;
-  for (int row = 0; row < rows.rows(); ++row) out[rows.oid(row, 0)] = rows.oid(row, 1);
-  return out;
-}
-
-std::map<std::string, Catalog::Attribute> Catalog::attributes(Oid table) {
+/// One statement, so that the heap's file and the columns' versions are of one moment.
+Catalog::Shape Catalog::shape(Oid table) {
   // attmissingval is an anyarray of one value, whose text form is that array's: read the element through it.
   auto rows = connection_.query(
       fmt::format(
-          "select attname, attnum, attndims, xmin::text::int8, atthasmissing, "
-          "case when atthasmissing then (pg_catalog.array_to_json(attmissingval::text::text[])->>0) end "
-          "from pg_catalog.pg_attribute where attrelid = {} and attnum > 0 and not attisdropped",
+          "select a.attnum, a.attname, a.attndims, a.xmin::text::int8, a.atthasmissing, "
+          "case when a.atthasmissing then (pg_catalog.array_to_json(a.attmissingval::text::text[])->>0) end, "
+          "a.atttypid, a.attgenerated <> '', c.relfilenode, c.relnatts "
+          "from pg_catalog.pg_class c left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > "
+          "0 "
+          "and not a.attisdropped where c.oid = {}",
           table),
       "reading the columns of a changed table");
-  std::map<std::string, Attribute> out;
+  Shape out;
   for (int row = 0; row < rows.rows(); ++row) {
-    Attribute attribute{static_cast<std::int16_t>(rows.i64(row, 1)), static_cast<int>(rows.i64(row, 2)),
-                        static_cast<std::uint32_t>(rows.i64(row, 3)), std::nullopt};
+    out.filenode = rows.oid(row, 8);
+    out.highest_attnum = static_cast<std::int16_t>(rows.i64(row, 9));
+    if (rows.is_null(row, 0)) continue;
+    Attribute attribute{rows.str(row, 1),
+                        rows.oid(row, 6),
+                        static_cast<int>(rows.i64(row, 2)),
+                        static_cast<std::uint32_t>(rows.i64(row, 3)),
+                        rows.flag(row, 7),
+                        std::nullopt};
     if (rows.flag(row, 4)) attribute.missing_value = rows.str(row, 5);
-    out.emplace(rows.str(row, 0), std::move(attribute));
+    out.columns.emplace(static_cast<std::int16_t>(rows.i64(row, 0)), std::move(attribute));
   }
   return out;
 }

@@ -25,26 +25,31 @@ class Catalog {
     /// Another one means that what is published of the table changed, or that it was not published for a while.
     std::string membership;
   };
+  /// What a copy needs, or only what tells one definition from another: measuring a table costs the server much
+  /// more than reading what it is.
+  enum class Detail { measured, definition };
   /// The definitions, in the order asked for; a table that is not there (any more) is left out.
-  std::vector<Table> tables(const std::vector<Wanted>& wanted);
+  std::vector<Table> tables(const std::vector<Wanted>& wanted, Detail detail = Detail::measured);
 
   /// A type that does not exist (any more) comes back as an unknown one, whose values are taken as text.
   std::shared_ptr<const Type> type(Oid oid);
 
-  /// The heap's file now, not as the snapshot sees it: another one means that the table was rewritten,
-  /// truncated or vacuumed in full. 0 for a partitioned table, and for one that is gone.
-  Oid current_filenode(Oid table) { return current_filenodes({table}).at(table); }
-  std::map<Oid, Oid> current_filenodes(const std::vector<Oid>& tables);
-
-  /// What rows from before an ADD COLUMN have in it (pg_attribute.attmissingval), as text.
+  /// A live column, as it is now.
   struct Attribute {
-    std::int16_t attnum = 0;
+    std::string name;
+    Oid type_oid = 0;
     int dimensions = 0;
     std::uint32_t version = 0;  ///< see schema::Column
-    std::optional<std::string> missing_value;
+    bool generated = false;
+    std::optional<std::string> missing_value;  ///< what rows from before its ADD have (attmissingval), as text
   };
-  /// The live columns of a table by name, as they are now.
-  std::map<std::string, Attribute> attributes(Oid table);
+  /// A table as the catalogs show it at one moment.
+  struct Shape {
+    Oid filenode = 0;                 ///< 0: partitioned, or gone
+    std::int16_t highest_attnum = 0;  ///< ever given to one of its columns; 0: the table is gone
+    std::map<std::int16_t, Attribute> columns;
+  };
+  Shape shape(Oid table);
 
   /// A table that holds rows itself.
   struct Leaf {
@@ -58,7 +63,7 @@ class Catalog {
   std::map<Oid, std::vector<Leaf>> leaves(const std::vector<Table>& tables);
 
  private:
-  void read_columns(const std::vector<Wanted>& wanted, std::vector<Table>& tables);
+  void read_columns(const std::vector<Wanted>& wanted, std::vector<Table>& tables, Detail detail);
   void load_types(const std::vector<Oid>& oids);
 
   pg::Connection& connection_;

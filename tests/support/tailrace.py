@@ -131,6 +131,14 @@ class Tailrace:
     def teardown(self):
         return run("teardown", "-c", self.config)
 
+    def look(self, cluster):
+        """Lets it look at the source's catalogs, as it does by itself every 10 s, until it has followed what it saw:
+        a definition is followed at the second look that shows it."""
+        for _ in range(2):
+            self.wait_caught_up(cluster)
+            wait_until(lambda: run("refresh", *self.named()).returncode == 0, what="a look at the catalogs")
+        self.wait_caught_up(cluster)
+
     def table(self, name):
         """One table's part of the status, by its qualified source name."""
         for table in (self.status() or {}).get("tables", []):
