@@ -26,6 +26,8 @@ struct Verifier {
 };
 
 void print_table(const pipeline::VerifyTable& table) {
+  if (!table.held.empty())
+    return fmt::print("HELD     {}  {}\n", serve::pad_right(table.table, 40), table.held);
   auto total = table.mended.total();
   fmt::print("{}  {}  source {} rows, target {} rows",
              !table.equal ? "DIFFERS"

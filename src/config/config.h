@@ -54,6 +54,9 @@ enum class OnError { stop, quarantine };
 /// In quarantine: all later changes of its table too, or it alone.
 enum class ThenBad { hold, go_on };
 
+/// What becomes of a table that the target refuses: it is held and the others go on, or the run ends.
+enum class OnSchemaError { hold, stop };
+
 struct Quarantine {
   ThenBad then = ThenBad::hold;
 };
@@ -121,6 +124,7 @@ struct Config {
   Schema schema;
   Sequences sequences;
   OnError on_error = OnError::stop;
+  OnSchemaError on_schema_error = OnSchemaError::hold;
   Quarantine quarantine;
   Binary binary = Binary::automatic;
   bool streaming = true;  ///< receive large transactions before they commit (pgoutput's `streaming`)
@@ -153,6 +157,7 @@ std::string_view to_string(Origin origin);
 std::string_view to_string(SchemaMode mode);
 std::string_view to_string(OnError on_error);
 std::string_view to_string(ThenBad then);
+std::string_view to_string(OnSchemaError on_schema_error);
 std::string_view to_string(ToastCompression compression);
 std::string_view to_string(log::Level level);
 std::string_view to_string(log::Format format);

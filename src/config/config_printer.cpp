@@ -74,6 +74,7 @@ std::string describe(const Config& config) {
     out << YAML::EndMap;
   }
   value("on_error", text(config.on_error));
+  value("on_schema_error", text(config.on_schema_error));
   begin("quarantine");
   value("then", text(config.quarantine.then));
   out << YAML::EndMap;

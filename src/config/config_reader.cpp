@@ -27,6 +27,8 @@ constexpr std::array<Word<SchemaMode>, 2> schema_modes{
     {{"copy", SchemaMode::copy}, {"expect", SchemaMode::expect}}};
 constexpr std::array<Word<OnError>, 2> errors{{{"stop", OnError::stop}, {"quarantine", OnError::quarantine}}};
 constexpr std::array<Word<ThenBad>, 2> thens{{{"hold", ThenBad::hold}, {"continue", ThenBad::go_on}}};
+constexpr std::array<Word<OnSchemaError>, 2> schema_errors{
+    {{"hold", OnSchemaError::hold}, {"stop", OnSchemaError::stop}}};
 constexpr std::array<Word<ToastCompression>, 2> compressions{
     {{"lz4", ToastCompression::lz4}, {"server", ToastCompression::server}}};
 constexpr std::array<Word<ConflictPolicy>, 5> policies{
@@ -133,6 +135,7 @@ class Reader {
          {"schema", [this](const Node& n, const std::string& p) { schema(n, p); }},
          {"sequences", [this](const Node& n, const std::string& p) { sequences(n, p); }},
          word("on_error", config_.on_error, errors),
+         word("on_schema_error", config_.on_schema_error, schema_errors),
          section("quarantine", {word("then", config_.quarantine.then, thens)}),
          word("binary", config_.binary, binaries),
          boolean("streaming", config_.streaming),
@@ -388,6 +391,9 @@ std::string_view to_string(OnError on_error) {
 }
 std::string_view to_string(ThenBad then) {
   return word_of(thens, then);
+}
+std::string_view to_string(OnSchemaError on_schema_error) {
+  return word_of(schema_errors, on_schema_error);
 }
 std::string_view to_string(ToastCompression compression) {
   return word_of(compressions, compression);

@@ -28,6 +28,7 @@ void show_kept_back(const target::Quarantine& quarantine, Oid table, TableStatus
   const auto& all = quarantine.kept_back();
   auto found = all.find(table);
   bool held = found != all.end() && found->second.held;
+  if (status.state == TableState::held) return;
   // It is not followed any more.
   if (status.state == TableState::stopped && status.last_error.empty()) return;
   status.state = held ? TableState::stopped : TableState::streaming;

@@ -81,7 +81,7 @@ DefinitionWatch::Reason DefinitionWatch::look_for_new_tables(const source::Publi
   std::set<Oid> known;
   for (const auto& table : publication.tables) published.insert(table.oid);
   for (const auto& record : target_.tables()) {
-    if (record.copied) known.insert(record.oid);
+    if (record.copied || record.is_held()) known.insert(record.oid);
   }
   for (const auto& table : publication.tables) {
     if (!known.contains(table.oid)) return table.schema + "." + table.name + " is new";

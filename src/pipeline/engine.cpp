@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/sql_text.h"
 #include "pg/one_database.h"
+#include "pipeline/holding.h"
 #include "pipeline/open_options.h"
 #include "pipeline/session.h"
 #include "pipeline/single_copy.h"
@@ -95,7 +96,10 @@ void Engine::run(const std::vector<std::string>& recopy) {
     try {
       auto target = target::open(open_options(config_));
       established = established || target->checkpoint().has_value();
-      if (!std::exchange(marked, true)) mark_for_copy(*target, recopy);
+      if (!std::exchange(marked, true)) {
+        mark_for_copy(*target, recopy);
+        tell_and_try_held(*target);
+      }
       try {
         attempt(*target);
       } catch (...) {
@@ -149,6 +153,9 @@ void Engine::attempt(target::Target& target) {
       return;
     } catch (const StopRequested&) {
       return;
+    } catch (const target::TableRefused& refused) {
+      target.rollback();
+      hold_table(config_, target, refused);
     } catch (const target::RestartFromCheckpoint& restart) {
       log::info("run", "going back to the checkpoint: {}", restart.what());
       if (Clock::now() - since > 1min) {
@@ -296,6 +303,8 @@ void snapshot(const config::Config& config, StatusBoard& board, const StopSignal
     copy->into(*target);
   } catch (const StopRequested&) {
     return;
+  } catch (const target::TableRefused& refused) {
+    throw as_error(refused);
   }
   if (!stop.requested()) target->tidy();
 }

@@ -28,11 +28,11 @@ std::vector<Outdated> outdated_tables(const source::PublicationInfo& publication
   for (const auto& table : publication.tables) published[table.oid] = &table;
   std::vector<Outdated> out;
   for (const auto& record : target.tables()) {
-    if (!record.copied) continue;
+    if (!record.copied && !record.is_held()) continue;
     auto found = published.find(record.oid);
     if (found == published.end()) {
       out.push_back({record.oid, "it is not published any more; what is there stays until it is again"});
-    } else if (found->second->membership != record.membership) {
+    } else if (record.copied && found->second->membership != record.membership) {
       out.push_back({record.oid, "what is published of it changed"});
     }
   }

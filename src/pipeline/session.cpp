@@ -11,6 +11,7 @@
 #include "base/short_turns.h"
 #include "base/sql_text.h"
 #include "config/validation.h"
+#include "pipeline/holding.h"
 #include "pipeline/interrupter.h"
 #include "pipeline/published_tables.h"
 #include "pipeline/table_copier.h"
@@ -52,11 +53,12 @@ void warn_of_foreign_rows(pg::Connection& source, const std::vector<schema::Tabl
 
 /// It was copied once, and is not followed.
 bool has_left(const target::TableRecord& record) {
-  return !record.copied && record.copied_at.valid();
+  return !record.copied && !record.is_held() && record.copied_at.valid();
 }
 
 void mark_left(TableStatus& table) {
   table.state = TableState::stopped;
+  table.last_error.clear();
   table.note = "not published any more; what is there stays";
 }
 
@@ -81,7 +83,9 @@ void Session::run() {
   if (target_.checkpoint()) {
     ensure_slot();
   } else {
-    target_.check_tables(schema::Catalog(*connection_).tables(wanted_tables(publication_)));
+    // Nothing is written yet, and somebody is watching.
+    auto refused = target_.check_tables(schema::Catalog(*connection_).tables(wanted_tables(publication_)));
+    if (!refused.empty()) throw as_error(refused.front());
     snapshot = create_main_slot();
   }
   if (stop_.requested()) return;
@@ -214,14 +218,59 @@ void Session::drop_replaced_tables() {
   }
 }
 
+/// Those that are published and not held.
+std::vector<schema::Catalog::Wanted> Session::followed_tables() const {
+  std::set<Oid> held;
+  for (const auto& record : target_.tables()) {
+    if (record.is_held()) held.insert(record.oid);
+  }
+  auto out = wanted_tables(publication_);
+  std::erase_if(out, [&](const auto& table) { return held.contains(table.oid); });
+  return out;
+}
+
 std::vector<schema::Table> Session::tables_to_copy(pg::Connection& connection) {
   std::set<Oid> copied;
   for (const auto& record : target_.tables()) {
     if (record.copied) copied.insert(record.oid);
   }
-  auto wanted = wanted_tables(publication_);
+  auto wanted = followed_tables();
   std::erase_if(wanted, [&](const auto& table) { return copied.contains(table.oid); });
   return schema::Catalog(connection).tables(wanted);
+}
+
+/// Where some are followed already, the others must not end for one that cannot be.
+void Session::hold_refused(std::vector<schema::Table>& missing) {
+  for (const auto& refused : target_.check_tables(missing)) {
+    auto table = std::ranges::find(missing, refused.table(), &schema::Table::oid);
+    hold_table(config_, target_, *table, refused);
+    missing.erase(table);
+  }
+}
+
+/// The structure of all tables is made in one transaction. Where that fails for good, each is tried alone,
+/// which tells whose fault it is.
+void Session::prepare_structure(std::vector<schema::Table>& missing, const schema::ReadStructure& read) {
+  auto records = target_.tables();
+  bool followed_before =
+      std::ranges::any_of(records, [](const auto& record) { return record.copied_at.valid(); });
+  if (!followed_before) return target_.prepare_structure(missing, read);
+  hold_refused(missing);
+  try {
+    return target_.prepare_structure(missing, read);
+  } catch (const Error& error) {
+    if (error.retry() != Retry::needs_operator) throw;
+  }
+  std::erase_if(missing, [&](const auto& table) {
+    try {
+      target_.prepare_structure({table}, read);
+      return false;
+    } catch (const Error& error) {
+      if (error.retry() != Retry::needs_operator) throw;
+      hold_table(config_, target_, table, {table.oid, error.message(), error.remedy()});
+      return true;
+    }
+  });
 }
 
 void Session::list_tables(const std::vector<schema::Table>& missing) {
@@ -231,7 +280,7 @@ void Session::list_tables(const std::vector<schema::Table>& missing) {
     list_to_copy(missing, status);
     for (const auto& record : records) {
       bool awaited = std::ranges::any_of(missing, [&](const auto& table) { return table.oid == record.oid; });
-      if (awaited || (!record.copied && !has_left(record))) continue;
+      if (awaited || (!record.copied && !record.is_held() && !has_left(record))) continue;
       TableStatus entry;
       entry.schema = record.schema;
       entry.name = record.name;
@@ -240,7 +289,12 @@ void Session::list_tables(const std::vector<schema::Table>& missing) {
       entry.rows_copied = record.rows_copied;
       entry.copied_at = record.copied_at;
       entry.note = record.note;
-      if (!record.copied) mark_left(entry);
+      if (record.is_held()) {
+        entry.state = TableState::held;
+        entry.last_error = record.held;
+      } else if (!record.copied) {
+        mark_left(entry);
+      }
       status.tables.push_back(std::move(entry));
     }
     std::sort(status.tables.begin(), status.tables.end(), [](const auto& a, const auto& b) {
@@ -291,14 +345,19 @@ void Session::copy_missing(std::optional<Snapshot> snapshot) {
   auto missing = tables_to_copy(reader);
   refuse_to_copy_anew(missing);
   if (config_.origin == config::Origin::none && config_.snapshot.enabled) warn_of_foreign_rows(reader, missing);
-  target_.prepare_structure(missing, [&](const auto& tables, const auto& how) {
+  prepare_structure(missing, [&](const auto& tables, const auto& how) {
     return schema::read_structure(reader, tables, how);
   });
+  if (missing.empty()) return;
   list_tables(missing);
   if (!config_.snapshot.enabled) {
     for (const auto& table : missing) {
-      target_.create_table(table);
-      target_.finish_copy(table.oid, snapshot->lsn, 0);
+      try {
+        target_.create_table(table);
+        target_.finish_copy(table.oid, snapshot->lsn, 0);
+      } catch (const target::TableRefused& refused) {
+        hold_table(config_, target_, table, refused);
+      }
     }
     return;
   }
@@ -308,8 +367,13 @@ void Session::copy_missing(std::optional<Snapshot> snapshot) {
   });
   log::info("copy", "copying {} tables at {} with {} readers", missing.size(), snapshot->lsn.str(),
             config_.snapshot.readers);
-  CopyOptions options{config_.source, snapshot->name, snapshot->lsn, config_.snapshot.readers,
-                      config_.binary != config::Binary::off};
+  CopyOptions options{
+      config_.source,
+      snapshot->name,
+      snapshot->lsn,
+      config_.snapshot.readers,
+      config_.binary != config::Binary::off,
+      [&](const auto& table, const auto& refused) { hold_table(config_, target_, table, refused); }};
   auto unfinished = copy_tables(options, missing, reader, target_, board_, stop_);
   if (!unfinished.empty() && !stop_.requested()) {
     throw target::RestartFromCheckpoint(fmt::format("{} tables need a newer snapshot", unfinished.size()));
@@ -320,7 +384,7 @@ void Session::copy_missing(std::optional<Snapshot> snapshot) {
 /// column.
 bool Session::stream_in_binary() {
   if (config_.binary == config::Binary::off || connection_->server_version() < 140000) return false;
-  auto tables = schema::Catalog(*connection_).tables(wanted_tables(publication_));
+  auto tables = schema::Catalog(*connection_).tables(followed_tables());
   const auto* odd = target_.first_not_binary(tables);
   if (odd == nullptr) return true;
   if (config_.binary != config::Binary::on) return false;

@@ -13,6 +13,7 @@
 #include "pipeline/looks.h"
 #include "pipeline/reader.h"
 #include "pipeline/status.h"
+#include "schema/catalog.h"
 #include "source/change_stream.h"
 #include "source/publication.h"
 #include "source/slot.h"
@@ -28,7 +29,8 @@ class Session {
   Session(const config::Config& config, target::Target& target, StatusBoard& board, const StopSignal& stop,
           Looks& looks, std::function<void(Applier*)> started);
 
-  /// Returns when a stop is requested. Throws Error and RestartFromCheckpoint.
+  /// Returns when a stop is requested. Throws Error, RestartFromCheckpoint, and TableRefused for a table that
+  /// the target has a record of.
   void run();
 
  private:
@@ -45,7 +47,10 @@ class Session {
   Snapshot temporary_snapshot();
   void copy_missing(std::optional<Snapshot> snapshot);
   source::PublicationInfo published_in(pg::Connection& snapshot) const;
+  std::vector<schema::Catalog::Wanted> followed_tables() const;
   std::vector<schema::Table> tables_to_copy(pg::Connection& connection);
+  void hold_refused(std::vector<schema::Table>& missing);
+  void prepare_structure(std::vector<schema::Table>& missing, const schema::ReadStructure& read);
   void forget_outdated_tables();
   void drop_replaced_tables();
   void refuse_to_copy_anew(const std::vector<schema::Table>& missing) const;

@@ -22,6 +22,7 @@ std::string_view to_string(TableState state) {
     case TableState::copied: return "copied";
     case TableState::streaming: return "streaming";
     case TableState::stopped: return "stopped";
+    case TableState::held: return "held";
   }
   return "unknown";
 }

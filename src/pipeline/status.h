@@ -15,7 +15,7 @@
 namespace tailrace::pipeline {
 
 enum class RunState { starting, copying, streaming, reconnecting, stopping, stopped, failed };
-enum class TableState { pending, copying, copied, streaming, stopped };
+enum class TableState { pending, copying, copied, streaming, stopped, held };
 
 struct TableStatus {
   std::string schema;
@@ -34,7 +34,7 @@ struct TableStatus {
   Lsn copied_at;                 ///< the copy's snapshot; changes before it are in the copy
   std::string note;              ///< what a user should know: a widened column, row-by-row apply and why
   std::int64_t quarantined = 0;  ///< changes that are kept aside
-  std::string last_error;
+  std::string last_error;        ///< of the last of them; or why the table is held
 };
 
 /// A comparison of source and target that is under way.

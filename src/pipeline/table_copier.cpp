@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -44,10 +45,11 @@ struct Board {
   std::mutex mutex;
   std::condition_variable changed;
   std::deque<CopyPart> parts;
-  std::vector<int> parts_left;       // per table
-  std::vector<std::int64_t> rows;    // per table, of finished parts
-  std::vector<bool> given_up;        // per table: needs a newer snapshot
-  std::vector<bool> copy_again;      // per table: a column must be widened first
+  std::vector<int> parts_left;     // per table
+  std::vector<std::int64_t> rows;  // per table, of finished parts
+  std::vector<bool> given_up;      // per table: needs a newer snapshot
+  std::vector<bool> copy_again;    // per table: a column must be widened first
+  std::map<std::size_t, target::TableRefused> refused;
   std::vector<std::size_t> settled;  // tables without work left, to be finished by the calling thread
   bool large_rows_at_work = false;
   bool all_listed = false;
@@ -97,6 +99,7 @@ class Reader {
   void work(pg::Connection& connection, const CopyPart& part) {
     std::int64_t rows = 0;
     std::optional<std::string> give_up;
+    std::optional<target::TableRefused> refused;
     bool again = false;
     try {
       rows = copy(connection, part);
@@ -105,12 +108,15 @@ class Reader {
     } catch (const target::CopyAgain& wide) {
       log::warn("copy", "{}; the table is copied again", wide.what());
       again = true;
+    } catch (const target::TableRefused& refusal) {
+      refused = refusal;
     }
     std::lock_guard lock(shared_.mutex);
     if (part.large_rows) shared_.large_rows_at_work = false;
     --shared_.parts_left[part.table];
     shared_.rows[part.table] += rows;
-    if (give_up || again) drop_rest(part.table);
+    if (give_up || again || refused) drop_rest(part.table);
+    if (refused) shared_.refused.emplace(part.table, *refused);
     if (give_up) {
       shared_.given_up[part.table] = true;
       log::warn("copy", "{} {}; it will be copied under a newer snapshot", tables_[part.table].qualified(),
@@ -165,18 +171,19 @@ class Reader {
       }
       if (binary && message == std::string_view("\xff\xff", 2)) continue;  // the trailer
       if (!binary) message.remove_suffix(1);
+      target::CopyWriter::Rows more;
       try {
         writer->row(message);
+        progress.bytes += static_cast<std::int64_t>(message.size());
+        stream.release();
+        writer->settle();
+        more = writer->take(stream);
       } catch (...) {
         // Leaving in the middle of a COPY: the connection cannot be used on without its end.
         connection.cancel();
         drain(stream);
         throw;
       }
-      progress.bytes += static_cast<std::int64_t>(message.size());
-      stream.release();
-      writer->settle();
-      auto more = writer->take(stream);
       rows += 1 + more.count;
       progress.rows += 1 + more.count;
       progress.bytes += more.bytes;
@@ -332,7 +339,11 @@ class Coordinator {
 
  private:
   void enqueue(std::size_t index) {
-    target_.create_table(tables_[index]);
+    try {
+      target_.create_table(tables_[index]);
+    } catch (const target::TableRefused& refused) {
+      return refuse(index, refused);
+    }
     set_table_state(board_, tables_[index], TableState::pending, /*reset=*/true);
     std::lock_guard lock(shared_.mutex);
     shared_.rows[index] = 0;
@@ -343,7 +354,15 @@ class Coordinator {
     shared_.changed.notify_all();
   }
 
+  void refuse(std::size_t index, const target::TableRefused& refused) {
+    if (!options_.refused) throw refused;
+    options_.refused(tables_[index], refused);
+    set_table_state(board_, tables_[index], TableState::held, /*reset=*/false);
+    ++finished_;
+  }
+
   void settle(std::size_t index, std::vector<Oid>& unfinished) {
+    std::optional<target::TableRefused> refused;
     bool again = false;
     bool given_up = false;
     std::int64_t rows = 0;
@@ -352,7 +371,9 @@ class Coordinator {
       again = shared_.copy_again[index];
       given_up = shared_.given_up[index];
       rows = shared_.rows[index];
+      if (auto found = shared_.refused.find(index); found != shared_.refused.end()) refused = found->second;
     }
+    if (refused) return refuse(index, *refused);
     if (given_up) {
       unfinished.push_back(tables_[index].oid);
     } else if (again) {

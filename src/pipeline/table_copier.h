@@ -20,6 +20,9 @@ struct CopyOptions {
   Lsn snapshot_lsn;
   int readers = 4;
   bool allow_binary = true;
+  /// Told of a table that the target refuses, on the calling thread; the others go on. Empty: copy_tables()
+  /// throws it.
+  std::function<void(const schema::Table& table, const target::TableRefused& refused)> refused = {};
 };
 
 /// Adds them as they are before they are copied.

@@ -114,7 +114,7 @@ TableStatus parse_table(const json& value) {
   table.schema = value.at("schema");
   table.name = value.at("name");
   table.target_name = value.at("target_name");
-  table.state = parse_state(value.at("state"), TableState::stopped);
+  table.state = parse_state(value.at("state"), TableState::held);
   table.estimated_rows = number_or_unknown<std::int64_t>(value.at("estimated_rows"));
   table.estimated_bytes = value.at("estimated_bytes");
   table.rows_copied = value.at("rows_copied");
@@ -259,7 +259,8 @@ std::string to_json(const pipeline::VerifyReport& report) {
                              {"differences", std::move(differences)},
                              {"inserted", table.mended.inserted},
                              {"updated", table.mended.updated},
-                             {"deleted", table.mended.deleted}});
+                             {"deleted", table.mended.deleted},
+                             {"held", table.held.empty() ? json() : json(table.held)}});
   }
   return dump(out);
 }
@@ -294,6 +295,7 @@ pipeline::VerifyReport verify_from_json(const std::string& text) {
       out.source_rows = table.at("source_rows");
       out.target_rows = table.at("target_rows");
       out.equal = table.at("equal");
+      if (auto held = table.find("held"); held != table.end() && !held->is_null()) out.held = *held;
       out.mended = {table.at("inserted"), table.at("updated"), table.at("deleted")};
       for (const json& d : table.at("differences"))
         out.differences.push_back({d.at("table"), d.at("key"), d.at("source_row"), d.at("target_row")});

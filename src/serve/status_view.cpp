@@ -50,6 +50,12 @@ std::int64_t activity(const TableStatus& table) {
   return table.inserts + table.updates + table.deletes + table.truncates;
 }
 
+std::string note_of(const TableStatus& table) {
+  if (table.last_error.empty()) return table.note;
+  if (table.state == TableState::held) return "! held: " + table.last_error;
+  return fmt::format("! {} in quarantine: {}", human_count(table.quarantined), table.last_error);
+}
+
 class View {
  public:
   View(const Status& status, const ViewOptions& options) : status_(status), options_(options) {}
@@ -145,9 +151,7 @@ class View {
         copied += fmt::format(" {:2.0f} %", copied_fraction(*table) * 100);
       row(name_width, clip(table->schema + "." + table->name, name_width), std::string(to_string(table->state)),
           copied, human_count(table->inserts), human_count(table->updates), human_count(table->deletes),
-          table->last_error.empty()
-              ? table->note
-              : fmt::format("! {} in quarantine: {}", human_count(table->quarantined), table->last_error));
+          note_of(*table));
     }
     if (shown.size() < status_.tables.size())
       line(fmt::format("  ... and {} more tables", status_.tables.size() - shown.size()));

@@ -9,7 +9,9 @@ namespace tailrace::target {
 
 void Target::follows(const std::string& /*source*/) {}
 
-void Target::check_tables(const std::vector<schema::Table>& /*tables*/) {}
+std::vector<TableRefused> Target::check_tables(const std::vector<schema::Table>& /*tables*/) {
+  return {};
+}
 
 void Target::prepare_structure(const std::vector<schema::Table>& /*tables*/,
                                const schema::ReadStructure& /*read*/) {}

@@ -53,7 +53,9 @@ struct TableRecord {
   std::string membership;  ///< of schema::Table when it was copied: another one means that rows are missing
   std::int64_t rows_copied = 0;
   std::string note;  ///< what a user should know: widened columns
+  std::string held;  ///< why it is not followed, though it is published; empty: it is
 
+  bool is_held() const { return !held.empty(); }
   std::string qualified() const { return schema + "." + name; }
 };
 
@@ -66,6 +68,26 @@ class RestartFromCheckpoint : public std::exception {
 
  private:
   std::string reason_;
+};
+
+/// Thrown by whatever is asked of a target for one table, when nothing but that table is in the way: a
+/// definition that cannot be followed, a value that it cannot hold. Nothing is wrong with the other tables, so
+/// the caller rolls back, holds this one (see Target::hold), and begins again from the checkpoint.
+class TableRefused : public std::exception {
+ public:
+  /// `reason`: a sentence that names the table. `remedy`: what somebody could do about it, before the table is
+  /// copied anew; may be empty.
+  TableRefused(Oid table, std::string reason, std::string remedy = {})
+      : table_(table), reason_(std::move(reason)), remedy_(std::move(remedy)) {}
+  const char* what() const noexcept override { return reason_.c_str(); }
+  Oid table() const { return table_; }
+  const std::string& reason() const { return reason_; }
+  const std::string& remedy() const { return remedy_; }
+
+ private:
+  Oid table_;
+  std::string reason_;
+  std::string remedy_;
 };
 
 /// Thrown by apply() or commit() when the net effect of changes cannot be applied set-wise, because a
@@ -176,8 +198,9 @@ class Target {
   /// Which database is followed, by a name that is the same wherever it is asked for. Before anything else that
   /// a session does.
   virtual void follows(const std::string& source);
-  /// Throws Error when the target cannot take one of the tables as it is, before anything is written anywhere.
-  virtual void check_tables(const std::vector<schema::Table>& tables);
+  /// Those of the tables that the target cannot take as they are; nothing is written. Throws Error when that
+  /// cannot be found out.
+  virtual std::vector<TableRefused> check_tables(const std::vector<schema::Table>& tables);
   /// Before tables are copied: makes what the target lacks for them (schemas, types, the tables themselves), as
   /// far as it keeps the source's own structure; `read` gives that as the copy's snapshot shows it. Durable.
   virtual void prepare_structure(const std::vector<schema::Table>& tables, const schema::ReadStructure& read);
@@ -189,8 +212,17 @@ class Target {
   virtual void create_table(const schema::Table& table) = 0;
   /// Removes the table and what is known of it. Durable.
   virtual void drop_table(Oid table) = 0;
-  /// Forgets that the table was copied, durably; the next start copies it anew.
+  /// Forgets that the table was copied, and that it was held, durably; the next start copies it anew.
   virtual void mark_for_copy(Oid table, const std::string& reason) = 0;
+  /// The table is not followed from here on, until mark_for_copy(): what is there stays as it is. `table` may
+  /// be one that the target knows nothing of yet; then a record of it says no more than its name. Durable; with
+  /// no transaction open.
+  struct HeldTable {
+    Oid oid = 0;
+    std::string schema;
+    std::string name;
+  };
+  virtual void hold(const HeldTable& table, const std::string& reason) = 0;
   /// The first checkpoint: where the stream will begin. Durable.
   virtual void initialize(const Checkpoint& checkpoint) = 0;
 

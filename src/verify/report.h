@@ -33,6 +33,7 @@ struct TableReport {
   bool equal = true;
   std::vector<Difference> differences;  ///< the first few; of a table that was mended, those that were found
   Mended mended;
+  std::string held;  ///< why the target does not follow it, and it was not compared; empty: it was
 };
 
 struct Report {

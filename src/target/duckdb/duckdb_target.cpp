@@ -27,6 +27,7 @@ class DuckDbTarget : public Target {
   void create_table(const schema::Table& table) override;
   void drop_table(Oid table) override;
   void mark_for_copy(Oid table, const std::string& reason) override;
+  void hold(const HeldTable& table, const std::string& reason) override;
   void initialize(const Checkpoint& checkpoint) override;
 
   bool reads_binary(const schema::Table& table) const override;
@@ -92,7 +93,7 @@ void DuckDbTarget::create_table(const schema::Table& table) {
     }
   }
   durably([&] {
-    if (mirror_.knows(table.oid)) {
+    if (mirror_.knows(table.oid) && mirror_.at(table.oid).made()) {
       session_.query("DROP TABLE IF EXISTS " + mirror_.at(table.oid).sql_name(), "replacing a table");
     }
     std::string sql = fmt::format("CREATE SCHEMA IF NOT EXISTS {}; CREATE TABLE {} (",
@@ -112,18 +113,38 @@ void DuckDbTarget::create_table(const schema::Table& table) {
 
 void DuckDbTarget::drop_table(Oid table) {
   durably([&] {
-    session_.query("DROP TABLE IF EXISTS " + mirror_.at(table).sql_name(), "dropping a table");
+    const auto& known = mirror_.at(table);
+    if (known.made()) session_.query("DROP TABLE IF EXISTS " + known.sql_name(), "dropping a table");
     mirror_.remove(session_, table);
   });
 }
 
 void DuckDbTarget::mark_for_copy(Oid table, const std::string& reason) {
+  MirrorTable changed = mirror_.at(table);
+  log::info("target", "{} will be copied anew: {}", quote_qualified(changed.schema, changed.name), reason);
   durably([&] {
-    MirrorTable changed = mirror_.at(table);
+    // Nothing of one that was held before it was made is kept.
+    if (!changed.made()) return mirror_.remove(session_, table);
     changed.copied = false;
+    changed.held.clear();
     mirror_.put(session_, changed);
   });
-  log::info("target", "{} will be copied anew: {}", mirror_.at(table).sql_name(), reason);
+}
+
+void DuckDbTarget::hold(const HeldTable& table, const std::string& reason) {
+  durably([&] {
+    MirrorTable changed;
+    if (mirror_.knows(table.oid)) {
+      changed = mirror_.at(table.oid);
+    } else {
+      changed.oid = table.oid;
+      changed.schema = table.schema;
+      changed.name = table.name;
+    }
+    changed.copied = false;
+    changed.held = reason;
+    mirror_.put(session_, changed);
+  });
 }
 
 void DuckDbTarget::initialize(const Checkpoint& checkpoint) {

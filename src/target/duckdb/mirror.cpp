@@ -61,8 +61,9 @@ std::string MirrorTable::note() const {
 }
 
 TableRecord MirrorTable::record() const {
-  TableRecord out{oid,       schema,   name,       sql_name(),  {},    copied,
-                  copied_at, filenode, membership, rows_copied, note()};
+  TableRecord out{oid,        schema,      name,      made() ? sql_name() : "",
+                  {},         copied,      copied_at, filenode,
+                  membership, rows_copied, note(),    held};
   for (const auto& column : columns) {
     if (column.source.attnum != 0) out.columns.push_back(column.source);
   }
@@ -98,7 +99,7 @@ Mirror Mirror::load(Session& session) {
   for (auto& line : read_text(session,
                               "SELECT oid::VARCHAR, source_schema, source_name, target_schema, target_name, "
                               "copied::VARCHAR, copied_at::VARCHAR, filenode::VARCHAR, rows_copied::VARCHAR, "
-                              "membership "
+                              "membership, coalesce(held, '') "
                               "FROM tailrace.tables")) {
     MirrorTable table{number<Oid>(line[0]),
                       line[1],
@@ -110,7 +111,8 @@ Mirror Mirror::load(Session& session) {
                       Lsn{number<std::uint64_t>(line[6])},
                       number<Oid>(line[7]),
                       number<std::int64_t>(line[8]),
-                      line[9]};
+                      line[9],
+                      line[10]};
     out.tables_.emplace(table.oid, std::move(table));
   }
   for (const auto& line : read_text(session,
@@ -194,10 +196,12 @@ MirrorTable Mirror::plan(const schema::Table& table) const {
 void Mirror::put(Session& session, MirrorTable table) {
   std::string sql = fmt::format(
       "DELETE FROM tailrace.tables WHERE oid = {0}; DELETE FROM tailrace.columns WHERE table_oid = {0};"
-      "INSERT INTO tailrace.tables VALUES ({0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}, {8}, {9}, {10});",
+      "INSERT INTO tailrace.tables (oid, source_schema, source_name, target_schema, target_name, copied, "
+      "copied_at, filenode, rows_copied, membership, note, held) "
+      "VALUES ({0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}, {8}, {9}, {10}, {11});",
       table.oid, quote_literal(table.schema), quote_literal(table.name), quote_literal(table.target_schema),
       quote_literal(table.target_name), table.copied, table.copied_at.value, table.filenode, table.rows_copied,
-      quote_literal(table.membership), quote_literal(table.note()));
+      quote_literal(table.membership), quote_literal(table.note()), quote_literal(table.held));
   std::string values;
   for (std::size_t i = 0; i < table.columns.size(); ++i) {
     const auto& column = table.columns[i];
@@ -206,7 +210,8 @@ void Mirror::put(Session& session, MirrorTable table) {
                           column.source.type_oid, column.source.typmod, column.source.is_key,
                           column.source.version, column.widened, quote_literal(serialize(column.type)));
   }
-  session.query(sql + "INSERT INTO tailrace.columns VALUES " + values, "writing the metadata");
+  if (!values.empty()) sql += "INSERT INTO tailrace.columns VALUES " + values;
+  session.query(sql, "writing the metadata");
   tables_.insert_or_assign(table.oid, std::move(table));
 }
 

@@ -35,7 +35,10 @@ struct MirrorTable {
   Oid filenode = 0;
   std::int64_t rows_copied = 0;
   std::string membership;
+  std::string held;  ///< see TableRecord
 
+  /// False of one that was held before it was made: then nothing in the file is its own.
+  bool made() const { return !target_name.empty(); }
   std::string sql_name() const { return quote_identifier(target_schema) + "." + quote_identifier(target_name); }
   std::vector<ColumnType> types() const;
   TableRecord record() const;

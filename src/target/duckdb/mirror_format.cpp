@@ -36,6 +36,8 @@ CREATE TABLE tailrace.columns (
     R"(
 CREATE TABLE tailrace.format (version BIGINT NOT NULL);
 )",
+    // 3: why a table is held; NULL: it is not.
+    "ALTER TABLE tailrace.tables ADD COLUMN held VARCHAR;",
 };
 
 constexpr std::int64_t newest = std::ssize(steps);

@@ -42,12 +42,11 @@ std::optional<Checkpoint> Bookkeeping::read_checkpoint() {
 
 std::map<Oid, TableRecord> Bookkeeping::read_tables() {
   std::map<Oid, TableRecord> out;
-  auto rows = connection_.query(
-      fmt::format(
-          "select oid, schema_name, table_name, copied, copied_at, filenode, membership, rows_copied, note "
-          "from tailrace.tables where subscription = {}",
-          literal_),
-      keeping_books);
+  auto rows = connection_.query(fmt::format("select oid, schema_name, table_name, copied, copied_at, filenode, "
+                                            "membership, rows_copied, note, held "
+                                            "from tailrace.tables where subscription = {}",
+                                            literal_),
+                                keeping_books);
   for (int i = 0; i < rows.rows(); ++i) {
     TableRecord record;
     record.oid = rows.oid(i, 0);
@@ -60,6 +59,7 @@ std::map<Oid, TableRecord> Bookkeeping::read_tables() {
     record.membership = rows.str(i, 6);
     record.rows_copied = rows.i64(i, 7);
     record.note = rows.str(i, 8);
+    record.held = rows.str(i, 9);
     out.emplace(record.oid, std::move(record));
   }
   auto columns = connection_.query(
@@ -86,10 +86,11 @@ void Bookkeeping::put_table(const TableRecord& record) {
   std::string sql = fmt::format(
       "delete from tailrace.columns where subscription = {0} and oid = {1};"
       "delete from tailrace.tables where subscription = {0} and oid = {1};"
-      "insert into tailrace.tables values ({0}, {1}, {2}, {3}, {4}, '{5}', {6}, {7}, {8}, {9});",
+      "insert into tailrace.tables (subscription, oid, schema_name, table_name, copied, copied_at, filenode, "
+      "membership, rows_copied, note, held) values ({0}, {1}, {2}, {3}, {4}, '{5}', {6}, {7}, {8}, {9}, {10});",
       literal_, record.oid, quote_literal(record.schema), quote_literal(record.name), record.copied,
       record.copied_at.str(), record.filenode, quote_literal(record.membership), record.rows_copied,
-      quote_literal(record.note));
+      quote_literal(record.note), quote_literal(record.held));
   for (std::size_t i = 0; i < record.columns.size(); ++i) {
     const auto& column = record.columns[i];
     sql += fmt::format("{}({}, {}, {}, {}, {}, {}, {}, {}, {})",

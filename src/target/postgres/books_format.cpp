@@ -32,6 +32,8 @@ create table if not exists tailrace.structure (
   roles text[] not null, optional boolean not null, primary key (subscription, number)))",
     // 2: the format is known.
     "create table tailrace.format (version bigint not null)",
+    // 3: why a table is held; empty: it is not.
+    "alter table tailrace.tables add column held text not null default ''",
 };
 
 constexpr std::int64_t newest = std::ssize(steps);

@@ -63,12 +63,13 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   std::vector<TableRecord> tables() const override;
 
   void follows(const std::string& source) override { conflicts_.follows(source); }
-  void check_tables(const std::vector<schema::Table>& tables) override;
+  std::vector<TableRefused> check_tables(const std::vector<schema::Table>& tables) override;
   void prepare_structure(const std::vector<schema::Table>& tables, const schema::ReadStructure& read) override;
   void complete_structure(const StopSignal& stop) override;
   void create_table(const schema::Table& table) override;
   void drop_table(Oid table) override;
   void mark_for_copy(Oid table, const std::string& reason) override;
+  void hold(const HeldTable& table, const std::string& reason) override;
   void initialize(const Checkpoint& checkpoint) override;
 
   bool reads_binary(const schema::Table& table) const override { return copies_.reads_binary(table); }
@@ -232,15 +233,17 @@ void PostgresTarget::durably(const Change& change) {
   }
 }
 
-void PostgresTarget::check_tables(const std::vector<schema::Table>& tables) {
+std::vector<TableRefused> PostgresTarget::check_tables(const std::vector<schema::Table>& tables) {
   std::set<Oid> known;
   for (const auto& [oid, record] : records_) known.insert(oid);
-  found_ = check_can_take(books_connection_, tables, known, options_);
+  auto [found, refused] = check_can_take(books_connection_, tables, known, options_);
+  found_ = std::move(found);
+  return std::move(refused);
 }
 
 void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
                                        const schema::ReadStructure& read) {
-  check_tables(tables);
+  if (auto refused = check_tables(tables); !refused.empty()) throw refused.front();
   std::vector<Oid> missing;
   for (const auto& table : tables) {
     if (!found_.contains({table.schema, table.name})) missing.push_back(table.oid);
@@ -305,10 +308,33 @@ void PostgresTarget::drop_table(Oid table) {
 
 void PostgresTarget::mark_for_copy(Oid table, const std::string& reason) {
   auto record = records_.at(table);
+  log::info("target", "{} will be copied anew: {}", record.target_name, reason);
+  if (record.columns.empty() && record.filenode == 0) {
+    // Held before it was made here: what has its name at the target is not ours to empty.
+    durably([&] { books_.remove_table(table); });
+    records_.erase(table);
+    return;
+  }
   record.copied = false;
+  record.held.clear();
   durably([&] { books_.put_table(record); });
   records_.insert_or_assign(table, record);
-  log::info("target", "{} will be copied anew: {}", record.target_name, reason);
+}
+
+void PostgresTarget::hold(const HeldTable& table, const std::string& reason) {
+  TableRecord record;
+  if (auto known = records_.find(table.oid); known != records_.end()) {
+    record = known->second;
+  } else {
+    record.oid = table.oid;
+    record.schema = table.schema;
+    record.name = table.name;
+    record.target_name = quote_qualified(table.schema, table.name);
+  }
+  record.copied = false;
+  record.held = reason;
+  durably([&] { books_.put_table(record); });
+  records_.insert_or_assign(table.oid, record);
 }
 
 void PostgresTarget::initialize(const Checkpoint& checkpoint) {
@@ -473,7 +499,7 @@ void PostgresTarget::evolve(Oid table, const Evolution& evolution) {
     auto record = records_.at(table);
     auto& connection = lane.session().direct();
     evolved_ = true;
-    evolve_table(connection, record, evolution);
+    for_table(table, [&] { evolve_table(connection, record, evolution); });
     // Part of the open transaction, unlike other notes.
     Bookkeeping(connection, options_.subscription).put_table(record);
     records_.insert_or_assign(table, record);

@@ -1,0 +1,54 @@
+#include "pipeline/holding.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+
+namespace tailrace::pipeline {
+namespace {
+
+void hold(const config::Config& config, target::Target& target, const target::Target::HeldTable& table,
+          const target::TableRefused& refused) {
+  if (config.on_schema_error == config::OnSchemaError::stop) throw as_error(refused);
+  target.hold(table, refused.reason());
+  auto name = table.schema + "." + table.name;
+  auto remedy = refused.remedy();
+  while (remedy.ends_with('.')) remedy.pop_back();
+  log::warn("hold",
+            "{} is held: {}. Its changes are left out, the other tables go on. {}'tailrace run --recopy {}' "
+            "copies it anew",
+            name, refused.reason(), remedy.empty() ? "" : remedy + "; then ", name);
+}
+
+}  // namespace
+
+Error as_error(const target::TableRefused& refused) {
+  return {Retry::needs_operator, refused.reason(), refused.remedy()};
+}
+
+void hold_table(const config::Config& config, target::Target& target, const schema::Table& table,
+                const target::TableRefused& refused) {
+  hold(config, target, {table.oid, table.schema, table.name}, refused);
+}
+
+void hold_table(const config::Config& config, target::Target& target, const target::TableRefused& refused) {
+  auto records = target.tables();
+  auto record = std::ranges::find(records, refused.table(), &target::TableRecord::oid);
+  // Nothing is asked of a target for a table that is held: it would be refused without end.
+  if (record == records.end() || record->is_held()) throw as_error(refused);
+  hold(config, target, {record->oid, record->schema, record->name}, refused);
+}
+
+void tell_and_try_held(target::Target& target) {
+  for (const auto& record : target.tables()) {
+    if (!record.is_held()) continue;
+    if (!record.copied_at.valid()) {
+      target.mark_for_copy(record.oid, "it was never copied whole, because " + record.held);
+      continue;
+    }
+    log::warn("hold", "{} is held: {}. 'tailrace run --recopy {}' copies it anew", record.qualified(),
+              record.held, record.qualified());
+  }
+}
+
+}  // namespace tailrace::pipeline

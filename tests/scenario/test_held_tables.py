@@ -1,0 +1,144 @@
+"""A table that the target refuses is held, and nothing else is. Invariants: the other tables' transactions arrive whole,
+a held table's rows stay as they were, it is named wherever somebody looks, and `--recopy` is the way back."""
+import pytest
+
+from tailrace import run
+from waiting import wait_until
+
+START = """
+CREATE TABLE t (id int PRIMARY KEY, v text, n int);
+INSERT INTO t SELECT i, 'v' || i, i FROM generate_series(1, 100) i;
+CREATE TABLE bystander (id int PRIMARY KEY)
+"""
+
+
+def follow(shop, sql=START, **settings):
+    shop.execute(sql)
+    shop.mirror.configure(**settings)
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+
+
+def wait_held(mirror, table="public.t"):
+    """Its part of the status, once it is held and the others flow."""
+    def held(status):
+        states = {f"{it['schema']}.{it['name']}": it["state"] for it in status["tables"]}
+        return status["state"] == "streaming" and states.get(table) == "held"
+
+    mirror.wait_status(held, what=f"{table} is held")
+    return mirror.table(table)
+
+
+def others_arrive(shop, mirror=None):
+    """Whole transactions, but for what a held table has of them."""
+    mirror = mirror or shop.mirror
+    shop.execute("INSERT INTO bystander SELECT coalesce(max(id), 0) + 1 FROM bystander; UPDATE t SET v = v || '.'")
+    last = shop.value("SELECT pg_current_wal_insert_lsn()")
+    wait_until(lambda: mirror.status() and mirror.status()["applied"] is not None
+               and shop.value(f"SELECT '{mirror.status()['applied']}'::pg_lsn >= '{last}'::pg_lsn"),
+               what=lambda: f"the others arrive\n{mirror.tail()}")
+
+
+def blocked_by_a_view(pair):
+    """The target's user looks at a column, which the source drops."""
+    pair.mirror.into.execute("CREATE VIEW looks_at_n AS SELECT n FROM t")
+    pair.execute("ALTER TABLE t DROP n; UPDATE t SET v = 'after' WHERE id = 1")
+
+
+def way_free(pair):
+    pair.mirror.into.execute("DROP VIEW looks_at_n; ALTER TABLE t DROP n")
+
+
+def recopied(shop, table="public.t"):
+    shop.mirror.stop()
+    shop.mirror.start("--recopy", table)
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.mirror.wait_status(lambda status: status["in_step"], what="in step")
+
+
+@pytest.mark.postgres
+def test_a_definition_that_cannot_be_followed_holds_its_table(pair):
+    follow(pair)
+    blocked_by_a_view(pair)
+    table = wait_held(pair.mirror)
+    assert "looks_at_n" in table["last_error"]
+    before = pair.mirror.into.query("SELECT * FROM t ORDER BY id")
+    others_arrive(pair)
+    assert pair.mirror.into.query("SELECT * FROM t ORDER BY id") == before
+    assert pair.mirror.into.query("SELECT count(*) FROM bystander") == [("1",)]
+    status = pair.mirror.status()
+    assert not status["in_step"] and pair.mirror.running()
+    assert "! held: " in pair.mirror.text_status()
+    report = pair.mirror.verify()
+    assert report.returncode == 1 and "HELD" in report.stdout and "looks_at_n" in report.stdout
+    # It never ends a later start, however the last one ended.
+    for end in (pair.mirror.stop, pair.mirror.kill):
+        others_arrive(pair)
+        end()
+        written = len(pair.mirror.log_text())
+        pair.mirror.start()
+        wait_held(pair.mirror)
+        said = [line for line in pair.mirror.log_text()[written:].splitlines() if "public.t is held" in line]
+        assert len(said) == 1 and "--recopy public.t" in said[0], said
+    others_arrive(pair)
+    way_free(pair)
+    recopied(pair)
+    assert pair.settle() == 100 + 4
+
+
+@pytest.mark.postgres
+def test_stop_ends_the_run_with_the_same_words(pair):
+    follow(pair, on_schema_error="stop")
+    blocked_by_a_view(pair)
+    pair.execute("INSERT INTO bystander VALUES (1)")
+    assert pair.mirror.wait_ended() == 3
+    assert "looks_at_n" in pair.mirror.tail()
+    way_free(pair)
+    pair.mirror.start()
+    pair.settle()
+
+
+@pytest.mark.postgres
+def test_a_missing_table_where_none_is_made(pair):
+    pair.mirror.into.execute("CREATE TABLE t (id int PRIMARY KEY, v text, n int)")
+    pair.mirror.into.execute("CREATE TABLE bystander (id int PRIMARY KEY)")
+    follow(pair, schema="expect")
+    pair.execute("CREATE TABLE late (id int PRIMARY KEY); INSERT INTO late VALUES (1)")
+    table = wait_held(pair.mirror, "public.late")
+    assert "has no table public.late" in table["last_error"]
+    others_arrive(pair)
+    # What nothing was copied of is tried again by the next start.
+    pair.mirror.stop()
+    pair.mirror.start()
+    wait_held(pair.mirror, "public.late")
+    pair.mirror.stop()
+    pair.mirror.into.execute("CREATE TABLE late (id int PRIMARY KEY)")
+    pair.execute("INSERT INTO late VALUES (2)")
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.mirror.wait_status(lambda status: status["in_step"], what="in step")
+    pair.settle()
+
+
+@pytest.mark.postgres
+def test_a_strangers_rows_are_not_emptied_by_trying_again(pair):
+    follow(pair)
+    pair.mirror.into.execute("CREATE TABLE late (id int PRIMARY KEY); INSERT INTO late VALUES (77)")
+    pair.execute("CREATE TABLE late (id int PRIMARY KEY); INSERT INTO late VALUES (1)")
+    table = wait_held(pair.mirror, "public.late")
+    assert "holds rows already" in table["last_error"]
+    for arguments in ([], ["--recopy", "public.late"]):
+        pair.mirror.stop()
+        pair.mirror.start(*arguments)
+        wait_held(pair.mirror, "public.late")
+        assert pair.mirror.into.query("SELECT * FROM late") == [("77",)]
+
+
+@pytest.mark.postgres
+def test_a_held_table_that_leaves_is_nobodys_trouble(pair):
+    follow(pair)
+    blocked_by_a_view(pair)
+    wait_held(pair.mirror)
+    pair.execute("DROP TABLE t")
+    run("refresh", *pair.mirror.named())
+    pair.mirror.wait_status(lambda status: status["in_step"], what="in step without it")
