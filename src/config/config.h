@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "base/lsn.h"
 #include "model/conflict.h"
 #include "model/table_selection.h"
 
@@ -131,6 +132,7 @@ struct Config {
   std::string spool;      ///< directory for what is received of transactions still in progress; empty: see
                           ///< spool_directory()
   Snapshot snapshot;
+  std::optional<Lsn> start_lsn;  ///< with snapshot.enabled off: the rows at the target are as of this position
   Apply apply;
   Limits limits;
   Intervals intervals;

@@ -85,6 +85,7 @@ std::string describe(const Config& config) {
   value("enabled", on(config.snapshot.enabled));
   value("readers", config.snapshot.readers);
   out << YAML::EndMap;
+  if (config.start_lsn) value("start_lsn", config.start_lsn->str());
   begin("apply");
   value("connections", config.apply.connections);
   value("toast_compression", text(config.apply.toast_compression));

@@ -66,6 +66,11 @@ auto one_of(const std::array<Word<T>, N>& words) {
   };
 }
 
+std::expected<Lsn, std::string> parse_lsn(const std::string& text) {
+  if (auto lsn = Lsn::parse(text); lsn && lsn->valid()) return *lsn;
+  return std::unexpected("must be a position as pg_current_wal_lsn() prints it, such as 16/B374D848");
+}
+
 /// The whole of a small file without its last line break.
 std::expected<std::string, std::string> read_secret(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -142,6 +147,10 @@ class Reader {
          string("spool", config_.spool),
          section("snapshot",
                  {boolean("enabled", config_.snapshot.enabled), integer("readers", config_.snapshot.readers)}),
+         {"start_lsn",
+          [this](const Node& n, const std::string& p) {
+            if (auto lsn = walker_.parsed(n, p, parse_lsn)) config_.start_lsn = *lsn;
+          }},
          section("apply", {integer("connections", config_.apply.connections),
                            word("toast_compression", config_.apply.toast_compression, compressions)}),
          section("limits",

@@ -42,6 +42,8 @@ class Judge {
       add("on_error", "quarantine is for PostgreSQL targets; a DuckDB file takes every change");
     if (!config_.spool.empty() && !std::filesystem::is_directory(config_.spool))
       add("spool", fmt::format("{} is no directory", config_.spool));
+    if (config_.start_lsn && config_.snapshot.enabled)
+      add("start_lsn", "says as of when rows are that are there already: it needs snapshot: {enabled: off}");
     structure();
     numbers();
     limits();

@@ -75,17 +75,21 @@ Session::Session(const config::Config& config, target::Target& target, StatusBoa
 
 void Session::run() {
   connect();
+  auto checkpoint = target_.checkpoint();
+  bool following = checkpoint && !checkpoint->slot.empty();
+  if (!following && !config_.snapshot.enabled) check_start(source::read_slot(*connection_, config_.slot.name));
   auto outcome = source::ensure_publication(*connection_, publication_spec(config_));
   for (const auto& warning : outcome.warnings) log::warn("source", "{}", warning);
   publication_ = std::move(outcome.info);
-  forget_outdated_tables();
   std::optional<Snapshot> snapshot;
-  if (target_.checkpoint()) {
+  if (following) {
+    forget_outdated_tables();
     ensure_slot();
+  } else if (checkpoint) {
+    follow_a_snapshot();
   } else {
-    // Nothing is written yet, and somebody is watching.
-    auto refused = target_.check_tables(schema::Catalog(*connection_).tables(wanted_tables(publication_)));
-    if (!refused.empty()) throw as_error(refused.front());
+    auto tables = schema::Catalog(*connection_).tables(wanted_tables(publication_));
+    check_before_writing(tables);
     snapshot = create_main_slot();
   }
   if (stop_.requested()) return;
@@ -115,17 +119,19 @@ void Session::connect() {
   });
   target_.follows(identity_.system_identifier + "/" + identity_.database);
   if (auto checkpoint = target_.checkpoint()) {
-    source::check_same_cluster(identity_, *checkpoint);
+    if (!checkpoint->system_identifier.empty()) source::check_same_cluster(identity_, *checkpoint);
     check_position(*checkpoint);
   }
 }
 
 void Session::check_position(const Checkpoint& checkpoint) {
-  if (checkpoint.slot.empty()) {
-    throw Error(Retry::needs_operator, "the target file was made by 'tailrace snapshot', which follows nothing",
-                "Name a new file to copy and follow the source");
+  if (checkpoint.slot.empty() && config_.snapshot.enabled) {
+    throw Error(
+        Retry::needs_operator, "the target was filled by 'tailrace snapshot', which follows nothing",
+        "Name a new target to copy and follow the source. To go on from what is there, a slot must be older "
+        "than it: snapshot: {enabled: off}, and docs/start-from-a-dump.md");
   }
-  if (checkpoint.slot != config_.slot.name) {
+  if (!checkpoint.slot.empty() && checkpoint.slot != config_.slot.name) {
     throw Error(Retry::needs_operator,
                 fmt::format("the target follows slot \"{}\", but slot \"{}\" is configured", checkpoint.slot,
                             config_.slot.name),
@@ -156,6 +162,89 @@ void Session::ensure_slot() {
   slot_position_ = slot->confirmed_flush;
 }
 
+/// The rows at the target are as of a position that the user states: the slot's own, or start_lsn.
+Lsn Session::stated_position(const source::SlotInfo& slot) const {
+  if (!config_.start_lsn) return slot.confirmed_flush;
+  if (*config_.start_lsn < slot.confirmed_flush) {
+    throw Error(
+        Retry::needs_operator,
+        fmt::format("start_lsn is {}, but slot \"{}\" begins at {}: the changes between are gone",
+                    config_.start_lsn->str(), slot.name, slot.confirmed_flush.str()),
+        "Nothing was written. Take the rows anew while the slot is there, and state the position as of which "
+        "they are");
+  }
+  if (*config_.start_lsn > identity_.wal_position) {
+    throw Error(Retry::needs_operator,
+                fmt::format("start_lsn is {}, but the source has written no further than {}",
+                            config_.start_lsn->str(), identity_.wal_position.str()),
+                "Nothing was written. State the position that pg_current_wal_lsn() gave at this source");
+  }
+  return *config_.start_lsn;
+}
+
+void Session::begin_at(const source::SlotInfo& slot, Lsn position, const std::string& seen) {
+  two_phase_ = slot.two_phase;
+  failover_ = slot.failover;
+  slot_position_ = slot.confirmed_flush;
+  if (!position.valid()) return;
+  target_.initialize(
+      {config_.slot.name, identity_.system_identifier, identity_.timeline, position, PgTimestamp::now(), seen});
+}
+
+/// Whether the rows that are there can be gone on from. Before anything is written, and again once the slot is
+/// ours.
+void Session::check_start(const std::optional<source::SlotInfo>& slot) const {
+  auto taken = target_.checkpoint();  // of 'tailrace snapshot', if anything is there
+  if (!slot && (taken || config_.start_lsn)) {
+    throw Error(
+        Retry::needs_operator,
+        fmt::format("replication slot \"{}\" does not exist, and one that is made now is younger than the "
+                    "rows: changes between would be lost",
+                    config_.slot.name),
+        "Nothing was written. Make the slot first ('tailrace init --create-slot'), then take the rows, then "
+        "run this");
+  }
+  if (!slot) return;
+  stated_position(*slot);
+  if (!taken || config_.start_lsn) return;
+  if (!SeenTransactions::parse(taken->seen)) {
+    throw Error(
+        Retry::needs_operator,
+        "the target does not say which transactions its snapshot showed: it was taken at a standby, or by an "
+        "earlier tailrace",
+        "If nothing was written at the source while it was taken, state its position: start_lsn: " +
+            taken->lsn.str());
+  }
+  if (slot->confirmed_flush > taken->lsn) {
+    throw Error(
+        Retry::needs_operator,
+        fmt::format("slot \"{}\" begins at {}, after the snapshot, which was taken at {}: the changes between "
+                    "are gone",
+                    slot->name, slot->confirmed_flush.str(), taken->lsn.str()),
+        "Nothing was written. Take the snapshot again, into a new target, now that the slot is there");
+  }
+}
+
+/// Nothing is written yet, and somebody is watching: what a target refuses of one table is told, not held.
+void Session::check_before_writing(const std::vector<schema::Table>& tables) {
+  auto refused = target_.check_tables(tables);
+  if (!refused.empty()) throw as_error(refused.front());
+  if (!config_.snapshot.enabled) target_.check_rows(tables);
+}
+
+/// The target's rows are those of 'tailrace snapshot'. What it showed is known by transaction, so a slot that
+/// is older brings all the rest.
+void Session::follow_a_snapshot() {
+  auto slot = source::acquire_slot(*connection_, config_.slot.name, std::nullopt, stop_);
+  if (stop_.requested()) return;
+  check_start(slot);
+  Lsn position = stated_position(*slot);
+  auto tables = schema::Catalog(*connection_).tables(wanted_tables(publication_));
+  check_before_writing(tables);
+  for (const auto& table : tables) target_.adopt(table, position);
+  begin_at(*slot, position, config_.start_lsn ? "" : target_.checkpoint()->seen);
+}
+
 /// The publication exists by now: a slot cannot see one that is younger than itself.
 std::optional<Session::Snapshot> Session::create_main_slot() {
   Checkpoint checkpoint{
@@ -163,11 +252,7 @@ std::optional<Session::Snapshot> Session::create_main_slot() {
   if (auto slot = source::acquire_slot(*connection_, config_.slot.name, std::nullopt, stop_)) {
     // Made by 'init', or by a run that ended before its first checkpoint. Its changes begin where it stands;
     // the copy is made under a later snapshot, and what lies between is left out table by table.
-    two_phase_ = slot->two_phase;
-    failover_ = slot->failover;
-    slot_position_ = slot->confirmed_flush;
-    checkpoint.lsn = slot->confirmed_flush;
-    if (checkpoint.lsn.valid()) target_.initialize(checkpoint);
+    begin_at(*slot, config_.snapshot.enabled ? slot->confirmed_flush : stated_position(*slot), {});
     return std::nullopt;
   }
   if (!config_.slot.create) {
@@ -307,7 +392,7 @@ void Session::list_tables(const std::vector<schema::Table>& missing) {
 /// nothing is copied, or others follow the target, that is for a person to decide.
 void Session::refuse_to_copy_anew(const std::vector<schema::Table>& missing) const {
   bool copies = config_.snapshot.enabled && config_.origin == config::Origin::any;
-  if (copies || config_.target.kind != "postgres") return;
+  if (copies || (config_.target.kind != "postgres" && config_.snapshot.enabled)) return;
   for (const auto& record : target_.tables()) {
     // One that was never copied has no position yet.
     if (record.copied || !record.copied_at.valid()) continue;
@@ -334,8 +419,32 @@ source::PublicationInfo Session::published_in(pg::Connection& snapshot) const {
                                             config::publication_names(config_)));
 }
 
+/// Nothing is copied: the rows that are there are as of the checkpoint, and everything after it comes by the
+/// stream. A later position would lose what lies between.
+void Session::adopt_rows() {
+  auto reader = pg::Connection::open(config_.source, {pg::Mode::sql, config_.name + " snapshot"});
+  reader.leave_on(stop_);
+  reader.query("begin isolation level repeatable read read only", "reading what is followed");
+  publication_ = published_in(reader);
+  drop_replaced_tables();
+  auto missing = tables_to_copy(reader);
+  refuse_to_copy_anew(missing);
+  prepare_structure(missing, [&](const auto& tables, const auto& how) {
+    return schema::read_structure(reader, tables, how);
+  });
+  list_tables(missing);
+  for (const auto& table : missing) {
+    try {
+      target_.adopt(table, target_.checkpoint()->lsn);
+    } catch (const target::TableRefused& refused) {
+      hold_table(config_, target_, table, refused);
+    }
+  }
+}
+
 void Session::copy_missing(std::optional<Snapshot> snapshot) {
   if (tables_to_copy(*connection_).empty()) return;
+  if (!config_.snapshot.enabled) return adopt_rows();
   if (!snapshot) snapshot = temporary_snapshot();
   auto reader = pg::Connection::open(config_.source, {pg::Mode::sql, config_.name + " snapshot"});
   reader.leave_on(stop_);
@@ -344,23 +453,12 @@ void Session::copy_missing(std::optional<Snapshot> snapshot) {
   drop_replaced_tables();
   auto missing = tables_to_copy(reader);
   refuse_to_copy_anew(missing);
-  if (config_.origin == config::Origin::none && config_.snapshot.enabled) warn_of_foreign_rows(reader, missing);
+  if (config_.origin == config::Origin::none) warn_of_foreign_rows(reader, missing);
   prepare_structure(missing, [&](const auto& tables, const auto& how) {
     return schema::read_structure(reader, tables, how);
   });
   if (missing.empty()) return;
   list_tables(missing);
-  if (!config_.snapshot.enabled) {
-    for (const auto& table : missing) {
-      try {
-        target_.create_table(table);
-        target_.finish_copy(table.oid, snapshot->lsn, 0);
-      } catch (const target::TableRefused& refused) {
-        hold_table(config_, target_, table, refused);
-      }
-    }
-    return;
-  }
   board_.update([&](Status& status) {
     status.state = RunState::copying;
     status.message = fmt::format("copying {} tables", missing.size());
@@ -466,6 +564,7 @@ void Session::stream() {
   Reader reader(std::move(stream), follow,
                 source::TransactionAssembler({.spool_directory = config::spool_directory(config_),
                                               .applied = checkpoint->lsn,
+                                              .seen = SeenTransactions::parse(checkpoint->seen),
                                               .local_only = options.local_only,
                                               .ahead = target_.applies_ahead()}),
                 queue, applier, board_, over);

@@ -43,11 +43,17 @@ class Session {
   void connect();
   void check_position(const Checkpoint& checkpoint);
   void ensure_slot();
+  void begin_at(const source::SlotInfo& slot, Lsn position, const std::string& seen);
+  Lsn stated_position(const source::SlotInfo& slot) const;
+  void check_start(const std::optional<source::SlotInfo>& slot) const;
+  void check_before_writing(const std::vector<schema::Table>& tables);
+  void follow_a_snapshot();
   std::optional<Snapshot> create_main_slot();
   Snapshot temporary_snapshot();
   void copy_missing(std::optional<Snapshot> snapshot);
   source::PublicationInfo published_in(pg::Connection& snapshot) const;
   std::vector<schema::Catalog::Wanted> followed_tables() const;
+  void adopt_rows();
   std::vector<schema::Table> tables_to_copy(pg::Connection& connection);
   void hold_refused(std::vector<schema::Table>& missing);
   void prepare_structure(std::vector<schema::Table>& missing, const schema::ReadStructure& read);

@@ -18,10 +18,15 @@ SingleCopy::SingleCopy(const config::Config& config, StatusBoard& board, const S
   exporter_.query("begin isolation level repeatable read read only", "taking a snapshot");
   auto row = exporter_.query(
       "select pg_catalog.pg_export_snapshot(), case when pg_catalog.pg_is_in_recovery() then "
-      "pg_catalog.pg_last_wal_replay_lsn() else pg_catalog.pg_current_wal_insert_lsn() end",
+      "pg_catalog.pg_last_wal_replay_lsn() else pg_catalog.pg_current_wal_insert_lsn() end, "
+      // A standby's snapshot does not list what is in progress.
+      "case when not pg_catalog.pg_is_in_recovery() then pg_catalog.pg_current_snapshot()::pg_catalog.text end",
       "taking a snapshot");
   snapshot_ = row.str(0, 0);
   lsn_ = row.lsn(0, 1);
+  checkpoint_.lsn = lsn_;
+  if (!row.is_null(0, 2)) checkpoint_.seen = fmt::format("{} {}", row.str(0, 2), lsn_.str());
+  note_cluster();
   std::vector<schema::Catalog::Wanted> wanted;
   for (const auto& table :
        source::select_tables(source::read_catalog_tables(exporter_), publication_spec(config))) {
@@ -29,6 +34,22 @@ SingleCopy::SingleCopy(const config::Config& config, StatusBoard& board, const S
   }
   tables_ = schema::Catalog(exporter_).tables(wanted);
   for (const auto& table : tables_) oids_.push_back(table.oid);
+}
+
+/// So that whoever follows from here later is told of another cluster. Not every user may ask for it.
+void SingleCopy::note_cluster() {
+  constexpr const char* purpose = "identifying the source's cluster";
+  auto may = exporter_.query(
+      "select pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'execute') "
+      "and pg_catalog.has_function_privilege('pg_catalog.pg_control_checkpoint()', 'execute')",
+      purpose);
+  if (!may.flag(0, 0)) return;
+  auto row = exporter_.query(
+      "select s.system_identifier::pg_catalog.text, c.timeline_id from pg_catalog.pg_control_system() s, "
+      "pg_catalog.pg_control_checkpoint() c",
+      purpose);
+  checkpoint_.system_identifier = row.str(0, 0);
+  checkpoint_.timeline = static_cast<std::uint32_t>(row.i64(0, 1));
 }
 
 void SingleCopy::read_structure(int target_version) {
@@ -66,7 +87,8 @@ void SingleCopy::into(target::Target& target) {
   if (config::keeps_sequences(config_)) {
     target.keep_sequences(exporter_, oids_, 0);
   }
-  target.initialize({"", "", 0, lsn_, PgTimestamp::now()});
+  checkpoint_.commit_time = PgTimestamp::now();
+  target.initialize(checkpoint_);
   board_.update([](Status& status) { status.state = RunState::stopped; });
 }
 

@@ -30,6 +30,7 @@ class SingleCopy {
   void into(target::Target& target);
 
  private:
+  void note_cluster();
   schema::Structure structure(const std::vector<Oid>& tables, const schema::StructureOptions& how);
 
   const config::Config& config_;
@@ -38,6 +39,7 @@ class SingleCopy {
   pg::Connection exporter_;
   std::string snapshot_;
   Lsn lsn_;
+  Checkpoint checkpoint_;  ///< of a mirror that follows nothing yet
   std::vector<schema::Table> tables_;
   std::vector<Oid> oids_;  ///< of them
   std::optional<schema::Structure> structure_;

@@ -163,7 +163,8 @@ void TransactionAssembler::add_content(const Message& message, std::string_view 
 void TransactionAssembler::begin(const Message& message) {
   if (open_) out_of_order("a transaction begins inside of another");
   open_ = true;
-  skipping_ = message.commit_lsn < options_.applied;
+  skipping_ = message.commit_lsn < options_.applied ||
+              (options_.seen && options_.seen->contains(message.xid, message.commit_lsn));
   current_ = {};
   current_.xid = message.xid;
   current_.commit_lsn = message.commit_lsn;

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "model/change_batch.h"
+#include "model/seen_transactions.h"
 #include "pgoutput/decoder.h"
 #include "source/batch_builder.h"
 #include "source/relation_cache.h"
@@ -34,6 +35,8 @@ class TransactionAssembler {
     /// Transactions that commit before this are in the target already and are left out: a slot with prepared
     /// transactions open is read again from before them.
     Lsn applied = {};
+    /// So are those that the snapshot showed which the target's rows come from.
+    std::optional<SeenTransactions> seen = {};
     /// Transactions that name a replication origin are left out too.
     bool local_only = false;
     /// A transaction that is streamed while in progress is also handed out part by part, as it comes.

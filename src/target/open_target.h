@@ -21,7 +21,7 @@ struct OpenOptions {
   bool lz4 = true;             ///< PostgreSQL: for wide values that are applied, where nobody chose
   bool owners = false;         ///< with owners
   bool privileges = false;     ///< with privileges
-  /// PostgreSQL: rows that the target's tables have already are taken for the source's. Nothing is copied then.
+  /// Rows that the target's tables have already are taken for the source's. Nothing is copied then.
   bool keep_rows = false;
   bool in_loop = false;     ///< PostgreSQL: somebody follows the target, and must know what came from here
   bool quarantine = false;  ///< PostgreSQL: changes that are refused are kept aside; else they stop the run

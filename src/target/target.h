@@ -210,6 +210,11 @@ class Target {
 
   /// Makes the table new and empty, to be copied; what was there under this oid goes. Durable.
   virtual void create_table(const schema::Table& table) = 0;
+  /// Throws Error when the rows that the target has of these tables are not such as adopt() takes; writes nothing.
+  virtual void check_rows(const std::vector<schema::Table>& tables) = 0;
+  /// Takes the rows that are there for the source's as of `at`, and makes an empty table where there is none: nothing
+  /// is copied, and what was committed from then on comes by the stream. Throws as check_rows() does. Durable.
+  virtual void adopt(const schema::Table& table, Lsn at) = 0;
   /// Removes the table and what is known of it. Durable.
   virtual void drop_table(Oid table) = 0;
   /// Forgets that the table was copied, and that it was held, durably; the next start copies it anew.

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/sql_text.h"
+#include "target/duckdb/adoption.h"
 #include "target/duckdb/copy_writer.h"
 #include "target/duckdb/duckdb_view.h"
 #include "target/duckdb/mirror.h"
@@ -18,13 +19,16 @@ class DuckDbTarget : public Target {
   explicit DuckDbTarget(const DuckDbOptions& options)
       : database_(share_database({options.file, options.memory_bytes, false})),
         session_(database_->session()),
-        mirror_(Mirror::load(session_)),
+        keep_rows_(options.keep_rows),
+        mirror_(Mirror::load(session_, options.keep_rows)),
         skip_notes_(session_, [this](const auto& change) { durably(change); }, [this] { return durable(); }) {}
 
   std::optional<Checkpoint> checkpoint() const override { return mirror_.checkpoint(); }
   std::vector<TableRecord> tables() const override;
 
   void create_table(const schema::Table& table) override;
+  void check_rows(const std::vector<schema::Table>& tables) override;
+  void adopt(const schema::Table& table, Lsn at) override;
   void drop_table(Oid table) override;
   void mark_for_copy(Oid table, const std::string& reason) override;
   void hold(const HeldTable& table, const std::string& reason) override;
@@ -48,6 +52,7 @@ class DuckDbTarget : public Target {
   /// Runs `change` in a transaction of its own.
   template <typename Change>
   void durably(const Change& change);
+  std::optional<MirrorTable> rows_of(const schema::Table& table);
   void widen(Oid table, std::size_t column, const std::string& value);
   void retype(MirrorTable& table, MirrorColumn& column, const ColumnType& type);
   void add_column(MirrorTable& table, const Evolution::Added& added);
@@ -55,6 +60,7 @@ class DuckDbTarget : public Target {
 
   std::shared_ptr<Database> database_;
   Session session_;
+  bool keep_rows_;
   Mirror mirror_;
   SkipNotes skip_notes_;
   mutable std::mutex mirror_mutex_;  ///< copies begin on other threads while tables are created on this one
@@ -71,6 +77,7 @@ std::vector<TableRecord> DuckDbTarget::tables() const {
 template <typename Change>
 void DuckDbTarget::durably(const Change& change) {
   std::lock_guard lock(mirror_mutex_);
+  mirror_.make(session_);
   session_.begin();
   try {
     change();
@@ -109,6 +116,31 @@ void DuckDbTarget::create_table(const schema::Table& table) {
     session_.query(sql + ")", fmt::format("creating {}", planned.sql_name()));
     mirror_.put(session_, planned);
   });
+}
+
+/// Nothing where there are no tables at all: then all of them are made, and begin empty.
+std::optional<MirrorTable> DuckDbTarget::rows_of(const schema::Table& table) {
+  // What is ours already keeps its place, and what it holds in text stays so.
+  auto planned = mirror_.plan(table);
+  auto found = adopted(session_, std::move(planned));
+  if (found || !holds_tables(session_) || mirror_.checkpoint()) return found;
+  throw Error(Retry::needs_operator, fmt::format("the file has no table {}", table.qualified()),
+              "Load it too, into the schema of that name, or leave it out (tables:)");
+}
+
+void DuckDbTarget::check_rows(const std::vector<schema::Table>& tables) {
+  for (const auto& table : tables) rows_of(table);
+}
+
+void DuckDbTarget::adopt(const schema::Table& table, Lsn at) {
+  auto rows = rows_of(table);
+  if (!rows) {
+    create_table(table);
+    return finish_copy(table.oid, at, 0);
+  }
+  rows->copied = true;
+  rows->copied_at = at;
+  durably([&] { mirror_.put(session_, *rows); });
 }
 
 void DuckDbTarget::drop_table(Oid table) {
@@ -313,7 +345,7 @@ void DuckDbTarget::commit(const Checkpoint& checkpoint) {
 void DuckDbTarget::rollback() noexcept {
   session_.rollback();
   try {
-    mirror_ = Mirror::load(session_);
+    mirror_ = Mirror::load(session_, keep_rows_);
   } catch (const std::exception& error) {
     // The next use of the file fails with the same cause and is reported there.
     log::debug("target", "rereading the metadata after a rollback failed: {}", error.what());

@@ -12,6 +12,8 @@ namespace tailrace::target {
 struct DuckDbOptions {
   std::string file;
   std::int64_t memory_bytes = 0;  ///< DuckDB's own limit; 0 is its default
+  bool keep_rows =
+      false;  ///< tables that somebody loaded into the file are taken for the source's: see adopt()
 };
 
 /// Opens or creates the file. Errors: another process has it, it is no mirror of ours, full disk.

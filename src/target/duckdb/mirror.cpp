@@ -70,7 +70,12 @@ TableRecord MirrorTable::record() const {
   return out;
 }
 
-Mirror Mirror::load(Session& session) {
+void Mirror::make(Session& session) {
+  if (std::exchange(made_, true)) return;
+  bring_up_to_date(session, false);
+}
+
+Mirror Mirror::load(Session& session, bool adopting) {
   Mirror out;
   out.database_name_ = read_text(session, "SELECT current_database()")[0][0];
   if (folded(out.database_name_) == "tailrace") {
@@ -84,6 +89,10 @@ Mirror Mirror::load(Session& session) {
                          "count(*) FILTER (schema_name <> 'tailrace')::VARCHAR FROM duckdb_tables() "
                          "WHERE database_name = current_database()");
   bool metadata_is_there = found[0][0] != "0";
+  if (!metadata_is_there && found[0][1] != "0" && adopting) {
+    out.made_ = false;
+    return out;
+  }
   if (!metadata_is_there && found[0][1] != "0") {
     throw Error(Retry::needs_operator, "the target file holds tables that tailrace did not make",
                 "Name a new file for the mirror; to query both together, ATTACH one from the other");
@@ -91,10 +100,13 @@ Mirror Mirror::load(Session& session) {
   bring_up_to_date(session, metadata_is_there);
   for (const auto& line : read_text(session,
                                     "SELECT slot, system_identifier, timeline::VARCHAR, "
-                                    "lsn::VARCHAR, commit_micros::VARCHAR FROM tailrace.checkpoint")) {
-    out.checkpoint_ =
-        Checkpoint{line[0], line[1], number<std::uint32_t>(line[2]), Lsn{number<std::uint64_t>(line[3])},
-                   PgTimestamp{number<std::int64_t>(line[4])}};
+                                    "lsn::VARCHAR, commit_micros::VARCHAR, seen FROM tailrace.checkpoint")) {
+    out.checkpoint_ = Checkpoint{line[0],
+                                 line[1],
+                                 number<std::uint32_t>(line[2]),
+                                 Lsn{number<std::uint64_t>(line[3])},
+                                 PgTimestamp{number<std::int64_t>(line[4])},
+                                 line[5]};
   }
   for (auto& line : read_text(session,
                               "SELECT oid::VARCHAR, source_schema, source_name, target_schema, target_name, "
@@ -237,9 +249,10 @@ void Mirror::put_checkpoint(Session& session, const Checkpoint& checkpoint) {
   } else {
     session.query(
         fmt::format("DELETE FROM tailrace.checkpoint; INSERT INTO tailrace.checkpoint SELECT "
-                    "version, {}, {}, {}, {}, make_timestamptz({}::BIGINT), {} FROM tailrace.format",
+                    "version, {}, {}, {}, {}, make_timestamptz({}::BIGINT), {}, {} FROM tailrace.format",
                     quote_literal(checkpoint.slot), quote_literal(checkpoint.system_identifier),
-                    checkpoint.timeline, checkpoint.lsn.value, unix_micros, checkpoint.commit_time.micros),
+                    checkpoint.timeline, checkpoint.lsn.value, unix_micros, checkpoint.commit_time.micros,
+                    quote_literal(checkpoint.seen)),
         "writing the checkpoint");
   }
   checkpoint_ = checkpoint;

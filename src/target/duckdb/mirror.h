@@ -58,8 +58,11 @@ constexpr std::string_view row_identifier = "rowid";
 class Mirror {
  public:
   /// Creates the metadata schema where it is missing. Refuses a file of a newer tailrace, and one that holds
-  /// tables but no metadata is left alone: its tables are not ours to replace.
-  static Mirror load(Session& session);
+  /// tables but no metadata is left alone: its tables are not ours to replace. With `adopting` they may become
+  /// ours, and the metadata waits for make().
+  static Mirror load(Session& session, bool adopting = false);
+  /// Creates the metadata if it is still missing, in a transaction of its own.
+  void make(Session& session);
 
   const std::map<Oid, MirrorTable>& tables() const { return tables_; }
   MirrorTable& at(Oid oid);
@@ -77,6 +80,7 @@ class Mirror {
  private:
   std::map<Oid, MirrorTable> tables_;
   std::optional<Checkpoint> checkpoint_;
+  bool made_ = true;
   std::string database_name_;  ///< DuckDB's, after the file; a schema of that name would be ambiguous
 };
 

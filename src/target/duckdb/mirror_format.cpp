@@ -38,6 +38,10 @@ CREATE TABLE tailrace.format (version BIGINT NOT NULL);
 )",
     // 3: why a table is held; NULL: it is not.
     "ALTER TABLE tailrace.tables ADD COLUMN held VARCHAR;",
+    // 4: what the snapshot showed that a stream from before it must not bring again
+    R"(
+ALTER TABLE tailrace.checkpoint ADD COLUMN seen VARCHAR DEFAULT '';
+)",
 };
 
 constexpr std::int64_t newest = std::ssize(steps);

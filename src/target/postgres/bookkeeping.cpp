@@ -31,13 +31,17 @@ void Bookkeeping::lock() {
 
 std::optional<Checkpoint> Bookkeeping::read_checkpoint() {
   auto rows = connection_.query(
-      fmt::format("select slot, system_identifier, timeline, lsn, commit_micros from tailrace.checkpoint "
+      fmt::format("select slot, system_identifier, timeline, lsn, commit_micros, seen from tailrace.checkpoint "
                   "where subscription = {}",
                   literal_),
       keeping_books);
   if (rows.rows() == 0) return std::nullopt;
-  return Checkpoint{rows.str(0, 0), rows.str(0, 1), static_cast<std::uint32_t>(rows.i64(0, 2)), rows.lsn(0, 3),
-                    PgTimestamp{rows.i64(0, 4)}};
+  return Checkpoint{rows.str(0, 0),
+                    rows.str(0, 1),
+                    static_cast<std::uint32_t>(rows.i64(0, 2)),
+                    rows.lsn(0, 3),
+                    PgTimestamp{rows.i64(0, 4)},
+                    rows.str(0, 5)};
 }
 
 std::map<Oid, TableRecord> Bookkeeping::read_tables() {
@@ -119,12 +123,14 @@ void Bookkeeping::remove_all() {
 
 void Bookkeeping::put_checkpoint(const Checkpoint& checkpoint) {
   connection_.query(
-      fmt::format("insert into tailrace.checkpoint values ({}, {}, {}, {}, '{}', {}) on conflict "
+      fmt::format("insert into tailrace.checkpoint values ({}, {}, {}, {}, '{}', {}, {}) on conflict "
                   "(subscription) do update "
                   "set slot = excluded.slot, system_identifier = excluded.system_identifier, "
-                  "timeline = excluded.timeline, lsn = excluded.lsn, commit_micros = excluded.commit_micros",
+                  "timeline = excluded.timeline, lsn = excluded.lsn, commit_micros = excluded.commit_micros, "
+                  "seen = excluded.seen",
                   literal_, quote_literal(checkpoint.slot), quote_literal(checkpoint.system_identifier),
-                  checkpoint.timeline, checkpoint.lsn.str(), checkpoint.commit_time.micros),
+                  checkpoint.timeline, checkpoint.lsn.str(), checkpoint.commit_time.micros,
+                  quote_literal(checkpoint.seen)),
       keeping_books);
 }
 

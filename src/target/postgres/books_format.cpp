@@ -34,6 +34,8 @@ create table if not exists tailrace.structure (
     "create table tailrace.format (version bigint not null)",
     // 3: why a table is held; empty: it is not.
     "alter table tailrace.tables add column held text not null default ''",
+    // 4: what the snapshot showed that a stream from before it must not bring again
+    "alter table tailrace.checkpoint add column seen text not null default ''",
 };
 
 constexpr std::int64_t newest = std::ssize(steps);

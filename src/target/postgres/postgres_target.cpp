@@ -67,6 +67,8 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   void prepare_structure(const std::vector<schema::Table>& tables, const schema::ReadStructure& read) override;
   void complete_structure(const StopSignal& stop) override;
   void create_table(const schema::Table& table) override;
+  void check_rows(const std::vector<schema::Table>&) override {}  // check_tables() did
+  void adopt(const schema::Table& table, Lsn at) override;
   void drop_table(Oid table) override;
   void mark_for_copy(Oid table, const std::string& reason) override;
   void hold(const HeldTable& table, const std::string& reason) override;
@@ -295,6 +297,13 @@ void PostgresTarget::create_table(const schema::Table& table) {
   });
   records_.insert_or_assign(table.oid, record);
   copies_.know(plan);
+}
+
+/// What the table holds is left alone: see keep_rows.
+void PostgresTarget::adopt(const schema::Table& table, Lsn at) {
+  TAILRACE_CHECK(options_.keep_rows);
+  create_table(table);
+  finish_copy(table.oid, at, 0);
 }
 
 /// The table at the target stays: whether its rows are still wanted, only its owner knows.
