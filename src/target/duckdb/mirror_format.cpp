@@ -3,6 +3,7 @@
 #include <charconv>
 #include <iterator>
 
+#include "base/kill_point.h"
 #include "base/log.h"
 
 namespace tailrace::target::duckdb {
@@ -86,7 +87,9 @@ void bring_up_to_date(Session& session, bool metadata_is_there) {
                               "UPDATE tailrace.checkpoint SET format_version = {0}",
                               newest),
                   "bringing the metadata up to date");
+    kill_point("duckdb.format.made");
     session.commit();
+    kill_point("duckdb.format.committed");
   } catch (...) {
     session.rollback();
     throw;

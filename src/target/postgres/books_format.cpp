@@ -2,6 +2,7 @@
 
 #include <iterator>
 
+#include "base/kill_point.h"
 #include "base/log.h"
 #include "base/sql_text.h"
 
@@ -85,8 +86,10 @@ void bring_books_up_to_date(pg::Connection& connection) {
     refuse_newer(format);
     for (auto step = format; step < newest; ++step) connection.query(steps[step], purpose);
     connection.query(
-        fmt::format("delete from tailrace.format; insert into tailrace.format values ({}); commit", newest),
-        purpose);
+        fmt::format("delete from tailrace.format; insert into tailrace.format values ({})", newest), purpose);
+    kill_point("postgres.books.made");
+    connection.query("commit", purpose);
+    kill_point("postgres.books.committed");
   } catch (Error& error) {
     try {
       connection.query("rollback", purpose);
