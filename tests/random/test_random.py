@@ -33,7 +33,7 @@ WITHOUT = set(os.environ.get("TAILRACE_RANDOM_WITHOUT", "").split(","))
 STEPS = os.environ.get("TAILRACE_RANDOM_STEPS")
 SHRINK = float(os.environ.get("TAILRACE_RANDOM_SHRINK", "60"))
 WORKERS = int(os.environ.get("TAILRACE_RANDOM_WORKERS", "4"))
-FAILURES = 3  # after as many, no more programs are begun
+FAILURES = int(os.environ.get("TAILRACE_RANDOM_FAILURES", "3"))  # after as many, no more programs are begun
 
 
 def seeds():

@@ -25,6 +25,9 @@ SELECT a.attname, t.typname FROM pg_attribute a JOIN pg_type t ON t.oid = a.attt
 WHERE a.attrelid = %s::oid AND a.attnum > 0 AND NOT a.attisdropped AND (a.attgenerated = '' OR %s)
 ORDER BY a.attnum"""
 
+# DuckDB has no tables without columns.
+STANDS_FOR_NONE = "tailrace_no_columns"
+
 
 class Difference(AssertionError):
     pass
@@ -204,7 +207,9 @@ def compare(cluster, database, path, tables=None, columns=None, where=None, root
 def compare_table(source, mirror, names, target, published, where):
     label = ".".join(names)
     types = mirror.columns(*target)
-    if not types and published:
+    if not published and list(types) == [STANDS_FOR_NONE]:
+        types = {}
+    elif not types:
         return [f"{label}: the target has no such table"], 0
     expected = [name for name, _ in published]
     if list(types) != expected and sorted(types) != sorted(expected):
