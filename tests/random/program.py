@@ -19,6 +19,11 @@ PAIRS = [pair for source in VERSIONS for pair in
          [(source, None)] * 2 + [(source, target) for target in VERSIONS]]
 SET = len(PAIRS)
 PHASES = 4
+# What makes the process pass a kill point, by the second word of its name; otherwise what follows under None.
+PROVOKES = {"widen": ["widened"], "evolve": ["add_column", "drop_column"], "create_table": ["create_table"],
+            "structure": ["create_table", "new_type"], "drop_table": ["recreate_table"],
+            "settle_names": ["rotate_table_names", "trade_table_names"],
+            "initialize": [], "commit": ["insert"], None: ["create_table", "recopy"]}
 PROCESS = {"kill", "recopy", "interrupted_copy"}
 serial = itertools.count(1)
 
@@ -42,17 +47,23 @@ def turn_of(seed):
     return seed // SET * to_file.count(one) + to_file[:seed % SET].count(one)
 
 
-class Program:
-    """`without`: kinds of steps that are left out; the program is another one then."""
+def provoking(point):
+    return PROVOKES.get(point.split(".")[1], PROVOKES[None])
 
-    def __init__(self, seed, without=()):
+
+class Program:
+    """without         kinds of steps that are left out; the program is another one then
+    kinds, points   those that must come, instead of the seed's turn
+    """
+
+    def __init__(self, seed, without=(), kinds=None, points=None):
         self.seed = seed
         self.source, self.target = pair_of(seed)
         other = "duckdb." if self.target else "postgres."
         turn = turn_of(seed)
-        self.points = dealt(turn, [point for point in kill_points() if not point.startswith(other)], 3)
+        self.points = dealt(turn, [point for point in points or kill_points() if not point.startswith(other)], 3)
         known = {name for name, (group, _) in KINDS.items() if group == "definition"}
-        self.kinds = dealt(turn, known - set(without), 9)
+        self.kinds = kinds or dealt(turn, known - set(without), 9)
         self.without = without
         self.chance = random.Random(f"program/{seed}")
 
@@ -81,7 +92,8 @@ class Program:
             if chance.random() < 0.3:
                 items.append("guest_leaves")
             if points:
-                items.insert(chance.randint(0, 1), f"arm {points.pop()}")
+                point = points.pop()
+                items[0:0] = [f"arm {point}", *provoking(point)]
             how = chance.choice(["live", "live", "backlog", "interrupted"])
             if how == "backlog":
                 items.insert(chance.randint(0, 2), chance.choice(["stop", "kill"]))
@@ -98,7 +110,7 @@ class Program:
         chance = self.chance
         yield ("setup",)
         for number, items in enumerate(self.phases()):
-            if number == 0 and chance.random() < 0.7:
+            if number == 0 and not items[0].startswith("arm") and chance.random() < 0.7:
                 yield ("start",)
             for at, item in enumerate(items):
                 if item in KINDS:
@@ -111,7 +123,7 @@ class Program:
         chance = self.chance
         word, _, point = item.partition(" ")
         if word == "arm":
-            yield ("arm", f"{point}:{chance.choice([1, 1, 1, 2])}")
+            yield ("arm", f"{point}:{chance.choice([1, 1, 1, 1, 2])}")
         elif word == "stop":
             yield ("stop",)
         elif word == "restart":

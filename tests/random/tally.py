@@ -32,6 +32,9 @@ class Tally:
         lines.append(f"{sum(self.refused.values())} statements were refused")
         return "\n".join(lines)
 
+    def missing(self, what, names):
+        return sorted(names - set(self.counts[what]))
+
     def must_have(self, what, names):
-        missing = sorted(names - set(self.counts[what]))
+        missing = self.missing(what, names)
         assert not missing, f"none of these ({what}): {missing}\n{self.told()}"
