@@ -28,6 +28,15 @@ from waiting import PATIENCE, wait_until
 SILENT = {"partition_attach", "partition_detach", "partition_truncate", "partition_drop", "split_default",
           "unlogged_for_a_while", "readd_column", "retype_using", "partition_create", "guest_leaves"}
 # Kinds after which a table may be held, so that --recopy is needed.
+LARGE = """
+CREATE TABLE public.large (id int, region int, v text, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
+CREATE TABLE public.large_1 PARTITION OF public.large FOR VALUES IN (1);
+CREATE TABLE public.large_2 PARTITION OF public.large FOR VALUES IN (2);
+CREATE TABLE public.large_rest PARTITION OF public.large DEFAULT;
+INSERT INTO public.large SELECT i, 2 - (i % 100 = 0)::int, repeat(md5(i::text), 3) FROM generate_series(1, 40000) i;
+ANALYZE public.large
+"""
+LARGE_BYTES = 4_400_000  # about what its copy sends
 MAY_HOLD = {"duckdb": {"name_of_a_guest"},
             "postgres": {"name_of_a_guest", "retype_int", "retype_varchar", "retype_using", "new_type", "enum_label"}}
 ENDED_WELL = (0, 6, -signal.SIGTERM)  # by SIGTERM: also before all was copied, and in its first milliseconds
@@ -166,19 +175,17 @@ class Field:
             self.done[kind] += 1
 
     def do_interrupted_copy(self, kind, how, percent):
-        """A large table's copy, the connection of which stalls in the middle, and which is then ended."""
+        """A large table's copy, the connection of which stalls in the middle, and which is then ended. Its small leaf
+        is copied by then."""
         self.do_stop()
         table = self.connection.execute("SELECT to_regclass('public.large')").fetchone()[0]
         if not table:
-            self.connection.execute("CREATE TABLE public.large (id int PRIMARY KEY, v text)")
-            self.connection.execute("INSERT INTO public.large SELECT i, repeat(md5(i::text), 3)"
-                                    " FROM generate_series(1, 40000) i; ANALYZE public.large")
+            self.connection.execute(LARGE)
         self.note_counts()
-        size = self.connection.execute("SELECT pg_table_size('public.large')").fetchone()[0]
         with Proxy(self.source.port) as proxy:
             self.configure(source=self.source.url(self.database, port=proxy.port))
             self.started("--recopy", "public.large") if self.copied_before("public.large") else self.started()
-            wait_until(lambda: proxy.forwarded > size * int(percent) // 100 or not self.mirror.running()
+            wait_until(lambda: proxy.forwarded > LARGE_BYTES * int(percent) // 100 or not self.mirror.running()
                        or self.streams(), 60, lambda: "the copy " + self.mirror.tail(), poll=0.002)
             proxy.stall()
             self.ended_by(signal.SIGKILL if how == "kill" else signal.SIGTERM)

@@ -67,6 +67,11 @@ class Program:
         self.without = without
         self.chance = random.Random(f"program/{seed}")
 
+    @classmethod
+    def between(cls, source, target):
+        """Any program of a version pair."""
+        return next(cls(seed) for seed in range(SET) if pair_of(seed) == (source, target))
+
     @property
     def pair(self):
         return f"{self.source} -> {self.target or 'DuckDB'}"

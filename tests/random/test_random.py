@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from author import KINDS
+from found import FOUND
 from kill_points import kill_points
 from program import PAIRS, PROCESS, SET, Program, Servers, pair_of, play
 from shrink import shrunk
@@ -130,6 +131,14 @@ def test_programs(servers, tmp_path):
 def test_steps(servers, tmp_path):
     steps = ast.literal_eval(Path(STEPS).read_text(encoding="utf-8"))
     outcome = play(Program(int(SEED or 0)), servers, tmp_path, steps)
+    assert not outcome.fault, outcome.fault
+
+
+@pytest.mark.skipif(STEPS is not None, reason="TAILRACE_RANDOM_STEPS")
+@pytest.mark.parametrize("name", FOUND)
+def test_found(servers, tmp_path, name):
+    source, target, steps = FOUND[name]
+    outcome = play(Program.between(source, target), servers, tmp_path, steps)
     assert not outcome.fault, outcome.fault
 
 
