@@ -21,7 +21,7 @@ export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help deps build demo test test-unit test-end-to-end test-sanitize test-sanitize-scenarios lint bench random soak fuzz install package clean
+.PHONY: help deps build demo test test-slow test-unit test-end-to-end test-sanitize test-sanitize-scenarios lint bench random soak fuzz install package clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,31 +31,33 @@ deps:  ## install what building and testing needs, from Debian and npm
 
 build:  ## compile the program and its unit tests into build/release
 	@tools/deps build
-	@tools/build release -j $(JOBS)
+	@tools/timed "compiling" tools/build release -j $(JOBS)
 
 demo:  ## from nothing to a live mirror of a shop's database, in front of your eyes
 	@tools/deps build
 	@tools/build release -j $(JOBS) --target tailrace
 	@demo/run
 
-test: deps build test-unit test-end-to-end test-sanitize test-sanitize-scenarios  ## everything: unit, scenario and crash tests, sanitizers
+test: deps build test-unit test-end-to-end random test-sanitize test-sanitize-scenarios  ## everything: unit, scenario and crash tests, random programs, sanitizers; each tier tells its time
 
 test-unit: build  ## unit tests
-	@echo "== unit tests"
-	@ctest --test-dir build/release --output-on-failure -j $(JOBS) --no-tests=error
+	@tools/timed "unit tests" ctest --test-dir build/release --output-on-failure -j $(JOBS) --no-tests=error
 
 test-end-to-end: deps build  ## scenario and crash tests against real servers, PostgreSQL 13 to 18
-	@echo "== scenario and crash tests"
-	@TAILRACE_PATIENCE=$${TAILRACE_PATIENCE:-2} bash -c "$(PYTEST) -n $(WORKERS) $(TESTS)"
+	@TAILRACE_PATIENCE=$${TAILRACE_PATIENCE:-2} tools/timed "scenario and crash tests" bash -c "$(PYTEST) -n $(WORKERS) $(TESTS)"
+
+test-slow: deps build  ## what make test has no time for: scenario and crash tests into PostgreSQL, random programs for 15 minutes
+	@TAILRACE_PATIENCE=$${TAILRACE_PATIENCE:-2} tools/timed "scenario and crash tests into PostgreSQL" \
+	  bash -c "$(PYTEST) -n $(WORKERS) --target postgres $(TESTS)"
+	@$(MAKE) random MINUTES=15
 
 test-sanitize: deps  ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	@tools/build sanitize -j $(JOBS)
-	@echo "== unit tests, sanitized"
-	@ctest --test-dir build/sanitize --output-on-failure -j $(JOBS) --no-tests=error
+	@tools/timed "compiling with sanitizers" tools/build sanitize -j $(JOBS)
+	@tools/timed "unit tests, sanitized" \
+	  ctest --test-dir build/sanitize --output-on-failure -j $(JOBS) --no-tests=error
 
 test-sanitize-scenarios: test-sanitize  ## the scenario tests that move data, under the same sanitizers
-	@echo "== scenario tests, sanitized"
-	@$(PYTEST) -n $(WORKERS) $(SANITIZED) -m "not slow" --sanitized
+	@tools/timed "scenario tests, sanitized" bash -c '$(PYTEST) -n $(WORKERS) $(SANITIZED) -m "not slow" --sanitized'
 
 lint: deps  ## formatter, clang-tidy, the rules of the house, Python and shell checks
 	@tools/build release --configure-only
@@ -66,9 +68,8 @@ bench: deps  ## measure against pg_recvlogical and COPY
 	@bench/run
 
 random: deps build  ## random programs of rows, definitions, restarts and kills; for MINUTES from another seed each time, if given
-	@echo "== random programs"
 	@TAILRACE_RANDOM_MINUTES=$(if $(filter command line environment,$(origin MINUTES)),$(MINUTES),0) \
-	  TAILRACE_PATIENCE=$${TAILRACE_PATIENCE:-2} bash -c 'time ( $(PYTEST) -s random )'
+	  TAILRACE_PATIENCE=$${TAILRACE_PATIENCE:-2} tools/timed "random programs" bash -c "$(PYTEST) -s random"
 
 soak: deps build  ## MINUTES of pgbench with KILLS kill -9, then the same with server restarts and cut connections; verify of 10 M rows; an hour of random programs
 	@echo "== soak: $(MINUTES) minutes and $(KILLS) kills each"
