@@ -374,6 +374,7 @@ void Applier::prepare(Table& table, const std::shared_ptr<const Relation>& relat
     begin();
     target_.evolve(table.record.oid, evolution);
     changed_ = true;
+    names_changed_ = true;
     if (!evolution.empty())
       log::info("apply", "{} changed its definition at the source; the target follows", relation->qualified());
     read_record(table);
@@ -525,7 +526,24 @@ void Applier::note_committed() {
     if (left_out) show_bad_changes();
     if (auto conflicts = target_.take_conflicts(); !conflicts.empty()) show_conflicts(conflicts);
   }
+  if (names_changed_) show_names();
   refresh_durable();
+}
+
+/// A table may have another name by now, and so may one that had to make room for it.
+void Applier::show_names() {
+  names_changed_ = false;
+  auto records = target_.tables();
+  board_.update([&](Status& status) {
+    for (const auto& record : records) {
+      auto found = tables_.find(record.oid);
+      if (found == tables_.end() || found->second.status_index >= status.tables.size()) continue;
+      auto& entry = status.tables[found->second.status_index];
+      entry.schema = record.schema;
+      entry.name = record.name;
+      entry.target_name = record.target_name;
+    }
+  });
 }
 
 void Applier::show_conflicts(const std::map<Oid, ConflictCounts>& conflicts) {
@@ -554,6 +572,7 @@ void Applier::evolve(Oid oid, const target::Evolution& evolution) {
     read_record(found->second);
     found->second.prepared = nullptr;
   }
+  show_names();
 }
 
 void Applier::read_record(Table& table) {

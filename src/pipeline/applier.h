@@ -161,6 +161,7 @@ class Applier {
   enum class Pace { wait, go_on };
   void commit(Lsn progress, Pace pace = Pace::wait);
   void show_conflicts(const std::map<Oid, ConflictCounts>& conflicts);
+  void show_names();
   void meet_barriers(Lsn progress, Lsn next_commit);
   void meet(Barrier& barrier);
   void read_record(Table& table);
@@ -185,6 +186,7 @@ class Applier {
   std::int64_t call_ = 0;        ///< counts apply()
   std::int64_t began_call_ = 0;  ///< the call in which the open target transaction began
   bool changed_ = false;         ///< something but the checkpoint goes into this commit
+  bool names_changed_ = false;   ///< the status may show older ones
   std::int64_t transactions_ = 0;
   std::int64_t changes_ = 0;
   std::shared_ptr<const Batches> given_;  ///< to the call of apply()

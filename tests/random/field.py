@@ -151,10 +151,11 @@ class Field:
     def do_recopy(self, kind, table):
         """Of one that the mirror knows by now; who asks for another is told so, and nothing more."""
         self.do_start()
-        self.caught_up()
+        self.wait_applied()
         if table not in self.known():
-            return
-        self.recopy([table])
+            self.refresh()
+        if table in self.known():
+            self.recopy([table])
         self.done[kind] += 1
 
     def do_guest(self, kind, name):

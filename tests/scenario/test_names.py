@@ -87,6 +87,24 @@ def test_publications_that_do_not_go_together(shop_on, publications, settings, w
     assert shop.value(f"SELECT count(*) FROM pg_replication_slots WHERE slot_name = '{shop.name}'") == 0
 
 
+@pytest.mark.duckdb("changes of definitions are not followed into PostgreSQL yet")
+@pytest.mark.parametrize("rows", [True, False], ids=["with_rows", "alone"])
+def test_status_after_a_rename(shop, rows):
+    """The status calls a table as the source does, without a restart."""
+    shop.execute("CREATE TABLE before (id int PRIMARY KEY)")
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.execute("ALTER TABLE before RENAME TO behind")
+    if rows:
+        shop.execute("INSERT INTO behind VALUES (1)")
+    # Without a row it takes two looks at the catalogs, and a position that has passed.
+    wait_until(lambda: run("refresh", *shop.mirror.named()).returncode == 0 and shop.mirror.table("public.behind"),
+               what=lambda: f"the new name: {shop.mirror.status()['tables']}")
+    assert shop.mirror.table("public.behind")["target_name"].replace('"', "") == "public.behind"
+    assert shop.mirror.table("public.before") is None
+    assert shop.settle() == rows
+
+
 def test_refresh(shop):
     """What publications gain or lose is picked up when it says so, not up to ten seconds later."""
     shop.execute(PUBLISHED + "; CREATE PUBLICATION one FOR TABLE a; CREATE PUBLICATION two FOR TABLE b")
