@@ -292,12 +292,15 @@ class Field:
         return {f"{table['schema']}.{table['name']}": table for table in status["tables"]} if status else {}
 
     def held(self):
-        """Tables that are held although nothing is in their way any more."""
+        """Tables that are held although nothing is in their way any more. One that came to have a stranger's name may
+        still be called as it was before."""
         tables = [name for name, table in self.known().items() if table["state"] == "held"]
         kinds = set(self.done) | set(self.passed)
         if tables and not kinds & MAY_HOLD[self.kind]:
             raise Fault("held", f"{tables}, for nothing that may cause it\n{self.mirror.tail()}")
-        return [table for table in tables if not self.is_guests(table)]
+        there = {table.qualified for table in read_tables(self.connection)}
+        wait = any(map(self.is_guests, there))
+        return [table for table in tables if not self.is_guests(table) and (table in there or not wait)]
 
     def is_guests(self, table):
         return table.split(".")[0] == "public" and table.split(".")[1] in self.guests
@@ -341,15 +344,17 @@ class Field:
         """{source name: target name} of all that is compared. Where a stranger has the name, it is the one that the
         status tells, or none while the table is held."""
         status, names = self.known(), {}
+        held = [table for table in status.values() if table["state"] == "held"]
         for table in read_tables(self.connection):
+            name = table.qualified
             if table.is_partition or table.persistence != "p":
                 continue
-            name = table.qualified
-            names[name] = name
-            if self.is_guests(name) and name in status:
+            if not self.is_guests(name):
+                names[name] = name
+            elif name in status and status[name]["state"] != "held":
                 names[name] = status[name]["target_name"].replace('"', "")
-                if status[name]["state"] == "held":
-                    del names[name]
+            elif not held:
+                raise Fault("not told", f"{name} is not in the status, and nothing is held\n{self.mirror.tail()}")
         return names
 
     def compare(self, names):

@@ -5,6 +5,7 @@ Consecutive seeds go through all of these in turn, so that a run of SET programs
 """
 import itertools
 import random
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -180,4 +181,5 @@ def play(program, servers, directory, steps=None, patience=40):
         fault = found
     finally:
         field.close()
+        shutil.rmtree(place)
     return Outcome(program, done, field, fault)

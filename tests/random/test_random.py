@@ -134,7 +134,7 @@ def test_steps(servers, tmp_path):
     assert not outcome.fault, outcome.fault
 
 
-@pytest.mark.skipif(STEPS is not None, reason="TAILRACE_RANDOM_STEPS")
+@pytest.mark.skipif(bool(SEED or STEPS or MINUTES), reason="other programs are asked for")
 @pytest.mark.parametrize("name", FOUND)
 def test_found(servers, tmp_path, name):
     source, target, steps = FOUND[name]
