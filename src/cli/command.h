@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/stop.h"
 #include "config/validation.h"
+#include "serve/socket_places.h"
 
 namespace tailrace::cli {
 
@@ -57,8 +58,8 @@ struct UsageProblems {
 /// says them; completed and valid, the log configured.
 config::Config load(const Options& options, config::Needs needs);
 
-/// The control socket of this configuration's target.
-std::string control_path(const config::Config& config);
+/// Where the control socket of this configuration's target may stand.
+serve::SocketPlaces control_places(const config::Config& config);
 
 /// The stop that signals request.
 StopSignal& stop_signal();

@@ -7,11 +7,11 @@ namespace tailrace::cli {
 
 int command_refresh(const Options& options) {
   auto config = load(options, {false, true});
-  auto path = control_path(config);
-  auto report = serve::ControlClient(path).refresh(stop_signal());
+  serve::ControlClient client(control_places(config));
+  auto report = client.refresh(stop_signal());
   if (!report) {
     fmt::print("not running: nothing answers at {}; `tailrace run` looks at the publications when it starts\n",
-               path);
+               client.path());
     return exit_differs;
   }
   for (const auto& table : report->added) fmt::print("{} is new, and copied\n", table);

@@ -9,7 +9,7 @@ namespace tailrace::cli {
 int command_replay(const Options& options) {
   auto config = load(options, {false, true});
   pipeline::ReplayRequest request{options.table, options.discard};
-  auto report = serve::ControlClient(control_path(config)).replay(request, stop_signal());
+  auto report = serve::ControlClient(control_places(config)).replay(request, stop_signal());
   if (!report) report = pipeline::replay(config, request);
   for (const auto& table : report->tables) {
     fmt::print("{}: {} changes {}\n", table.table, table.changes,

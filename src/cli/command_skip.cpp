@@ -16,7 +16,7 @@ int command_skip(const Options& options) {
                               : fmt::format("'{}' is no position such as 0/15D6A28", options.lsn),
           "", 0, 0}}};
   }
-  bool running = serve::ControlClient(control_path(config)).skip(*lsn, stop_signal());
+  bool running = serve::ControlClient(control_places(config)).skip(*lsn, stop_signal());
   if (!running) pipeline::note_skip(config, *lsn);
   fmt::print("noted: the source's transaction at {} will be left out whole{}\n", lsn->str(),
              running ? "" : " by the next 'tailrace run'");

@@ -27,7 +27,7 @@ std::string find_target_here() {
   return found;
 }
 
-std::string socket_of(Options options) {
+serve::SocketPlaces socket_of(Options options) {
   // For a look, the bare file name is clear enough.
   if (!options.target.empty() && !options.target.contains(':')) options.target = "duckdb:" + options.target;
   auto config = load(options, {});
@@ -36,7 +36,7 @@ std::string socket_of(Options options) {
     if (config.target.path.empty())
       throw UsageProblems{{{"target", "is missing: say which mirror, such as duckdb:shop.duckdb", "", 0, 0}}};
   }
-  return control_path(config);
+  return control_places(config);
 }
 
 std::string render(const pipeline::Status& status) {
@@ -50,15 +50,14 @@ std::string render(const pipeline::Status& status) {
 }  // namespace
 
 int command_status(const Options& options) {
-  std::string path = socket_of(options);
-  serve::ControlClient client(path);
+  serve::ControlClient client(socket_of(options));
   do {
     auto json = client.status_json();
     if (!json) {
       if (options.json)
         fmt::print("null\n");
       else
-        fmt::print("not running: nothing answers at {}\n", path);
+        fmt::print("not running: nothing answers at {}\n", client.path());
       return exit_differs;
     }
     if (options.json) {

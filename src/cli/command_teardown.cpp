@@ -12,7 +12,7 @@ namespace {
 
 /// Asks the running tailrace to stop and waits until it is gone.
 void stop_running(const config::Config& config) {
-  serve::ControlClient client(control_path(config));
+  serve::ControlClient client(control_places(config));
   if (!client.stop()) return;
   fmt::print("waiting for the running tailrace to stop\n");
   for (int i = 0; i < 300; ++i) {

@@ -205,7 +205,7 @@ int work(const Verifier& verifier, const Options& options) {
 /// Nothing if no tailrace runs on the target. A running one holds the target and knows its source, so the
 /// source need not be said again.
 std::optional<int> by_running_one(const Options& options) {
-  serve::ControlClient client(control_path(load(options, {false, true})));
+  serve::ControlClient client(control_places(load(options, {false, true})));
   if (!client.status()) return std::nullopt;
   Verifier verifier;
   verifier.compare = [&](const pipeline::VerifyRequest& request) {

@@ -1,11 +1,14 @@
 // Reads the command line and calls one command. Every Error ends here, as a message and an exit code.
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <system_error>
 #include <vector>
 
+#include "base/errand.h"
 #include "cli/command.h"
 
 namespace tailrace::cli {
@@ -269,6 +272,10 @@ int run(int argc, char** argv) {
     return exit_usage;
   } catch (const Error& error) {
     return report(error);
+  } catch (const std::system_error& error) {
+    return report(
+        Error(Retry::transient, fmt::format("the system gives no more: {}", error.what()),
+              "Raise the limit of threads and open files (ulimit -u, ulimit -n, pids of a container)"));
   } catch (const std::exception& error) {
     return report(Error(Retry::fatal, error.what(), "This is a bug; please report it with what was running"));
   }
@@ -278,5 +285,10 @@ int run(int argc, char** argv) {
 }  // namespace tailrace::cli
 
 int main(int argc, char** argv) {
-  return tailrace::cli::run(argc, argv);
+  int code = tailrace::cli::run(argc, argv);
+  if (tailrace::Errand::under_way() > 0) {
+    std::fflush(nullptr);
+    ::_exit(code);
+  }
+  return code;
 }

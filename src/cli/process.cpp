@@ -31,6 +31,7 @@ void catch_signals() {
   action.sa_handler = on_signal;
   sigemptyset(&action.sa_mask);
   for (int number : {SIGINT, SIGTERM, SIGHUP}) sigaction(number, &action, nullptr);
+  pg::Connection::leave_connecting_on(stop_signal());
   // A reader of our output that went away shows as a failed write.
   std::signal(SIGPIPE, SIG_IGN);
 }

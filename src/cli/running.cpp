@@ -7,7 +7,7 @@
 namespace tailrace::cli {
 
 Running::Running(const config::Config& config, pipeline::StatusBoard& board, serve::ControlWork work)
-    : server_(control_path(config), board, stop_signal(), std::move(work)) {
+    : server_(control_places(config), board, stop_signal(), std::move(work)) {
   board.update([&](pipeline::Status& status) {
     status.name = config.name;
     status.source = pg::redact(config.source);

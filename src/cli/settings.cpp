@@ -2,7 +2,6 @@
 
 #include "cli/command.h"
 #include "config/units.h"
-#include "serve/control_server.h"
 
 namespace tailrace::cli {
 namespace {
@@ -98,11 +97,11 @@ config::Config load(const Options& given, config::Needs needs) {
   return config;
 }
 
-std::string control_path(const config::Config& config) {
-  if (!config.control_socket.empty()) return config.control_socket;
-  if (config.target.kind == "duckdb") return serve::control_socket_path(config.target.path);
+serve::SocketPlaces control_places(const config::Config& config) {
+  if (!config.control_socket.empty()) return serve::named_place(config.control_socket);
+  if (config.target.kind == "duckdb") return serve::places_beside(config.target.path);
   // Several mirrors may share a PostgreSQL target; the name tells them apart.
-  return serve::control_socket_path_of(config.target.url() + " " + config.name);
+  return serve::places_of(config.target.url() + " " + config.name);
 }
 
 }  // namespace tailrace::cli

@@ -6,10 +6,10 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <charconv>
-#include <future>
-#include <thread>
 
+#include "base/errand.h"
 #include "pg/session_settings.h"
 #include "pg/socket.h"
 
@@ -100,6 +100,50 @@ bool connect_may_succeed_later(std::string_view message) {
   return true;
 }
 
+std::atomic<const StopSignal*> leave_connecting{nullptr};
+
+/// What a connection needs that was asked for and may be waited for in vain.
+struct Attempt {
+  std::vector<const char*> keywords;
+  std::vector<std::optional<std::string>> values;
+  std::atomic<pg_conn*> made{nullptr};
+
+  void connect() {
+    std::vector<const char*> pointers;
+    for (const auto& value : values) pointers.push_back(value ? value->c_str() : nullptr);
+    made = PQconnectdbParams(keywords.data(), pointers.data(), /*expand_dbname=*/1);
+  }
+  ~Attempt() { PQfinish(made); }
+};
+
+/// Null when a stop was requested and the server does not come. libpq looks up names by calls that cannot be
+/// interrupted, and keeps its time for each address alone: so it connects on another thread.
+pg_conn* connect_or_leave(const char* const* keywords, const char* const* values) {
+  auto attempt = std::make_shared<Attempt>();
+  for (std::size_t i = 0; keywords[i] != nullptr; ++i) {
+    attempt->keywords.push_back(keywords[i]);
+    attempt->values.push_back(values[i] != nullptr ? std::optional<std::string>(values[i]) : std::nullopt);
+  }
+  attempt->keywords.push_back(nullptr);
+  attempt->values.push_back(std::nullopt);
+  auto errand = Errand::begin([attempt] { attempt->connect(); });
+  if (!errand) {
+    attempt->connect();
+    return attempt->made.exchange(nullptr);
+  }
+  // A server that answers is waited for all the same: what is finished after a stop may need it.
+  constexpr auto nearly_there = 1s;
+  auto stopped_since = std::chrono::steady_clock::time_point::max();
+  while (!errand->wait_for(100ms)) {
+    const StopSignal* stop = leave_connecting;
+    if (stop == nullptr || !stop->requested()) continue;
+    auto now = std::chrono::steady_clock::now();
+    stopped_since = std::min(stopped_since, now);
+    if (now - stopped_since >= nearly_there) return nullptr;
+  }
+  return attempt->made.exchange(nullptr);
+}
+
 std::vector<const char*> pointers_to(const std::vector<std::optional<std::string>>& parameters) {
   std::vector<const char*> out;
   out.reserve(parameters.size());
@@ -171,7 +215,11 @@ Connection Connection::open(const std::string& conninfo, const ConnectOptions& o
                             server_options.c_str(),
                             "database",
                             nullptr};
-    return Connection(PQconnectdbParams(keywords, values, /*expand_dbname=*/1));
+    pg_conn* made = connect_or_leave(keywords, values);
+    if (made == nullptr)
+      throw Error(Retry::transient, fmt::format("cannot connect to {}: a stop was requested before it answered",
+                                                redact(conninfo)));
+    return Connection(made);
   };
   std::string own_options = server_options_of(conninfo);
   Connection connection = connect(with_empty_path(own_options));
@@ -188,6 +236,10 @@ Connection Connection::open(const std::string& conninfo, const ConnectOptions& o
   connection.query(pin_session(connection.server_version()), "pinning the session's settings");
   connection.set_patience({});
   return connection;
+}
+
+void Connection::leave_connecting_on(const StopSignal& stop) {
+  leave_connecting = &stop;
 }
 
 void Connection::finish(pg_conn* raw) {
@@ -277,19 +329,22 @@ void Connection::wait_while(const std::function<bool()>& while_this, const std::
   }
 }
 
-/// What waits for a lock or for running transactions would wait on after we left. A server that is out of reach
-/// must not keep us, so this is another thread's work.
-void Connection::cancel_soon() const {
-  std::shared_ptr<PGcancel> handle(PQgetCancel(raw_.get()), &PQfreeCancel);
-  if (!handle) return;
-  auto done = std::make_shared<std::promise<void>>();
-  auto finished = done->get_future();
-  std::thread([handle, done] {
-    std::array<char, 256> message{};
-    PQcancel(handle.get(), message.data(), static_cast<int>(message.size()));
-    done->set_value();
-  }).detach();
-  finished.wait_for(1s);
+std::optional<Errand> Connection::begin_cancel() const noexcept {
+  try {
+    std::shared_ptr<PGcancel> handle(PQgetCancel(raw_.get()), &PQfreeCancel);
+    if (!handle) return std::nullopt;
+    // PQcancel waits for ever for a server, a pooler or a firewall that swallows what it sends.
+    return Errand::begin([handle] {
+      std::array<char, 256> message{};
+      PQcancel(handle.get(), message.data(), static_cast<int>(message.size()));
+    });
+  } catch (const std::exception&) {
+    return std::nullopt;
+  }
+}
+
+void Connection::cancel_soon() const noexcept {
+  if (auto errand = begin_cancel()) errand->wait_for(1s);
 }
 
 Result Connection::check(Result result, std::string_view purpose) {
@@ -323,12 +378,6 @@ bool Connection::is_unix_socket() const {
 
 bool Connection::is_near() const {
   return pg::is_near(socket());
-}
-
-void Connection::cancel() const {
-  std::unique_ptr<PGcancel, void (*)(PGcancel*)> handle(PQgetCancel(raw_.get()), &PQfreeCancel);
-  char message[256];
-  if (handle) PQcancel(handle.get(), message, sizeof(message));
 }
 
 std::string redact(const std::string& conninfo) {

@@ -1,6 +1,7 @@
 #pragma once
 // Connection: RAII around libpq, the only room that includes its header. Errors are tailrace::Error with the
-// SQLSTATE, the statement's purpose and a retry class. Not thread-safe; one thread at a time, except cancel().
+// SQLSTATE, the statement's purpose and a retry class. Not thread-safe; one thread at a time, except
+// cancel_soon().
 
 #include <chrono>
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/errand.h"
 #include "base/error.h"
 #include "base/lsn.h"
 #include "base/stop.h"
@@ -57,6 +59,9 @@ class Connection {
   /// session_settings.h: search_path before anything runs, so that no name means what a database's owner put in
   /// its way.
   static Connection open(const std::string& conninfo, const ConnectOptions& options = {});
+  /// From now on open() does not wait for a server that does not answer once this stop is requested: the Error
+  /// is transient. Borrows the signal for the rest of the process.
+  static void leave_connecting_on(const StopSignal& stop);
 
   Connection(Connection&&) noexcept = default;
   Connection& operator=(Connection&&) noexcept = default;
@@ -93,10 +98,11 @@ class Connection {
   bool is_near() const;  ///< a round trip costs little
   pg_conn* raw() const { return raw_.get(); }
 
-  /// Asks the server to cancel what runs; safe from another thread while the connection lives.
-  void cancel() const;
-  /// The same, and does not wait long for a server that cannot be reached.
-  void cancel_soon() const;
+  /// Asks the server to cancel what runs, and waits a moment until that is said; safe from another thread while
+  /// the connection lives. Nothing happens where no thread can be had.
+  void cancel_soon() const noexcept;
+  /// The same without waiting; the errand is over once the server has been told.
+  std::optional<Errand> begin_cancel() const noexcept;
 
  private:
   explicit Connection(pg_conn* raw) : raw_(raw, &finish) {}

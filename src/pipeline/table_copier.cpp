@@ -180,7 +180,7 @@ class Reader {
         more = writer->take(stream);
       } catch (...) {
         // Leaving in the middle of a COPY: the connection cannot be used on without its end.
-        connection.cancel();
+        connection.cancel_soon();
         drain(stream);
         throw;
       }

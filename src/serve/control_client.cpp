@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <exception>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -27,8 +28,24 @@ std::string part_of(const std::string& response, const char* key) {
 
 }  // namespace
 
+Descriptor ControlClient::connect(std::string& path) const {
+  std::exception_ptr failure;
+  for (const std::string& place : places_.paths) {
+    try {
+      path = place;
+      if (Descriptor socket = connect_unix(place, places_.named); socket.valid()) return socket;
+    } catch (const Error&) {
+      // Who sits in one place must not hide the right one in another.
+      if (!failure) failure = std::current_exception();
+    }
+  }
+  if (failure) std::rethrow_exception(failure);
+  return Descriptor();
+}
+
 std::optional<std::string> ControlClient::ask(const std::string& request, const StopSignal* stop) const {
-  Descriptor socket = connect_unix(path_);
+  std::string path;
+  Descriptor socket = connect(path);
   if (!socket.valid()) return std::nullopt;
   std::string response;
   bool sent = send_all(socket.get(), request + "\n");
@@ -37,17 +54,18 @@ std::optional<std::string> ControlClient::ask(const std::string& request, const 
     if (wait_readable(socket.get(), 200)) {
       if (!receive_some(socket.get(), response)) break;
     } else if (stop != nullptr ? stop->requested() : std::chrono::steady_clock::now() > deadline) {
-      throw Error(Retry::transient, fmt::format("no answer from the tailrace at {}", path_),
+      throw Error(Retry::transient, fmt::format("no answer from the tailrace at {}", path),
                   "It may be very busy or stuck; its log says more");
     }
   }
   if (!response.contains('\n'))
-    throw Error(Retry::transient, fmt::format("the tailrace at {} went away before it answered", path_));
+    throw Error(Retry::transient, fmt::format("the tailrace at {} went away before it answered", path));
   return response;
 }
 
 bool ControlClient::running() const {
-  return connect_unix(path_).valid();
+  std::string path;
+  return connect(path).valid();
 }
 
 std::optional<std::string> ControlClient::status_json() const {

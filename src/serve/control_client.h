@@ -8,13 +8,15 @@
 #include "pipeline/bad_changes.h"
 #include "pipeline/engine.h"
 #include "pipeline/status.h"
+#include "serve/socket_places.h"
+#include "serve/unix_socket.h"
 
 namespace tailrace::serve {
 
 /// One per command. Not thread-safe.
 class ControlClient {
  public:
-  explicit ControlClient(std::string path) : path_(std::move(path)) {}
+  explicit ControlClient(SocketPlaces places) : places_(std::move(places)) {}
 
   /// Whether somebody listens, without a question: one that is stopping may leave it unanswered.
   bool running() const;
@@ -33,11 +35,16 @@ class ControlClient {
                                                const StopSignal& stop) const;
   /// False: nothing runs there.
   bool stop() const;
+  /// For people: where it looks first.
+  const std::string& path() const { return places_.paths.front(); }
 
  private:
   std::optional<std::string> ask(const std::string& request, const StopSignal* stop) const;
 
-  std::string path_;
+  /// The first who listens and whose answer counts; invalid: nobody. `path`: where that is.
+  Descriptor connect(std::string& path) const;
+
+  SocketPlaces places_;
 };
 
 }  // namespace tailrace::serve

@@ -9,8 +9,6 @@
 
 #include <array>
 #include <atomic>
-#include <cstdlib>
-#include <filesystem>
 #include <future>
 #include <list>
 #include <mutex>
@@ -18,7 +16,6 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/fnv.h"
 #include "base/log.h"
 #include "serve/status_json.h"
 #include "serve/unix_socket.h"
@@ -26,7 +23,6 @@
 namespace tailrace::serve {
 namespace {
 
-constexpr std::size_t longest_path = 107;
 constexpr std::size_t longest_request = 64 * 1024;
 constexpr int request_timeout_ms = 2000;
 
@@ -40,13 +36,13 @@ std::string answer(const char* key, const std::string& json) {
 }
 
 /// Only a socket that nobody listens on is removed; anything else under this name is not ours to touch.
-void clear_stale(const std::string& path) {
+void clear_stale(const std::string& path, bool named) {
   struct stat info{};
   if (::lstat(path.c_str(), &info) != 0) return;
   if (!S_ISSOCK(info.st_mode))
     throw Error(Retry::needs_operator, fmt::format("{} is in the way of the control socket", path),
                 "Move that file, or set control_socket to another path");
-  if (connect_unix(path).valid())
+  if (connect_unix(path, named).valid())
     throw Error(Retry::needs_operator,
                 fmt::format("another tailrace is running on this target (it answers at {})", path),
                 "Look at it with `tailrace status`, or stop it first");
@@ -55,29 +51,14 @@ void clear_stale(const std::string& path) {
 
 }  // namespace
 
-std::string control_socket_path(const std::string& target_file) {
-  // Both sides must arrive at one name, wherever they were started.
-  auto file = std::filesystem::weakly_canonical(std::filesystem::absolute(target_file)).string();
-  std::string beside = file + ".tailrace.sock";
-  if (beside.size() <= longest_path) return beside;
-  return control_socket_path_of(file);
-}
-
-std::string control_socket_path_of(const std::string& identity) {
-  std::uint64_t hash = fnv1a(identity);
-  const char* runtime = std::getenv("XDG_RUNTIME_DIR");
-  if (runtime != nullptr && *runtime != '\0') return fmt::format("{}/tailrace-{:016x}.sock", runtime, hash);
-  return fmt::format("/tmp/tailrace-{}-{:016x}.sock", ::geteuid(), hash);
-}
-
 class ControlServer::Listener {
  public:
-  Listener(std::string path, pipeline::StatusBoard& board, StopSignal& stop, ControlWork work)
+  Listener(std::string path, bool named, pipeline::StatusBoard& board, StopSignal& stop, ControlWork work)
       : path_(std::move(path)), board_(board), stop_(stop), work_(std::move(work)) {
-    clear_stale(path_);
+    clear_stale(path_, named);
     socket_ = listen_unix(path_);
     struct stat info{};
-    if (::stat(path_.c_str(), &info) == 0) inode_ = info.st_ino;
+    if (::lstat(path_.c_str(), &info) == 0) inode_ = info.st_ino;
     wake_ = Descriptor(::eventfd(0, EFD_CLOEXEC));
     TAILRACE_CHECK(wake_.valid());
     thread_ = std::thread([this] { accept_loop(); });
@@ -90,7 +71,7 @@ class ControlServer::Listener {
     thread_.join();
     // Where somebody put another socket in our place, it is theirs.
     struct stat info{};
-    if (::stat(path_.c_str(), &info) == 0 && info.st_ino == inode_) ::unlink(path_.c_str());
+    if (::lstat(path_.c_str(), &info) == 0 && info.st_ino == inode_) ::unlink(path_.c_str());
     for (Session& session : sessions_) {
       ::shutdown(session.socket.get(), SHUT_RD);  // wakes one that still waits for its request
       session.thread.join();
@@ -116,16 +97,37 @@ class ControlServer::Listener {
         return true;
       });
       if ((entries[0].revents & POLLIN) == 0) continue;
-      Descriptor client(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-      constexpr std::size_t most = 32;  // a broken script must not cost us a thread a second
-      if (!client.valid() || sessions_.size() >= most) continue;
+      accept_one();
+    }
+  }
+
+  /// Whatever cannot be had for one who asks (a descriptor, a thread, memory) costs them the answer, and us
+  /// nothing.
+  void accept_one() {
+    constexpr std::size_t most = 32;  // a broken script must not cost us a thread a second
+    Descriptor client(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (!client.valid()) {
+      // Who waits to be accepted stays readable: without a pause this would be asked again at once, for ever.
+      if (errno != EINTR && errno != ECONNABORTED && errno != EAGAIN)
+        closing_.sleep(std::chrono::milliseconds(200));
+      return;
+    }
+    if (sessions_.size() >= most || !peer_is_ours(client.get())) return;
+    try {
       Session& session = sessions_.emplace_back();
       session.socket = std::move(client);
-      session.thread = std::thread([this, &session] {
-        serve(session.socket.get());
-        ::shutdown(session.socket.get(), SHUT_RDWR);
-        session.done = true;
-      });
+      try {
+        session.thread = std::thread([this, &session] {
+          serve(session.socket.get());
+          ::shutdown(session.socket.get(), SHUT_RDWR);
+          session.done = true;
+        });
+      } catch (...) {
+        sessions_.pop_back();
+        throw;
+      }
+    } catch (const std::exception& error) {
+      log::warn("control", "a question was not answered: {}", error.what());
     }
   }
 
@@ -143,7 +145,7 @@ class ControlServer::Listener {
     } catch (const std::exception& error) {
       response = refusal(error.what());
     }
-    send_all(fd, response + "\n");
+    send_all(fd, response + "\n", [this] { return closing_.requested(); });
   }
 
   std::string respond(const nlohmann::json& request, const std::string& line, int fd) {
@@ -214,8 +216,10 @@ class ControlServer::Listener {
   std::thread thread_;
 };
 
-ControlServer::ControlServer(std::string path, pipeline::StatusBoard& board, StopSignal& stop, ControlWork work)
-    : listener_(std::make_unique<Listener>(std::move(path), board, stop, std::move(work))) {}
+ControlServer::ControlServer(const SocketPlaces& places, pipeline::StatusBoard& board, StopSignal& stop,
+                             ControlWork work)
+    : listener_(
+          std::make_unique<Listener>(place_to_listen(places), places.named, board, stop, std::move(work))) {}
 
 ControlServer::~ControlServer() = default;
 

@@ -168,7 +168,7 @@ class Control : public testing::Test {
 };
 
 TEST_F(Control, AnswersStatusVerifyAndStop) {
-  ControlClient client(path_);
+  ControlClient client(named_place(path_));
   EXPECT_FALSE(client.status().has_value());
   EXPECT_FALSE(client.skip(Lsn{1}, stop_));
   EXPECT_FALSE(client.replay({}, stop_).has_value());
@@ -182,7 +182,7 @@ TEST_F(Control, AnswersStatusVerifyAndStop) {
     work.replay = [](const pipeline::ReplayRequest& request, const StopSignal&) {
       return pipeline::ReplayReport{{{request.table, request.discard ? 1 : 2}}, "not the next"};
     };
-    ControlServer server(path_, board_, stop_, std::move(work));
+    ControlServer server(named_place(path_), board_, stop_, std::move(work));
     struct stat info{};
     ASSERT_EQ(stat(path_.c_str(), &info), 0);
     EXPECT_EQ(info.st_mode & 0777U, 0600U);
@@ -204,22 +204,22 @@ TEST_F(Control, AnswersStatusVerifyAndStop) {
 }
 
 TEST_F(Control, RefusalsAreSentences) {
-  ControlServer server(path_, board_, stop_, {});
+  ControlServer server(named_place(path_), board_, stop_, {});
   try {
-    ControlClient(path_).verify({}, stop_);
+    ControlClient(named_place(path_)).verify({}, stop_);
     ADD_FAILURE();
   } catch (const Error& error) {
     EXPECT_THAT(error.message(), HasSubstr("cannot verify while it runs"));
   }
-  EXPECT_THROW(ControlServer(path_, board_, stop_, {}), Error);
-  EXPECT_TRUE(ControlClient(path_).status().has_value())
+  EXPECT_THROW(ControlServer(named_place(path_), board_, stop_, {}), Error);
+  EXPECT_TRUE(ControlClient(named_place(path_)).status().has_value())
       << "the refused one must not take the first one's socket";
 }
 
 TEST_F(Control, OneThatStopsMayLeaveAQuestionUnanswered) {
   int fd = bound();
   ASSERT_EQ(listen(fd, 1), 0);
-  ControlClient client(path_);
+  ControlClient client(named_place(path_));
   EXPECT_TRUE(client.running());
   close(fd);
   EXPECT_FALSE(client.running());
@@ -228,10 +228,10 @@ TEST_F(Control, OneThatStopsMayLeaveAQuestionUnanswered) {
 TEST_F(Control, ADeadSocketIsReplacedAndAFileIsNot) {
   close(bound());
   {
-    ControlServer server(path_, board_, stop_, {});
+    ControlServer server(named_place(path_), board_, stop_, {});
   }
   std::ofstream(path_) << "precious";
-  EXPECT_THROW(ControlServer(path_, board_, stop_, {}), Error);
+  EXPECT_THROW(ControlServer(named_place(path_), board_, stop_, {}), Error);
   EXPECT_TRUE(std::filesystem::exists(path_));
 }
 
@@ -246,22 +246,44 @@ TEST_F(Control, ClosingCancelsAVerify) {
       cancelled = true;
       return pipeline::VerifyReport{{}, false, {}, "stopped"};
     };
-    ControlServer server(path_, board_, stop_, std::move(work));
-    asker = std::thread([&] { EXPECT_EQ(ControlClient(path_).verify({}, stop_)->error, "stopped"); });
+    ControlServer server(named_place(path_), board_, stop_, std::move(work));
+    asker =
+        std::thread([&] { EXPECT_EQ(ControlClient(named_place(path_)).verify({}, stop_)->error, "stopped"); });
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
   }
   asker.join();
   EXPECT_TRUE(cancelled);
 }
 
-TEST(ControlPath, BesideTheFileOrHashed) {
-  EXPECT_EQ(control_socket_path("/tmp/shop.duckdb"), "/tmp/shop.duckdb.tailrace.sock");
+TEST(SocketPlaces, BesideTheFileThenInAFolderOfTheUsers) {
+  auto places = places_beside("/tmp/shop.duckdb");
+  EXPECT_EQ(places.paths.front(), "/tmp/shop.duckdb.tailrace.sock");
   std::string deep = "/tmp/" + std::string(120, 'x') + "/shop.duckdb";
-  setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);
-  EXPECT_THAT(control_socket_path(deep), testing::StartsWith("/run/user/7/tailrace-"));
-  EXPECT_EQ(control_socket_path(deep), control_socket_path(deep));
-  unsetenv("XDG_RUNTIME_DIR");
-  EXPECT_THAT(control_socket_path(deep), testing::StartsWith("/tmp/tailrace-"));
+  EXPECT_EQ(places_beside(deep).paths, places_of(deep).paths);
+  EXPECT_EQ(places_of(deep).paths.back().find(fmt::format("/tmp/tailrace-{}/", geteuid())), 0U);
+}
+
+TEST(SocketPlaces, OnlyWhereNobodyElseWrites) {
+  std::string folder = testing::TempDir() + "places";
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directory(folder);
+  SocketPlaces places{{folder + "/shop.duckdb.tailrace.sock", folder + "/own/1.sock"}, false};
+  chmod(folder.c_str(), 0700);
+  EXPECT_EQ(place_to_listen(places), places.paths[0]);
+  chmod(folder.c_str(), 01777);
+  EXPECT_EQ(place_to_listen(places), places.paths[1]);
+  struct stat info{};
+  ASSERT_EQ(stat((folder + "/own").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777U, 0700U);
+  chmod((folder + "/own").c_str(), 0777);
+  EXPECT_THROW(place_to_listen(places), Error);
+  std::filesystem::remove(folder + "/own");
+  std::filesystem::create_directory(folder + "/elsewhere");
+  std::filesystem::create_directory_symlink(folder + "/elsewhere", folder + "/own");
+  EXPECT_THROW(place_to_listen(places), Error);
+  chmod(folder.c_str(), 0777);  // without the sticky bit, whoever may write there may put another in its place
+  std::filesystem::remove(folder + "/own");
+  EXPECT_THROW(place_to_listen(places), Error);
 }
 
 }  // namespace

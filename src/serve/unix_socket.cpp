@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -51,20 +52,27 @@ Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
   return *this;
 }
 
-Descriptor connect_unix(const std::string& path) {
+bool peer_is_ours(int fd) {
+  ucred peer{};
+  socklen_t size = sizeof(peer);
+  return ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+         (peer.uid == ::geteuid() || peer.uid == 0);
+}
+
+Descriptor connect_unix(const std::string& path, bool any_for_root) {
   auto address = address_of(path);
   Descriptor fd = open_socket(path);
+  // One that accepts nobody must not keep us.
+  timeval patience{2, 0};
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
   if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
     if (errno == ENOENT || errno == ECONNREFUSED || errno == ENOTDIR) return Descriptor();
     throw failed("reach", path);
   }
   // In a folder that all may write to, somebody else could wait under this name.
-  ucred peer{};
-  socklen_t size = sizeof(peer);
-  bool known = ::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0;
-  if (!known || (peer.uid != ::geteuid() && peer.uid != 0 && ::geteuid() != 0))
-    throw Error(Retry::needs_operator, fmt::format("the control socket {} belongs to another user", path),
-                "Set control_socket to a path in a folder of your own");
+  if (!peer_is_ours(fd.get()) && !(any_for_root && ::geteuid() == 0))
+    throw Error(Retry::needs_operator, fmt::format("another user's process answers at {}", path),
+                "Ask as that user, or set control_socket to a path in a folder of your own");
   return fd;
 }
 
@@ -90,12 +98,23 @@ bool peer_gone(int fd) {
   return ::poll(&entry, 1, 0) > 0 && (entry.revents & (POLLHUP | POLLERR)) != 0;
 }
 
-bool send_all(int fd, std::string_view bytes) {
+bool send_all(int fd, std::string_view bytes, const std::function<bool()>& hurry) {
+  constexpr auto patience = std::chrono::seconds(30);
+  constexpr auto hurried = std::chrono::milliseconds(500);
+  auto since = std::chrono::steady_clock::now();
   while (!bytes.empty()) {
-    auto sent = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (sent < 0 && errno == EINTR) continue;
-    if (sent <= 0) return false;
-    bytes.remove_prefix(static_cast<std::size_t>(sent));
+    auto sent = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent > 0) {
+      bytes.remove_prefix(static_cast<std::size_t>(sent));
+      since = std::chrono::steady_clock::now();
+      continue;
+    }
+    if (sent == 0 || (errno != EINTR && errno != EAGAIN && errno != EWOULDBLOCK)) return false;
+    // Somebody who does not read what they asked for is not waited for.
+    auto stuck = std::chrono::steady_clock::now() - since;
+    if (stuck > patience || (stuck > hurried && hurry && hurry())) return false;
+    pollfd entry{fd, POLLOUT, 0};
+    ::poll(&entry, 1, 100);
   }
   return true;
 }

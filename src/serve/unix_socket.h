@@ -1,7 +1,7 @@
 #pragma once
 // UnixSocket: the few socket calls that the control server and its client share. Internal to this room.
 
-#include <optional>
+#include <functional>
 #include <string>
 
 namespace tailrace::serve {
@@ -20,8 +20,12 @@ class Descriptor {
   int fd_;
 };
 
-/// Invalid when nobody listens there. Error: the path cannot be reached, or belongs to another user.
-Descriptor connect_unix(const std::string& path);
+/// Whether the process at the other end is this user's or root's.
+bool peer_is_ours(int fd);
+
+/// Invalid when nobody listens there. Error: the path cannot be reached, or another user's process listens;
+/// `any_for_root`: that one is believed if we are root.
+Descriptor connect_unix(const std::string& path, bool any_for_root = false);
 
 /// Listens with mode 0600. Error: it cannot.
 Descriptor listen_unix(const std::string& path);
@@ -31,8 +35,8 @@ bool wait_readable(int fd, int milliseconds);
 
 bool peer_gone(int fd);
 
-/// False when the peer is gone.
-bool send_all(int fd, std::string_view bytes);
+/// False when the peer is gone or takes nothing for 30 s; half a second while `hurry` says so.
+bool send_all(int fd, std::string_view bytes, const std::function<bool()>& hurry = {});
 
 /// What is there now, appended. False at the end of the stream or on error.
 bool receive_some(int fd, std::string& into);

@@ -71,8 +71,8 @@ class ApplySession {
 
   /// Its server process.
   int backend() const { return connection_.backend_pid(); }
-  /// Asks the server to stop what runs; from any thread.
-  void cancel() const { connection_.cancel_soon(); }
+  /// Asks the server to stop what runs, without waiting for it; from any thread.
+  void cancel() const noexcept { (void)connection_.begin_cancel(); }
   /// The bare connection, after waiting for the pipeline.
   pg::Connection& direct();
   /// Drops what is in flight: for a rollback.

@@ -1,0 +1,30 @@
+#pragma once
+// SocketPlaces: where the control socket of a target stands. Only where nobody else can put one: who could
+// would answer in our name, or keep us from starting.
+
+#include <string>
+#include <vector>
+
+namespace tailrace::serve {
+
+/// Where whoever asks looks, best first, and whose answer counts.
+struct SocketPlaces {
+  std::vector<std::string> paths;
+  bool named = false;  ///< by the user: root believes it, whoever's it is
+};
+
+/// FILE.tailrace.sock beside a target's file; or, where that is too long for a socket or others may write to
+/// the folder, one of those below.
+SocketPlaces places_beside(const std::string& target_file);
+/// For a target that is no file here, by what identifies the mirror: a folder of this user's.
+SocketPlaces places_of(const std::string& identity);
+SocketPlaces named_place(const std::string& path);
+
+/// The first of them that a server may use. Makes what is missing of this user's own folders, 0700. Error: none
+/// is fit; it says why.
+std::string place_to_listen(const SocketPlaces& places);
+
+/// True if nobody but this user and root can put something into it. A link is nobody's folder.
+bool is_own_folder(const std::string& path);
+
+}  // namespace tailrace::serve

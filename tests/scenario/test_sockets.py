@@ -1,0 +1,238 @@
+"""The control socket: nobody else can put one in its place, nobody else is answered or believed, and nobody who asks can
+keep the process from ending."""
+import contextlib
+import json
+import os
+import pwd
+import re
+import resource
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tailrace import BINARY, run
+from waiting import PATIENCE, wait_until
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs another user to act as")
+
+
+@pytest.fixture(autouse=True)
+def one_table(shop):
+    shop.execute("CREATE TABLE first (id int)")
+
+
+SQUATTER = """
+import os, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+os.chmod(sys.argv[1], 0o777)
+listener.listen(50)
+print("there", flush=True)
+held = []
+while True:
+    client = listener.accept()[0]
+    held.append(client)
+    if len(sys.argv) > 2:
+        client.recv(1000)
+        client.sendall(sys.argv[2].encode() + b"\\n")
+        client.close()
+"""
+ASK = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as client:
+    client.connect(sys.argv[1])
+    client.settimeout(5)
+    try:
+        client.sendall(b'{"command":"status"}\\n')
+        print(client.recv(100000).decode())
+    except ConnectionError:
+        pass
+"""
+
+
+def as_nobody():
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+@contextlib.contextmanager
+def squatting(path, answer=None):
+    """Another user listens at the path."""
+    with subprocess.Popen([sys.executable, "-c", SQUATTER, path, *([answer] if answer else [])], text=True,
+                          stdout=subprocess.PIPE, **as_nobody()) as process:
+        assert process.stdout.readline() == "there\n"
+        yield
+        process.kill()
+
+
+@pytest.fixture
+def shared(shop, tmp_path):
+    """A folder that everybody may write to, as /tmp, with the mirror's file in it."""
+    for folder in (tmp_path, *tmp_path.parents):  # pytest's own are for nobody else
+        if folder.owner() == pwd.getpwuid(os.geteuid()).pw_name and folder != Path("/tmp"):
+            with contextlib.suppress(PermissionError):
+                folder.chmod(folder.stat().st_mode | 0o011)
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    if shop.mirror.into.kind == "duckdb":
+        shop.mirror.into.file = folder / "mirror.duckdb"
+        shop.mirror.into.url = f"duckdb:{shop.mirror.file}"
+        shop.mirror.configure()
+    return folder
+
+
+def named(mirror, path):
+    mirror.configure(control_socket=path)
+    mirror.named = lambda: ["-c", mirror.config]
+
+
+def listening(process):
+    """Paths of the Unix sockets that a process listens on."""
+    inodes = set()
+    for fd in Path(f"/proc/{process.pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            inodes.update(re.findall(r"^socket:\[(\d+)\]$", os.readlink(fd)))
+    lines = [line.split() for line in Path("/proc/net/unix").read_text(encoding="utf-8").splitlines()[1:]]
+    return [line[7] for line in lines if len(line) > 7 and line[6] in inodes and int(line[3], 16) & 0x10000]
+
+
+def test_nobody_else_may_write_where_it_is(shop, shared):
+    del shared
+    with shop.mirror:
+        shop.mirror.wait_streaming()
+        [path] = listening(shop.mirror.process)
+        folder = Path(path).parent
+        info = folder.lstat()
+        assert info.st_uid in (0, os.geteuid()) and info.st_mode & 0o022 == 0, f"{folder} {info.st_mode:o}"
+        assert Path(path).stat().st_mode & 0o077 == 0
+        shop.mirror.env["XDG_RUNTIME_DIR"] = str(shop.directory)
+        assert shop.mirror.status()["state"] == "streaming", "whoever asks may have another environment"
+
+
+@as_root
+@pytest.mark.duckdb("a PostgreSQL target's socket is in no folder of others")
+@pytest.mark.parametrize("how", ["socket", "file", "link"])
+def test_a_squatter_keeps_it_from_nothing(shop, shared, how):
+    shop.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+    path = f"{shared}/mirror.duckdb.tailrace.sock"
+    with contextlib.ExitStack() as stack:
+        if how == "socket":
+            stack.enter_context(squatting(path))
+        else:
+            subprocess.run(["touch", path] if how == "file" else ["ln", "-s", "/etc/passwd", path], check=True,
+                           **as_nobody())
+        shop.mirror.start()
+        shop.mirror.wait_caught_up(shop.cluster)
+        shop.mirror.stop()
+    assert shop.compared() == 1
+    assert os.path.lexists(path), "what is another's stays"
+
+
+@as_root
+def test_root_does_not_believe_another_user(shop, tmp_path):
+    """A status, and where another user's socket stands in a folder of that user's."""
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o711)
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, pwd.getpwnam("nobody").pw_uid, -1)
+    with shop.mirror:
+        shop.mirror.wait_streaming()
+        answer = json.dumps({"ok": True, "status": shop.mirror.status()})
+    with squatting(f"{theirs}/x.duckdb.tailrace.sock", answer):
+        outcome = run("status", f"duckdb:{theirs}/x.duckdb")
+    assert outcome.returncode == 3 and "another user" in outcome.stderr, outcome
+    assert "streaming" not in outcome.stdout
+
+
+@as_root
+def test_another_user_is_not_answered(shop, shared):
+    """Even where somebody opened the socket's mode."""
+    path = f"{shared}/control.sock"
+    named(shop.mirror, path)
+    with shop.mirror:
+        shop.mirror.wait_streaming()
+        os.chmod(path, 0o777)
+        outcome = subprocess.run([sys.executable, "-c", ASK, path], capture_output=True, text=True, timeout=60,
+                                 **as_nobody())
+        assert (outcome.returncode, outcome.stdout.strip()) == (0, ""), outcome
+        assert shop.mirror.status()["state"] == "streaming"
+
+
+def ask(path, reads=False):
+    client = socket.socket(socket.AF_UNIX)
+    client.connect(path)
+    client.sendall(b'{"command":"status"}\n')
+    if reads:
+        client.settimeout(10)
+        client.recv(1)
+    return client
+
+
+def test_who_does_not_read_keeps_it_from_nothing(shop):
+    """More than a socket takes: 208 kB by default."""
+    shop.execute("".join(f"CREATE TABLE {'t' * 50}{n} (id int);" for n in range(650)))
+    shop.mirror.start()
+    shop.mirror.wait_streaming()
+    assert len(json.dumps(shop.mirror.status())) > 212992
+    [path] = listening(shop.mirror.process)
+    with ask(path), ask(path):
+        wait_until(lambda: [line for line in Path("/proc/net/unix").read_text(encoding="utf-8").splitlines()
+                            if line.endswith(path)], what="its socket")
+        assert shop.mirror.status()["state"] == "streaming", "others are answered"
+        shop.mirror.stop()
+
+
+def cpu_seconds(process):
+    fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_no_descriptor_for_who_asks(shop):
+    with shop.mirror:
+        shop.mirror.wait_streaming()
+        [path] = listening(shop.mirror.process)
+        pid = shop.mirror.process.pid
+        before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (4, before[1]))
+        with ask(path):
+            used, since = cpu_seconds(shop.mirror.process), time.monotonic()
+            wait_until(lambda: time.monotonic() - since > 1, what="a second of waiting")
+            used = cpu_seconds(shop.mirror.process) - used
+            assert used < 0.5 * (time.monotonic() - since), f"a busy loop: {used} s"
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+        shop.mirror.wait_streaming()
+        shop.mirror.stop()
+
+
+def limit_threads(process, limits):
+    subprocess.run(["prlimit", "--pid", str(process.pid), f"--nproc={limits}"], check=True, **as_nobody())
+
+
+@as_root
+def test_no_thread_for_who_asks(shop, tmp_path):
+    """Root's own processes have no limit of threads."""
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o711)
+    os.chown(shop.mirror.directory, pwd.getpwnam("nobody").pw_uid, -1)
+    named(shop.mirror, f"{shop.mirror.directory}/control.sock")
+    with open(shop.mirror.log, "ab") as log:
+        shop.mirror.process = subprocess.Popen([BINARY, "run", "-c", shop.mirror.config], stdout=log, stderr=log,
+                                               stdin=subprocess.DEVNULL, **as_nobody())
+    try:
+        shop.mirror.wait_streaming()
+        limit_threads(shop.mirror.process, "1:")
+        with ask(f"{shop.mirror.directory}/control.sock") as client:
+            client.settimeout(10 * PATIENCE)
+            with contextlib.suppress(ConnectionResetError):
+                assert client.recv(10) == b""
+        limit_threads(shop.mirror.process, "unlimited:")
+        assert shop.mirror.wait_streaming()["state"] == "streaming"
+        shop.mirror.stop()
+    finally:
+        shop.mirror.close()
