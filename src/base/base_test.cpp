@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/lsn.h"
+#include "base/printable.h"
 #include "base/short_turns.h"
 
 namespace tailrace {
@@ -167,6 +168,19 @@ TEST(ShortTurns, LastAsLongAsTheyAreAskedFor) {
     EXPECT_EQ(scheduled(2), nice);
   }
   EXPECT_EQ(scheduled(3), turn);
+}
+
+TEST(Printable, WhatATerminalWouldObeyIsEscaped) {
+  EXPECT_EQ(printable("plain, Ünïcode 漢字 😀 \\x1b"), "plain, Ünïcode 漢字 😀 \\x1b");
+  EXPECT_EQ(printable("a\x1b]0;title\x07\r\nb\tc\x7f"), "a\\x1b]0;title\\x07\\x0d\\x0ab c\\x7f");
+  EXPECT_EQ(printable("a\nb\r", /*lines=*/true), "a\nb\\x0d");
+  EXPECT_EQ(printable("\xc2\x9b"
+                      "31m"),
+            "\\u{9b}31m");
+  EXPECT_EQ(printable("\u202e\u2066\u200f\u2028"), "\\u{202e}\\u{2066}\\u{200f}\\u{2028}");
+  // Not UTF-8: a lone byte, an overlong escape, a surrogate, one that is cut.
+  EXPECT_EQ(printable("\x9b\xc0\x9b\xed\xa0\x80\xe2\x82"), "\\x9b\\xc0\\x9b\\xed\\xa0\\x80\\xe2\\x82");
+  EXPECT_EQ(printable(std::string_view("\0", 1)), "\\x00");
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "base/lsn.h"
+#include "base/printable.h"
 
 namespace tailrace::log {
 namespace {
@@ -56,9 +57,9 @@ void write(Level level, std::string_view component, std::string_view message) {
   std::string line;
   if (current_format == Format::json) {
     line = fmt::format(R"({{"time":"{}","level":"{}","component":{},"message":{}}})", time, name(level),
-                       json_quote(component), json_quote(message));
+                       json_quote(component), json_quote(printable(message)));
   } else {
-    line = fmt::format("{} {:<5} {}: {}", time, name(level), component, message);
+    line = fmt::format("{} {:<5} {}: {}", time, name(level), component, printable(message));
   }
   logger().log(to_spdlog(level), "{}", line);
 }

@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -69,6 +70,8 @@ void catch_signals();
 /// Prints what, where and the remedy to standard error; returns the exit code for it.
 int report(const Error& error);
 
+/// A connection string with a password, or what came of one that was not quoted.
+bool may_hold_secret(std::string_view argument);
 /// Overwrites secrets in the memory from which `ps` reads the command line.
 void hide_secrets(int argc, char** argv);
 

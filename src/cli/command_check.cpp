@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/json.h"
+#include "base/printable.h"
 #include "cli/command.h"
 #include "cli/source_access.h"
 #include "pg/one_database.h"
@@ -26,11 +27,11 @@ void print_text(const std::vector<CheckResult>& results) {
     return "";
   };
   for (const CheckResult& result : results) {
-    fmt::print("{}  {}: {}\n", mark(result.verdict), result.title, result.detail);
+    fmt::print("{}  {}: {}\n", mark(result.verdict), printable(result.title), printable(result.detail));
     std::string_view remedy = result.remedy;
     while (!remedy.empty()) {
       auto line = remedy.substr(0, remedy.find('\n'));
-      fmt::print("        {}\n", line);
+      fmt::print("        {}\n", printable(line));
       remedy.remove_prefix(std::min(remedy.size(), line.size() + 1));
     }
   }

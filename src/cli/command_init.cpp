@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "base/printable.h"
 #include "cli/command.h"
 #include "cli/source_access.h"
 #include "pipeline/published_tables.h"
@@ -18,7 +19,7 @@ int command_init(const Options& options) {
                                                                          : "is there already";
   fmt::print("publication {} {}: {} tables\n", config::publication_names(config), done,
              outcome.info.tables.size());
-  for (const std::string& warning : outcome.warnings) fmt::print(stderr, "warning: {}\n", warning);
+  for (const std::string& warning : outcome.warnings) fmt::print(stderr, "warning: {}\n", printable(warning));
   if (!options.create_slot) {
     fmt::print("the slot {} is made by `tailrace run`, at the point where its copy begins\n", config.slot.name);
     return exit_ok;

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "base/printable.h"
 #include "cli/command.h"
 #include "serve/control_client.h"
 
@@ -14,8 +15,9 @@ int command_refresh(const Options& options) {
                client.path());
     return exit_differs;
   }
-  for (const auto& table : report->added) fmt::print("{} is new, and copied\n", table);
-  for (const auto& table : report->removed) fmt::print("{} is not published any more; its rows stay\n", table);
+  for (const auto& table : report->added) fmt::print("{} is new, and copied\n", printable(table));
+  for (const auto& table : report->removed)
+    fmt::print("{} is not published any more; its rows stay\n", printable(table));
   fmt::print("{} tables are followed\n", report->tables);
   return exit_ok;
 }

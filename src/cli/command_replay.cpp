@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "base/printable.h"
 #include "cli/command.h"
 #include "pipeline/bad_changes.h"
 #include "serve/control_client.h"
@@ -12,7 +13,7 @@ int command_replay(const Options& options) {
   auto report = serve::ControlClient(control_places(config)).replay(request, stop_signal());
   if (!report) report = pipeline::replay(config, request);
   for (const auto& table : report->tables) {
-    fmt::print("{}: {} changes {}\n", table.table, table.changes,
+    fmt::print("{}: {} changes {}\n", printable(table.table), table.changes,
                options.discard ? "dropped from quarantine" : "replayed");
   }
   if (!report->error.empty()) throw Error(Retry::needs_operator, report->error);

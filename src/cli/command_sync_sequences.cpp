@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "base/printable.h"
 #include "cli/command.h"
 #include "cli/source_access.h"
 #include "pg/one_database.h"
@@ -32,7 +33,7 @@ int command_sync_sequences(const Options& options) {
   mirror.name = config.name;
   auto outcome = target::sync_sequences(mirror, source, tables);
   fmt::print("{} sequences stand where the source's do\n", outcome.set);
-  for (const auto& problem : outcome.problems) fmt::print(stderr, "{}\n", problem);
+  for (const auto& problem : outcome.problems) fmt::print(stderr, "{}\n", printable(problem));
   return outcome.problems.empty() ? exit_ok : exit_differs;
 }
 

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "base/log.h"
+#include "base/printable.h"
 #include "cli/command.h"
 #include "cli/verify_progress.h"
 #include "serve/control_client.h"
@@ -33,7 +34,7 @@ void print_table(const pipeline::VerifyTable& table) {
              !table.equal ? "DIFFERS"
              : total > 0  ? "mended "
                           : "equal  ",
-             serve::pad_right(table.table, 40), serve::human_count(table.source_rows),
+             serve::pad_right(printable(table.table), 40), serve::human_count(table.source_rows),
              serve::human_count(table.target_rows));
   if (total > 0) {
     fmt::print("; at the target {} inserted, {} updated, {} deleted", serve::human_count(table.mended.inserted),
@@ -41,9 +42,9 @@ void print_table(const pipeline::VerifyTable& table) {
   }
   fmt::print("\n");
   for (const auto& difference : table.differences)
-    fmt::print("           {}\n             source: {}\n             target: {}\n", difference.key,
-               difference.source_row.empty() ? "(no such row)" : difference.source_row,
-               difference.target_row.empty() ? "(no such row)" : difference.target_row);
+    fmt::print("           {}\n             source: {}\n             target: {}\n", printable(difference.key),
+               difference.source_row.empty() ? "(no such row)" : printable(difference.source_row),
+               difference.target_row.empty() ? "(no such row)" : printable(difference.target_row));
 }
 
 void print_text(const pipeline::VerifyReport& report, bool repaired) {

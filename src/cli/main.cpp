@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/errand.h"
+#include "base/printable.h"
 #include "cli/command.h"
 
 namespace tailrace::cli {
@@ -42,12 +43,25 @@ class CommandLine {
       app_.parse(static_cast<int>(arguments.size()), arguments.data());
     } catch (const CLI::ParseError& error) {
       // Help and version come this way too, with code 0.
+      app_.failure_message(
+          [&](const CLI::App*, const CLI::Error& said) { return without_secrets(said, arguments); });
       return app_.exit(error) == 0 ? exit_ok : exit_usage;
     }
     return chosen_();
   }
 
  private:
+  /// CLI11 repeats what it could not use.
+  static std::string without_secrets(const CLI::Error& error, const std::vector<const char*>& arguments) {
+    std::string text = error.what();
+    for (std::string_view argument : arguments) {
+      if (!may_hold_secret(argument)) continue;
+      for (auto at = text.find(argument); at != std::string::npos; at = text.find(argument))
+        text.replace(at, argument.size(), "(left out: it may hold a password)");
+    }
+    return printable(text, /*lines=*/true) + "\nRun with --help for more information.\n";
+  }
+
   CLI::App* command(CLI::App& parent, const char* name, const char* help, int (*action)(const Options&),
                     const char* examples) {
     CLI::App* out = parent.add_subcommand(name, help);
@@ -268,7 +282,7 @@ int run(int argc, char** argv) {
   try {
     return CommandLine().parse_and_run(arguments);
   } catch (const UsageProblems& usage) {
-    fmt::print(stderr, "{}\n", config::join(usage.problems));
+    fmt::print(stderr, "{}\n", printable(config::join(usage.problems), /*lines=*/true));
     return exit_usage;
   } catch (const Error& error) {
     return report(error);

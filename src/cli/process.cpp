@@ -6,6 +6,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "base/printable.h"
 #include "cli/command.h"
 #include "pg/connection.h"
 
@@ -38,8 +39,9 @@ void catch_signals() {
 
 int report(const Error& error) {
   bool colour = colour_wanted(stderr);
-  fmt::print(stderr, "{}tailrace:{} {}\n", colour ? "\x1b[31m" : "", colour ? "\x1b[0m" : "", error.message());
-  if (!error.remedy().empty()) fmt::print(stderr, "  {}\n", error.remedy());
+  fmt::print(stderr, "{}tailrace:{} {}\n", colour ? "\x1b[31m" : "", colour ? "\x1b[0m" : "",
+             printable(error.message(), /*lines=*/true));
+  if (!error.remedy().empty()) fmt::print(stderr, "  {}\n", printable(error.remedy(), /*lines=*/true));
   switch (error.retry()) {
     case Retry::needs_operator: return exit_operator;
     case Retry::fatal: return exit_fatal;
@@ -49,10 +51,14 @@ int report(const Error& error) {
   return exit_fatal;
 }
 
+bool may_hold_secret(std::string_view text) {
+  return text.contains("://") || text.contains("password") || text.contains('@');
+}
+
 void hide_secrets(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     std::string_view text(argv[i]);
-    if (!text.contains("://") && !text.contains("password")) continue;
+    if (!may_hold_secret(text)) continue;
     // Overwritten in place, because ps reads this very memory; what is left of the old text becomes blank.
     std::string shown = pg::redact(std::string(text));
     std::size_t length = text.size();

@@ -2,6 +2,7 @@
 
 #include "cli/command.h"
 #include "config/units.h"
+#include "pg/message_socket.h"
 
 namespace tailrace::cli {
 namespace {
@@ -94,6 +95,8 @@ config::Config load(const Options& given, config::Needs needs) {
   for (auto& problem : config::complete(config, needs)) problems.push_back(std::move(problem));
   if (!problems.empty()) throw UsageProblems{std::move(problems)};
   log::configure(config.log.level, config.log.format);
+  // What one message or one answer of a server may need: it is in memory twice for a moment.
+  pg::set_largest_answer(config.limits.memory / 4);
   return config;
 }
 

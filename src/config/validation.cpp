@@ -182,11 +182,15 @@ std::expected<Target, std::string> parse_target(const std::string& url) {
   if (url.starts_with("postgres://") || url.starts_with("postgresql://")) return Target{"postgres", url};
   constexpr std::string_view scheme = "duckdb:";
   if (!url.starts_with(scheme)) {
-    bool plain_file = !url.contains(':');
+    // What may be a connection string is not repeated: a password may stand in it.
+    bool plain_file = url.find_first_of(":=@") == std::string::npos;
     return std::unexpected(plain_file ? fmt::format("must say what it is: write duckdb:{}", url)
                                       : "must be duckdb:FILE or postgres://..., such as duckdb:shop.duckdb");
   }
   std::string path = url.substr(scheme.size());
+  if (path.contains("password=") || path.contains("://"))
+    return std::unexpected(
+        "must name a file; a PostgreSQL target is a URL, such as postgres://user@host/database");
   if (path.starts_with("///")) path.erase(0, 2);
   if (path.empty() || path == ":memory:" || path.ends_with('/'))
     return std::unexpected("must name a file, such as duckdb:shop.duckdb");

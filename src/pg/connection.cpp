@@ -8,6 +8,7 @@
 #include <array>
 #include <atomic>
 #include <charconv>
+#include <limits>
 
 #include "base/errand.h"
 #include "pg/session_settings.h"
@@ -26,11 +27,13 @@ bool starts_with_any(std::string_view text, std::initializer_list<std::string_vi
   return false;
 }
 
-Retry classify(std::string_view sqlstate) {
+Retry classify(std::string_view sqlstate, std::string_view message) {
   // 08 connection, 53 resources, 57014 cancelled by somebody, 57P0x shutdown or start-up, 40 rollback for
-  // concurrency, 55006 in use, 58030 I/O: the same attempt may succeed later.
+  // concurrency, 55006 in use, 55P03 a lock not had in time, 58030 I/O, 25006 and the like a standby, which is
+  // promoted or left for another host: the same attempt may succeed later.
   if (starts_with_any(sqlstate, {"08", "53", "57014", "57P01", "57P02", "57P03", "57P05", "40001", "40P01",
-                                 "55006", "58030"})) {
+                                 "55006", "55P03", "58030", "25006"}) ||
+      message.contains("while in recovery")) {
     return Retry::transient;
   }
   return Retry::needs_operator;
@@ -46,21 +49,35 @@ std::string trim(std::string_view text) {
 
 using Options = std::unique_ptr<PQconninfoOption, void (*)(PQconninfoOption*)>;
 
-Options parse(const std::string& conninfo) {
-  // libpq quotes the string it could not read, password and all; so its message is not repeated.
-  Options options(PQconninfoParse(conninfo.c_str(), nullptr), &PQconninfoFree);
-  if (!options) {
-    throw Error(Retry::needs_operator, "the connection string of the source is not one that libpq can read",
-                "Write it as postgres://user@host:5432/database or as host=... dbname=... user=...");
-  }
-  return options;
-}
-
 const char* find_option(const PQconninfoOption* options, std::string_view keyword) {
   for (const auto* option = options; option->keyword != nullptr; ++option) {
     if (keyword == option->keyword && option->val != nullptr && *option->val != '\0') return option->val;
   }
   return nullptr;
+}
+
+/// A part of a password stands where the host, the port or the database should: it holds a character that ends
+/// it in a URL.
+bool is_misread(const PQconninfoOption* options) {
+  auto value = [&](std::string_view keyword) {
+    const char* found = find_option(options, keyword);
+    return std::string_view(found != nullptr ? found : "");
+  };
+  // A socket in the abstract namespace begins with an @.
+  return value("host").find('@', 1) != std::string_view::npos ||
+         value("port").find_first_not_of("0123456789,") != std::string_view::npos ||
+         value("dbname").contains("://") || value("dbname").contains("password");
+}
+
+Options parse(const std::string& conninfo) {
+  // libpq quotes the string it could not read, password and all; so its message is not repeated.
+  Options options(PQconninfoParse(conninfo.c_str(), nullptr), &PQconninfoFree);
+  if (!options || is_misread(options.get())) {
+    throw Error(Retry::needs_operator, "the connection string is not one that libpq can read",
+                "A password in a URL needs its @ : / ? # % written as %40 %3A %2F %3F %23 %25. Write it as "
+                "postgres://user@host:5432/database or as host=... dbname=... user=...");
+  }
+  return options;
 }
 
 /// Poolers know few startup parameters, and refuse the rest by name.
@@ -290,8 +307,9 @@ Result Connection::query_binary(const std::string& sql, std::string_view paramet
 Result Connection::wait_for_result(bool sent, std::string_view purpose) {
   if (!sent) throw make_error(raw_.get(), nullptr, purpose);
   Result last(nullptr);
+  std::size_t bytes = 0;
   for (;;) {
-    wait_until_answered(purpose);
+    wait_until_answered(bytes, purpose);
     pg_result* next = PQgetResult(raw_.get());
     if (next == nullptr) return check(std::move(last), purpose);
     last = Result(next);
@@ -300,12 +318,21 @@ Result Connection::wait_for_result(bool sent, std::string_view purpose) {
   }
 }
 
-void Connection::wait_until_answered(std::string_view purpose) {
-  wait_while([&] { return PQisBusy(raw_.get()) != 0; },
-             [&] {
-               if (PQconsumeInput(raw_.get()) == 0) throw make_error(raw_.get(), nullptr, purpose);
-             },
-             purpose);
+void Connection::wait_until_answered(std::size_t& bytes, std::string_view purpose) {
+  wait_while(
+      [&] { return PQisBusy(raw_.get()) != 0; },
+      [&] {
+        bytes += readable_bytes(socket());
+        if (bytes > largest_answer())
+          throw Error(
+              Retry::needs_operator,
+              fmt::format("the server's answer is larger than {} MB, a quarter of the memory limit, while "
+                          "{}",
+                          largest_answer() >> 20, purpose),
+              "Raise limits.memory (--memory) if the source has as many tables as that");
+        if (PQconsumeInput(raw_.get()) == 0) throw make_error(raw_.get(), nullptr, purpose);
+      },
+      purpose);
 }
 
 void Connection::wait_while(const std::function<bool()>& while_this, const std::function<void()>& read,
@@ -380,9 +407,23 @@ bool Connection::is_near() const {
   return pg::is_near(socket());
 }
 
+namespace {
+
+std::atomic<std::size_t> largest{std::numeric_limits<std::size_t>::max()};
+
+}  // namespace
+
+void set_largest_answer(std::size_t bytes) {
+  largest = bytes;
+}
+
+std::size_t largest_answer() {
+  return largest.load(std::memory_order_relaxed);
+}
+
 std::string redact(const std::string& conninfo) {
   Options options(PQconninfoParse(conninfo.c_str(), nullptr), &PQconninfoFree);
-  if (!options) return "(unreadable connection string)";
+  if (!options || is_misread(options.get())) return "(unreadable connection string)";
   auto value = [&](std::string_view keyword, const char* otherwise) {
     const char* found = find_option(options.get(), keyword);
     return std::string(found != nullptr ? found : otherwise);
@@ -390,8 +431,11 @@ std::string redact(const std::string& conninfo) {
   std::string user = value("user", "");
   std::string host = value("host", value("hostaddr", "").c_str());
   std::string port = value("port", "");
+  std::string database = value("dbname", user.c_str());
+  // The end of a password that was not written as a URL wants it.
+  if (auto at = database.rfind('@'); at != std::string::npos) database.erase(0, at + 1);
   return fmt::format("postgres://{}{}{}{}/{}", user, user.empty() ? "" : "@", host,
-                     port.empty() ? "" : ":" + port, value("dbname", user.c_str()));
+                     port.empty() ? "" : ":" + port, database);
 }
 
 Error make_error(pg_conn* connection, pg_result* result, std::string_view purpose) {
@@ -414,7 +458,7 @@ Error make_error(pg_conn* connection, pg_result* result, std::string_view purpos
 Error make_error(const ServerError& said, std::string_view purpose) {
   std::string message = fmt::format("PostgreSQL refused while {}: {}", purpose, trim(said.message));
   if (!said.detail.empty()) message += fmt::format(" ({})", trim(said.detail));
-  Error error(classify(said.sqlstate), message, trim(said.hint));
+  Error error(classify(said.sqlstate, said.message), message, trim(said.hint));
   error.with_sqlstate(said.sqlstate);
   return error;
 }

@@ -110,12 +110,18 @@ class Connection {
   Result check(Result result, std::string_view purpose);
   /// The last result of what was sent, as PQexec gives it.
   Result wait_for_result(bool sent, std::string_view purpose);
-  void wait_until_answered(std::string_view purpose);
+  /// `bytes`: of the answer so far.
+  void wait_until_answered(std::size_t& bytes, std::string_view purpose);
   std::unique_ptr<pg_conn, void (*)(pg_conn*)> raw_;
   std::map<std::string, std::string> prepared_;  ///< SQL -> its name
   std::chrono::milliseconds patience_{0};
   const StopSignal* stop_ = nullptr;
 };
+
+/// One message of a stream or a copy, or the answer to one query, that is larger is refused before it is read
+/// whole: Error(needs_operator). For the whole process; without it there is no limit.
+void set_largest_answer(std::size_t bytes);
+std::size_t largest_answer();
 
 /// A connection string without its secrets, for people: "postgres://app@db:5432/shop".
 std::string redact(const std::string& conninfo);

@@ -23,11 +23,20 @@ constexpr auto send_patience = 60s;
 constexpr std::size_t block = 32;
 constexpr std::size_t small_row = 1024;
 
-/// Of the message that begins here, without its type. No message is larger than a gigabyte and a little.
+[[noreturn]] void too_large(std::size_t length) {
+  throw Error(Retry::needs_operator,
+              fmt::format("the server sends a message of {} MB, and {} MB are a quarter of the memory limit",
+                          length >> 20, largest_answer() >> 20),
+              "Raise limits.memory (--memory) if a row of a table is as large as that");
+}
+
+/// Of the message that begins here, without its type. PostgreSQL has none that is larger than a gigabyte.
 std::size_t length_of(const char* message) {
   auto length = load_big_endian<std::uint32_t>(reinterpret_cast<const std::byte*>(message + 1));
-  if (length < 4 || length > 0x7fffffff)
+  if (length < 4 || length > 0x40000400)
     throw Error(Retry::transient, "the connection to PostgreSQL brought something that is not a message");
+  if (length > largest_answer()) [[unlikely]]
+    too_large(length);
   return length;
 }
 
@@ -96,9 +105,12 @@ void MessageSocket::make_room() {
     end_ -= begin_;
     begin_ = 0;
   }
-  std::size_t wanted = usual_;
-  // A message of a gigabyte is rare: its room is given back after it.
-  if (end_ >= header) wanted = std::max(wanted, length_of(buffer_.data()) + 1 + usual_ / 2);
+  // A message of a gigabyte is rare: its room comes with its bytes, for a length is easily said, and is given
+  // back after it.
+  std::size_t needed = usual_;
+  if (end_ >= header) needed = std::max(needed, length_of(buffer_.data()) + 1 + usual_ / 2);
+  if (needed > usual_ && end_ < room() && room() <= needed) return;
+  std::size_t wanted = std::min(needed, std::max(usual_, 2 * end_));
   if (wanted == room() || end_ > wanted) return;
   // Not resize(): it would copy all of a large buffer for the little that is in use of it.
   std::vector<char> fresh(wanted + block);

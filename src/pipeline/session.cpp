@@ -139,6 +139,16 @@ void Session::check_position(const Checkpoint& checkpoint) {
                             checkpoint.slot));
   }
   if (identity_.wal_position < checkpoint.lsn) {
+    // A list of hosts, or an address that moves, leads to a standby for a moment: it has not replayed
+    // everything yet.
+    auto recovering =
+        connection_->query("select pg_catalog.pg_is_in_recovery()", "asking whether it is a standby");
+    if (recovering.flag(0, 0)) {
+      throw Error(
+          Retry::transient,
+          fmt::format("the server is a standby that has replayed up to {}, and the target has {} already",
+                      identity_.wal_position.str(), checkpoint.lsn.str()));
+    }
     throw Error(
         Retry::needs_operator,
         fmt::format("the server is at {}, behind what the target already has ({}): it is a standby that was "
@@ -566,7 +576,8 @@ void Session::stream() {
                                               .applied = checkpoint->lsn,
                                               .seen = SeenTransactions::parse(checkpoint->seen),
                                               .local_only = options.local_only,
-                                              .ahead = target_.applies_ahead()}),
+                                              .ahead = target_.applies_ahead(),
+                                              .relation_bytes = config_.limits.memory / 4}),
                 queue, applier, board_, over);
   std::jthread reading([&] { reader.run(); });
   Interrupter interrupter(target_, stop_);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/printable.h"
 #include "serve/human.h"
 
 namespace tailrace::serve {
@@ -67,7 +68,7 @@ class View {
   }
 
  private:
-  void line(const std::string& text) { out_ += clip(text, options_.width) + "\n"; }
+  void line(const std::string& text) { out_ += clip(printable(text), options_.width) + "\n"; }
 
   void field(std::string_view name, const std::string& text) { line(fmt::format("  {:<8} {}", name, text)); }
 
@@ -78,7 +79,7 @@ class View {
       rest +=
           ", up " + human_duration(static_cast<double>(options_.now.micros - status_.started_at.micros) / 1e6);
     // Colour codes take no columns, so they are put around what was measured without them.
-    std::string title = "tailrace " + status_.name;
+    std::string title = "tailrace " + printable(status_.name);
     if (options_.colour)
       out_ += fmt::format("{}{}{}  {}{}{}{}\n", bold, title, off, colour_of(status_.state), state, off, rest);
     else
@@ -140,8 +141,8 @@ class View {
     }
     if (shown.empty()) return;
     std::size_t name_width = 5;
-    for (const TableStatus* table : shown)
-      name_width = std::max(name_width, display_width(table->schema + "." + table->name));
+    auto name_of = [](const TableStatus* table) { return printable(table->schema + "." + table->name); };
+    for (const TableStatus* table : shown) name_width = std::max(name_width, display_width(name_of(table)));
     name_width = std::min(name_width, std::max<std::size_t>(options_.width / 3, 12));
     out_ += "\n";
     row(name_width, "table", "state", "copied", "inserts", "updates", "deletes", "");
@@ -149,8 +150,8 @@ class View {
       std::string copied = human_count(table->rows_copied);
       if (table->state == TableState::copying)
         copied += fmt::format(" {:2.0f} %", copied_fraction(*table) * 100);
-      row(name_width, clip(table->schema + "." + table->name, name_width), std::string(to_string(table->state)),
-          copied, human_count(table->inserts), human_count(table->updates), human_count(table->deletes),
+      row(name_width, clip(name_of(table), name_width), std::string(to_string(table->state)), copied,
+          human_count(table->inserts), human_count(table->updates), human_count(table->deletes),
           note_of(*table));
     }
     if (shown.size() < status_.tables.size())
@@ -193,7 +194,7 @@ CopyProgress copy_progress(const Status& status) {
 }
 
 std::string verify_text(const pipeline::VerifyStatus& verify) {
-  std::string out = fmt::format("{} {}", verify.mending ? "mending" : "comparing", verify.table);
+  std::string out = fmt::format("{} {}", verify.mending ? "mending" : "comparing", printable(verify.table));
   if (!verify.mending) {
     out += fmt::format(", {}", human_count(verify.rows));
     if (verify.estimated_rows > verify.rows)
@@ -218,7 +219,7 @@ std::string render_line(const Status& status, double rows_per_second, double sec
       fmt::format("{}: {}, {} changes", to_string(status.state), lag_text(status), human_count(status.changes));
   if (rows_per_second >= 0)
     out += fmt::format(", {} changes/s", human_count(static_cast<std::int64_t>(rows_per_second)));
-  if (!status.message.empty()) out += ", " + status.message;
+  if (!status.message.empty()) out += ", " + printable(status.message);
   return out;
 }
 

@@ -161,6 +161,7 @@ void check_identity_covered(pg::Connection& connection, const std::string& name)
 
 Error explain_refusal(const Error& error, const std::string& sql) {
   std::string remedy = error.remedy();
+  Retry retry = error.retry();
   if (error.sqlstate() == "42501") {
     constexpr std::size_t readable = 1500;
     remedy =
@@ -170,8 +171,9 @@ Error explain_refusal(const Error& error, const std::string& sql) {
             : "Run `tailrace init` once as a superuser or the tables' owner";
   } else if (error.sqlstate() == "25006") {
     remedy = "This server is a standby: make the publication on its primary, by `tailrace init` there";
+    retry = Retry::needs_operator;
   }
-  Error out(error.retry(), error.message(), remedy);
+  Error out(retry, error.message(), remedy);
   out.with_sqlstate(error.sqlstate());
   return out;
 }

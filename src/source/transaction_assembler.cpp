@@ -15,7 +15,11 @@ constexpr std::size_t ahead_part_bytes = 4 << 20;
 }  // namespace
 
 TransactionAssembler::TransactionAssembler(Options options)
-    : options_(std::move(options)), spool_(options_.spool_directory), progress_(options_.applied) {
+    : options_(std::move(options)),
+      spool_(options_.spool_directory),
+      relations_(options_.relation_bytes),
+      replayed_relations_(options_.relation_bytes),
+      progress_(options_.applied) {
   // Whose a transaction is, is certain at its commit only.
   if (options_.local_only) options_.ahead = false;
 }
@@ -259,7 +263,7 @@ std::shared_ptr<const ChangeBatch> TransactionAssembler::seal(bool caught_up) {
 /// One at a time: more of them would need as many transactions open at the target.
 void TransactionAssembler::begin_ahead(Xid xid) {
   if (!options_.ahead || ahead_) return;
-  ahead_.emplace(xid);
+  ahead_.emplace(xid, options_.relation_bytes);
 }
 
 void TransactionAssembler::add_ahead(const Message& message, std::string_view payload) {

@@ -4,6 +4,8 @@
 // of those at a time can also be handed out ahead, as it comes, for a target that applies what it can roll
 // back.
 
+#include <cstddef>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -41,6 +43,8 @@ class TransactionAssembler {
     bool local_only = false;
     /// A transaction that is streamed while in progress is also handed out part by part, as it comes.
     bool ahead = false;
+    /// What the descriptions of all tables may need.
+    std::size_t relation_bytes = std::numeric_limits<std::size_t>::max();
   };
 
   explicit TransactionAssembler(Options options);
@@ -82,7 +86,8 @@ class TransactionAssembler {
  private:
   /// A transaction that is handed out while it is in progress.
   struct Ahead {
-    explicit Ahead(Xid xid) : transaction(std::make_shared<AheadTransaction>(xid)) {}
+    Ahead(Xid xid, std::size_t relation_bytes)
+        : transaction(std::make_shared<AheadTransaction>(xid)), relations(relation_bytes) {}
 
     std::shared_ptr<AheadTransaction> transaction;
     BatchBuilder part;

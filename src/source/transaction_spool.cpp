@@ -1,11 +1,5 @@
 #include "source/transaction_spool.h"
 
-#include <fcntl.h>
-#include <lz4.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -15,6 +9,15 @@ namespace tailrace::source {
 namespace {
 
 constexpr std::size_t block_bytes = 256 * 1024;
+// Of all transactions together that wait in memory to become blocks.
+constexpr std::size_t pending_at_most = 16 << 20;
+// So many transactions have a file of their own, whose room is free as soon as they end. What is open beyond
+// that, a descriptor each would be too many of, shares one; another one once that is large, so that its room is
+// free some day.
+constexpr std::size_t own_files = 32;
+constexpr std::uint64_t shared_file_bytes = 1ULL << 30;
+// More than max_connections and max_prepared_transactions of a PostgreSQL server allow.
+constexpr std::size_t most_transactions = 600'000;
 
 struct RecordHeader {
   std::uint32_t size;
@@ -22,62 +25,27 @@ struct RecordHeader {
   std::uint64_t arrival;
 };
 
-struct BlockHeader {
-  std::uint32_t raw_size;
-  std::uint32_t compressed_size;
-};
-
-[[noreturn]] void fail(const char* what, const std::string& directory) {
-  throw Error(Retry::transient,
-              fmt::format("{} a spool file in {} failed: {}", what, directory, std::strerror(errno)),
-              "Free space there, or name another directory in the configuration (spool: DIRECTORY)");
-}
-
-/// A file without a name: whatever happens, nothing stays behind.
-std::FILE* open_nameless(const std::string& directory) {
-  std::string path = directory + "/tailrace-spool-XXXXXX";
-  int descriptor = mkostemp(path.data(), O_CLOEXEC);
-  if (descriptor < 0) fail("making", directory);
-  unlink(path.c_str());
-  std::FILE* file = fdopen(descriptor, "w+b");
-  if (file == nullptr) {
-    close(descriptor);
-    fail("opening", directory);
-  }
-  return file;
-}
-
 }  // namespace
 
-SpoolReader::SpoolReader(std::FILE* file, std::string tail, std::set<Xid> aborted, bool with_xid)
-    : file_(file), tail_(std::move(tail)), aborted_(std::move(aborted)), with_xid_(with_xid) {
-  if (file_ != nullptr && std::fseek(file_, 0, SEEK_SET) != 0)
-    throw Error(Retry::transient, "a spooled transaction cannot be read back from its file");
-}
-
-SpoolReader::~SpoolReader() {
-  if (file_ != nullptr) std::fclose(file_);
-}
+SpoolReader::SpoolReader(std::shared_ptr<const SpoolFile> file, SpoolFile::Chain chain, std::string tail,
+                         std::set<Xid> aborted, bool with_xid)
+    : file_(std::move(file)),
+      next_(chain.first),
+      more_(chain.any),
+      tail_(std::move(tail)),
+      aborted_(std::move(aborted)),
+      with_xid_(with_xid) {}
 
 bool SpoolReader::load_block() {
-  BlockHeader header{};
-  if (file_ != nullptr && std::fread(&header, sizeof(header), 1, file_) == 1) {
-    std::vector<char> compressed(header.compressed_size);
-    block_.resize(header.raw_size);
-    if (std::fread(compressed.data(), 1, compressed.size(), file_) != compressed.size() ||
-        LZ4_decompress_safe(compressed.data(), block_.data(), static_cast<int>(compressed.size()),
-                            static_cast<int>(block_.size())) != static_cast<int>(block_.size())) {
-      throw Error(Retry::transient, "a spooled transaction cannot be read back from its file");
-    }
-    at_ = 0;
+  at_ = 0;
+  if (more_) {
+    next_ = file_->read(next_, block_);
+    more_ = next_ != 0;
     return true;
   }
-  if (file_ != nullptr && std::ferror(file_) != 0) {
-    throw Error(Retry::transient, "a spooled transaction cannot be read back from its file");
-  }
+  file_.reset();
   if (std::exchange(tail_loaded_, true)) return false;
   block_.assign(tail_.begin(), tail_.end());
-  at_ = 0;
   return true;
 }
 
@@ -96,23 +64,6 @@ std::optional<SpoolReader::Record> SpoolReader::next() {
   }
 }
 
-TransactionSpool::Entry::Entry(Entry&& other) noexcept {
-  *this = std::move(other);
-}
-
-TransactionSpool::Entry& TransactionSpool::Entry::operator=(Entry&& other) noexcept {
-  std::swap(file, other.file);
-  pending = std::move(other.pending);
-  aborted = std::move(other.aborted);
-  with_xid = other.with_xid;
-  prepare_lsn = other.prepare_lsn;
-  return *this;
-}
-
-TransactionSpool::Entry::~Entry() {
-  if (file != nullptr) std::fclose(file);
-}
-
 void TransactionSpool::add(Xid xid, Xid subxid, std::uint64_t arrival, std::string_view payload,
                            bool with_xid) {
   Entry& entry = open_[xid];
@@ -120,71 +71,99 @@ void TransactionSpool::add(Xid xid, Xid subxid, std::uint64_t arrival, std::stri
   RecordHeader header{static_cast<std::uint32_t>(payload.size()), subxid, arrival};
   entry.pending.append(reinterpret_cast<const char*>(&header), sizeof(header));
   entry.pending.append(payload);
+  pending_bytes_ += sizeof(header) + payload.size();
   if (entry.pending.size() >= block_bytes) write_block(entry);
+  if (pending_bytes_ > pending_at_most) write_all();
+  if (open_.size() + prepared_.size() > most_transactions)
+    throw Error(Retry::fatal, "the server streams more transactions at a time than PostgreSQL can have open",
+                "Check what stands between tailrace and the server, and connect to the server itself");
 }
 
 void TransactionSpool::write_block(Entry& entry) {
-  if (entry.file == nullptr) entry.file = open_nameless(directory_);
-  auto raw_size = static_cast<int>(entry.pending.size());
-  std::vector<char> compressed(static_cast<std::size_t>(LZ4_compressBound(raw_size)));
-  int size = LZ4_compress_default(entry.pending.data(), compressed.data(), raw_size,
-                                  static_cast<int>(compressed.size()));
-  TAILRACE_CHECK(size > 0);
-  BlockHeader header{static_cast<std::uint32_t>(raw_size), static_cast<std::uint32_t>(size)};
-  if (std::fwrite(&header, sizeof(header), 1, entry.file) != 1 ||
-      std::fwrite(compressed.data(), 1, static_cast<std::size_t>(size), entry.file) !=
-          static_cast<std::size_t>(size)) {
-    fail("writing", directory_);
-  }
+  if (!entry.file) entry.file = file_for_one_more();
+  entry.file->append(entry.chain, entry.pending);
+  pending_bytes_ -= entry.pending.size();
   entry.pending.clear();
+}
+
+/// Many small ones: each alone would wait for more.
+void TransactionSpool::write_all() {
+  auto write = [&](auto& entries) {
+    for (auto& [key, entry] : entries) {
+      if (entry.pending.empty()) continue;
+      write_block(entry);
+      entry.pending.shrink_to_fit();
+    }
+  };
+  write(open_);
+  write(prepared_);
+}
+
+std::shared_ptr<SpoolFile> TransactionSpool::file_for_one_more() {
+  std::erase_if(own_, [](const auto& file) { return file.expired(); });
+  if (own_.size() < own_files) {
+    auto file = std::make_shared<SpoolFile>(directory_);
+    own_.push_back(file);
+    return file;
+  }
+  auto shared = shared_.lock();
+  if (!shared || shared->bytes() > shared_file_bytes) {
+    shared = std::make_shared<SpoolFile>(directory_);
+    shared_ = shared;
+  }
+  return shared;
+}
+
+TransactionSpool::Entry TransactionSpool::remove(Xid xid) {
+  auto node = open_.extract(xid);
+  if (node.empty()) return {};
+  pending_bytes_ -= node.mapped().pending.size();
+  return std::move(node.mapped());
+}
+
+TransactionSpool::Entry TransactionSpool::remove_prepared(const std::string& gid) {
+  auto node = prepared_.extract(gid);
+  if (node.empty()) return {};
+  pending_bytes_ -= node.mapped().pending.size();
+  return std::move(node.mapped());
+}
+
+void TransactionSpool::forget_open() {
+  while (!open_.empty()) remove(open_.begin()->first);
 }
 
 void TransactionSpool::abort(Xid xid, Xid subxid) {
   if (xid == subxid) {
-    open_.erase(xid);
+    remove(xid);
   } else if (auto found = open_.find(xid); found != open_.end()) {
     found->second.aborted.insert(subxid);
   }
 }
 
 void TransactionSpool::prepare(Xid xid, const std::string& gid, Lsn prepare_lsn) {
-  Entry entry;
-  if (auto found = open_.find(xid); found != open_.end()) {
-    entry = std::move(found->second);
-    open_.erase(found);
-  }
+  remove_prepared(gid);
+  Entry entry = remove(xid);
   entry.prepare_lsn = prepare_lsn;
+  pending_bytes_ += entry.pending.size();
   prepared_.insert_or_assign(gid, std::move(entry));
 }
 
 std::unique_ptr<SpoolReader> TransactionSpool::reader(Entry entry) {
-  if (entry.file != nullptr && std::fflush(entry.file) != 0) {
-    throw Error(Retry::transient, "a spool file cannot be written",
-                "Free space there, or name another directory in the configuration (spool: DIRECTORY)");
-  }
-  return std::make_unique<SpoolReader>(std::exchange(entry.file, nullptr), std::move(entry.pending),
+  return std::make_unique<SpoolReader>(std::move(entry.file), entry.chain, std::move(entry.pending),
                                        std::move(entry.aborted), entry.with_xid);
 }
 
 std::unique_ptr<SpoolReader> TransactionSpool::take(Xid xid) {
-  Entry entry;
-  if (auto found = open_.find(xid); found != open_.end()) {
-    entry = std::move(found->second);
-    open_.erase(found);
-  }
-  return reader(std::move(entry));
+  return reader(remove(xid));
 }
 
 std::unique_ptr<SpoolReader> TransactionSpool::take_prepared(const std::string& gid) {
-  auto found = prepared_.find(gid);
-  TAILRACE_CHECK(found != prepared_.end());
-  Entry entry = std::move(found->second);
-  prepared_.erase(found);
-  return reader(std::move(entry));
+  TAILRACE_CHECK(prepared_.contains(gid));
+  return reader(remove_prepared(gid));
 }
 
 void TransactionSpool::drop_prepared(const std::string& gid) {
-  prepared_.erase(gid);
+  remove_prepared(gid);
 }
 
 Lsn TransactionSpool::oldest_prepared() const {

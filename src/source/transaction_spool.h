@@ -5,7 +5,6 @@
 // again after a crash.
 
 #include <cstdint>
-#include <cstdio>
 #include <map>
 #include <memory>
 #include <optional>
@@ -15,14 +14,15 @@
 #include <vector>
 
 #include "base/lsn.h"
+#include "source/spool_file.h"
 
 namespace tailrace::source {
 
 /// Reads back one spooled transaction, message by message, without those of aborted subtransactions.
 class SpoolReader {
  public:
-  SpoolReader(std::FILE* file, std::string tail, std::set<Xid> aborted, bool with_xid);
-  ~SpoolReader();
+  SpoolReader(std::shared_ptr<const SpoolFile> file, SpoolFile::Chain chain, std::string tail,
+              std::set<Xid> aborted, bool with_xid);
   SpoolReader(const SpoolReader&) = delete;
   SpoolReader& operator=(const SpoolReader&) = delete;
 
@@ -37,8 +37,10 @@ class SpoolReader {
  private:
   bool load_block();
 
-  std::FILE* file_;
-  std::string tail_;  ///< the last records, which never went to the file
+  std::shared_ptr<const SpoolFile> file_;
+  std::uint64_t next_;  ///< block
+  bool more_;           ///< there is one
+  std::string tail_;    ///< the last records, which never went to the file
   std::set<Xid> aborted_;
   bool with_xid_;
   bool tail_loaded_ = false;
@@ -46,7 +48,7 @@ class SpoolReader {
   std::size_t at_ = 0;
 };
 
-/// One thread.
+/// One thread. Holds some 16 MB at most in memory and some 40 descriptors, however many transactions there are.
 class TransactionSpool {
  public:
   explicit TransactionSpool(std::string directory) : directory_(std::move(directory)) {}
@@ -55,7 +57,7 @@ class TransactionSpool {
   void add(Xid xid, Xid subxid, std::uint64_t arrival, std::string_view payload, bool with_xid);
   void abort(Xid xid, Xid subxid);
   /// All that is neither aborted nor prepared nor taken.
-  void forget_open() { open_.clear(); }
+  void forget_open();
   /// The transaction is prepared under `gid`; its outcome comes later.
   void prepare(Xid xid, const std::string& gid, Lsn prepare_lsn);
   bool has_prepared(const std::string& gid) const { return prepared_.contains(gid); }
@@ -69,24 +71,27 @@ class TransactionSpool {
 
  private:
   struct Entry {
-    std::FILE* file = nullptr;
+    std::shared_ptr<SpoolFile> file;
+    SpoolFile::Chain chain;
     std::string pending;  ///< records not yet compressed into the file
     std::set<Xid> aborted;
     bool with_xid = false;
     Lsn prepare_lsn;
-
-    Entry() = default;
-    Entry(Entry&& other) noexcept;
-    Entry& operator=(Entry&& other) noexcept;
-    ~Entry();
   };
 
   void write_block(Entry& entry);
+  void write_all();
+  std::shared_ptr<SpoolFile> file_for_one_more();
+  Entry remove(Xid xid);
+  Entry remove_prepared(const std::string& gid);
   static std::unique_ptr<SpoolReader> reader(Entry entry);
 
   std::string directory_;
   std::map<Xid, Entry> open_;
   std::map<std::string, Entry> prepared_;
+  std::size_t pending_bytes_ = 0;  ///< of all that is in the two
+  std::vector<std::weak_ptr<SpoolFile>> own_;
+  std::weak_ptr<SpoolFile> shared_;
 };
 
 }  // namespace tailrace::source

@@ -124,6 +124,32 @@ TEST(TransactionSpool, TakesTheLaterOfTwoPreparesOfOneName) {
   EXPECT_THAT(payloads(spool.take_prepared("gid")), ElementsAre(std::string(300'000, 'b')));
 }
 
+std::size_t descriptors() {
+  auto all = std::filesystem::directory_iterator("/proc/self/fd");
+  return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+
+TEST(TransactionSpool, ManyTransactionsShareMemoryAndFiles) {
+  auto before = descriptors();
+  {
+    TransactionSpool spool(testing::TempDir());
+    constexpr Xid many = 400;
+    auto part = [](Xid xid, int number) {
+      return fmt::format("{} {} ", xid, number) + std::string(90'000, 'x');
+    };
+    for (int number = 0; number < 4; ++number) {
+      for (Xid xid = 1; xid <= many; ++xid) spool.add(xid, xid, 1, part(xid, number), true);
+    }
+    for (Xid xid = 1; xid <= many; xid += 2) spool.prepare(xid, std::to_string(xid), {xid});
+    EXPECT_LT(descriptors(), before + 40);
+    for (Xid xid = 1; xid <= many; ++xid) {
+      auto got = payloads(xid % 2 == 1 ? spool.take_prepared(std::to_string(xid)) : spool.take(xid));
+      EXPECT_THAT(got, ElementsAre(part(xid, 0), part(xid, 1), part(xid, 2), part(xid, 3)));
+    }
+  }
+  EXPECT_EQ(descriptors(), before);
+}
+
 TEST(TransactionSpool, SaysWhereThereIsNoRoom) {
   TransactionSpool spool("/nowhere/at/all");
   try {

@@ -64,9 +64,11 @@ def squatting(path, answer=None):
     """Another user listens at the path."""
     with subprocess.Popen([sys.executable, "-c", SQUATTER, path, *([answer] if answer else [])], text=True,
                           stdout=subprocess.PIPE, **as_nobody()) as process:
-        assert process.stdout.readline() == "there\n"
-        yield
-        process.kill()
+        try:
+            assert process.stdout.readline() == "there\n"
+            yield
+        finally:
+            process.kill()
 
 
 @pytest.fixture
@@ -226,12 +228,13 @@ def test_no_thread_for_who_asks(shop, tmp_path):
                                                stdin=subprocess.DEVNULL, **as_nobody())
     try:
         shop.mirror.wait_streaming()
+        usual = resource.getrlimit(resource.RLIMIT_NPROC)[0]
         limit_threads(shop.mirror.process, "1:")
         with ask(f"{shop.mirror.directory}/control.sock") as client:
             client.settimeout(10 * PATIENCE)
             with contextlib.suppress(ConnectionResetError):
                 assert client.recv(10) == b""
-        limit_threads(shop.mirror.process, "unlimited:")
+        limit_threads(shop.mirror.process, f"{'unlimited' if usual == resource.RLIM_INFINITY else usual}:")
         assert shop.mirror.wait_streaming()["state"] == "streaming"
         shop.mirror.stop()
     finally:

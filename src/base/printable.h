@@ -1,0 +1,14 @@
+#pragma once
+// Printable: text of others (a server's words, names, values) as it may reach a terminal or a log.
+
+#include <string>
+#include <string_view>
+
+namespace tailrace {
+
+/// UTF-8 with everything escaped (\x1b, \u{202e}) that a terminal would obey rather than show: control
+/// characters, also those of Unicode, what is not UTF-8, and what turns the direction of writing. A tab becomes
+/// a space. `lines`: ends of lines stay.
+std::string printable(std::string_view text, bool lines = false);
+
+}  // namespace tailrace

@@ -1,0 +1,93 @@
+"""Whatever a server sends, and wherever it stops sending: the process does not crash, writes nothing that the server did not
+commit, needs no more memory than it may, and ends soon after it is asked to."""
+import contextlib
+import threading
+from pathlib import Path
+
+import pytest
+
+from evil_server import EvilServer
+from waiting import PATIENCE, wait_until
+
+MEMORY_MB = 256
+SLACK_MB = 64
+# libpq takes a message of an answer as long as it comes: docs/guarantees.md names this bound.
+LIBPQ_MB = 1024
+# 0 and the one of an unfinished copy after SIGTERM; 3, 4, 5: needs an operator, damaged, later.
+DOCUMENTED = (0, 1, 2, 3, 4, 5, 6)
+
+START = ["garbage", "close", "half_message", "notices", "negative_length", "half_authentication", "huge_error"]
+ANSWER = ["garbage", "close", "half_message", "notices", "unknown_message", "huge_error", "endless_rows",
+          "wrong_columns", "negative_value", "no_rows", "escapes_in_error"]
+COPY = ["garbage", "close_inside", "half_message", "notices", "negative_length", "huge_row", "two_gigabytes",
+        "copy_garbage", "silence"]
+STREAM = ["garbage", "close_inside", "half_message", "notices", "unknown_message", "huge_row", "two_gigabytes",
+          "stream_of_unknown", "unknown_change", "wrong_tuple", "cut_relation", "relations", "transactions", "silence"]
+MODES = [(at, how) for at, hows in [("start", START), ("answer", ANSWER), ("copy", COPY), ("stream", STREAM)]
+         for how in hows]
+
+
+class Peak:
+    """The most memory that a process ever had, in MB, also once it has ended."""
+
+    def __init__(self, process):
+        self.process, self.mb, self._over = process, 0, threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _watch(self):
+        while not self._over.wait(0.02):
+            with contextlib.suppress(OSError):
+                for line in Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8").splitlines():
+                    if line.startswith("VmHWM:"):
+                        self.mb = max(self.mb, int(line.split()[1]) // 1024)
+
+    def end(self):
+        self._over.set()
+        self._thread.join()
+        return self.mb
+
+
+def idle(process):
+    """True once it has taken what it was sent: its processor time stands still, or it has ended."""
+    def used():
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+            return int(fields[11]) + int(fields[12])
+        return None
+    history = []
+
+    def still():
+        history.append(used())
+        return process.poll() is not None or (len(history) > 6 and history[-1] - history[-7] <= 3)
+    wait_until(still, 20, "the end of its work", poll=0.1)
+
+
+@pytest.mark.parametrize("at, how", MODES, ids=lambda value: value)
+def test_broken_server(shop, at, how):
+    shop.execute("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'one')")
+    with EvilServer(shop.cluster.port, at, how, cancels=False) as evil:
+        shop.mirror.source = f"postgres://postgres@127.0.0.1:{evil.port}/{shop.name}"
+        shop.mirror.configure(limits={"memory": f"{MEMORY_MB}MB"}, connect={"timeout": "3s", "backoff_max": "1s"})
+        shop.mirror.start()
+        process = shop.mirror.process
+        peak = Peak(process)
+        wait_until(evil.reached.is_set, 20, "the moment")
+        if how in ("notices", "copy_garbage"):
+            evil.cancelled.wait(1)
+        else:
+            idle(process)
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(8 * PATIENCE)
+            except Exception:
+                process.kill()
+                process.wait()
+                raise AssertionError(f"SIGTERM: it did not end\n{shop.mirror.tail()}") from None
+        libpqs = LIBPQ_MB if (at, how) == ("answer", "huge_error") else 0
+        assert peak.end() <= MEMORY_MB + SLACK_MB + libpqs, shop.mirror.tail()
+    assert process.returncode in DOCUMENTED, f"{process.returncode}\n{shop.mirror.tail()}"
+    assert "This is a bug" not in shop.mirror.log_text()
+    assert shop.mirror.into.tables() <= {"public.t"}
+    assert shop.mirror.into.rows() <= 1

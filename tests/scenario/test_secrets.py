@@ -1,0 +1,99 @@
+"""What must not be said aloud: passwords; and what must not be repeated as it is: what a terminal would obey."""
+import os
+import pty
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from evil_server import EvilServer
+from tailrace import BINARY, run
+
+SECRET = "topsecret2"
+STRINGS = [f"host=127.0.0.1 port=1 user=app password={SECRET} dbname=shop",
+           f"host=127.0.0.1 port=1 user=app sslpassword={SECRET} dbname=shop",
+           f"host=127.0.0.1 port=1 password='{SECRET}",
+           f"postgres://app:{SECRET}@127.0.0.1:1/shop",
+           f"postgresql://app@127.0.0.1:1/shop?password={SECRET}&connect_timeout=1",
+           f"postgresql://app@127.0.0.1:1/shop?sslpassword={SECRET}&unknown=1",
+           f"postgres://app:half@{SECRET}@127.0.0.1:1/shop",
+           f"postgres://app:half/{SECRET}@127.0.0.1:1/shop",
+           f"postgres://app:{SECRET}/half@127.0.0.1:1/shop",
+           f"postgres//app:{SECRET}@127.0.0.1:1/shop",
+           f"app:{SECRET}@127.0.0.1/shop",
+           f"duckdb:host=127.0.0.1 password={SECRET}",
+           f"mysql://app:{SECRET}@127.0.0.1/shop"]
+GOOD = "postgres://postgres@127.0.0.1:1/none"
+
+
+@pytest.mark.parametrize("string", STRINGS)
+def test_no_password_in_an_error(string, tmp_path):
+    config = tmp_path / "t.yaml"
+    outcomes = []
+    for command in ("check", "run", "verify", "teardown", "snapshot", "init", "tail", "skip", "replay", "refresh",
+                    "status", "sync-sequences", "bogus"):
+        outcomes += [run(command, string), run(command, GOOD, string), run(command, GOOD, GOOD, string),
+                     run(command, f"--name={string}"), run(command, f"--unknown={string}")]
+    for keys in ({"source": string}, {"target": string}, {"source": GOOD, "target": string}, {"sources": string},
+                 {"source": GOOD, "target": f"duckdb:{tmp_path}/x.duckdb", "limits": string}):
+        config.write_text("".join(f'{key}: "{value}"\n' for key, value in keys.items()), encoding="utf-8")
+        outcomes += [run("run", "-c", config), run("config", "check", "-c", config), run("status", "-c", config)]
+    for outcome in outcomes:
+        assert SECRET not in outcome.stdout + outcome.stderr, outcome
+        assert outcome.returncode in (0, 1, 2, 3, 5), outcome
+
+
+ESCAPES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def clean(data):
+    """No byte of it does anything but show."""
+    text = data.decode("utf-8")
+    assert not ESCAPES.search(text.replace("\r\n", "\n")), repr(text)
+    return text
+
+
+def with_terminal(*command):
+    """What a command writes to a terminal; colours, which are ours, are off."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([BINARY, *command], stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL,
+                          env={**os.environ, "NO_COLOR": "1", "TERM": "dumb"}) as process:
+        os.close(theirs)
+        data = b""
+        while True:
+            try:
+                part = os.read(ours, 65536)
+            except OSError:
+                break
+            if not part:
+                break
+            data += part
+        process.wait(60)
+    os.close(ours)
+    return data
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_servers_escapes_in_an_error(shop, log_format):
+    shop.execute("CREATE TABLE t (id int)")
+    with EvilServer(shop.cluster.port, "answer", "escapes_in_error") as evil:
+        url = f"postgres://postgres@127.0.0.1:{evil.port}/{shop.name}"
+        shop.mirror.source = url
+        shop.mirror.configure(log={"format": log_format})
+        shop.mirror.start()
+        shop.mirror.wait_ended()
+        assert "end" in clean(Path(shop.mirror.log).read_bytes())
+        assert "owned" in clean(with_terminal("check", url, shop.mirror.target))
+
+
+def test_a_name_that_a_terminal_would_obey(shop):
+    name = "t\x1b]0;owned\x07\x9b31m\u202e"
+    shop.execute(f'CREATE TABLE "{name}" (id int PRIMARY KEY); INSERT INTO "{name}" VALUES (1)')
+    with shop.mirror:
+        shop.mirror.wait_streaming()
+        assert "owned" in clean(with_terminal("status", *map(str, shop.mirror.named())))
+        assert "owned" in clean(with_terminal("verify", "-c", str(shop.mirror.config)))
+        shop.mirror.stop()
+    assert "owned" in clean(Path(shop.mirror.log).read_bytes())
+    assert shop.compared() == 1, "the name itself is as it is at the source"
