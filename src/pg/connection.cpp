@@ -33,7 +33,8 @@ Retry classify(std::string_view sqlstate, std::string_view message) {
   // promoted or left for another host: the same attempt may succeed later.
   if (starts_with_any(sqlstate, {"08", "53", "57014", "57P01", "57P02", "57P03", "57P05", "40001", "40P01",
                                  "55006", "55P03", "58030", "25006"}) ||
-      message.contains("while in recovery")) {
+      message.contains("while in recovery") || message.contains("recovery is in progress") ||
+      message.contains("during recovery")) {
     return Retry::transient;
   }
   return Retry::needs_operator;
@@ -367,6 +368,19 @@ std::optional<Errand> Connection::begin_cancel() const noexcept {
     });
   } catch (const std::exception&) {
     return std::nullopt;
+  }
+}
+
+void Connection::cancel_or_cut() const noexcept {
+  constexpr auto closely = 3s;
+  constexpr auto patience = 10s;
+  auto now = std::chrono::steady_clock::now();
+  std::lock_guard lock(cancels_->mutex);
+  if (now - std::exchange(cancels_->last, now) > closely) cancels_->first = now;
+  if (now - cancels_->first >= patience) {
+    ::shutdown(socket(), SHUT_RDWR);
+  } else {
+    begin_cancel();
   }
 }
 

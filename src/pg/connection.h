@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -101,7 +102,10 @@ class Connection {
   /// Asks the server to cancel what runs, and waits a moment until that is said; safe from another thread while
   /// the connection lives. Nothing happens where no thread can be had.
   void cancel_soon() const noexcept;
-  /// The same without waiting; the errand is over once the server has been told.
+  /// The same without waiting, for whoever calls it again and again until what runs has ended: where that does
+  /// not help for 10 s, the connection is cut, and a call that waits fails as by a lost connection.
+  void cancel_or_cut() const noexcept;
+  /// Asks without waiting; the errand is over once the server has been told.
   std::optional<Errand> begin_cancel() const noexcept;
 
  private:
@@ -116,6 +120,13 @@ class Connection {
   std::map<std::string, std::string> prepared_;  ///< SQL -> its name
   std::chrono::milliseconds patience_{0};
   const StopSignal* stop_ = nullptr;
+  /// When cancel_or_cut() was called, first and last of those that followed one another closely.
+  struct Cancels {
+    std::mutex mutex;
+    std::chrono::steady_clock::time_point first;
+    std::chrono::steady_clock::time_point last;
+  };
+  std::unique_ptr<Cancels> cancels_ = std::make_unique<Cancels>();
 };
 
 /// One message of a stream or a copy, or the answer to one query, that is larger is refused before it is read

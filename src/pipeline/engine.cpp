@@ -5,6 +5,7 @@
 #include <iterator>
 #include <optional>
 #include <set>
+#include <system_error>
 #include <thread>
 
 #include "base/log.h"
@@ -102,6 +103,11 @@ void Engine::run(const std::vector<std::string>& recopy) {
       }
       try {
         attempt(*target);
+      } catch (const std::system_error& error) {
+        established = established || target->checkpoint().has_value();
+        // A thread that could not be started, above all.
+        throw Error(Retry::transient, fmt::format("the system gives no more: {}", error.what()),
+                    "Raise the limit of threads (ulimit -u, the pids of a container)");
       } catch (...) {
         established = established || target->checkpoint().has_value();
         throw;

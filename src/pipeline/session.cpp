@@ -124,6 +124,12 @@ void Session::connect() {
   }
 }
 
+/// A list of hosts, or an address that moves, leads to one for a moment.
+bool Session::is_standby() {
+  return connection_->query("select pg_catalog.pg_is_in_recovery()", "asking whether it is a standby")
+      .flag(0, 0);
+}
+
 void Session::check_position(const Checkpoint& checkpoint) {
   if (checkpoint.slot.empty() && config_.snapshot.enabled) {
     throw Error(
@@ -139,11 +145,8 @@ void Session::check_position(const Checkpoint& checkpoint) {
                             checkpoint.slot));
   }
   if (identity_.wal_position < checkpoint.lsn) {
-    // A list of hosts, or an address that moves, leads to a standby for a moment: it has not replayed
-    // everything yet.
-    auto recovering =
-        connection_->query("select pg_catalog.pg_is_in_recovery()", "asking whether it is a standby");
-    if (recovering.flag(0, 0)) {
+    // It has not replayed everything yet.
+    if (is_standby()) {
       throw Error(
           Retry::transient,
           fmt::format("the server is a standby that has replayed up to {}, and the target has {} already",
@@ -160,6 +163,10 @@ void Session::check_position(const Checkpoint& checkpoint) {
 
 void Session::ensure_slot() {
   auto slot = source::acquire_slot(*connection_, config_.slot.name, target_.checkpoint(), stop_);
+  if (!slot && is_standby())
+    throw Error(Retry::transient,
+                fmt::format("the server is a standby, and has no slot \"{}\"", config_.slot.name),
+                "This is waited out; name the primary if it stays so");
   if (!slot) {
     throw Error(Retry::needs_operator,
                 fmt::format("replication slot \"{}\" does not exist any more: changes since {} cannot be had",

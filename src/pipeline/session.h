@@ -41,6 +41,7 @@ class Session {
   };
 
   void connect();
+  bool is_standby();
   void check_position(const Checkpoint& checkpoint);
   void ensure_slot();
   void begin_at(const source::SlotInfo& slot, Lsn position, const std::string& seen);

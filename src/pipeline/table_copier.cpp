@@ -211,15 +211,24 @@ class Reader {
     }
   }
 
+  /// Of a copy that was cancelled.
   void drain(pg::CopyOut& stream) {
+    auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
     try {
       std::string_view rest;
-      while (next(stream, rest)) {
+      while (std::chrono::steady_clock::now() < deadline) {
+        auto got = stream.next(rest);
+        if (got == pg::CopyOut::Next::end) return;
+        if (stop_.requested()) throw StopRequested();
+        if (got == pg::CopyOut::Next::nothing_yet && !stream.read())
+          stream.wait(std::chrono::milliseconds(100));
       }
     } catch (const Error&) {
       // The cancellation itself. The savepoint is rolled back by the reader's next statement.
       cancelled_ = true;
+      return;
     }
+    throw Error(Retry::transient, "the server does not end a copy that was cancelled");
   }
 
   /// A rewrite since the snapshot (ALTER TABLE, TRUNCATE, VACUUM FULL) leaves a heap that the snapshot sees as

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from evil_server import EvilServer
+from proxy import Proxy
 from waiting import PATIENCE, wait_until
 
 MEMORY_MB = 256
@@ -91,3 +92,33 @@ def test_broken_server(shop, at, how):
     assert "This is a bug" not in shop.mirror.log_text()
     assert shop.mirror.into.tables() <= {"public.t"}
     assert shop.mirror.into.rows() <= 1
+
+
+def test_sigterm_while_it_connects(shop):
+    shop.execute("CREATE TABLE t (id int)")
+    with EvilServer(shop.cluster.port, "start", "half_authentication") as evil:
+        shop.mirror.source = f"postgres://postgres@127.0.0.1:{evil.port}/{shop.name}"
+        shop.mirror.configure(connect={"timeout": "300s"})
+        shop.mirror.start()
+        wait_until(evil.reached.is_set, 20, "the moment")
+        shop.mirror.process.terminate()
+        assert shop.mirror.wait_ended(10) in DOCUMENTED
+
+
+def test_a_target_that_falls_silent(pair):
+    """In the middle of what is written: no lock is waited for, the server just says nothing, also of a cancel."""
+    pair.execute("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'one')")
+    with Proxy(pair.target_server.port) as proxy:
+        pair.mirror.into.url = f"postgres://postgres@127.0.0.1:{proxy.port}/{pair.mirror.into.database}"
+        pair.mirror.configure()
+        with pair.mirror as mirror:
+            mirror.wait_caught_up(pair.cluster)
+            proxy.stall_at(b"two")
+            pair.execute("INSERT INTO t VALUES (2, 'two')")
+            wait_until(lambda: not proxy.flowing, what="the silence")
+            mirror.process.terminate()
+            assert mirror.wait_ended(20) in DOCUMENTED
+    pair.mirror.into.url = pair.target_server.url(pair.mirror.into.database)
+    pair.mirror.configure()
+    with pair.mirror:
+        assert pair.settle() == 2

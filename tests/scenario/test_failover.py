@@ -37,3 +37,56 @@ def test_promoted_standby_with_failover_slot(own_cluster, shop_on):
         standby.close()
         primary.start()
         shop.cluster = primary
+
+
+def test_an_address_that_leads_to_a_standby_for_a_moment(own_cluster, shop_on):
+    """One that has not replayed yet what the target has: no loss, and nothing to copy anew."""
+    primary = own_cluster(15)
+    shop = shop_on(primary)
+    shop.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    standby = primary.standby()
+    try:
+        with Proxy(primary.port) as address:
+            shop.mirror.source = primary.url(shop.name, port=address.port)
+            shop.mirror.configure()
+            shop.mirror.start()
+            shop.mirror.wait_caught_up(primary)
+            standby.execute("SELECT pg_wal_replay_pause()")
+            shop.execute("INSERT INTO t SELECT generate_series(1, 1000)")
+            shop.mirror.wait_caught_up(primary)
+            address.target = ("127.0.0.1", standby.port)
+            address.drop()
+            shop.mirror.wait_status(lambda status: status["reconnects"] >= 3 and "standby" in status["message"],
+                                    what="tries at the standby")
+            address.target = ("127.0.0.1", primary.port)
+            address.drop()
+            shop.execute("INSERT INTO t VALUES (2000)")
+            assert shop.settle() == 1001
+    finally:
+        standby.close()
+
+
+def test_a_target_that_is_read_only_for_a_moment(own_cluster, pair_on):
+    """An address that moves before the standby there is promoted."""
+    pair = pair_on(15, own_cluster(15))
+    pair.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    standby = pair.target_server.standby()
+    database = pair.mirror.into.database
+    try:
+        with Proxy(pair.target_server.port) as address:
+            pair.mirror.into.url = pair.target_server.url(database, port=address.port)
+            pair.mirror.configure()
+            pair.mirror.start()
+            pair.mirror.wait_caught_up(pair.cluster)
+            wait_until(lambda: standby.value("SELECT to_regclass('tailrace.mirrors') IS NOT NULL OR count(*) > 0 FROM"
+                                             " pg_class WHERE relnamespace = to_regnamespace('tailrace')", database),
+                       what="the books at the standby")
+            address.target = ("127.0.0.1", standby.port)
+            address.drop()
+            pair.execute("INSERT INTO t SELECT generate_series(1, 1000)")
+            pair.mirror.wait_status(lambda status: status["reconnects"] >= 3, what="tries at the standby")
+            address.target = ("127.0.0.1", pair.target_server.port)
+            address.drop()
+            assert pair.settle() == 1000
+    finally:
+        standby.close()

@@ -31,8 +31,7 @@ GOOD = "postgres://postgres@127.0.0.1:1/none"
 def test_no_password_in_an_error(string, tmp_path):
     config = tmp_path / "t.yaml"
     outcomes = []
-    for command in ("check", "run", "verify", "teardown", "snapshot", "init", "tail", "skip", "replay", "refresh",
-                    "status", "sync-sequences", "bogus"):
+    for command in ("check", "run", "verify", "status", "bogus"):
         outcomes += [run(command, string), run(command, GOOD, string), run(command, GOOD, GOOD, string),
                      run(command, f"--name={string}"), run(command, f"--unknown={string}")]
     for keys in ({"source": string}, {"target": string}, {"source": GOOD, "target": string}, {"sources": string},

@@ -38,6 +38,10 @@ class Proxy:
     def __exit__(self, *_):
         self.close()
 
+    @property
+    def flowing(self):
+        return self._flowing.is_set()
+
     def drop(self):
         with self._lock:
             pairs = list(self._pairs)

@@ -71,8 +71,9 @@ class ApplySession {
 
   /// Its server process.
   int backend() const { return connection_.backend_pid(); }
-  /// Asks the server to stop what runs, without waiting for it; from any thread.
-  void cancel() const noexcept { (void)connection_.begin_cancel(); }
+  /// Asks the server to stop what runs, without waiting for it; from any thread. Called again and again, it is
+  /// obeyed.
+  void cancel() const noexcept { connection_.cancel_or_cut(); }
   /// The bare connection, after waiting for the pipeline.
   pg::Connection& direct();
   /// Drops what is in flight: for a rollback.
