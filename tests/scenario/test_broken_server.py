@@ -17,11 +17,10 @@ LIBPQ_MB = 1024
 # 0 and the one of an unfinished copy after SIGTERM; 3, 4, 5: needs an operator, damaged, later.
 DOCUMENTED = (0, 1, 2, 3, 4, 5, 6)
 
-START = ["garbage", "close", "half_message", "notices", "negative_length", "half_authentication", "huge_error"]
-ANSWER = ["garbage", "close", "half_message", "notices", "unknown_message", "huge_error", "endless_rows",
-          "wrong_columns", "negative_value", "no_rows", "escapes_in_error"]
-COPY = ["garbage", "close_inside", "half_message", "notices", "negative_length", "huge_row", "two_gigabytes",
-        "copy_garbage", "silence"]
+START = ["garbage", "notices", "negative_length", "half_authentication", "huge_error"]
+ANSWER = ["garbage", "notices", "unknown_message", "huge_error", "endless_rows", "wrong_columns", "negative_value",
+          "no_rows", "escapes_in_error"]
+COPY = ["close_inside", "half_message", "negative_length", "huge_row", "two_gigabytes", "copy_garbage", "silence"]
 STREAM = ["garbage", "close_inside", "half_message", "notices", "unknown_message", "huge_row", "two_gigabytes",
           "stream_of_unknown", "unknown_change", "wrong_tuple", "cut_relation", "relations", "transactions", "silence"]
 MODES = [(at, how) for at, hows in [("start", START), ("answer", ANSWER), ("copy", COPY), ("stream", STREAM)]
