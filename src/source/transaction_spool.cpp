@@ -38,6 +38,7 @@ SpoolReader::SpoolReader(std::shared_ptr<const SpoolFile> file, SpoolFile::Chain
 
 bool SpoolReader::load_block() {
   at_ = 0;
+  block_.clear();
   if (more_) {
     next_ = file_->read(next_, block_);
     more_ = next_ != 0;
