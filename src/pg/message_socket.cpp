@@ -22,6 +22,8 @@ constexpr auto send_patience = 60s;
 // is overwritten by the next; the buffers have so much more room.
 constexpr std::size_t block = 32;
 constexpr std::size_t small_row = 1024;
+// Nothing that is smaller is looked at twice.
+constexpr std::size_t never_too_large = 1 << 20;
 
 [[noreturn]] void too_large(std::size_t length) {
   throw Error(Retry::needs_operator,
@@ -35,7 +37,7 @@ std::size_t length_of(const char* message) {
   auto length = load_big_endian<std::uint32_t>(reinterpret_cast<const std::byte*>(message + 1));
   if (length < 4 || length > 0x40000400)
     throw Error(Retry::transient, "the connection to PostgreSQL brought something that is not a message");
-  if (length > largest_answer()) [[unlikely]]
+  if (length > never_too_large && length > largest_answer()) [[unlikely]]
     too_large(length);
   return length;
 }
