@@ -48,13 +48,14 @@ Applier::Applier(target::Target& target, std::string source, std::vector<std::st
   // A barrier before it is one that was passed.
   last_commit_ = Lsn{checkpoint_.lsn.value - 1};
   for (auto& record : target_.tables()) tables_[record.oid].record = std::move(record);
-  std::map<std::string, std::size_t> listed;
+  std::map<std::pair<std::string, std::string>, std::size_t> listed;
   Status status = board_.read();
   for (std::size_t i = 0; i < status.tables.size(); ++i) {
-    listed[status.tables[i].schema + "." + status.tables[i].name] = i;
+    const auto& entry = status.tables[i];
+    listed[{entry.schema + "." + entry.name, entry.target_name}] = i;
   }
   for (auto& [oid, table] : tables_) {
-    auto found = listed.find(table.record.schema + "." + table.record.name);
+    auto found = listed.find({table.record.qualified(), table.record.target_name});
     table.status_index = found != listed.end() ? found->second : status.tables.size();
   }
   read_skips();
@@ -377,7 +378,7 @@ void Applier::prepare(Table& table, const std::shared_ptr<const Relation>& relat
     names_changed_ = true;
     if (!evolution.empty())
       log::info("apply", "{} changed its definition at the source; the target follows", relation->qualified());
-    read_record(table);
+    read_records();
     for (const auto& added : evolution.added_columns) {
       if (added.value) rows_changed(table);
     }
@@ -569,19 +570,27 @@ void Applier::evolve(Oid oid, const target::Evolution& evolution) {
   target_.commit(checkpoint_);
   began_ = false;
   if (auto found = tables_.find(oid); found != tables_.end()) {
-    read_record(found->second);
+    read_records();
     found->second.prepared = nullptr;
   }
   show_names();
 }
 
-void Applier::read_record(Table& table) {
+/// Of all tables: another one may have had to give up its name.
+void Applier::read_records() {
   for (auto& record : target_.tables()) {
-    if (record.oid == table.record.oid) {
-      table.record = std::move(record);
-      return;
-    }
+    auto found = tables_.find(record.oid);
+    if (found != tables_.end()) found->second.record = std::move(record);
   }
+  board_.update([&](Status& status) {
+    for (const auto& [oid, table] : tables_) {
+      if (table.status_index >= status.tables.size()) continue;
+      auto& entry = status.tables[table.status_index];
+      entry.schema = table.record.schema;
+      entry.name = table.record.name;
+      entry.target_name = table.record.target_name;
+    }
+  });
 }
 
 }  // namespace tailrace::pipeline

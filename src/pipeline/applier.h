@@ -164,7 +164,7 @@ class Applier {
   void show_names();
   void meet_barriers(Lsn progress, Lsn next_commit);
   void meet(Barrier& barrier);
-  void read_record(Table& table);
+  void read_records();
   schema::Catalog& catalog();
 
   target::Target& target_;

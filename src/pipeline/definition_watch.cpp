@@ -18,7 +18,7 @@ std::vector<target::RecordedColumn> recorded(const schema::Table& table) {
 }
 
 bool matches(const target::TableRecord& record, const Relation& relation) {
-  if (record.schema != relation.schema || record.name != relation.name) return false;
+  if (record.schema != relation.schema || record.name != relation.name || record.is_moved()) return false;
   return std::equal(record.columns.begin(), record.columns.end(), relation.columns.begin(),
                     relation.columns.end(), [](const auto& known, const auto& now) {
                       return known.name == now.name && known.type_oid == now.type_oid &&
@@ -63,6 +63,7 @@ void DefinitionWatch::look(Applier& applier) {
   for (auto reason : {mark_outdated_tables(*publication), mark_changed_tables(tables)}) {
     if (!again) again = reason;
   }
+  if (!again) again = settle_moved_tables(*publication);
   if (again) throw target::RestartFromCheckpoint(*again);
   look_for_definitions(tables, position, applier);
 }
@@ -104,6 +105,26 @@ DefinitionWatch::Reason DefinitionWatch::mark_outdated_tables(const source::Publ
   return std::nullopt;
 }
 
+/// Those that gave their name up at the target and are not followed any more.
+DefinitionWatch::Reason DefinitionWatch::settle_moved_tables(const source::PublicationInfo& publication) {
+  Reason out;
+  for (const auto& record : target_.tables()) {
+    bool published =
+        std::ranges::any_of(publication.tables, [&](const auto& it) { return it.oid == record.oid; });
+    if (published || !record.is_moved()) continue;
+    auto rows = connection_->query(
+        fmt::format("select n.nspname, c.relname from pg_catalog.pg_class c join pg_catalog.pg_namespace n "
+                    "on n.oid = c.relnamespace where c.oid = {}",
+                    record.oid),
+        "looking for a table that gave up its name");
+    target::Target::NameAtSource now;
+    if (rows.rows() > 0) now.emplace(rows.str(0, 0), rows.str(0, 1));
+    target_.settle_moved(record.oid, now);
+    out = fmt::format("{} gave its name to another table", record.qualified());
+  }
+  return out;
+}
+
 DefinitionWatch::Reason DefinitionWatch::mark_changed_tables(const std::vector<schema::Table>& tables) {
   Reason out;
   auto records = copied_tables(target_);
@@ -141,9 +162,10 @@ void DefinitionWatch::look_for_definitions(const std::vector<schema::Table>& tab
       throw target::RestartFromCheckpoint(
           fmt::format("{} must be copied anew: {}", table.qualified(), anew->reason));
     }
-    const auto& evolution = std::get<target::Evolution>(plan);
+    auto evolution = std::get<target::Evolution>(plan);
     // Altered once more at this very moment: the next look decides.
     if (evolution.columns != columns) continue;
+    if (record->second.is_moved()) evolution.rename = relation.name;
     applier.evolve(table.oid, evolution);
     log::info("apply", "{} changed its definition at the source; the target follows", table.qualified());
   }

@@ -22,12 +22,15 @@ class DefinitionWatch {
 
   /// Only between transactions. Throws RestartFromCheckpoint when tables must be copied.
   void look(Applier& applier);
+  /// Some table's definition was seen to differ, and has yet to be seen so again.
+  bool unsettled() const { return !seen_.empty(); }
 
  private:
   using Reason = std::optional<std::string>;  ///< to begin again from the checkpoint
 
   Reason look_for_new_tables(const source::PublicationInfo& publication);
   Reason mark_outdated_tables(const source::PublicationInfo& publication);
+  Reason settle_moved_tables(const source::PublicationInfo& publication);
   Reason mark_changed_tables(const std::vector<schema::Table>& tables);
   void look_for_definitions(const std::vector<schema::Table>& tables, Lsn position, Applier& applier);
   Lsn read_position();

@@ -28,6 +28,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr auto observe_every = 1s;
 constexpr auto look_every = 10s;
+constexpr auto look_again_after = 1s;
 constexpr auto tidy_after = 5s;
 // For queries that read a catalog; what waits for locks or running transactions has no such limit.
 constexpr auto query_patience = 30s;
@@ -97,7 +98,15 @@ void Session::run() {
   if (stop_.requested()) return;
   target_.complete_structure(stop_);
   if (stop_.requested()) return;
+  if (target_.wants_structure()) follow_structure();
   stream();
+}
+
+void Session::follow_structure() {
+  connection_->query("begin isolation level repeatable read read only", "reading the source's structure");
+  target_.follow_structure(
+      [&](const auto& tables, const auto& how) { return schema::read_structure(*connection_, tables, how); });
+  connection_->query("commit", "reading the source's structure");
 }
 
 void Session::connect() {
@@ -316,7 +325,7 @@ void Session::drop_replaced_tables() {
   }
   for (const auto& record : target_.tables()) {
     if (!published.contains(record.oid) && names.contains(record.schema + "." + record.name))
-      target_.drop_table(record.oid);
+      target_.give_up_name(record.oid);
   }
 }
 
@@ -360,6 +369,8 @@ void Session::prepare_structure(std::vector<schema::Table>& missing, const schem
   hold_refused(missing);
   try {
     return target_.prepare_structure(missing, read);
+  } catch (const target::TableRefused& refused) {
+    log::debug("copy", "{}", refused.reason());
   } catch (const Error& error) {
     if (error.retry() != Retry::needs_operator) throw;
   }
@@ -367,6 +378,9 @@ void Session::prepare_structure(std::vector<schema::Table>& missing, const schem
     try {
       target_.prepare_structure({table}, read);
       return false;
+    } catch (const target::TableRefused& refused) {
+      hold_table(config_, target_, table, refused);
+      return true;
     } catch (const Error& error) {
       if (error.retry() != Retry::needs_operator) throw;
       hold_table(config_, target_, table, {table.oid, error.message(), error.remedy()});
@@ -676,7 +690,7 @@ void Session::periodic(Applier& applier, bool idle) {
   if (idle) applier.settle();
   applier.work_off();
   applier.refresh_durable();
-  if (looks_.wanted() || now - last_look_ >= look_every) {
+  if (looks_.wanted() || now - last_look_ >= (watch_->unsettled() ? look_again_after : look_every)) {
     last_look_ = now;
     applier.settle();
     look(applier);
@@ -694,6 +708,7 @@ void Session::periodic(Applier& applier, bool idle) {
 
 void Session::look(Applier& applier) {
   auto asked = looks_.asked.load();
+  if (target_.wants_structure()) throw target::RestartFromCheckpoint("the target's structure is to follow");
   watch_->look(applier);
   looks_.done = asked;
   auto records = target_.tables();
@@ -701,7 +716,9 @@ void Session::look(Applier& applier) {
     for (const auto& record : records) {
       if (!has_left(record)) continue;
       for (auto& table : status.tables) {
-        if (table.schema == record.schema && table.name == record.name) mark_left(table);
+        if (table.schema == record.schema && table.name == record.name &&
+            table.target_name == record.target_name)
+          mark_left(table);
       }
     }
   });

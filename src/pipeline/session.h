@@ -40,6 +40,7 @@ class Session {
     Lsn lsn;
   };
 
+  void follow_structure();
   void connect();
   bool is_standby();
   void check_position(const Checkpoint& checkpoint);

@@ -58,7 +58,8 @@ void SingleCopy::read_structure(int target_version) {
 }
 
 schema::Structure SingleCopy::structure(const std::vector<Oid>& tables, const schema::StructureOptions& how) {
-  if (structure_ && tables == oids_ && how == structure_for_) return *std::exchange(structure_, std::nullopt);
+  if (structure_ && tables == oids_ && how.same_for_empty_target(structure_for_))
+    return *std::exchange(structure_, std::nullopt);
   return schema::read_structure(exporter_, tables, how);
 }
 

@@ -18,6 +18,18 @@ constexpr auto longest_snapshot = 60s;
 constexpr int most_meetings = 10;
 constexpr int most_rounds = 10;
 
+/// What has the source's rows must have its name too, or whoever looks there by name finds something else.
+void compare_names(const schema::Table& table, const target::TargetView& view, verify::TableReport& report) {
+  for (const auto& record : view.tables()) {
+    if (record.oid != table.oid) continue;
+    if (record.schema == table.schema && record.name == table.name && !record.is_moved()) return;
+    report.equal = false;
+    report.differences.push_back(
+        {table.qualified(), "its name", table.qualified(),
+         record.is_moved() ? record.target_schema + "." + record.target_table : record.qualified()});
+  }
+}
+
 }  // namespace
 
 void RunningApplier::set(Applier* applier) {
@@ -180,6 +192,7 @@ verify::Comparison Verification::compare(Oid oid) {
   };
   auto out = verify::compare_table(*meeting_->source, *table, *meeting_->view, stop_, counted);
   out.report.lsn = meeting_->lsn;
+  compare_names(*table, *meeting_->view, out.report);
   return out;
 }
 

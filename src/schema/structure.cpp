@@ -79,7 +79,8 @@ Structure read_structure(pg::Connection& source, const std::vector<Oid>& tables,
                          const StructureOptions& options) {
   StructureDraft draft{source, options, {}, {}, {}};
   if (draft.options.target_version == 0) draft.options.target_version = source.server_version();
-  draft.scope = read_scope(source, tables);
+  draft.scope = read_scope(source, tables, draft.options.followed);
+  leave_out_present(draft);
   read_schemas_and_extensions(draft);
   read_types(draft);
   read_sequences(draft);

@@ -19,8 +19,20 @@ struct Statement {
   std::vector<std::string> roles = {};
   /// A nicety, such as a storage setting: a target that refuses it causes a warning and no Error.
   bool optional = false;
-  Oid table = 0;  ///< of an index: the source's table whose rows it is of
+  Oid table = 0;  ///< of an index or a table: the source's table whose rows it is of; of a partition: its root
+  std::string partition = {};  ///< what makes one, or alters it: its name
+  std::string index = {};      ///< what makes one: its name
 };
+
+/// A type, function, collation, view or sequence, and what tells whether another of its name is the same.
+struct NamedObject {
+  Oid catalog = 0;         ///< pg_type, pg_proc, pg_collation or pg_class
+  std::string name;        ///< as the type regtype, regprocedure, regcollation or regclass shows and reads it
+  std::string definition;  ///< of a type: see type_definition(); of a relation its relkind
+};
+
+/// SQL for the definition of a type, the row `t` of pg_type: of an enum its labels, as literals.
+std::string type_definition();
 
 /// In the order of their use. Inside of a list the order is a good one, yet what needs what is not worked out:
 /// run_structure() tries again what came too early.
@@ -40,7 +52,15 @@ struct StructureOptions {
   bool privileges = false;
   int target_version = 0;  ///< as 150004; 0: that of the source
 
-  bool operator==(const StructureOptions&) const = default;
+  /// Tables that are at the target already, so that what needs them can be made there.
+  std::vector<Oid> followed = {};
+  /// For each of the objects whether it stays out of the structure, as the target has it.
+  std::function<std::vector<bool>(const std::vector<NamedObject>&)> leaves_out = {};
+
+  /// What is read for a target that has nothing.
+  bool same_for_empty_target(const StructureOptions& other) const {
+    return owners == other.owners && privileges == other.privileges && target_version == other.target_version;
+  }
 };
 
 /// Reads what recreates `tables` and what belongs to them. A partitioned table brings its whole tree; every

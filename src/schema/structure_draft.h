@@ -30,8 +30,9 @@ struct Object {
 
 /// What is copied: the objects, each kind in the order of creation.
 struct Scope {
-  std::vector<Oid> tables;  ///< the selected ones and the partitions below them, without what extensions own
-  std::vector<Oid> types;   ///< enums, domains, ranges, free-standing composite types
+  std::vector<Oid> followed;  ///< tables that the target has, and the partitions below them
+  std::vector<Oid> tables;    ///< the selected ones and the partitions below them, without what extensions own
+  std::vector<Oid> types;     ///< enums, domains, ranges, free-standing composite types
   std::vector<Oid> functions;
   std::vector<Oid> collations;
   std::vector<Oid> sequences;   ///< without those of identity columns
@@ -42,6 +43,7 @@ struct Scope {
   std::set<Oid> on_left_out;    ///< foreign keys, indexes, triggers, policies and rules that do
 
   bool has_table(Oid oid) const;
+  bool is_followed(Oid oid) const;
 };
 
 struct StructureDraft {
@@ -60,7 +62,10 @@ struct StructureDraft {
 };
 
 /// The objects to copy. Warns of what is left out.
-Scope read_scope(pg::Connection& source, const std::vector<Oid>& tables);
+Scope read_scope(pg::Connection& source, const std::vector<Oid>& tables, const std::vector<Oid>& followed);
+
+/// Takes out of the scope what stays out by StructureOptions::leaves_out.
+void leave_out_present(StructureDraft& draft);
 
 void read_schemas_and_extensions(StructureDraft& draft);
 void read_types(StructureDraft& draft);

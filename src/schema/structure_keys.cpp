@@ -106,6 +106,7 @@ void read_indexes(StructureDraft& draft) {
   auto& after_data = draft.structure.after_data;
   for (auto& index : indexes) {
     if (index.of_partitioned) partitioned.emplace(index.oid, index.name);
+    index.statement.index = index.name;
     (index.of_partitioned ? after_data : draft.structure.indexes).push_back(std::move(index.statement));
   }
   // The partitioned table's index was made ON ONLY it; so each partition's keeps the name that it has at the

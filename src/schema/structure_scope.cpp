@@ -207,7 +207,8 @@ void spread(const Dependencies& dependencies, const std::set<Object>& objects, s
 
 void find_left_out(const Dependencies& dependencies, const std::set<Object>& objects, Scope& scope) {
   for (auto object : objects) {
-    bool other_table = dependencies.is_table(object) && !scope.has_table(object.oid);
+    bool other_table =
+        dependencies.is_table(object) && !scope.has_table(object.oid) && !scope.is_followed(object.oid);
     if (other_table || !dependencies.is_copied_kind(object)) scope.left_out.insert(object);
   }
   auto is_selected = [&](Object object) {
@@ -309,10 +310,15 @@ bool Scope::has_table(Oid oid) const {
   return std::binary_search(tables.begin(), tables.end(), oid);
 }
 
-Scope read_scope(pg::Connection& source, const std::vector<Oid>& tables) {
+bool Scope::is_followed(Oid oid) const {
+  return std::binary_search(followed.begin(), followed.end(), oid);
+}
+
+Scope read_scope(pg::Connection& source, const std::vector<Oid>& tables, const std::vector<Oid>& followed) {
   Dependencies dependencies(source);
   Scope scope;
   scope.tables = with_partitions(source, tables);
+  if (!followed.empty()) scope.followed = with_partitions(source, followed);
   std::erase_if(scope.tables,
                 [&](Oid table) { return dependencies.is_extension_member({catalog_oid::relation, table}); });
   std::set<Object> seeds = schema_objects(source, scope.tables);

@@ -285,6 +285,20 @@ void add_inherited_differences(StructureDraft& draft, const TableDraft& table, c
   }
 }
 
+Oid root_of(const TableDraft& table, const Tables& tables) {
+  const auto* at = &table;
+  while (!at->partition_bound.empty()) at = &tables.at(at->parents.front());
+  return at->oid;
+}
+
+/// Whose the statements from there on are.
+void tell_table(std::vector<Statement>& list, std::size_t from, const TableDraft& table, const Tables& tables) {
+  for (; from < list.size(); ++from) {
+    list[from].table = root_of(table, tables);
+    if (!table.partition_bound.empty()) list[from].partition = table.name;
+  }
+}
+
 void add_ties(StructureDraft& draft, const TableDraft& table, const Tables& tables) {
   auto& list = draft.structure.before_data;
   if (!table.partition_bound.empty()) {
@@ -327,15 +341,22 @@ void read_tables(StructureDraft& draft) {
   auto& list = draft.structure.before_data;
   for (const auto& [oid, table] : tables) {
     draft.made.insert({catalog_oid::relation, oid});
+    auto from = list.size();
     list.push_back({table.what, create_table(draft, table, tables)});
+    tell_table(list, from, table, tables);
   }
   for (const auto& [oid, table] : tables) {
+    auto from = list.size();
     add_ties(draft, table, tables);
     add_settings(draft, table);
+    tell_table(list, from, table, tables);
   }
   // They go down to the partitions and children, which must be tied by now.
-  for (const auto& [oid, table] : tables)
+  for (const auto& [oid, table] : tables) {
+    auto from = list.size();
     list.insert(list.end(), table.checks_apart.begin(), table.checks_apart.end());
+    tell_table(list, from, table, tables);
+  }
 }
 
 }  // namespace tailrace::schema

@@ -13,6 +13,18 @@ std::vector<TableRefused> Target::check_tables(const std::vector<schema::Table>&
   return {};
 }
 
+bool Target::wants_structure() const {
+  return false;
+}
+
+void Target::follow_structure(const schema::ReadStructure& /*read*/) {}
+
+void Target::give_up_name(Oid table) {
+  drop_table(table);
+}
+
+void Target::settle_moved(Oid /*table*/, const NameAtSource& /*now*/) {}
+
 void Target::prepare_structure(const std::vector<schema::Table>& /*tables*/,
                                const schema::ReadStructure& /*read*/) {}
 

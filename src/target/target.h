@@ -54,9 +54,15 @@ struct TableRecord {
   std::int64_t rows_copied = 0;
   std::string note;  ///< what a user should know: widened columns
   std::string held;  ///< why it is not followed, though it is published; empty: it is
+  // Of a PostgreSQL target: the relation there that is this table's, and the name under which it was left. The
+  // name differs from the source's while another table that has taken it there was moved out of its way.
+  Oid target_oid = 0;
+  std::string target_schema = {};
+  std::string target_table = {};
 
   bool is_held() const { return !held.empty(); }
   std::string qualified() const { return schema + "." + name; }
+  bool is_moved() const { return target_oid != 0 && (target_schema != schema || target_table != name); }
 };
 
 /// Thrown after the target changed durably so that what was applied since the last commit (now rolled back)
@@ -208,15 +214,28 @@ class Target {
   /// earlier attempt ended. Durable.
   virtual void complete_structure(const StopSignal& stop);
 
+  /// What the source's structure got since is missing here: follow_structure(), which reads it as it is now,
+  /// before anything else is applied. Throws TableRefused.
+  virtual bool wants_structure() const;
+  virtual void follow_structure(const schema::ReadStructure& read);
+
   /// Makes the table new and empty, to be copied; what was there under this oid goes. Durable.
   virtual void create_table(const schema::Table& table) = 0;
-  /// Throws Error when the rows that the target has of these tables are not such as adopt() takes; writes nothing.
+  /// Throws Error when the rows that the target has of these tables are not such as adopt() takes; writes
+  /// nothing.
   virtual void check_rows(const std::vector<schema::Table>& tables) = 0;
-  /// Takes the rows that are there for the source's as of `at`, and makes an empty table where there is none: nothing
-  /// is copied, and what was committed from then on comes by the stream. Throws as check_rows() does. Durable.
+  /// Takes the rows that are there for the source's as of `at`, and makes an empty table where there is none:
+  /// nothing is copied, and what was committed from then on comes by the stream. Throws as check_rows() does.
+  /// Durable.
   virtual void adopt(const schema::Table& table, Lsn at) = 0;
   /// Removes the table and what is known of it. Durable.
   virtual void drop_table(Oid table) = 0;
+  /// The table is published no more, and the source gave its name to another one, which is about to be copied.
+  virtual void give_up_name(Oid table);
+  /// The same, of one that was moved out of another's way: it goes, if the source has it no more; else it gets
+  /// the name that it has there now, as far as that is free, and nothing else is known of it. Durable.
+  using NameAtSource = std::optional<std::pair<std::string, std::string>>;  ///< schema, name
+  virtual void settle_moved(Oid table, const NameAtSource& now);
   /// Forgets that the table was copied, and that it was held, durably; the next start copies it anew.
   virtual void mark_for_copy(Oid table, const std::string& reason) = 0;
   /// The table is not followed from here on, until mark_for_copy(): what is there stays as it is. `table` may

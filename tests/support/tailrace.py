@@ -64,6 +64,7 @@ class Tailrace:
     # The process -----------------------------------------------------------------------------------------
 
     def start(self, *arguments):
+        """`arguments`: more of them for `tailrace run`."""
         assert self.process is None or self.process.poll() is not None, "it runs already"
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen([BINARY, "run", "-c", self.config, *arguments], stdout=log, stderr=log,

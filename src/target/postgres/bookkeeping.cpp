@@ -47,7 +47,8 @@ std::optional<Checkpoint> Bookkeeping::read_checkpoint() {
 std::map<Oid, TableRecord> Bookkeeping::read_tables() {
   std::map<Oid, TableRecord> out;
   auto rows = connection_.query(fmt::format("select oid, schema_name, table_name, copied, copied_at, filenode, "
-                                            "membership, rows_copied, note, held "
+                                            "membership, rows_copied, note, held, "
+                                            "target_oid, target_schema, target_table "
                                             "from tailrace.tables where subscription = {}",
                                             literal_),
                                 keeping_books);
@@ -56,7 +57,6 @@ std::map<Oid, TableRecord> Bookkeeping::read_tables() {
     record.oid = rows.oid(i, 0);
     record.schema = rows.str(i, 1);
     record.name = rows.str(i, 2);
-    record.target_name = quote_qualified(record.schema, record.name);
     record.copied = rows.flag(i, 3);
     record.copied_at = rows.lsn(i, 4);
     record.filenode = rows.oid(i, 5);
@@ -64,6 +64,11 @@ std::map<Oid, TableRecord> Bookkeeping::read_tables() {
     record.rows_copied = rows.i64(i, 7);
     record.note = rows.str(i, 8);
     record.held = rows.str(i, 9);
+    record.target_oid = rows.oid(i, 10);
+    record.target_schema = rows.str(i, 11);
+    record.target_table = rows.str(i, 12);
+    record.target_name = record.target_oid != 0 ? quote_qualified(record.target_schema, record.target_table)
+                                                : quote_qualified(record.schema, record.name);
     out.emplace(record.oid, std::move(record));
   }
   auto columns = connection_.query(
@@ -91,10 +96,12 @@ void Bookkeeping::put_table(const TableRecord& record) {
       "delete from tailrace.columns where subscription = {0} and oid = {1};"
       "delete from tailrace.tables where subscription = {0} and oid = {1};"
       "insert into tailrace.tables (subscription, oid, schema_name, table_name, copied, copied_at, filenode, "
-      "membership, rows_copied, note, held) values ({0}, {1}, {2}, {3}, {4}, '{5}', {6}, {7}, {8}, {9}, {10});",
+      "membership, rows_copied, note, held, target_oid, target_schema, target_table) "
+      "values ({0}, {1}, {2}, {3}, {4}, '{5}', {6}, {7}, {8}, {9}, {10}, {11}, {12}, {13});",
       literal_, record.oid, quote_literal(record.schema), quote_literal(record.name), record.copied,
       record.copied_at.str(), record.filenode, quote_literal(record.membership), record.rows_copied,
-      quote_literal(record.note), quote_literal(record.held));
+      quote_literal(record.note), quote_literal(record.held), record.target_oid,
+      quote_literal(record.target_schema), quote_literal(record.target_table));
   for (std::size_t i = 0; i < record.columns.size(); ++i) {
     const auto& column = record.columns[i];
     sql += fmt::format("{}({}, {}, {}, {}, {}, {}, {}, {}, {})",
@@ -114,6 +121,7 @@ void Bookkeeping::remove_table(Oid table) {
 
 void Bookkeeping::remove_all() {
   connection_.query(fmt::format("delete from tailrace.structure where subscription = {0};"
+                                "delete from tailrace.made where subscription = {0};"
                                 "delete from tailrace.columns where subscription = {0};"
                                 "delete from tailrace.tables where subscription = {0};"
                                 "delete from tailrace.checkpoint where subscription = {0}",

@@ -37,6 +37,18 @@ create table if not exists tailrace.structure (
     "alter table tailrace.tables add column held text not null default ''",
     // 4: what the snapshot showed that a stream from before it must not bring again
     "alter table tailrace.checkpoint add column seen text not null default ''",
+    // 5: a table is known by its identity at the target. What had its name until now is taken for it, once.
+    R"(
+alter table tailrace.tables add target_oid oid not null default 0, add target_schema text not null default '',
+  add target_table text not null default '';
+update tailrace.tables t set target_schema = schema_name, target_table = table_name, target_oid = coalesce((
+  select c.oid from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  where n.nspname operator(pg_catalog.=) t.schema_name and c.relname operator(pg_catalog.=) t.table_name
+  and c.relkind in ('r', 'p')), 0))",
+    // 6: what tailrace made besides tables, by identity. `again`: it gave way, and is to be made again.
+    "create table tailrace.made (subscription text, catalog oid, name text, oid oid not null, again boolean "
+    "not "
+    "null default false, primary key (subscription, catalog, name))",
 };
 
 constexpr std::int64_t newest = std::ssize(steps);

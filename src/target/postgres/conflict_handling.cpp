@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "target/postgres/deletions.h"
+#include "target/postgres/names.h"
 
 namespace tailrace::target::postgres {
 namespace {
@@ -45,7 +46,7 @@ void ConflictHandling::start(pg::Connection& connection, bool has_origin,
   std::vector<TableRecord> others;
   for (const auto& record : tables) {
     auto rules = settings_.rules_for(record.schema, record.name);
-    auto table = rules.by_time() ? load_table(connection, record.schema, record.name) : std::nullopt;
+    auto table = rules.by_time() ? find_own_table(connection, record) : std::nullopt;
     if (table)
       note_deletions(connection, *table);
     else

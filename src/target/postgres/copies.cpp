@@ -39,12 +39,16 @@ bool Copies::reads_binary(const schema::Table& table) {
   return all_binary(table, statements_.at(table.oid).there, server_version_);
 }
 
-const schema::Table* Copies::first_not_binary(const std::vector<schema::Table>& tables) {
+const schema::Table* Copies::first_not_binary(const std::vector<schema::Table>& tables,
+                                              const std::map<Oid, TableRecord>& records) {
   std::lock_guard lock(mutex_);
   if (!catalogs_) catalogs_ = pg::Connection::open(conninfo_, {pg::Mode::sql, subscription_ + " catalog"});
-  auto there = load_tables(*catalogs_, names_of(tables));
+  std::vector<Oid> ours;
+  for (const auto& [oid, record] : records) ours.push_back(record.target_oid);
+  auto there = load_tables(*catalogs_, ours);
   for (const auto& table : tables) {
-    auto found = there.find({table.schema, table.name});
+    auto record = records.find(table.oid);
+    auto found = record == records.end() ? there.end() : there.find(record->second.target_oid);
     if (found == there.end() || !all_binary(table, found->second, server_version_)) return &table;
   }
   return nullptr;

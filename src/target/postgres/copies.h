@@ -26,7 +26,8 @@ class Copies {
   /// Only of what know() told.
   bool reads_binary(const schema::Table& table);
   /// Looks at the target's catalogs.
-  const schema::Table* first_not_binary(const std::vector<schema::Table>& tables);
+  const schema::Table* first_not_binary(const std::vector<schema::Table>& tables,
+                                        const std::map<Oid, TableRecord>& records);
   /// `alone`: nobody else fills the table. Then its rows are frozen from the start (PostgreSQL documentation:
   /// "COPY", FREEZE), where the table can be truncated for it.
   std::unique_ptr<CopyWriter> begin(Oid table, bool binary, bool alone);

@@ -92,12 +92,11 @@ void stop_noting_deletions(pg::Connection& connection, const std::string& subscr
   for (const auto& table : tables) {
     auto there = connection.query(
         fmt::format(
-            "select c.oid from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = "
-            "c.relnamespace where n.nspname = {0} and c.relname = {1} and "
+            "select c.oid from pg_catalog.pg_class c where c.oid = {0} and "
             "exists (select from pg_catalog.pg_trigger where tgrelid = c.oid and tgname = "
-            "'tailrace_deletion') and not exists (select from tailrace.tables o where o.subscription <> {2} "
-            "and o.schema_name = {0} and o.table_name = {1})",
-            quote_literal(table.schema), quote_literal(table.name), quote_literal(subscription)),
+            "'tailrace_deletion') and not exists (select from tailrace.tables o where o.subscription <> {1} "
+            "and o.target_oid = {0})",
+            table.target_oid, quote_literal(subscription)),
         noting_deletions);
     if (there.rows() == 0) continue;
     connection.query(fmt::format("drop function if exists {}() cascade; delete from tailrace.deletions where "

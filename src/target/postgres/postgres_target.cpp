@@ -22,6 +22,7 @@
 #include "target/postgres/sequence_keeper.h"
 #include "target/postgres/skip_notes.h"
 #include "target/postgres/structure_builder.h"
+#include "target/postgres/structure_following.h"
 #include "target/postgres/table_checks.h"
 #include "target/postgres/table_evolution.h"
 #include "target/postgres/table_plans.h"
@@ -42,8 +43,11 @@ pg::Connection& looked_at(pg::Connection& connection, const PostgresOptions& opt
   if (!options.found_empty || options.structure != StructureMode::copy) return connection;
   auto tables = connection.query(
       "select exists (select from pg_catalog.pg_class where oid >= 16384 "
-      "and relkind in ('r', 'p', 'v', 'm', 'f') and relnamespace <> "
-      "coalesce(pg_catalog.to_regnamespace('tailrace')::oid, 0))",
+      "and relkind in ('r', 'p', 'v', 'm', 'f', 'S') and relnamespace <> "
+      "coalesce(pg_catalog.to_regnamespace('tailrace')::oid, 0)) or exists (select from pg_catalog.pg_type "
+      "where "
+      "oid >= 16384 and typtype in ('e', 'd', 'r')) or exists (select from pg_catalog.pg_proc where oid >= "
+      "16384)",
       "looking for the target's tables");
   if (!tables.flag(0, 0)) options.found_empty(connection.server_version());
   return connection;
@@ -66,17 +70,21 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   std::vector<TableRefused> check_tables(const std::vector<schema::Table>& tables) override;
   void prepare_structure(const std::vector<schema::Table>& tables, const schema::ReadStructure& read) override;
   void complete_structure(const StopSignal& stop) override;
+  bool wants_structure() const override { return structure_wanted_ || made_.gave_way(); }
+  void follow_structure(const schema::ReadStructure& read) override;
   void create_table(const schema::Table& table) override;
   void check_rows(const std::vector<schema::Table>&) override {}  // check_tables() did
   void adopt(const schema::Table& table, Lsn at) override;
   void drop_table(Oid table) override;
+  void give_up_name(Oid /*table*/) override {}  // prepare_structure() moves it out of the way
+  void settle_moved(Oid table, const NameAtSource& now) override;
   void mark_for_copy(Oid table, const std::string& reason) override;
   void hold(const HeldTable& table, const std::string& reason) override;
   void initialize(const Checkpoint& checkpoint) override;
 
   bool reads_binary(const schema::Table& table) const override { return copies_.reads_binary(table); }
   const schema::Table* first_not_binary(const std::vector<schema::Table>& tables) const override {
-    return copies_.first_not_binary(tables);
+    return copies_.first_not_binary(tables, records_);
   }
   std::unique_ptr<CopyWriter> copy(Oid table, bool binary, bool alone) override {
     return copies_.begin(table, binary, alone);
@@ -133,7 +141,12 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   void look_closer(Oid table, const std::string& reason);
   void try_in_order(Oid table, const std::string& reason);
   [[noreturn]] void find_refused_commit(const Error& error);
+  void follow_first(Oid table, const Error& error);
   void forget_kept(Oid table);
+  schema::StructureOptions structure_options() const {
+    return {options_.owners, options_.privileges, books_connection_.server_version(), {}, {}};
+  }
+  void take_names_of(const std::vector<Claim>& claims);
   const std::shared_ptr<const TablePlan>& plan_for(Oid table, const std::shared_ptr<const Relation>& relation);
   Lane& alone();
   void note(const Lanes::Committed& committed);
@@ -144,6 +157,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   IndexBuilder indexes_;
   SequenceKeeper sequences_{books_connection_};
   FlushWatch flush_watch_{books_connection_};
+  MadeObjects made_{books_connection_, options_.subscription};
   Lanes lanes_;
   mutable Copies copies_;
   ConflictHandling conflicts_;
@@ -152,16 +166,18 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   SkipNotes skip_notes_;
   std::optional<Checkpoint> checkpoint_;  ///< committed
   std::map<Oid, TableRecord> records_;
-  std::map<TableName, TargetTable> found_;  ///< by the last look at all of them, until they are made
+  std::map<Oid, TargetTable> found_;  ///< by the last look at all of them, until they are made
   RowOrders row_orders_;
   TablePlans plans_{row_orders_, conflicts_};
   Lsn given_until_;             ///< by the last commit, which may be on its way
   Lsn singly_until_;            ///< a commit up to here was refused
   std::set<Oid> ahead_;         ///< tables of the transaction ahead
   std::optional<Group> taken_;  ///< the open transaction, as long as nothing of it was applied
-  bool open_ = false;           ///< the open transaction, once something of it was applied
-  bool evolved_ = false;        ///< and it altered tables
-  bool restarted_ = false;      ///< and it may have set back sequences
+  std::set<Oid> asked_;         ///< tables for which structure was followed since the last commit
+  bool structure_wanted_ = false;
+  bool open_ = false;       ///< the open transaction, once something of it was applied
+  bool evolved_ = false;    ///< and it altered tables
+  bool restarted_ = false;  ///< and it may have set back sequences
 };
 
 PostgresTarget::PostgresTarget(const PostgresOptions& options)
@@ -183,6 +199,7 @@ PostgresTarget::PostgresTarget(const PostgresOptions& options)
   make_conflict_tables(books_connection_);
   checkpoint_ = books_.read_checkpoint();
   records_ = books_.read_tables();
+  structure_wanted_ = !made_.to_make_again().empty();
   // What was committed may not have been flushed by whoever committed it.
   if (checkpoint_) initialize(*checkpoint_);
   auto& lane = lanes_.alone();
@@ -236,36 +253,101 @@ void PostgresTarget::durably(const Change& change) {
 }
 
 std::vector<TableRefused> PostgresTarget::check_tables(const std::vector<schema::Table>& tables) {
-  std::set<Oid> known;
-  for (const auto& [oid, record] : records_) known.insert(oid);
-  auto [found, refused] = check_can_take(books_connection_, tables, known, options_);
-  found_ = std::move(found);
-  return std::move(refused);
+  return check_can_take(books_connection_, tables, records_, options_).refused;
+}
+
+/// Gives what is ours its name, and makes room for what is to be made.
+void PostgresTarget::take_names_of(const std::vector<Claim>& claims) {
+  if (claims.empty()) return;
+  auto records = records_;
+  durably([&] {
+    for (Oid table : take_names(books_connection_, records, claims)) books_.put_table(records.at(table));
+  });
+  records_ = std::move(records);
+  for (const auto& claim : claims) {
+    auto known = records_.find(claim.table);
+    if (known == records_.end()) continue;
+    if (auto own = find_own_table(books_connection_, known->second))
+      found_.insert_or_assign(claim.table, std::move(*own));
+  }
+  plans_.forget_all();
 }
 
 void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
                                        const schema::ReadStructure& read) {
-  if (auto refused = check_tables(tables); !refused.empty()) throw refused.front();
+  auto checked = check_can_take(books_connection_, tables, records_, options_);
+  if (!checked.refused.empty()) throw checked.refused.front();
+  bool left = false;
+  for (Oid root : checked.left) {
+    // Its changes from before that copy are of the partition too.
+    if (!records_.at(root).copied) continue;
+    mark_for_copy(root, "a partition left it");
+    left = true;
+  }
+  if (left) throw RestartFromCheckpoint("a table lost a partition that is followed by itself now");
+  for (const auto& table : tables) found_.erase(table.oid);
+  for (auto& [oid, there] : checked.found) found_.insert_or_assign(oid, std::move(there));
+  take_names_of(checked.claims);
   std::vector<Oid> missing;
+  std::vector<Oid> known;
+  std::vector<schema::Table> made;
   for (const auto& table : tables) {
-    if (!found_.contains({table.schema, table.name})) missing.push_back(table.oid);
+    if (!found_.contains(table.oid)) {
+      missing.push_back(table.oid);
+      made.push_back(table);
+    } else if (records_.contains(table.oid)) {
+      known.push_back(table.oid);
+    }
+  }
+  if (options_.structure == StructureMode::copy) {
+    tailrace::target::postgres::follow_structure(books_connection_, made_, records_, known, read,
+                                                 structure_options());
+    for (const auto& table : tables) {
+      if (records_.contains(table.oid)) check_types(made_, table);
+    }
   }
   if (missing.empty()) return;
   log::info("target", "making {} tables, and what belongs to them, like the source's", missing.size());
-  schema::StructureOptions how{options_.owners, options_.privileges, books_connection_.server_version()};
+  auto how = structure_options();
+  made_.forget();
+  how.leaves_out = [&](const auto& objects) {
+    return made_.present(objects, [](const auto& /*object*/) { return true; });
+  };
+  for (const auto& [oid, record] : records_) {
+    if (record.target_oid != 0 && !record.is_moved() && std::ranges::find(missing, oid) == missing.end())
+      how.followed.push_back(oid);
+  }
   auto structure = read(missing, how);
+  check_makeable(books_connection_, made_, made, structure);
   check_roles(books_connection_, structure.roles);
   auto first = structure.before_data;
   auto later = books_.number(structure);
   for (const auto& pending : later) first.push_back(books_.note(pending));
+  for (auto& note : made_.notes()) first.push_back(std::move(note));
   schema::run_structure(books_connection_, first);
   std::erase_if(later, [](const auto& pending) { return !pending.parallel; });
   indexes_.expect(later);
-  found_ = load_tables(books_connection_, names_of(tables));
+  auto now = load_tables(books_connection_, names_of(made));
+  for (const auto& table : made) {
+    auto there = now.find({table.schema, table.name});
+    if (there != now.end()) found_.try_emplace(table.oid, std::move(there->second));
+  }
+}
+
+void PostgresTarget::follow_structure(const schema::ReadStructure& read) {
+  std::vector<Oid> tables;
+  for (const auto& [oid, record] : records_) {
+    if (record.copied && !record.is_held() && !record.is_moved()) tables.push_back(oid);
+  }
+  tailrace::target::postgres::follow_structure(books_connection_, made_, records_, tables, read,
+                                               structure_options());
+  structure_wanted_ = false;
+  plans_.forget_all();
 }
 
 void PostgresTarget::complete_structure(const StopSignal& stop) {
   build_pending(books_connection_, books_, indexes_, stop);
+  made_.identify(!stop.requested());
   plans_.forget_all();
   copies_.close_idle();
   found_.clear();
@@ -276,13 +358,15 @@ void PostgresTarget::complete_structure(const StopSignal& stop) {
 }
 
 void PostgresTarget::create_table(const schema::Table& table) {
-  auto found = found_.extract({table.schema, table.name});
-  auto there = found ? std::optional(std::move(found.mapped()))
-                     : load_table(books_connection_, table.schema, table.name);
+  auto known = records_.find(table.oid);
+  std::optional<TargetTable> there;
+  if (auto found = found_.extract(table.oid)) {
+    there = std::move(found.mapped());
+  } else if (known != records_.end()) {
+    there = find_own_table(books_connection_, known->second);
+  }
   if (!there) throw Error(Retry::fatal, fmt::format("the target lost its table {}", table.qualified()));
-  auto relation = relation_of(table);
-  TablePlan plan(table.oid, relation, *there);
-  auto record = record_of(table, *there);
+  TableRecord record;
   durably([&] {
     // What the copy will not overwrite must not double its rows. Triggers stay silent.
     books_connection_.query("set local session_replication_role = replica", "emptying a table");
@@ -291,12 +375,22 @@ void PostgresTarget::create_table(const schema::Table& table) {
         "looking at " + table.qualified());
     if (rows.flag(0, 0) && !options_.keep_rows)
       empty_tables(books_connection_, {{{there->sql_name(), there->kind == 'p'}}}, false);
+    if (known != records_.end() && known->second.target_oid == there->oid &&
+        options_.structure == StructureMode::copy && !options_.keep_rows) {
+      for_table(table.oid, [&] {
+        fit_columns(books_connection_, known->second, table, made_);
+        there = own_table(books_connection_, known->second);
+        check_columns(table, *there);
+      });
+    }
     forget_kept(table.oid);
     forget_deletions_of(books_connection_, *there);
+    record = record_of(table, *there);
     books_.put_table(record);
   });
   records_.insert_or_assign(table.oid, record);
-  copies_.know(plan);
+  structure_wanted_ |= !made_.to_make_again().empty();
+  copies_.know(TablePlan(table.oid, relation_of(table), *there));
 }
 
 /// What the table holds is left alone: see keep_rows.
@@ -315,10 +409,31 @@ void PostgresTarget::drop_table(Oid table) {
   records_.erase(table);
 }
 
+void PostgresTarget::settle_moved(Oid table, const NameAtSource& now) {
+  auto record = records_.at(table);
+  bool ours = find_own_table(books_connection_, record).has_value();
+  if (ours && now) {
+    Claim claim{table, now->first, now->second};
+    auto whose = occupants(books_connection_, records_, {claim}).front().whose;
+    if (whose == Occupant::Whose::nobody) take_names_of({claim});
+  } else if (ours) {
+    try {
+      drop_moved(books_connection_, record);
+      log::info("target", "{} went, as the source has it no more and gave its name to another table",
+                record.target_name);
+    } catch (const Error& error) {
+      if (error.retry() == Retry::transient) throw;
+      log::warn("target", "{} is of a table that the source has no more; it stays: {}", record.target_name,
+                error.message());
+    }
+  }
+  drop_table(table);
+}
+
 void PostgresTarget::mark_for_copy(Oid table, const std::string& reason) {
   auto record = records_.at(table);
   log::info("target", "{} will be copied anew: {}", record.target_name, reason);
-  if (record.columns.empty() && record.filenode == 0) {
+  if (record.target_oid == 0) {
     // Held before it was made here: what has its name at the target is not ours to empty.
     durably([&] { books_.remove_table(table); });
     records_.erase(table);
@@ -401,6 +516,7 @@ void PostgresTarget::guarded(const Work& work) {
     work();
   } catch (const ConstraintFailed& failed) {
     if (failed.table == 0) find_refused_commit(failed.error);
+    follow_first(failed.table, failed.error);
     // The policy has its say before the quarantine.
     bool refused_in_order = needs_row_order(failed.table) || options_.on_error == OnError::quarantine;
     if (refused_in_order && failed.error.sqlstate() == unique_violation)
@@ -422,6 +538,25 @@ void PostgresTarget::guarded(const Work& work) {
     if (error.sqlstate() == deadlock) throw NeedsRowOrder(error.message());
     throw;
   }
+}
+
+/// The source may have got a partition, a type or an enum's label since the target's were made. Returns where
+/// that is not what is missing.
+void PostgresTarget::follow_first(Oid table, const Error& error) {
+  bool partition = error.sqlstate() == "23514" && error.message().contains("no partition of relation");
+  bool type = error.sqlstate() == "42704";
+  bool label = error.sqlstate() == "22P02";
+  if ((!partition && !type && !label) || options_.structure != StructureMode::copy) return;
+  auto words = server_words(error);
+  if (asked_.insert(table).second) {
+    structure_wanted_ = true;
+    rollback();
+    throw RestartFromCheckpoint(words);
+  }
+  if (label && !error.message().contains("for enum")) return;
+  const auto& record = records_.at(table);
+  throw TableRefused(table, fmt::format("the target cannot follow {}: {}", record.qualified(), words),
+                     "Make there what is missing");
 }
 
 /// What the target holds is not what the source expects: the same changes again, with care. Returns when care
@@ -505,14 +640,23 @@ void PostgresTarget::truncate(const std::vector<Oid>& tables, const Truncate& ho
 void PostgresTarget::evolve(Oid table, const Evolution& evolution) {
   guarded([&] {
     auto& lane = alone();
-    auto record = records_.at(table);
     auto& connection = lane.session().direct();
     evolved_ = true;
-    for_table(table, [&] { evolve_table(connection, record, evolution); });
+    TAILRACE_CHECK(checkpoint_.has_value());
+    Bookkeeping books(connection, options_.subscription);
     // Part of the open transaction, unlike other notes.
-    Bookkeeping(connection, options_.subscription).put_table(record);
-    records_.insert_or_assign(table, record);
-    plans_.forget(table);
+    auto changes = for_table(table, [&] {
+      try {
+        return evolve_table(connection, records_, table, evolution, checkpoint_->lsn, made_);
+      } catch (const Error& error) {
+        follow_first(table, error);
+        throw;
+      }
+    });
+    for (Oid changed : changes) {
+      books.put_table(records_.at(changed));
+      plans_.forget(changed);
+    }
     lanes_.forget_statements();
   });
 }
@@ -550,6 +694,7 @@ void PostgresTarget::settle() {
 }
 
 void PostgresTarget::note(const Lanes::Committed& committed) {
+  asked_.clear();
   checkpoint_ = committed.checkpoint;
   flush_watch_.committed(committed.landed, committed.checkpoint.lsn);
 }

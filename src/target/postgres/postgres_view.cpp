@@ -4,6 +4,7 @@
 #include "pg/copy_stream.h"
 #include "pg/copy_text.h"
 #include "target/postgres/bookkeeping.h"
+#include "target/postgres/names.h"
 
 namespace tailrace::target::postgres {
 
@@ -26,17 +27,14 @@ std::optional<QueryableTable> PostgresView::queryable(Oid table) {
   auto found = tables_.find(table);
   if (found == tables_.end()) return std::nullopt;
   const TableRecord& record = found->second;
-  auto name = quote_qualified(record.schema, record.name);
-  auto kind = connection_.query(fmt::format("select relkind = 'p' from pg_catalog.pg_class where oid = "
-                                            "pg_catalog.to_regclass({})",
-                                            quote_literal(name)),
-                                "looking at " + name);
-  if (kind.rows() == 0) {
+  auto there = find_own_table(connection_, record);
+  if (!there) {
     throw Error(
-        Retry::needs_operator, fmt::format("the target has no table {} any more", record.target_name),
+        Retry::needs_operator,
+        fmt::format("the target has no table {} of tailrace's any more", record.target_name),
         fmt::format("'tailrace run --recopy {}.{}' makes and copies it anew", record.schema, record.name));
   }
-  return QueryableTable{&connection_, std::move(name), kind.flag(0, 0)};
+  return QueryableTable{&connection_, there->sql_name(), there->kind == 'p'};
 }
 
 void PostgresView::scan(Oid table, const RowVisitor& visit) {

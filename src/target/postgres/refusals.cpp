@@ -1,5 +1,7 @@
 #include "target/postgres/refusals.h"
 
+#include "target/postgres/names.h"
+
 #include <algorithm>
 
 #include "base/log.h"
@@ -20,8 +22,7 @@ std::string at_source(const std::string& what, Lsn commit_lsn, const std::string
 }
 
 bool is_partitioned(pg::Connection& connection, const TableRecord& table) {
-  auto there = load_table(connection, table.schema, table.name);
-  return there && there->kind == 'p';
+  return own_table(connection, table).kind == 'p';
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "target/postgres/replay.h"
 
+#include "target/postgres/names.h"
+
 #include <algorithm>
 #include <map>
 #include <utility>
@@ -85,11 +87,9 @@ ReplayCount replay_kept(
     out.last_number = change.number;
     if (change.change.kind == ChangeKind::truncate) {
       replay.settle();
-      auto there = load_table(session.direct(), table.schema, table.name);
-      if (!there)
-        refused(table, change.number, "the TRUNCATE", change.commit_lsn, "the target has no such table");
+      auto there = own_table(session.direct(), table);
       try {
-        empty_tables(session.direct(), {{{there->sql_name(), there->kind == 'p'}}}, change.restart_identity);
+        empty_tables(session.direct(), {{{there.sql_name(), there.kind == 'p'}}}, change.restart_identity);
       } catch (const Error& error) {
         if (!about_a_change(error)) throw;
         refused(table, change.number, "the TRUNCATE", change.commit_lsn, server_words(error));

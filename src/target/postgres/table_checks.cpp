@@ -21,6 +21,9 @@ TableRecord record_of(const schema::Table& table, const TargetTable& there) {
   record.schema = table.schema;
   record.name = table.name;
   record.target_name = there.sql_name();
+  record.target_oid = there.oid;
+  record.target_schema = there.schema;
+  record.target_table = there.name;
   record.filenode = table.filenode;
   record.membership = table.membership;
   for (const auto& column : table.columns) {
@@ -36,73 +39,95 @@ std::vector<TableName> names_of(const std::vector<schema::Table>& tables) {
   return out;
 }
 
+void check_columns(const schema::Table& table, const TargetTable& there) {
+  TablePlan judged(table.oid, relation_of(table), there);
+  for (const auto& column : table.columns) check_fits(table, column, *there.find(column.name));
+}
+
 namespace {
 
-/// One that is there as something else than a table spoils the look at all of them.
-std::map<TableName, TargetTable> load_what_can_be(pg::Connection& connection,
-                                                  const std::vector<schema::Table>& tables,
-                                                  std::vector<TableRefused>& refused) {
-  try {
-    return load_tables(connection, names_of(tables));
-  } catch (const Error& error) {
-    if (error.retry() != Retry::needs_operator) throw;
-  }
-  std::map<TableName, TargetTable> out;
-  for (const auto& table : tables) {
-    try {
-      for_table(table.oid, [&] {
-        if (auto found = load_table(connection, table.schema, table.name))
-          out.emplace(TableName{table.schema, table.name}, std::move(*found));
-      });
-    } catch (const TableRefused& refusal) {
-      refused.push_back(refusal);
-    }
-  }
-  return out;
-}
+class Checks {
+ public:
+  Checks(pg::Connection& connection, const Records& records, const PostgresOptions& options)
+      : connection_(connection), records_(records), options_(options) {}
 
-/// Throws Error where the table cannot be taken. `there`: null if the target has none of that name.
-void check_table(pg::Connection& connection, const schema::Table& table, const TargetTable* there, bool known,
-                 const PostgresOptions& options) {
-  if (there == nullptr && options.structure == StructureMode::expect) {
-    throw Error(Retry::needs_operator,
-                fmt::format("the target has no table {}, and schema: expect makes none", table.qualified()),
-                "Create it there, or use schema: copy");
+  Checked run(const std::vector<schema::Table>& tables) {
+    if (tables.empty()) return {};
+    std::vector<Claim> claims;
+    for (const auto& table : tables) claims.push_back({table.oid, table.schema, table.name});
+    auto there = occupants(connection_, records_, claims);
+    auto by_name = load_tables(connection_, names_of(tables));
+    for (std::size_t i = 0; i < tables.size(); ++i) {
+      try {
+        auto found = by_name.find({tables[i].schema, tables[i].name});
+        for_table(tables[i].oid, [&] {
+          check(tables[i], claims[i], there[i], found == by_name.end() ? nullptr : &found->second);
+        });
+      } catch (const TableRefused& refused) {
+        out_.refused.push_back(refused);
+      }
+    }
+    return std::move(out_);
   }
-  if (there == nullptr) return;
-  TablePlan judged(table.oid, relation_of(table), *there);
-  for (const auto& column : table.columns) check_fits(table, column, *there->find(column.name));
-  if (known || options.keep_rows) return;
-  auto rows = connection.query(
-      fmt::format("select exists (select from {} {})", there->kind == 'p' ? "" : "only", there->sql_name()),
-      "looking at " + table.qualified());
-  if (!rows.flag(0, 0)) return;
-  throw Error(Retry::needs_operator, fmt::format("the target's table {} holds rows already", table.qualified()),
-              fmt::format("Empty it (TRUNCATE {}), or leave the table out: a copy would double its rows",
-                          there->sql_name()));
-}
+
+ private:
+  void check(const schema::Table& table, const Claim& claim, const Occupant& occupant, TargetTable* by_name) {
+    auto record = records_.find(table.oid);
+    const auto* known = record == records_.end() ? nullptr : &record->second;
+    auto own = known != nullptr ? find_own_table(connection_, *known) : std::nullopt;
+    if (own) {
+      if (occupant.whose != Occupant::Whose::ours || occupant.table != table.oid)
+        claim_name(claim, occupant, known);
+      // Else its columns are altered once it is empty.
+      if (options_.structure == StructureMode::expect || options_.keep_rows) check_columns(table, *own);
+      out_.found.emplace(table.oid, std::move(*own));
+      return;
+    }
+    bool adopted = occupant.whose == Occupant::Whose::somebodys && by_name != nullptr && by_name->is_table();
+    if (!adopted) {
+      if (options_.structure == StructureMode::expect) {
+        throw TableRefused(
+            table.oid,
+            fmt::format("the target has no table {}, and schema: expect makes none", table.qualified()),
+            "Create it there, or use schema: copy");
+      }
+      return claim_name(claim, occupant, nullptr);
+    }
+    check_columns(table, *by_name);
+    empty_or_kept(table, *by_name);
+    out_.found.emplace(table.oid, std::move(*by_name));
+  }
+
+  void claim_name(const Claim& claim, const Occupant& occupant, const TableRecord* known) {
+    if (occupant.whose == Occupant::Whose::somebodys) throw taken(claim, occupant, known);
+    if (occupant.whose == Occupant::Whose::part) out_.left.push_back(occupant.table);
+    out_.claims.push_back(claim);
+  }
+
+  void empty_or_kept(const schema::Table& table, const TargetTable& there) {
+    if (options_.keep_rows) return;
+    auto rows = connection_.query(
+        fmt::format("select exists (select from {} {})", there.kind == 'p' ? "" : "only", there.sql_name()),
+        "looking at " + table.qualified());
+    if (!rows.flag(0, 0)) return;
+    throw TableRefused(
+        table.oid,
+        fmt::format("the target's table {} holds rows already, and they are not tailrace's", table.qualified()),
+        fmt::format("Empty it (TRUNCATE {}), or leave the table out: a copy would double its rows",
+                    there.sql_name()));
+  }
+
+  pg::Connection& connection_;
+  const Records& records_;
+  const PostgresOptions& options_;
+  Checked out_;
+};
 
 }  // namespace
 
 Checked check_can_take(pg::Connection& connection, const std::vector<schema::Table>& tables,
-                       const std::set<Oid>& known, const PostgresOptions& options) {
-  Checked out;
-  out.found = load_what_can_be(connection, tables, out.refused);
-  std::set<Oid> refused;
-  for (const auto& refusal : out.refused) refused.insert(refusal.table());
-  for (const auto& table : tables) {
-    if (refused.contains(table.oid)) continue;
-    auto at = out.found.find({table.schema, table.name});
-    try {
-      for_table(table.oid, [&] {
-        check_table(connection, table, at != out.found.end() ? &at->second : nullptr, known.contains(table.oid),
-                    options);
-      });
-    } catch (const TableRefused& refusal) {
-      out.refused.push_back(refusal);
-    }
-  }
-  return out;
+                       const Records& records, const PostgresOptions& options) {
+  return Checks(connection, records, options).run(tables);
 }
 
 }  // namespace tailrace::target::postgres

@@ -3,11 +3,11 @@
 
 #include <map>
 #include <memory>
-#include <set>
 #include <vector>
 
 #include "pg/connection.h"
 #include "schema/table.h"
+#include "target/postgres/names.h"
 #include "target/postgres/postgres_target.h"
 #include "target/postgres/target_table.h"
 #include "target/target.h"
@@ -21,14 +21,21 @@ TableRecord record_of(const schema::Table& table, const TargetTable& there);
 
 std::vector<TableName> names_of(const std::vector<schema::Table>& tables);
 
-/// Which of the tables are there, and which of all cannot be taken: one is missing, does not fit, or holds rows
-/// of somebody else. `known`: tables that this subscription has here already.
+/// Throws Error where the target's table lacks a column, or has one that does not fit.
+void check_columns(const schema::Table& table, const TargetTable& there);
+
 struct Checked {
-  std::map<TableName, TargetTable> found;
+  std::map<Oid, TargetTable> found;  ///< by the source's: what is there for it
+  std::vector<Claim> claims;  ///< names that are to be given to what is ours, or made free for what is made
+  std::vector<Oid> left;      ///< tables of which a partition stands in the way of another table
   std::vector<TableRefused> refused;
 };
+
+/// Looks for each of the tables at the target: for what the records say is its own; else for a table of its
+/// name that is empty, or may stay as it is. Refused is one whose name is somebody else's, that does not fit,
+/// or that is missing and is not to be made.
 Checked check_can_take(pg::Connection& connection, const std::vector<schema::Table>& tables,
-                       const std::set<Oid>& known, const PostgresOptions& options);
+                       const Records& records, const PostgresOptions& options);
 
 /// Runs `work`. Where the target refuses it for good, that is the table's trouble: throws TableRefused in place
 /// of the server's words.

@@ -1,5 +1,8 @@
 #include "target/postgres/table_evolution.h"
 
+#include <algorithm>
+#include <map>
+
 #include "base/sql_text.h"
 #include "target/postgres/target_table.h"
 
@@ -17,25 +20,58 @@ std::string type_sql(pg::Connection& connection, const schema::Column& column) {
   return row.str(0, 0);
 }
 
+/// An alteration of a column; views of ours that use it give way.
+struct Alteration {
+  pg::Connection& connection;
+  MadeObjects& made;
+  const TableRecord& record;
+
+  void run(const std::string& column, const std::string& what, const std::string& purpose) {
+    auto sql = fmt::format("savepoint tailrace_alter; alter table {} {}; release tailrace_alter",
+                           record.target_name, what);
+    try {
+      connection.query(sql, purpose);
+    } catch (const Error& error) {
+      if (error.sqlstate() != "2BP01" && error.sqlstate() != "0A000") throw;
+      connection.query("rollback to tailrace_alter", purpose);
+      if (!made.drop_views_on(connection, record.oid, record.target_oid, column)) throw;
+      connection.query(sql, purpose);
+    }
+  }
+};
+
+/// Nothing, where a table that has the name was copied at a later time of the source: what is followed here is
+/// of before it had it.
+std::set<Oid> rename_table(pg::Connection& connection, Records& records, const Claim& claim, Lsn at) {
+  auto occupant = occupants(connection, records, {claim}).front();
+  if (occupant.whose == Occupant::Whose::ours && occupant.table != claim.table) {
+    const auto& other = records.at(occupant.table);
+    if (other.copied && other.copied_at > at && other.schema == claim.schema && other.name == claim.name)
+      return {};
+  }
+  return take_names(connection, records, {claim});
+}
+
 }  // namespace
 
-void evolve_table(pg::Connection& connection, TableRecord& record, const Evolution& evolution) {
-  auto alter = [&](const std::string& what, const std::string& purpose) {
-    connection.query(fmt::format("alter table {} {}", quote_qualified(record.schema, record.name), what),
-                     purpose);
-  };
-  auto there = [&](const std::string& column) {
-    auto table = load_table(connection, record.schema, record.name);
-    return table && table->find(column) != nullptr;
-  };
+std::set<Oid> evolve_table(pg::Connection& connection, Records& records, Oid table, const Evolution& evolution,
+                           Lsn at, MadeObjects& made) {
+  auto& record = records.at(table);
+  own_table(connection, record);
+  std::set<Oid> changed{table};
   if (evolution.rename) {
-    if (!load_table(connection, record.schema, *evolution.rename))
-      alter("rename to " + quote_identifier(*evolution.rename), "renaming a table");
+    changed.merge(rename_table(connection, records, {table, record.schema, *evolution.rename}, at));
     record.name = *evolution.rename;
-    record.target_name = quote_qualified(record.schema, record.name);
   }
+  auto alter = [&](const std::string& what, const std::string& purpose) {
+    connection.query(fmt::format("alter table {} {}", record.target_name, what), purpose);
+  };
+  auto alter_column = [&](const std::string& column, const std::string& what, const std::string& purpose) {
+    Alteration{connection, made, record}.run(column, what, purpose);
+  };
+  auto there = [&](const std::string& column) { return own_table(connection, record).find(column) != nullptr; };
   for (const auto& name : evolution.dropped_columns) {
-    if (there(name)) alter("drop column " + quote_identifier(name), "dropping column " + name);
+    if (there(name)) alter_column(name, "drop column " + quote_identifier(name), "dropping column " + name);
   }
   for (const auto& [from, to] : evolution.renamed_columns) {
     if (there(from))
@@ -54,11 +90,68 @@ void evolve_table(pg::Connection& connection, TableRecord& record, const Evoluti
       alter(fmt::format("alter column {} drop default", name), "adding column " + added.column.name);
   }
   for (const auto& column : evolution.retyped_columns) {
-    alter(fmt::format("alter column {} type {}", quote_identifier(column.name), type_sql(connection, column)),
-          "changing the type of " + column.name);
+    alter_column(
+        column.name,
+        fmt::format("alter column {} type {}", quote_identifier(column.name), type_sql(connection, column)),
+        "changing the type of " + column.name);
   }
   record.columns = evolution.columns;
   record.filenode = evolution.filenode;
+  return changed;
+}
+
+void fit_columns(pg::Connection& connection, const TableRecord& record, const schema::Table& table,
+                 MadeObjects& made) {
+  Alteration alteration{connection, made, record};
+  auto plain = [&](const std::string& what, const std::string& purpose) {
+    connection.query(fmt::format("alter table {} {}", record.target_name, what), purpose);
+  };
+  auto now = own_table(connection, record);
+  std::map<std::int16_t, const schema::Column*> wanted;
+  for (const auto& column : table.columns) wanted.emplace(column.attnum, &column);
+  std::map<std::string, std::string> names;  // on the way -> at last: columns may trade names
+  for (const auto& old : record.columns) {
+    if (now.find(old.name) == nullptr) continue;
+    auto at = wanted.find(old.attnum);
+    auto quoted = quote_identifier(old.name);
+    if (at == wanted.end()) {
+      alteration.run(old.name, "drop column " + quoted, "dropping column " + old.name);
+    } else if (at->second->name != old.name) {
+      auto between = fmt::format("tailrace_column_{}", old.attnum);
+      plain(fmt::format("rename column {} to {}", quoted, between), "renaming a column");
+      names.emplace(between, at->second->name);
+    }
+  }
+  now = own_table(connection, record);
+  for (const auto& [between, name] : names) {
+    if (now.find(name) == nullptr)
+      plain(fmt::format("rename column {} to {}", between, quote_identifier(name)), "renaming a column");
+  }
+  now = own_table(connection, record);
+  for (const auto& column : table.columns) {
+    auto quoted = quote_identifier(column.name);
+    auto type = type_sql(connection, column);
+    const auto* there = now.find(column.name);
+    if (there == nullptr) {
+      plain(fmt::format("add column {} {}", quoted, type), "adding column " + column.name);
+      continue;
+    }
+    auto old = std::ranges::find(record.columns, column.attnum, &RecordedColumn::attnum);
+    bool changed = old != record.columns.end() &&
+                   (old->type_oid != column.type->oid || old->typmod != column.typmod) &&
+                   there->declared != type;
+    if (!changed && fits(column, *there)) continue;
+    auto retyped = fmt::format("alter column {0} type {1} using null::{1}", quoted, type);
+    try {
+      alteration.run(column.name, retyped, "changing the type of " + column.name);
+    } catch (const Error& error) {
+      // Its default cannot be of the new type.
+      if (error.sqlstate() != "42804") throw;
+      connection.query("rollback to tailrace_alter", "changing the type of " + column.name);
+      alteration.run(column.name, fmt::format("alter column {} drop default, {}", quoted, retyped),
+                     "changing the type of " + column.name);
+    }
+  }
 }
 
 }  // namespace tailrace::target::postgres

@@ -1,5 +1,7 @@
 #include "target/postgres/table_plans.h"
 
+#include "target/postgres/names.h"
+
 namespace tailrace::target::postgres {
 namespace {
 
@@ -17,17 +19,12 @@ const std::shared_ptr<const TablePlan>* TablePlans::find(
 const std::shared_ptr<const TablePlan>& TablePlans::make(const TableRecord& record,
                                                          const std::shared_ptr<const Relation>& relation,
                                                          pg::Connection& catalogs) {
-  auto there = load_table(catalogs, record.schema, record.name);
-  if (!there) {
-    throw Error(Retry::needs_operator,
-                fmt::format("the target has no table {} any more", relation->qualified()),
-                fmt::format("'tailrace run --recopy {}' makes and copies it anew", relation->qualified()));
-  }
-  if (!there->row_order.empty()) row_orders_.always(record.oid, there->row_order);
+  auto there = own_table(catalogs, record);
+  if (!there.row_order.empty()) row_orders_.always(record.oid, there.row_order);
   auto late = catalogs.query("select exists (select from pg_constraint where condeferrable)",
                              "reading the target's catalogs");
   deferrable_ = late.flag(0, 0);
-  auto plan = std::make_shared<TablePlan>(record.oid, relation, std::move(*there));
+  auto plan = std::make_shared<TablePlan>(record.oid, relation, std::move(there));
   conflicts_.complete(*plan, catalogs);
   return plans_.insert_or_assign(record.oid, std::move(plan)).first->second;
 }

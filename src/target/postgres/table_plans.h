@@ -21,7 +21,7 @@ class TablePlans {
   /// For changes that `relation` describes; null if there is none yet.
   const std::shared_ptr<const TablePlan>* find(Oid table,
                                                const std::shared_ptr<const Relation>& relation) const;
-  /// A new one, as the catalogs say. Errors: the target lost the table.
+  /// A new one, as the catalogs say. Throws TableRefused where the target lost the table.
   const std::shared_ptr<const TablePlan>& make(const TableRecord& record,
                                                const std::shared_ptr<const Relation>& relation,
                                                pg::Connection& catalogs);

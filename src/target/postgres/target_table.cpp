@@ -19,8 +19,15 @@ constexpr const char* column_compression =
 
 // What is asked of many tables at once goes down by their indexes, however many others there are.
 constexpr const char* table_query = R"(
-select w.schema, w.name, c.oid, c.relkind from unnest($1::text[], $2::text[]) w (schema, name)
+select n.nspname, c.relname, c.oid, c.relkind,
+       case when c.relispartition then pg_partition_root(c.oid)::oid else 0 end
+from unnest($1::text[], $2::text[]) w (schema, name)
 join pg_namespace n on n.nspname = w.schema join pg_class c on c.relnamespace = n.oid and c.relname = w.name)";
+
+constexpr const char* own_query = R"(
+select n.nspname, c.relname, c.oid, c.relkind,
+       case when c.relispartition then pg_partition_root(c.oid)::oid else 0 end
+from unnest($1::oid[]) w (oid) join pg_class c on c.oid = w.oid join pg_namespace n on n.oid = c.relnamespace)";
 
 constexpr const char* partition_query =
     "select r.oid, p.relid::oid from unnest($1::oid[]) r (oid), pg_partition_tree(r.oid) p where p.relid <> "
@@ -79,7 +86,7 @@ std::string array_of(const std::vector<std::string>& texts) {
   return out.empty() ? "{}" : out + "}";
 }
 
-/// Those of the tables that are there, by their object identifiers there.
+/// What is there, by its object identifier there.
 class TableLoader {
  public:
   TableLoader(pg::Connection& connection, std::map<Oid, TargetTable>& tables)
@@ -87,7 +94,32 @@ class TableLoader {
 
   void load(const std::vector<TableName>& names) {
     if (names.empty()) return;
-    load_tables(names);
+    load_relations(ask(table_query, text_arrays_of(names)));
+  }
+
+  void load(const std::vector<Oid>& oids) {
+    if (oids.empty()) return;
+    std::vector<std::string> texts;
+    for (Oid oid : oids) texts.push_back(std::to_string(oid));
+    load_relations(ask(own_query, {array_of(texts)}));
+  }
+
+ private:
+  pg::Result ask(const std::string& sql, const std::vector<std::optional<std::string>>& parameters) {
+    return connection_.query_prepared(sql, parameters, "reading the target's catalogs");
+  }
+
+  void load_relations(const pg::Result& rows) {
+    for (int i = 0; i < rows.rows(); ++i) {
+      TargetTable table;
+      table.schema = rows.str(i, 0);
+      table.name = rows.str(i, 1);
+      table.oid = rows.oid(i, 2);
+      table.kind = rows.get(i, 3).front();
+      table.partition_of = rows.oid(i, 4);
+      auto oid = table.oid;
+      tables_.emplace(oid, std::move(table));
+    }
     if (tables_.empty()) return;
     for (const auto& [oid, table] : tables_) {
       oids_.push_back(std::to_string(oid));
@@ -96,35 +128,6 @@ class TableLoader {
     load_traits();
     load_columns();
     load_keys();
-  }
-
- private:
-  pg::Result ask(const std::string& sql, const std::vector<std::optional<std::string>>& parameters) {
-    return connection_.query_prepared(sql, parameters, "reading the target's catalogs");
-  }
-
-  void load_tables(const std::vector<TableName>& names) {
-    std::vector<std::string> schemas;
-    std::vector<std::string> own;
-    for (const auto& [schema, name] : names) {
-      schemas.push_back(schema);
-      own.push_back(name);
-    }
-    auto rows = ask(table_query, {array_of(schemas), array_of(own)});
-    for (int i = 0; i < rows.rows(); ++i) {
-      TargetTable table;
-      table.schema = rows.str(i, 0);
-      table.name = rows.str(i, 1);
-      table.oid = rows.oid(i, 2);
-      table.kind = rows.get(i, 3).front();
-      if (table.kind != 'r' && table.kind != 'p') {
-        throw Error(Retry::needs_operator,
-                    fmt::format("{}.{} is no table at the target", table.schema, table.name),
-                    "Rename what has this name there, or leave the table out");
-      }
-      auto oid = table.oid;
-      tables_.emplace(oid, std::move(table));
-    }
   }
 
   void load_traits() {
@@ -185,6 +188,16 @@ class TableLoader {
 
 }  // namespace
 
+std::vector<std::optional<std::string>> text_arrays_of(const std::vector<TableName>& names) {
+  std::vector<std::string> schemas;
+  std::vector<std::string> own;
+  for (const auto& [schema, name] : names) {
+    schemas.push_back(schema);
+    own.push_back(name);
+  }
+  return {array_of(schemas), array_of(own)};
+}
+
 std::string TargetTable::sql_name() const {
   return quote_qualified(schema, name);
 }
@@ -205,9 +218,14 @@ std::map<TableName, TargetTable> load_tables(pg::Connection& connection, const s
   return out;
 }
 
-std::optional<TargetTable> load_table(pg::Connection& connection, const std::string& schema,
-                                      const std::string& name) {
-  auto found = load_tables(connection, {{schema, name}});
+std::map<Oid, TargetTable> load_tables(pg::Connection& connection, const std::vector<Oid>& oids) {
+  std::map<Oid, TargetTable> tables;
+  TableLoader(connection, tables).load(oids);
+  return tables;
+}
+
+std::optional<TargetTable> load_table(pg::Connection& connection, Oid oid) {
+  auto found = load_tables(connection, std::vector{oid});
   if (found.empty()) return std::nullopt;
   return std::move(found.begin()->second);
 }
@@ -281,8 +299,12 @@ bool fits(const schema::Type& source, std::int32_t typmod, const TargetColumn& t
 
 }  // namespace
 
+bool fits(const schema::Column& source, const TargetColumn& target) {
+  return fits(*source.type, source.typmod, target);
+}
+
 void check_fits(const schema::Table& table, const schema::Column& source, const TargetColumn& target) {
-  if (fits(*source.type, source.typmod, target)) return;
+  if (fits(source, target)) return;
   throw Error(
       Retry::needs_operator,
       fmt::format("column {} of {} is {} at the target, which could alter values of the source's type {}",

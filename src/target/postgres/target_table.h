@@ -35,24 +35,33 @@ struct TargetTable {
   std::string schema;
   std::string name;
   char kind = 'r';                       ///< relkind: r, or p for a partitioned one
+  Oid partition_of = 0;                  ///< the root of the tree that it is a part of, if it is
   std::vector<TargetColumn> columns;     ///< in the target's order
   std::vector<std::string> primary_key;  ///< column names, empty if there is none
   bool further_unique = false;  ///< it, or one of its partitions, has other unique or exclusion constraints too
   std::string row_order;        ///< why its changes must come one by one in the source's order; else empty
 
   std::string sql_name() const;
+  /// Rows can be written to it. What else has a table's name is a view, a sequence, an index, a foreign table.
+  bool is_table() const { return kind == 'r' || kind == 'p'; }
   const TargetColumn* find(const std::string& column) const;
 };
 
 using TableName = std::pair<std::string, std::string>;  ///< schema, name
 
-/// Those of the tables that the target has, by a handful of queries for all of them. Throws Error when one
-/// cannot be written to as a table.
-std::map<TableName, TargetTable> load_tables(pg::Connection& connection, const std::vector<TableName>& names);
+/// Two parameters, of type text[]: the schemas and the names.
+std::vector<std::optional<std::string>> text_arrays_of(const std::vector<TableName>& names);
 
-/// The table of that name; nothing if the target has none. Throws as load_tables() does.
-std::optional<TargetTable> load_table(pg::Connection& connection, const std::string& schema,
-                                      const std::string& name);
+/// The relations of these names that the target has, by a handful of queries for all of them. Look at
+/// is_table().
+std::map<TableName, TargetTable> load_tables(pg::Connection& connection, const std::vector<TableName>& names);
+/// The same by their object identifiers there.
+std::map<Oid, TargetTable> load_tables(pg::Connection& connection, const std::vector<Oid>& oids);
+/// Nothing if the target has none.
+std::optional<TargetTable> load_table(pg::Connection& connection, Oid oid);
+
+/// False where check_fits() throws.
+bool fits(const schema::Column& source, const TargetColumn& target);
 
 /// Throws Error when the target's column could alter a value of the source's silently, by rounding it or by
 /// reading it as something else. A value that is too long or out of range is an error when it comes, so that is

@@ -1,0 +1,60 @@
+#include <algorithm>
+
+#include "base/sql_text.h"
+#include "schema/structure_draft.h"
+
+namespace tailrace::schema {
+
+std::string type_definition() {
+  return "case t.typtype when 'e' then (select pg_catalog.string_agg(pg_catalog.quote_literal(e.enumlabel), ', "
+         "' "
+         "order by e.enumsortorder) from pg_catalog.pg_enum e where e.enumtypid = t.oid) "
+         "when 'd' then pg_catalog.format_type(t.typbasetype, t.typtypmod) || case when t.typnotnull then "
+         "' NOT NULL' else '' end || coalesce((select pg_catalog.string_agg(' ' || "
+         "pg_catalog.pg_get_constraintdef(c.oid), '' order by c.conname) from pg_catalog.pg_constraint c "
+         "where c.contypid = t.oid and c.contype = 'c'), '') "
+         "when 'c' then (select pg_catalog.string_agg(pg_catalog.quote_ident(a.attname) || ' ' || "
+         "pg_catalog.format_type(a.atttypid, a.atttypmod), ', ' order by a.attnum) from "
+         "pg_catalog.pg_attribute a "
+         "where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped) "
+         "when 'r' then (select pg_catalog.format_type(r.rngsubtype, null) from pg_catalog.pg_range r "
+         "where r.rngtypid = t.oid) end";
+}
+
+void leave_out_present(StructureDraft& draft) {
+  if (!draft.options.leaves_out) return;
+  auto& scope = draft.scope;
+  std::vector<Oid> relations = scope.views;
+  relations.insert(relations.end(), scope.sequences.begin(), scope.sequences.end());
+  auto rows = draft.source.query(
+      fmt::format("select 1247, t.oid, t.oid::pg_catalog.regtype::text, {} from pg_catalog.pg_type t "
+                  "where t.oid = any($1::oid[]) "
+                  "union all select 1255, p.oid, p.oid::pg_catalog.regprocedure::text, "
+                  "pg_catalog.md5(p.prosrc) from pg_catalog.pg_proc p "
+                  "where p.oid = any($2::oid[]) "
+                  "union all select 3456, c.oid, c.oid::pg_catalog.regcollation::text, '' "
+                  "from pg_catalog.pg_collation c where c.oid = any($3::oid[]) "
+                  "union all select 1259, c.oid, c.oid::pg_catalog.regclass::text, c.relkind::text "
+                  "from pg_catalog.pg_class c where c.oid = any($4::oid[])",
+                  type_definition()),
+      {as_array(scope.types), as_array(scope.functions), as_array(scope.collations), as_array(relations)},
+      "naming what belongs to the tables");
+  std::vector<NamedObject> objects;
+  for (int row = 0; row < rows.rows(); ++row)
+    objects.push_back({rows.oid(row, 0), rows.str(row, 2), rows.str(row, 3)});
+  auto out = draft.options.leaves_out(objects);
+  std::set<Object> left_out;
+  for (int row = 0; row < rows.rows(); ++row) {
+    if (out.at(static_cast<std::size_t>(row))) left_out.insert({rows.oid(row, 0), rows.oid(row, 1)});
+  }
+  auto erase = [&](std::vector<Oid>& list, Oid catalog) {
+    std::erase_if(list, [&](Oid oid) { return left_out.contains({catalog, oid}); });
+  };
+  erase(scope.types, catalog_oid::type);
+  erase(scope.functions, catalog_oid::proc);
+  erase(scope.collations, catalog_oid::collation);
+  erase(scope.views, catalog_oid::relation);
+  erase(scope.sequences, catalog_oid::relation);
+}
+
+}  // namespace tailrace::schema

@@ -1,0 +1,58 @@
+#pragma once
+// MadeObjects: the types, functions, views and sequences of the target that tailrace made there, and what the
+// target has besides under the source's names. One is ours because the books have its object identifier: then
+// it may follow the source's. Another is used, if it is the same; else the tables that need it are named.
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "pg/connection.h"
+#include "schema/structure.h"
+#include "schema/table.h"
+
+namespace tailrace::target::postgres {
+
+/// Borrows the connection; nobody else's transaction is open on it when it is called.
+class MadeObjects {
+ public:
+  MadeObjects(pg::Connection& connection, const std::string& subscription);
+
+  /// For StructureOptions::leaves_out. An enum that is ours gets the labels that the source's has gained, at
+  /// once: what is in them can be used only after a commit. Notes what is to be made and what differs, until
+  /// forget(). `wanted`: whether one that is not there is to be made.
+  using Wanted = std::function<bool(const schema::NamedObject&)>;
+  std::vector<bool> present(const std::vector<schema::NamedObject>& objects, const Wanted& wanted);
+  /// SQL that notes what present() said is to be made; for the transaction that makes it.
+  std::vector<schema::Statement> notes() const;
+  /// The identities of what has been made since; `all_made`: what is not there by now will not be made.
+  void identify(bool all_made);
+  void forget();
+  /// Views that gave way; and: those among them that the source has no more are nobody's now.
+  std::set<std::string> to_make_again();
+  void forget_to_make_again();
+  bool gave_way() const { return gave_way_; }
+
+  /// Why the target's type of that name cannot take the source's values; nothing if it can, or is not there.
+  std::optional<std::string> differs(const schema::Type& type) const;
+
+  /// Drops views of ours that stand in the way of an alteration of the column, and those that need them, in the
+  /// open transaction of `session`. They are made again by the next following of structure, as far as the
+  /// source still has them. Throws TableRefused naming one that is not ours. False: there were none.
+  bool drop_views_on(pg::Connection& session, Oid source_table, Oid relation, const std::string& column);
+
+ private:
+  void add_labels(const std::string& type, const std::string& source, const std::vector<std::string>& there);
+  std::vector<std::string> labels(const std::string& definition);
+
+  pg::Connection& connection_;
+  std::string literal_;
+  bool gave_way_ = false;
+  std::vector<schema::NamedObject> wanted_;
+  std::map<std::string, std::string> other_;  ///< by name: what a type is at the target
+};
+
+}  // namespace tailrace::target::postgres

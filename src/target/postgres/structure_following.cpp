@@ -1,0 +1,150 @@
+#include "target/postgres/structure_following.h"
+
+#include <algorithm>
+#include <map>
+
+#include "base/log.h"
+#include "base/sql_text.h"
+#include "target/postgres/table_checks.h"
+
+namespace tailrace::target::postgres {
+namespace {
+
+constexpr const char* looking = "looking for the target's partitions";
+constexpr Oid relation_catalog = 1259;
+
+bool is_of_a_view(const schema::Statement& statement) {
+  for (const char* kind :
+       {"view ", "materialized view ", "default of view ", "contents of materialized view "}) {
+    if (statement.what.starts_with(kind)) return true;
+  }
+  return false;
+}
+
+/// True if the partition is to be made.
+bool lacks_partition(pg::Connection& connection, const TableRecord& root, const std::string& partition) {
+  auto there = connection.query(
+      fmt::format(
+          "select c.oid, case when c.relispartition then pg_catalog.pg_partition_root(c.oid)::oid else 0 end "
+          "from pg_catalog.pg_class c where c.oid = pg_catalog.to_regclass({})",
+          quote_literal(partition)),
+      looking);
+  if (there.rows() == 0) return true;
+  if (root.target_oid != 0 && there.oid(0, 1) == root.target_oid) return false;
+  throw TableRefused(
+      root.oid,
+      fmt::format("the source's table {} has a partition {}, and the target has something else of that "
+                  "name",
+                  root.qualified(), partition),
+      fmt::format("Rename what is called {} at the target, or the source's partition", partition));
+}
+
+}  // namespace
+
+void follow_structure(pg::Connection& connection, MadeObjects& made, const Records& records,
+                      const std::vector<Oid>& tables, const schema::ReadStructure& read,
+                      schema::StructureOptions how) {
+  if (tables.empty()) return;
+  made.forget();
+  auto again = made.to_make_again();
+  how.leaves_out = [&](const auto& objects) {
+    return made.present(objects, [&](const schema::NamedObject& object) {
+      return object.catalog != relation_catalog || again.contains(object.name);
+    });
+  };
+  auto structure = read(tables, how);
+  std::vector<schema::Statement> first;
+  std::map<Oid, std::vector<schema::Statement>> partitions;
+  std::map<std::string, bool> lacking;
+  for (const auto& statement : structure.before_data) {
+    if (statement.table == 0) {
+      first.push_back(statement);
+      continue;
+    }
+    auto root = records.find(statement.table);
+    if (statement.partition.empty() || root == records.end() || root->second.is_moved()) continue;
+    auto known = lacking.find(statement.partition);
+    if (known == lacking.end()) {
+      known =
+          lacking.emplace(statement.partition, lacks_partition(connection, root->second, statement.partition))
+              .first;
+    }
+    if (known->second) partitions[statement.table].push_back(statement);
+  }
+  auto notes = made.notes();
+  if (!notes.empty()) {
+    std::ranges::copy_if(structure.after_data, std::back_inserter(first), is_of_a_view);
+    first.insert(first.end(), notes.begin(), notes.end());
+    try {
+      schema::run_structure(connection, first);
+      made.identify(false);
+    } catch (const Error& error) {
+      if (error.retry() == Retry::transient) throw;
+      // A table that needs it is told when it does.
+      log::warn("schema", "{}", error.message());
+    }
+  }
+  made.forget_to_make_again();
+  for (const auto& [root, statements] : partitions)
+    for_table(root, [&] { schema::run_structure(connection, statements); });
+}
+
+void check_types(const MadeObjects& made, const schema::Table& table) {
+  for (const auto& column : table.columns) {
+    auto why = made.differs(*column.type);
+    if (!why) continue;
+    throw TableRefused(
+        table.oid, fmt::format("column {} of {} cannot be followed: {}", column.name, table.qualified(), *why),
+        "Give the target's type the source's definition, or rename it there");
+  }
+}
+
+namespace {
+
+/// Somebody's index would end the making of all of them, after the data.
+void check_indexes(pg::Connection& connection, const std::vector<schema::Table>& tables,
+                   const std::vector<schema::Statement>& statements) {
+  std::map<std::string, Oid> wanted;
+  std::string names;
+  for (const auto& statement : statements) {
+    if (statement.index.empty()) continue;
+    wanted.emplace(statement.index, statement.table);
+    names += (names.empty() ? "" : ", ") + quote_literal(statement.index);
+  }
+  if (names.empty()) return;
+  auto rows = connection.query(fmt::format("select name from pg_catalog.unnest(array[{}]::text[]) name where "
+                                           "pg_catalog.to_regclass(name) is not null",
+                                           names),
+                               looking);
+  for (int i = 0; i < rows.rows(); ++i) {
+    auto table = std::ranges::find(tables, wanted.at(rows.str(i, 0)), &schema::Table::oid);
+    if (table == tables.end()) continue;
+    throw TableRefused(
+        table->oid,
+        fmt::format("the index {} of the source's table {} cannot be made at the target, which has "
+                    "something else of that name",
+                    rows.get(i, 0), table->qualified()),
+        fmt::format("Rename what is called {} at the target, or the source's index", rows.get(i, 0)));
+  }
+}
+
+}  // namespace
+
+void check_makeable(pg::Connection& connection, const MadeObjects& made,
+                    const std::vector<schema::Table>& tables, const schema::Structure& structure) {
+  for (const auto& table : tables) check_types(made, table);
+  check_indexes(connection, tables, structure.indexes);
+  check_indexes(connection, tables, structure.after_data);
+  for (const auto& statement : structure.before_data) {
+    if (statement.partition.empty()) continue;
+    auto root = std::ranges::find(tables, statement.table, &schema::Table::oid);
+    if (root == tables.end()) continue;
+    TableRecord made_now;
+    made_now.oid = root->oid;
+    made_now.schema = root->schema;
+    made_now.name = root->name;
+    lacks_partition(connection, made_now, statement.partition);
+  }
+}
+
+}  // namespace tailrace::target::postgres

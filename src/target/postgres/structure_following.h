@@ -1,0 +1,24 @@
+#pragma once
+// Following structure: types and partitions that the source got since a table was made are made at the target,
+// and views that gave way to a change come back.
+
+#include <vector>
+
+#include "target/postgres/made_objects.h"
+#include "target/postgres/names.h"
+
+namespace tailrace::target::postgres {
+
+/// For these tables of the source, which the target has, in transactions of its own. Throws TableRefused for
+/// one whose partitions cannot be made; notes in `made` what types differ.
+void follow_structure(pg::Connection& connection, MadeObjects& made, const Records& records,
+                      const std::vector<Oid>& tables, const schema::ReadStructure& read,
+                      schema::StructureOptions how);
+
+/// Throws TableRefused for a table that needs a type which is another at the target, or a name of a partition
+/// that is taken there. `structure`: what makes the tables.
+void check_makeable(pg::Connection& connection, const MadeObjects& made,
+                    const std::vector<schema::Table>& tables, const schema::Structure& structure);
+void check_types(const MadeObjects& made, const schema::Table& table);
+
+}  // namespace tailrace::target::postgres

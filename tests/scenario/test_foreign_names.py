@@ -1,0 +1,204 @@
+"""Names at a PostgreSQL target. A relation there is the mirror's own because its books say so, never because of its
+name. Invariants: nothing that stands there and is not the mirror's ever changes; and each name holds at the target what
+it holds at the source, or the one table that cannot be followed is named, with what is in its way."""
+import psycopg
+import pytest
+
+from waiting import wait_until
+
+pytestmark = pytest.mark.postgres
+
+
+def follow(pair, setup, target=None):
+    pair.execute(setup)
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    if target:
+        pair.mirror.into.execute(target)
+
+
+def same_by_name(pair):
+    try:
+        return pair.compared()
+    except (AssertionError, psycopg.Error):
+        return None
+
+
+def settled(pair):
+    """Waits until each name holds at the target what it holds at the source, while the mirror runs."""
+    def look():
+        assert pair.mirror.running(), pair.mirror.tail()
+        return same_by_name(pair) is not None
+
+    wait_until(look, 40, lambda: f"the same under each name\n{pair.mirror.tail()}")
+    pair.verified()
+    wait_until(lambda: moved(pair) == [], 30, "an end of what had to make room")
+
+
+def moved(pair):
+    return pair.mirror.into.query("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'tailrace\\_moved%'")
+
+
+# Somebody else's ---------------------------------------------------------------------------------------------
+
+# What stands in the way at the target, and what must not change of it.
+STRANGERS = {
+    "table": ("CREATE TABLE u (id int PRIMARY KEY, v text); INSERT INTO u SELECT i, 'my own' FROM"
+              " generate_series(1, 4) i",
+              "SELECT string_agg(u::text, ',' ORDER BY id) FROM u"),
+    "empty_table": ("CREATE TABLE u (id int PRIMARY KEY, v text)", "SELECT count(*)::text FROM u"),
+    "view": ("CREATE VIEW u AS SELECT 7 AS id, 'mine' AS v", "SELECT u::text FROM u"),
+    "materialized_view": ("CREATE MATERIALIZED VIEW u AS SELECT 7 AS id, 'mine' AS v", "SELECT u::text FROM u"),
+    "sequence": ("CREATE SEQUENCE u START 77", "SELECT last_value::text FROM u"),
+    "index": ("CREATE TABLE other (id int); CREATE INDEX u ON other (id)", "SELECT 'u'::regclass::text"),
+    "type": ("CREATE TYPE u AS ENUM ('x')", "SELECT enum_range(NULL::u)::text"),
+    "partition": ("CREATE TABLE p (id int, v text) PARTITION BY LIST (id); CREATE TABLE u PARTITION OF p FOR"
+                  " VALUES IN (1,"
+                  " 2); INSERT INTO u VALUES (1, 'my own')", "SELECT string_agg(p::text, ',') FROM p"),
+}
+
+
+@pytest.mark.parametrize("kind", STRANGERS)
+def test_a_table_is_renamed_onto_a_strangers_name(pair, kind):
+    stranger, looks = STRANGERS[kind]
+    follow(pair, "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, 'source' FROM"
+           " generate_series(1, 3)"
+                 " i; CREATE TABLE other_one (id int PRIMARY KEY)", stranger)
+    before = pair.mirror.into.query(looks)
+    pair.execute("ALTER TABLE t RENAME TO u; UPDATE u SET v = 'changed' WHERE id = 1; DELETE FROM u WHERE id = 2;"
+                 "INSERT INTO u VALUES (50, 'new')")
+    pair.execute("INSERT INTO other_one VALUES (1)")
+    held = wait_until(lambda: is_held(pair, "t") or is_held(pair, "u"), 30, lambda: pair.mirror.tail())
+    assert "public.u" in held and "public.t" in held.replace('"', "")
+    # The others go on.
+    pair.execute("INSERT INTO other_one VALUES (2)")
+    wait_until(lambda: pair.mirror.into.value("(SELECT count(*) FROM other_one)") == "2", 30)
+    assert pair.mirror.into.query(looks) == before
+    assert pair.mirror.into.value("(SELECT count(*) FROM t WHERE v = 'source')") == "3"
+    assert pair.mirror.verify().returncode != 0
+    assert not pair.mirror.status()["in_step"]
+
+
+def is_held(pair, name):
+    """What is said of the table, once it is held."""
+    assert pair.mirror.running(), pair.mirror.tail()
+    table = pair.mirror.table(f"public.{name}")
+    return (table["note"] + table["last_error"]) if table and table["state"] == "held" else None
+
+
+@pytest.mark.parametrize("name", ["u", '"U u"', '"Ünï"'])
+def test_a_stranger_makes_the_table_that_the_source_makes_next(pair, name):
+    follow(pair, "CREATE TABLE t (id int PRIMARY KEY)",
+           f"CREATE TABLE {name} (id int PRIMARY KEY, v text); INSERT INTO {name} VALUES (1, 'my own')")
+    pair.execute(f"CREATE TABLE {name} (id int PRIMARY KEY, v text); INSERT INTO {name} VALUES (1, 'source'), (2,"
+                 f" 'source')")
+    wait_until(lambda: is_held(pair, name.strip('"')), 40, lambda: pair.mirror.tail())
+    pair.execute(f"INSERT INTO t VALUES (1); UPDATE {name} SET v = 'changed'; DELETE FROM {name} WHERE id = 1")
+    wait_until(lambda: pair.mirror.into.value("(SELECT count(*) FROM t)") == "1", 30)
+    assert pair.mirror.into.query(f"SELECT id::text, v FROM {name}") == [("1", "my own")]
+
+
+@pytest.mark.parametrize("recopy", [False, True], ids=["stream", "recopy"])
+@pytest.mark.parametrize("how", ["dropped", "renamed"])
+def test_a_strangers_table_takes_the_name_of_ours(pair, how, recopy):
+    ours = {"dropped": "DROP TABLE t", "renamed": "ALTER TABLE t RENAME TO t_before"}[how]
+    follow(pair, "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c')",
+           f"{ours}; CREATE TABLE t (id int, v text); INSERT INTO t VALUES (1, 'my own'), (9, 'my own')")
+    if recopy:
+        pair.mirror.stop()
+        pair.mirror.start("--recopy", "public.t")
+    else:
+        pair.execute("UPDATE t SET v = 'changed'; DELETE FROM t WHERE id = 1; INSERT INTO t VALUES (5, 'x')")
+        pair.execute("TRUNCATE t")
+    wait_until(lambda: is_held(pair, "t"), 30, lambda: pair.mirror.tail())
+    assert pair.mirror.into.query("SELECT id::text, v FROM t ORDER BY id") == [("1", "my own"), ("9", "my own")]
+    # Once the name is free, the table is made anew.
+    pair.mirror.stop()
+    pair.mirror.into.execute("ALTER TABLE t RENAME TO strangers; DROP TABLE IF EXISTS t_before")
+    pair.mirror.start("--recopy", "public.t")
+    settled(pair)
+    assert pair.mirror.into.value("(SELECT count(*) FROM strangers WHERE v = 'my own')") == "2"
+
+
+# Our own -----------------------------------------------------------------------------------------------------
+
+# name: (definitions and rows, transactions)
+TWO = "CREATE TABLE a (id int PRIMARY KEY, v text); INSERT INTO a SELECT i, 'a' FROM generate_series(1, 3) i;" \
+      "CREATE TABLE b (id int PRIMARY KEY, v text); INSERT INTO b SELECT i, 'b' FROM generate_series(1, 4) i;"
+CASES = {
+    "two_trade_names": (TWO, [
+        "ALTER TABLE a RENAME TO x; ALTER TABLE b RENAME TO a; ALTER TABLE x RENAME TO b",
+        "INSERT INTO a VALUES (100, 'of b'); UPDATE b SET v = 'of a' WHERE id = 2; DELETE FROM a WHERE id = 1"]),
+    "two_trade_names_and_rest": (TWO, [
+        "ALTER TABLE a RENAME TO x; ALTER TABLE b RENAME TO a; ALTER TABLE x RENAME TO b"]),
+    "one_changes_and_the_other_rests": (TWO, [
+        "ALTER TABLE a RENAME TO x; ALTER TABLE b RENAME TO a; ALTER TABLE x RENAME TO b; UPDATE b SET v = 'of a'"]),
+    "back_again": (TWO, [
+        "ALTER TABLE a RENAME TO x; ALTER TABLE b RENAME TO a; ALTER TABLE x RENAME TO b; UPDATE a SET v = '1'",
+        "ALTER TABLE a RENAME TO x; ALTER TABLE b RENAME TO a; ALTER TABLE x RENAME TO b; UPDATE b SET v = '2'"]),
+    "three_in_a_ring": (TWO + "CREATE TABLE \"C c\" (id int PRIMARY KEY); INSERT INTO \"C c\" VALUES (1)", [
+        "ALTER TABLE a RENAME TO x; ALTER TABLE b RENAME TO a; ALTER TABLE \"C c\" RENAME TO b;"
+        "ALTER TABLE x RENAME TO \"C c\"", "DELETE FROM b", "INSERT INTO \"C c\" VALUES (7, 'of a')"]),
+    "rotation": (
+        "CREATE TABLE log (id int PRIMARY KEY, v text); INSERT INTO log SELECT i, 'day1' FROM generate_series(1, 3) i;"
+        "CREATE TABLE log_1 (id serial PRIMARY KEY, v text); INSERT INTO log_1 SELECT i, 'day0' FROM generate_series(1,"
+        " 4) i; CREATE TABLE day (id int PRIMARY KEY)", [
+            "ALTER TABLE log_1 RENAME TO log_2; ALTER TABLE log RENAME TO log_1; CREATE TABLE log (id int PRIMARY"
+            " KEY, v"
+            " text); INSERT INTO log VALUES (1, 'day2'); INSERT INTO day VALUES (1)",
+            "INSERT INTO log VALUES (2, 'day2'); INSERT INTO log_1 VALUES (100, 'late day1')"]),
+    "staging_was_followed": (
+        "CREATE TABLE price (id serial PRIMARY KEY, v text); INSERT INTO price (v) SELECT 'old' FROM"
+        " generate_series(1, 50);"
+        "CREATE TABLE price_new (LIKE price INCLUDING ALL); CREATE INDEX ON price (v);"
+        "INSERT INTO price_new SELECT i, 'new' FROM generate_series(1, 60) i", [
+            "ALTER SEQUENCE price_id_seq OWNED BY price_new.id; DROP TABLE price; ALTER TABLE price_new RENAME TO"
+            " price",
+            "INSERT INTO price VALUES (100, 'after')"]),
+    "staging_in_one_transaction": (
+        "CREATE TABLE price (id int PRIMARY KEY, v text); INSERT INTO price SELECT i, 'old' FROM"
+        " generate_series(1, 50) i", [
+            "CREATE TABLE price_new (LIKE price INCLUDING ALL); INSERT INTO price_new SELECT i, 'new' FROM"
+            " generate_series(1, 60) i; DROP TABLE price; ALTER TABLE price_new RENAME TO price"]),
+    "made_anew": (
+        "CREATE TABLE t (id serial PRIMARY KEY, v text UNIQUE); INSERT INTO t (v) SELECT i FROM generate_series(1,"
+        " 9) i", [
+            "DROP TABLE t; CREATE TABLE t (id serial PRIMARY KEY, v text UNIQUE, w int); INSERT INTO t (v, w)"
+            " VALUES ('1', 2)",
+            "INSERT INTO t (v, w) VALUES ('2', 3)"]),
+    "to_another_schema_and_name": (
+        "CREATE SCHEMA other; CREATE TABLE t (id serial PRIMARY KEY, v text); INSERT INTO t (v) VALUES ('a');"
+        "CREATE TABLE other.t (id int CONSTRAINT other_key PRIMARY KEY, v text);"
+        "INSERT INTO other.t VALUES (1, 'other')", [
+            "ALTER TABLE other.t RENAME TO u; ALTER TABLE t SET SCHEMA other; INSERT INTO other.t (v) VALUES ('b')",
+            "ALTER TABLE other.u SET SCHEMA public; ALTER TABLE u RENAME TO t; INSERT INTO t VALUES (2, 'u')"]),
+    "a_schema_is_renamed": (
+        "CREATE SCHEMA s; CREATE TABLE s.t (id serial PRIMARY KEY, v text); INSERT INTO s.t (v) VALUES ('a')", [
+            "ALTER SCHEMA s RENAME TO s2; INSERT INTO s2.t (v) VALUES ('b')"]),
+}
+
+
+@pytest.mark.parametrize("backlog", [False, True], ids=["live", "backlog"])
+@pytest.mark.parametrize("case", CASES)
+def test_names_of_ours(pair, case, backlog):
+    setup, transactions = CASES[case]
+    follow(pair, setup, "CREATE TABLE a_strangers (id int); INSERT INTO a_strangers VALUES (1)")
+    if backlog:
+        pair.mirror.stop()
+    for transaction in transactions:
+        pair.execute(transaction)
+    if backlog:
+        pair.mirror.start()
+    settled(pair)
+    assert pair.mirror.into.value("(SELECT count(*) FROM a_strangers)") == "1"
+    pair.mirror.stop()
+
+
+def test_a_partition_is_detached_and_kept(pair):
+    follow(pair, "CREATE TABLE m (id int, d int, PRIMARY KEY (id, d)) PARTITION BY LIST (d);"
+                 "CREATE TABLE m1 PARTITION OF m FOR VALUES IN (1); CREATE TABLE m2 PARTITION OF m FOR VALUES IN (2);"
+                 "INSERT INTO m VALUES (1, 1), (2, 2)")
+    pair.execute("INSERT INTO m VALUES (5, 2)")
+    pair.execute("ALTER TABLE m DETACH PARTITION m2")
+    pair.execute("INSERT INTO m VALUES (3, 1); INSERT INTO m2 VALUES (4, 2)")
+    settled(pair)
