@@ -99,6 +99,7 @@ TEST_P(FoldAndTarget, MirrorWhateverHappens) {
     auto relation = std::make_shared<const Relation>(
         pgoutput::make_relation(oid, shape.name, shape.columns.size(), shape.key, shape.identity));
     target->create_table(source_table(shape, oid));
+    target->finish_copy(oid, {50}, 0);
     RandomTable source(relation, oid, values);
     Lsn lsn{100};
     for (int commit = 0; commit < 12; ++commit) {

@@ -11,6 +11,21 @@ std::string oid_array(const std::vector<Oid>& oids) {
   return out + "}";
 }
 
+/// The text of the one element of an array of one dimension. Whatever its type's delimiter is (box has ';'),
+/// there is no other element to be told apart from.
+std::string only_element(std::string_view array) {
+  auto begin = array.find('{');
+  if (begin == std::string_view::npos || !array.ends_with('}')) return std::string(array);
+  array = array.substr(begin + 1, array.size() - begin - 2);
+  if (!array.starts_with('"')) return std::string(array);
+  std::string out;
+  for (std::size_t i = 1; i + 1 < array.size(); ++i) {
+    if (array[i] == '\\') ++i;
+    out += array[i];
+  }
+  return out;
+}
+
 }  // namespace
 
 bool Table::has_key() const {
@@ -155,11 +170,12 @@ void Catalog::load_types(const std::vector<Oid>& oids) {
 
 /// One statement, so that the heap's file and the columns' versions are of one moment.
 Catalog::Shape Catalog::shape(Oid table) {
-  // attmissingval is an anyarray of one value, whose text form is that array's: read the element through it.
+  // attmissingval is an anyarray of one value. As text it is taken apart here: SQL can only through the array's
+  // own type, and not everything that is split at commas is one value.
   auto rows = connection_.query(
       fmt::format(
           "select a.attnum, a.attname, a.attndims, a.xmin::text::int8, a.atthasmissing, "
-          "case when a.atthasmissing then (pg_catalog.array_to_json(a.attmissingval::text::text[])->>0) end, "
+          "case when a.atthasmissing then a.attmissingval::text end, "
           "a.atttypid, a.attgenerated <> '', c.relfilenode, c.relnatts "
           "from pg_catalog.pg_class c left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > "
           "0 "
@@ -177,7 +193,7 @@ Catalog::Shape Catalog::shape(Oid table) {
                         static_cast<std::uint32_t>(rows.i64(row, 3)),
                         rows.flag(row, 7),
                         std::nullopt};
-    if (rows.flag(row, 4)) attribute.missing_value = rows.str(row, 5);
+    if (rows.flag(row, 4)) attribute.missing_value = only_element(rows.get(row, 5));
     out.columns.emplace(static_cast<std::int16_t>(rows.i64(row, 0)), std::move(attribute));
   }
   return out;

@@ -268,6 +268,11 @@ std::optional<ColumnType> parse_column_type(std::string_view text) {
   return complete(std::move(out));
 }
 
+std::string_view sql_name(duckdb_type type) {
+  auto found = std::ranges::find(codec_names, type, &CodecName::type);
+  return found != codec_names.end() ? found->sql : "";
+}
+
 duckdb_logical_type make_logical_type(const ColumnType& type) {
   if (type.codec == Codec::decimal) return duckdb_create_decimal_type(type.precision, type.scale);
   if (type.codec == Codec::list) {

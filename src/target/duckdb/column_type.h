@@ -69,6 +69,9 @@ std::string serialize(const ColumnType& type);
 /// Empty when `text` is not what serialize writes.
 std::optional<ColumnType> parse_column_type(std::string_view text);
 
+/// Of a scalar that is no decimal; empty for what no column is made of.
+std::string_view sql_name(duckdb_type type);
+
 /// The caller destroys it.
 duckdb_logical_type make_logical_type(const ColumnType& type);
 

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/byte_reader.h"
+#include "base/kill_point.h"
 #include "pg/copy_text.h"
 
 namespace tailrace::target::duckdb {
@@ -82,6 +83,7 @@ void DuckDbCopyWriter::finish() {
   appender_.reset();
   session_.commit();
   open_ = false;
+  kill_point("duckdb.copy_part.committed");
 }
 
 void DuckDbCopyWriter::damaged() const {

@@ -1,5 +1,7 @@
 #include "target/duckdb/database.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <condition_variable>
 #include <filesystem>
@@ -9,6 +11,7 @@
 #include <utility>
 
 #include "target/duckdb/new_file.h"
+#include "target/duckdb/unreadable_log.h"
 
 namespace tailrace::target::duckdb {
 namespace {
@@ -41,6 +44,19 @@ void set(duckdb_config config, const char* name, const std::string& value) {
     throw Error(Retry::fatal, fmt::format("DuckDB does not know the setting {}={}", name, value),
                 "Another libduckdb than the one this program was built with is loaded; install tailrace anew");
   }
+}
+
+/// What DuckDB makes from here on can be read and written by whom the file's mode names; by the owner alone if
+/// there is no file yet. Directories take the right to enter from the right to read.
+void make_private_as(const std::string& file) {
+  struct stat info{};
+  mode_t mode = ::stat(file.c_str(), &info) == 0 ? info.st_mode : 0600;
+  mode_t forbidden = 077;
+  if ((mode & 040) != 0) forbidden &= ~050U;
+  if ((mode & 020) != 0) forbidden &= ~020U;
+  if ((mode & 004) != 0) forbidden &= ~005U;
+  if ((mode & 002) != 0) forbidden &= ~002U;
+  ::umask(forbidden);
 }
 
 /// `path` is where it is opened now; an error names the file that the options name.
@@ -104,6 +120,10 @@ Error duckdb_error(std::string_view message, std::string_view purpose) {
     return Error(Retry::transient, what,
                  "Free space on the disk of the target file; a mirror that is set up goes on by itself then");
   }
+  if (contains(message, "Input/output error") || contains(message, "Too many open files"))
+    return Error(Retry::transient, what,
+                 "It is tried again; look at the disk of the target file, and at ulimit -n");
+  if (message.starts_with("INTERRUPT")) return Error(Retry::transient, what);
   if (contains(message, "Out of Memory") || contains(message, "could not allocate") ||
       contains(message, "failed to pin block")) {
     return Error(
@@ -180,13 +200,25 @@ void Session::rollback() noexcept {
 }
 
 Database::Database(const DatabaseOptions& options) : file_(options.file) {
+  if (file_ == in_memory) {
+    raw_ = open_file(file_, options);
+    return;
+  }
+  make_private_as(file_);
   if (!options.read_only) {
+    finish_replay(file_);
     create_whole(file_, [&](const std::string& path) {
       duckdb_database created = open_file(path, options);
       duckdb_close(&created);
     });
   }
-  raw_ = open_file(file_, options);
+  try {
+    raw_ = open_file(file_, options);
+  } catch (const Error& error) {
+    if (!has_unreadable_log(file_, error.message())) throw;
+    replay_unreadable_log(file_, options.memory_bytes);
+    raw_ = open_file(file_, options);
+  }
 }
 
 Database::~Database() {

@@ -59,6 +59,9 @@ class Session {
 /// A small result whose columns were all cast to VARCHAR; NULL comes as an empty string.
 std::vector<std::vector<std::string>> read_text(Session& session, const std::string& sql);
 
+/// DuckDB's name for a database without a file.
+constexpr const char* in_memory = ":memory:";
+
 struct DatabaseOptions {
   std::string file;
   std::int64_t memory_bytes = 0;
@@ -68,6 +71,8 @@ struct DatabaseOptions {
 class Database {
  public:
   /// Opens or creates the file. A file that another process holds, or that is no DuckDB file, is explained.
+  /// A new file is for its owner only; the log beside a file, and what does not fit into memory, have the
+  /// file's own mode. DuckDB has no setting for it, so it is the process's umask that is set.
   explicit Database(const DatabaseOptions& options);
   ~Database();
   Database(const Database&) = delete;

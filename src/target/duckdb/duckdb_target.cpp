@@ -1,5 +1,6 @@
 #include "target/duckdb/duckdb_target.h"
 
+#include "base/kill_point.h"
 #include "base/log.h"
 #include "base/sql_text.h"
 #include "target/duckdb/adoption.h"
@@ -7,8 +8,9 @@
 #include "target/duckdb/duckdb_view.h"
 #include "target/duckdb/mirror.h"
 #include "target/duckdb/skip_notes.h"
+#include "target/duckdb/table_copies.h"
+#include "target/duckdb/table_shape.h"
 #include "target/duckdb/table_writer.h"
-#include "target/duckdb/text_function.h"
 
 namespace tailrace::target {
 namespace duckdb {
@@ -21,11 +23,19 @@ class DuckDbTarget : public Target {
         session_(database_->session()),
         keep_rows_(options.keep_rows),
         mirror_(Mirror::load(session_, options.keep_rows)),
-        skip_notes_(session_, [this](const auto& change) { durably(change); }, [this] { return durable(); }) {}
+        copies_(session_, mirror_),
+        skip_notes_(session_, [this](const auto& change) { durably(change); }, [this] { return durable(); }) {
+    drop_unfinished_copies();
+    settle_names();
+  }
+  ~DuckDbTarget() override;
 
   std::optional<Checkpoint> checkpoint() const override { return mirror_.checkpoint(); }
   std::vector<TableRecord> tables() const override;
 
+  void prepare_structure(const std::vector<schema::Table>&, const schema::ReadStructure&) override {
+    drop_unfinished_copies();
+  }
   void create_table(const schema::Table& table) override;
   void check_rows(const std::vector<schema::Table>& tables) override;
   void adopt(const schema::Table& table, Lsn at) override;
@@ -38,6 +48,7 @@ class DuckDbTarget : public Target {
   std::unique_ptr<CopyWriter> copy(Oid table, bool binary, bool alone) override;
   void finish_copy(Oid table, Lsn snapshot, std::int64_t rows) override;
 
+  void interrupt() noexcept override { duckdb_interrupt(session_.raw()); }
   void begin() override { session_.begin(); }
   void apply(Oid table, const TableBatch& batch) override;
   void evolve(Oid table, const Evolution& evolution) override;
@@ -54,19 +65,36 @@ class DuckDbTarget : public Target {
   void durably(const Change& change);
   std::optional<MirrorTable> rows_of(const schema::Table& table);
   void widen(Oid table, std::size_t column, const std::string& value);
-  void retype(MirrorTable& table, MirrorColumn& column, const ColumnType& type);
-  void add_column(MirrorTable& table, const Evolution::Added& added);
-  void fill_column(const MirrorTable& table, const MirrorColumn& column, const std::string& value);
+  void settle_names();
+  void drop_unfinished_copies();
 
   std::shared_ptr<Database> database_;
   Session session_;
   bool keep_rows_;
   Mirror mirror_;
+  TableCopies copies_;
   SkipNotes skip_notes_;
   mutable std::mutex mirror_mutex_;  ///< copies begin on other threads while tables are created on this one
   std::mutex unfit_mutex_;
   std::set<std::pair<Oid, std::size_t>> unfit_;  ///< columns that a copy found too narrow
+  bool evolved_ = false;                         ///< in the transaction in hand
 };
+
+/// What a copy that was interrupted left goes at once where the end is an orderly one.
+DuckDbTarget::~DuckDbTarget() {
+  try {
+    rollback();
+    drop_unfinished_copies();
+  } catch (const std::exception& error) {
+    log::debug("target", "unfinished copies stay until the next start: {}", error.what());
+  }
+}
+
+void DuckDbTarget::drop_unfinished_copies() {
+  if (!copies_.any_noted()) return;
+  durably([&] { copies_.drop_all(); });
+  kill_point("duckdb.drop_copies.committed");
+}
 
 std::vector<TableRecord> DuckDbTarget::tables() const {
   std::vector<TableRecord> out;
@@ -99,29 +127,18 @@ void DuckDbTarget::create_table(const schema::Table& table) {
       planned.columns[column].widened = true;
     }
   }
-  durably([&] {
-    if (mirror_.knows(table.oid) && mirror_.at(table.oid).made()) {
-      session_.query("DROP TABLE IF EXISTS " + mirror_.at(table.oid).sql_name(), "replacing a table");
-    }
-    std::string sql = fmt::format("CREATE SCHEMA IF NOT EXISTS {}; CREATE TABLE {} (",
-                                  quote_identifier(planned.target_schema), planned.sql_name());
-    for (std::size_t i = 0; i < planned.columns.size(); ++i) {
-      const auto& column = planned.columns[i];
-      // Where every value is another one, DuckDB's dictionary cannot win, and looking whether it would is a
-      // third of what a text column costs to write. A segment that the hint does not suit stays uncompressed.
-      bool distinct = i < table.columns.size() && table.columns[i].distinct && column.type.sql == "VARCHAR";
-      sql += fmt::format("{}{} {}{}", i == 0 ? "" : ", ", quote_identifier(column.name), column.type.sql,
-                         distinct ? " USING COMPRESSION fsst" : "");
-    }
-    session_.query(sql + ")", fmt::format("creating {}", planned.sql_name()));
-    mirror_.put(session_, planned);
-  });
+  std::set<std::size_t> distinct;
+  for (std::size_t i = 0; i < table.columns.size(); ++i) {
+    if (table.columns[i].distinct) distinct.insert(i);
+  }
+  durably([&] { copies_.start(planned, distinct); });
+  kill_point("duckdb.create_table.committed");
 }
 
 /// Nothing where there are no tables at all: then all of them are made, and begin empty.
 std::optional<MirrorTable> DuckDbTarget::rows_of(const schema::Table& table) {
   // What is ours already keeps its place, and what it holds in text stays so.
-  auto planned = mirror_.plan(table);
+  auto planned = mirror_.plan(table, Mirror::Names::as_found);
   auto found = adopted(session_, std::move(planned));
   if (found || !holds_tables(session_) || mirror_.checkpoint()) return found;
   throw Error(Retry::needs_operator, fmt::format("the file has no table {}", table.qualified()),
@@ -140,15 +157,19 @@ void DuckDbTarget::adopt(const schema::Table& table, Lsn at) {
   }
   rows->copied = true;
   rows->copied_at = at;
+  rows->there = true;
   durably([&] { mirror_.put(session_, *rows); });
 }
 
 void DuckDbTarget::drop_table(Oid table) {
   durably([&] {
-    const auto& known = mirror_.at(table);
-    if (known.made()) session_.query("DROP TABLE IF EXISTS " + known.sql_name(), "dropping a table");
+    copies_.drop(table);
+    if (const auto& gone = mirror_.at(table); gone.there)
+      session_.query("DROP TABLE " + gone.sql_name(), "dropping a table");
     mirror_.remove(session_, table);
   });
+  kill_point("duckdb.drop_table.committed");
+  settle_names();
 }
 
 void DuckDbTarget::mark_for_copy(Oid table, const std::string& reason) {
@@ -161,6 +182,7 @@ void DuckDbTarget::mark_for_copy(Oid table, const std::string& reason) {
     changed.held.clear();
     mirror_.put(session_, changed);
   });
+  kill_point("duckdb.mark_for_copy.committed");
 }
 
 void DuckDbTarget::hold(const HeldTable& table, const std::string& reason) {
@@ -177,10 +199,12 @@ void DuckDbTarget::hold(const HeldTable& table, const std::string& reason) {
     changed.held = reason;
     mirror_.put(session_, changed);
   });
+  kill_point("duckdb.hold.committed");
 }
 
 void DuckDbTarget::initialize(const Checkpoint& checkpoint) {
   durably([&] { mirror_.put_checkpoint(session_, checkpoint); });
+  kill_point("duckdb.initialize.committed");
 }
 
 bool DuckDbTarget::reads_binary(const schema::Table& table) const {
@@ -198,17 +222,14 @@ std::unique_ptr<CopyWriter> DuckDbTarget::copy(Oid table, bool binary, bool /*al
     unfit_.emplace(table, column);
   };
   std::lock_guard lock(mirror_mutex_);
-  return std::make_unique<DuckDbCopyWriter>(database_->session(), mirror_.at(table), binary, must_widen);
+  return std::make_unique<DuckDbCopyWriter>(database_->session(), copies_.at(table), binary, must_widen);
 }
 
 void DuckDbTarget::finish_copy(Oid table, Lsn snapshot, std::int64_t rows) {
-  durably([&] {
-    MirrorTable changed = mirror_.at(table);
-    changed.copied = true;
-    changed.copied_at = snapshot;
-    changed.rows_copied = rows;
-    mirror_.put(session_, changed);
-  });
+  kill_point("duckdb.finish_copy.before");
+  durably([&] { copies_.finish(table, snapshot, rows); });
+  kill_point("duckdb.finish_copy.committed");
+  settle_names();
 }
 
 void DuckDbTarget::apply(Oid table, const TableBatch& batch) {
@@ -231,121 +252,68 @@ void DuckDbTarget::widen(Oid table, std::size_t column, const std::string& value
             value.empty() ? "" : "')", known.columns[column].type.sql);
   durably([&] {
     MirrorTable changed = mirror_.at(table);
-    retype(changed, changed.columns[column], widen_to_text(changed.columns[column].type));
-    changed.columns[column].widened = true;
+    TableShape shape(session_, mirror_, changed);
+    MirrorColumn& wider = changed.columns[column];
+    shape.retype_column(wider, widen_to_text(wider.type));
+    wider.widened = true;
+    shape.finish();
     mirror_.put(session_, changed);
+    kill_point("duckdb.widen.before");
   });
-}
-
-void DuckDbTarget::retype(MirrorTable& table, MirrorColumn& column, const ColumnType& type) {
-  if (type.sql != column.type.sql) {
-    std::string value = quote_identifier(column.name);
-    if (type.sql == "VARCHAR") value = text_function(session_, column.type) + "(" + value + ")";
-    session_.query(fmt::format("ALTER TABLE {} ALTER COLUMN {} SET DATA TYPE {} USING {}", table.sql_name(),
-                               quote_identifier(column.name), type.sql,
-                               type.sql == "VARCHAR" ? value : fmt::format("CAST({} AS {})", value, type.sql)),
-                   fmt::format("changing the type of {}", column.name));
-  }
-  column.type = type;
-}
-
-void DuckDbTarget::add_column(MirrorTable& table, const Evolution::Added& added) {
-  std::vector<std::string> names = {std::string(row_identifier)};
-  for (const auto& column : table.columns) names.push_back(column.name);
-  MirrorColumn fresh;
-  fresh.source = {added.column.attnum, added.column.name,   added.column.type->oid,
-                  added.column.typmod, added.column.is_key, added.column.version};
-  fresh.name = Mirror::free_name(added.column.name, names);
-  fresh.type = map_column(*added.column.type, added.column.typmod, added.column.dimensions);
-  session_.query(fmt::format("ALTER TABLE {} ADD COLUMN {} {}", table.sql_name(), quote_identifier(fresh.name),
-                             fresh.type.sql),
-                 fmt::format("adding column {}", fresh.name));
-  table.columns.push_back(std::move(fresh));
-}
-
-/// What rows from before the column have in it.
-void DuckDbTarget::fill_column(const MirrorTable& table, const MirrorColumn& column, const std::string& value) {
-  session_.query(fmt::format("CREATE TEMP TABLE tailrace_default (v {})", column.type.sql),
-                 "staging a default");
-  try {
-    RowAppender appender(session_, "temp", "main", "tailrace_default", {column.type});
-    appender.write(0, Value{ValueKind::text, value});
-    appender.end_row();
-    appender.finish();
-  } catch (const DoesNotFit&) {
-    throw Error(Retry::fatal, fmt::format("the default of the new column {} does not fit its type {}",
-                                          column.name, column.type.sql));
-  }
-  session_.query(
-      fmt::format("UPDATE {} SET {} = (SELECT v FROM temp.tailrace_default); DROP TABLE temp.tailrace_default",
-                  table.sql_name(), quote_identifier(column.name)),
-      "filling a new column");
+  kill_point("duckdb.widen.committed");
 }
 
 void DuckDbTarget::evolve(Oid oid, const Evolution& evolution) {
   MirrorTable table = mirror_.at(oid);
-  auto find = [&](const std::string& name) -> MirrorColumn& {
-    for (auto& column : table.columns) {
-      if (column.source.name == name) return column;
-    }
-    throw Error(Retry::fatal, fmt::format("the mirror of {} has no column {}", table.name, name));
-  };
+  TableShape shape(session_, mirror_, table);
   if (evolution.rename) {
-    std::vector<std::string> names;
-    for (const auto& [other_oid, other] : mirror_.tables()) {
-      if (other_oid != oid && same_name(other.target_schema, table.target_schema))
-        names.push_back(other.target_name);
-    }
-    std::string name = Mirror::free_name(*evolution.rename, names);
-    session_.query(fmt::format("ALTER TABLE {} RENAME TO {}", table.sql_name(), quote_identifier(name)),
-                   "renaming a table");
     table.name = *evolution.rename;
-    table.target_name = name;
+    shape.rename(mirror_.free_table_name(oid, table.target_schema, table.name));
   }
-  for (const auto& name : evolution.dropped_columns) {
-    MirrorColumn& column = find(name);
-    session_.query(
-        fmt::format("ALTER TABLE {} DROP COLUMN {}", table.sql_name(), quote_identifier(column.name)),
-        "dropping a column");
-    std::erase_if(table.columns, [&](const auto& other) { return other.source.name == name; });
-  }
-  for (const auto& [from, to] : evolution.renamed_columns) {
-    std::vector<std::string> names = {std::string(row_identifier)};
-    for (const auto& column : table.columns) {
-      if (column.source.name != from) names.push_back(column.name);
-    }
-    MirrorColumn& column = find(from);
-    std::string name = Mirror::free_name(to, names);
-    session_.query(fmt::format("ALTER TABLE {} RENAME COLUMN {} TO {}", table.sql_name(),
-                               quote_identifier(column.name), quote_identifier(name)),
-                   "renaming a column");
-    column.source.name = to;
-    column.name = name;
-  }
-  for (const auto& added : evolution.added_columns) add_column(table, added);
+  for (const auto& name : evolution.dropped_columns) shape.drop_column(name);
+  for (const auto& [from, to] : evolution.renamed_columns) shape.rename_column(from, to);
+  for (const auto& added : evolution.added_columns) shape.add_column(added);
   for (const auto& column : evolution.retyped_columns) {
-    MirrorColumn& mirrored = find(column.name);
+    MirrorColumn& mirrored = shape.column(column.name);
     ColumnType type = map_column(*column.type, column.typmod, column.dimensions);
-    retype(table, mirrored, mirrored.widened ? widen_to_text(type) : type);
+    shape.retype_column(mirrored, mirrored.widened ? widen_to_text(type) : type);
   }
-  // Rows change after the last ALTER: DuckDB refuses to commit changes of a table that was altered after them.
-  for (const auto& added : evolution.added_columns) {
-    if (added.value) fill_column(table, find(added.column.name), *added.value);
-  }
-  for (const auto& recorded : evolution.columns) find(recorded.name).source = recorded;
+  shape.finish();
+  for (const auto& recorded : evolution.columns) shape.column(recorded.name).source = recorded;
   table.filenode = evolution.filenode;
   mirror_.put(session_, table);
+  evolved_ = true;
+  kill_point("duckdb.evolve.applied");
+}
+
+/// Each table takes its own name once that is free: tables that trade names, or a new one under the name of one
+/// that was renamed, came under another. In transactions of their own, for a rename must not follow changes of
+/// the table's rows.
+void DuckDbTarget::settle_names() {
+  while (const MirrorTable* misnamed = mirror_.misnamed()) {
+    MirrorTable table = *misnamed;
+    durably([&] {
+      TableShape(session_, mirror_, table).rename(table.name);
+      mirror_.put(session_, table);
+    });
+    kill_point("duckdb.settle_names.committed");
+    log::info("target", "{} is now called {}", table.qualified(), table.sql_name());
+  }
 }
 
 void DuckDbTarget::commit(const Checkpoint& checkpoint) {
   mirror_.put_checkpoint(session_, checkpoint);
+  kill_point("duckdb.commit.before");
   session_.commit();
+  kill_point("duckdb.commit.committed");
+  if (evolved_) settle_names();
+  evolved_ = false;
 }
 
 void DuckDbTarget::rollback() noexcept {
   session_.rollback();
   try {
-    mirror_ = Mirror::load(session_, keep_rows_);
+    mirror_.reload(session_, keep_rows_);
   } catch (const std::exception& error) {
     // The next use of the file fails with the same cause and is reported there.
     log::debug("target", "rereading the metadata after a rollback failed: {}", error.what());
@@ -354,6 +322,7 @@ void DuckDbTarget::rollback() noexcept {
 
 void DuckDbTarget::tidy() {
   session_.query("CHECKPOINT", "writing a checkpoint of the file");
+  kill_point("duckdb.tidy.written");
 }
 
 }  // namespace

@@ -265,7 +265,7 @@ TEST_F(DuckDbTargetTest, WidensAColumnAndAsksToStartOver) {
   open();
   EXPECT_THAT(rows(), UnorderedElementsAre(row({"2", nullptr}), row({"3", "7.00"}), row({"4", "NaN"})));
   // A new copy keeps it wide.
-  target_->create_table(source);
+  create(source);
   apply_and_commit(Batch(relation).insert(row({"5", "Infinity"})));
   EXPECT_THAT(rows(), UnorderedElementsAre(row({"5", "Infinity"})));
 }
@@ -307,7 +307,6 @@ TEST_F(DuckDbTargetTest, CopiesAgainWithAWiderColumn) {
     EXPECT_THROW(writer->row("2\tNaN"), CopyAgain);
   }
   target_->create_table(source);
-  EXPECT_THAT(rows(), IsEmpty());
   auto writer = target_->copy(orders, false, false);
   writer->row("1\t1.00");
   writer->row("2\tNaN");
@@ -322,18 +321,18 @@ TEST_F(DuckDbTargetTest, CopiesAgainWithAWiderColumn) {
 
 TEST_F(DuckDbTargetTest, ReadsTheTextOfCopy) {
   auto source = table(orders, "public", "orders", {column(1, "a", "text"), column(2, "b", "text")});
-  create(source);
+  target_->create_table(source);
   auto writer = target_->copy(orders, false, false);
   writer->row("\\\\N\ta\\tb\\nc\\rd\\be\\ff\\vg\\\\");
   writer->row("\t\\N");
   EXPECT_THROW(writer->row("one"), Error);
   EXPECT_THROW(writer->row("one\ttwo\tthree"), Error);
   writer.reset();
-  EXPECT_THAT(rows(), IsEmpty());
   writer = target_->copy(orders, false, false);
   writer->row("\\\\N\ta\\tb\\nc\\rd\\be\\ff\\vg\\\\");
   writer->row("\t\\N");
   writer->finish();
+  target_->finish_copy(orders, {70}, 2);
   EXPECT_THAT(rows(), UnorderedElementsAre(row({"\\N", "a\tb\nc\rd\be\ff\vg\\"}), row({"", nullptr})));
 }
 
@@ -454,11 +453,12 @@ TEST_F(DuckDbTargetTest, TakesAnyName) {
 
 TEST_F(DuckDbTargetTest, MirrorsATableWithoutColumns) {
   auto source = table(orders, "public", "nothing", {});
-  create(source);
+  target_->create_table(source);
   auto whole = relation_of(source, ReplicaIdentity::full);
   auto writer = target_->copy(orders, false, false);
   writer->row("");
   writer->finish();
+  target_->finish_copy(orders, {70}, 1);
   apply_and_commit(Batch(whole).insert({}).insert({}));
   EXPECT_THAT(rows(), UnorderedElementsAre(Cells{}, Cells{}, Cells{}));
   EXPECT_THAT(record().columns, IsEmpty());
@@ -586,6 +586,46 @@ TEST_F(DuckDbTargetTest, KeepsWhatCountsOfACopy) {
   EXPECT_THAT(target_->tables(), IsEmpty());
   create(source);
   EXPECT_THAT(rows(), IsEmpty());
+}
+
+TEST_F(DuckDbTargetTest, ShowsTheStateBeforeUntilACopyIsWhole) {
+  auto source = table(orders, "public", "orders", {column(1, "id", "int4")});
+  create(source);
+  apply_and_commit(Batch(relation_of(source)).insert(row({"1"})));
+  target_->mark_for_copy(orders, "a test");
+  target_->create_table(source);
+  auto writer = target_->copy(orders, false, false);
+  writer->row("2");
+  writer->finish();
+  EXPECT_THAT(rows(), UnorderedElementsAre(row({"1"})));
+  EXPECT_FALSE(record().copied);
+  open();
+  EXPECT_THAT(rows(), UnorderedElementsAre(row({"1"})));
+  EXPECT_FALSE(record().copied);
+  create(source);
+  EXPECT_THAT(rows(), IsEmpty());
+}
+
+TEST_F(DuckDbTargetTest, GivesEachNameBackOnceItIsFree) {
+  auto one = table(1, "public", "one", {column(1, "id", "int4")});
+  auto two = table(2, "public", "two", {column(1, "id", "int4")});
+  create(one);
+  create(two);
+  auto rename = [&](const schema::Table& renamed, const char* name) {
+    Evolution evolution;
+    evolution.rename = name;
+    evolution.columns = {recorded(renamed.columns[0])};
+    target_->begin();
+    target_->evolve(renamed.oid, evolution);
+    commit();
+  };
+  rename(one, "two");
+  rename(two, "one");
+  for (const auto& each : target_->tables()) EXPECT_EQ(each.target_name, "\"public\".\"" + each.name + "\"");
+  auto three = table(3, "public", "one", {column(1, "id", "int4")});
+  create(three);
+  target_->drop_table(2);
+  for (const auto& each : target_->tables()) EXPECT_EQ(each.target_name, "\"public\".\"" + each.name + "\"");
 }
 
 TEST_F(DuckDbTargetTest, LeavesForeignFilesAlone) {

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <charconv>
+#include <set>
+
+#include "base/log.h"
 
 #include "target/duckdb/mirror_format.h"
 
@@ -91,6 +94,7 @@ Mirror Mirror::load(Session& session, bool adopting) {
   bool metadata_is_there = found[0][0] != "0";
   if (!metadata_is_there && found[0][1] != "0" && adopting) {
     out.made_ = false;
+    out.look_at_file(session);
     return out;
   }
   if (!metadata_is_there && found[0][1] != "0") {
@@ -134,7 +138,46 @@ Mirror Mirror::load(Session& session, bool adopting) {
                                     "FROM tailrace.columns ORDER BY table_oid, position")) {
     out.at(number<Oid>(line[0])).columns.push_back(read_column(line));
   }
+  out.look_at_file(session);
   return out;
+}
+
+void Mirror::reload(Session& session, bool adopting) {
+  Mirror fresh = load(session, adopting);
+  fresh.claimed_ = std::move(claimed_);
+  *this = std::move(fresh);
+}
+
+/// Tells our tables from what stands in the file besides.
+void Mirror::look_at_file(Session& session) {
+  std::map<std::pair<std::string, std::string>, MirrorTable*> ours;
+  for (auto& [oid, table] : tables_) ours[{folded(table.target_schema), folded(table.target_name)}] = &table;
+  bool copies = false;
+  std::vector<std::vector<std::string>> found = read_text(
+      session,
+      "SELECT schema_name, table_name, 'table' FROM duckdb_tables() WHERE database_name = current_database() "
+      "UNION ALL SELECT schema_name, view_name, 'view' FROM duckdb_views() "
+      "WHERE database_name = current_database() AND NOT internal");
+  for (const auto& line : found) copies |= line[0] == "tailrace" && line[1] == "copies";
+  std::set<std::pair<std::string, std::string>> hidden;
+  if (copies) {
+    for (const auto& line : read_text(session, "SELECT target_schema, target_name FROM tailrace.copies"))
+      hidden.emplace(folded(line[0]), folded(line[1]));
+  }
+  for (const auto& line : found) {
+    std::pair name{folded(line[0]), folded(line[1])};
+    auto known = ours.find(name);
+    if (known != ours.end() && line[2] == "table") {
+      known->second->there = true;
+    } else if (name.first != "tailrace" && !hidden.contains(name)) {
+      foreign_[name.first].push_back(name.second);
+    }
+  }
+  for (auto& [oid, table] : tables_) {
+    if (!table.there && std::exchange(table.copied, false)) {
+      log::warn("target", "{} is not in the file any more; it will be copied anew", table.sql_name());
+    }
+  }
 }
 
 MirrorTable& Mirror::at(Oid oid) {
@@ -152,7 +195,34 @@ std::string Mirror::free_name(const std::string& wanted, const std::vector<std::
   return name;
 }
 
-MirrorTable Mirror::plan(const schema::Table& table) const {
+std::string Mirror::free_table_name(Oid oid, const std::string& schema, const std::string& wanted) const {
+  std::vector<std::string> names;
+  for (const auto& [other_oid, other] : tables_) {
+    // Two source schemas that differ in case only share one DuckDB schema; their tables then need the suffix.
+    if (other_oid != oid && same_name(other.target_schema, schema)) names.push_back(other.target_name);
+  }
+  for (const auto& [other_oid, claim] : claimed_) {
+    if (other_oid != oid && same_name(claim.schema, schema))
+      names.insert(names.end(), claim.names.begin(), claim.names.end());
+  }
+  if (auto foreign = foreign_.find(folded(schema)); foreign != foreign_.end())
+    names.insert(names.end(), foreign->second.begin(), foreign->second.end());
+  return free_name(wanted, names);
+}
+
+void Mirror::claim(Oid oid, const std::string& schema, std::vector<std::string> names) {
+  claimed_[oid] = {schema, std::move(names)};
+}
+
+const MirrorTable* Mirror::misnamed() const {
+  for (const auto& [oid, table] : tables_) {
+    if (!table.there || !table.held.empty() || table.target_name == table.name) continue;
+    if (free_table_name(oid, table.target_schema, table.name) == table.name) return &table;
+  }
+  return nullptr;
+}
+
+MirrorTable Mirror::plan(const schema::Table& table, Names names) const {
   auto known = tables_.find(table.oid);
   MirrorTable out;
   out.oid = table.oid;
@@ -166,14 +236,9 @@ MirrorTable Mirror::plan(const schema::Table& table) const {
   out.target_schema = table.schema;
   std::vector<std::string> other_schemas = reserved;
   other_schemas.push_back(database_name_);
-  std::vector<std::string> names;
-  for (const auto& [oid, other] : tables_) {
-    if (oid == table.oid) continue;
-    // Two source schemas that differ in case only share one DuckDB schema; their tables then need the suffix.
-    if (same_name(other.target_schema, out.target_schema)) names.push_back(other.target_name);
-  }
   out.target_schema = free_name(out.target_schema, other_schemas);
-  out.target_name = free_name(table.name, names);
+  out.target_name =
+      names == Names::as_found ? table.name : free_table_name(table.oid, out.target_schema, table.name);
   std::vector<std::string> column_names = {std::string(row_identifier)};
   for (const auto& column : table.columns) {
     MirrorColumn planned;
@@ -224,6 +289,7 @@ void Mirror::put(Session& session, MirrorTable table) {
   }
   if (!values.empty()) sql += "INSERT INTO tailrace.columns VALUES " + values;
   session.query(sql, "writing the metadata");
+  if (table.there) std::erase(foreign_[folded(table.target_schema)], folded(table.target_name));
   tables_.insert_or_assign(table.oid, std::move(table));
 }
 

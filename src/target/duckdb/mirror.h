@@ -35,7 +35,8 @@ struct MirrorTable {
   Oid filenode = 0;
   std::int64_t rows_copied = 0;
   std::string membership;
-  std::string held;  ///< see TableRecord
+  std::string held;    ///< see TableRecord
+  bool there = false;  ///< the file holds the table; not so before its first copy is whole
 
   /// False of one that was held before it was made: then nothing in the file is its own.
   bool made() const { return !target_name.empty(); }
@@ -43,6 +44,7 @@ struct MirrorTable {
   std::vector<ColumnType> types() const;
   TableRecord record() const;
   std::string note() const;
+  std::string qualified() const { return schema + "." + name; }  ///< at the source
 };
 
 /// The name of the column that stands in for a table without columns, which DuckDB does not have.
@@ -55,14 +57,20 @@ bool same_name(std::string_view one, std::string_view other);
 constexpr std::string_view row_identifier = "rowid";
 
 /// The metadata, cached; every change goes to the file within the session's current transaction.
+///
+/// A name in the file is ours only if the metadata says so: a table or view that somebody else put there keeps
+/// its name, and is never written to. While a mirror is open nobody can, so it is enough to look when it is
+/// read.
 class Mirror {
  public:
   /// Creates the metadata schema where it is missing. Refuses a file of a newer tailrace, and one that holds
   /// tables but no metadata is left alone: its tables are not ours to replace. With `adopting` they may become
-  /// ours, and the metadata waits for make().
+  /// ours, and the metadata waits for make(). A table that is not in the file any more counts as not copied.
   static Mirror load(Session& session, bool adopting = false);
   /// Creates the metadata if it is still missing, in a transaction of its own.
   void make(Session& session);
+  /// After a rollback. What is claimed stays claimed.
+  void reload(Session& session, bool adopting);
 
   const std::map<Oid, MirrorTable>& tables() const { return tables_; }
   MirrorTable& at(Oid oid);
@@ -70,7 +78,16 @@ class Mirror {
   const std::optional<Checkpoint>& checkpoint() const { return checkpoint_; }
 
   /// Names and types for a source table; keeps what was widened before. Writes nothing.
-  MirrorTable plan(const schema::Table& table) const;
+  /// as_found: the table may be one that stands in the file already under its own name.
+  enum class Names { free, as_found };
+  MirrorTable plan(const schema::Table& table, Names names = Names::free) const;
+  /// `wanted`, or with a suffix where another table than `oid` has that name in the DuckDB schema.
+  std::string free_table_name(Oid oid, const std::string& schema, const std::string& wanted) const;
+  /// Keeps names from others until release(): of what is not in the metadata yet.
+  void claim(Oid oid, const std::string& schema, std::vector<std::string> names);
+  void release(Oid oid) { claimed_.erase(oid); }
+  /// The next table that stands under another name than its own, which is free by now; null: none.
+  const MirrorTable* misnamed() const;
   void put(Session& session, MirrorTable table);
   void remove(Session& session, Oid table);
   void put_checkpoint(Session& session, const Checkpoint& checkpoint);
@@ -78,10 +95,19 @@ class Mirror {
   static std::string free_name(const std::string& wanted, const std::vector<std::string>& taken);
 
  private:
+  void look_at_file(Session& session);
+
   std::map<Oid, MirrorTable> tables_;
   std::optional<Checkpoint> checkpoint_;
   bool made_ = true;
   std::string database_name_;  ///< DuckDB's, after the file; a schema of that name would be ambiguous
+
+  struct Claim {
+    std::string schema;
+    std::vector<std::string> names;
+  };
+  std::map<Oid, Claim> claimed_;
+  std::map<std::string, std::vector<std::string>> foreign_;  ///< by folded schema: names that are not ours
 };
 
 }  // namespace tailrace::target::duckdb

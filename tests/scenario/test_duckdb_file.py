@@ -1,0 +1,305 @@
+"""What stands in a DuckDB file at any moment: it can be opened after every kill, a table is whole or not there, each
+name holds what it holds at the source, and what somebody else keeps in the file stays."""
+import gzip
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from duckdb_file import DuckdbError, DuckdbFile, identifier
+from kill_points import kill_points, killed_at
+from tailrace import run
+from targets import DuckdbTarget
+from waiting import wait_until
+
+pytestmark = pytest.mark.duckdb("what DuckDB's file holds")
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+START = """
+CREATE TABLE t (id int PRIMARY KEY, v text, n numeric(10,2));
+INSERT INTO t SELECT i, 'v' || i, i FROM generate_series(1, 3000) i;
+CREATE TABLE bystander (id int PRIMARY KEY)
+"""
+ALTERED = "ALTER TABLE t RENAME TO u; ALTER TABLE u RENAME v TO w; ALTER TABLE u ADD x int[] DEFAULT '{1,2}'"
+
+# kill point: the statements that reach it once the mirror follows; None: already the first copy does.
+REACHED_BY = {
+    "duckdb.initialize.committed": None,
+    "duckdb.create_table.committed": None,
+    "duckdb.copy_part.committed": None,
+    "duckdb.finish_copy.before": None,
+    "duckdb.finish_copy.committed": None,
+    "duckdb.widen.before": ["INSERT INTO t VALUES (4000, 'x', 'NaN')"],
+    "duckdb.widen.committed": ["DELETE FROM t WHERE id < 100", "INSERT INTO t VALUES (4000, 'x', 'NaN')"],
+    "duckdb.evolve.applied": [ALTERED, "INSERT INTO u VALUES (4000)"],
+    "duckdb.commit.before": ["INSERT INTO t VALUES (4000)"],
+    "duckdb.commit.committed": [ALTERED, "UPDATE u SET x = '{3}' WHERE id < 1000; DELETE FROM u WHERE id > 2900"],
+    "duckdb.settle_names.committed": ["CREATE TABLE s (id int PRIMARY KEY); INSERT INTO s VALUES (1)",
+                                      "ALTER TABLE t RENAME TO z; ALTER TABLE s RENAME TO t;"
+                                      "ALTER TABLE z RENAME TO s", "INSERT INTO t VALUES (2)",
+                                      "INSERT INTO s VALUES (4000)"],
+    "duckdb.mark_for_copy.committed": ["ALTER TABLE t ALTER id TYPE text USING 'n' || id",
+                                       "INSERT INTO t VALUES ('x')"],
+    "duckdb.drop_table.committed": ["DROP TABLE t", "CREATE TABLE t (id int PRIMARY KEY, other date)"],
+    "duckdb.tidy.written": ["INSERT INTO t VALUES (4000)"],
+    "duckdb.drop_copies.committed": None,
+}
+
+
+def opened_copy(file, directory):
+    """What somebody sees who opens the file as it is now, its log included."""
+    directory.mkdir(exist_ok=True)
+    for suffix in ("", ".wal"):
+        if file.with_name(file.name + suffix).exists():
+            shutil.copy(file.with_name(file.name + suffix), directory / (file.name + suffix))
+    return DuckdbFile(directory / file.name)
+
+
+def count(opened, table):
+    """Its rows; None if no table stands under the name."""
+    try:
+        return int(opened.value(f"(SELECT count(*) FROM public.{identifier(table)})"))
+    except DuckdbError as error:
+        assert "does not exist" in str(error)
+        return None
+
+
+def kill_at(mirror, point, passage=1):
+    mirror.env = killed_at(point, passage)
+    mirror.start()
+
+
+def wait_killed(mirror):
+    code = mirror.wait_ended()
+    assert code == -signal.SIGKILL, f"not killed but ended with {code}\n{mirror.tail()}"
+    mirror.env = {}
+
+
+def test_every_kill_point_is_tried():
+    elsewhere = {"duckdb.format.made", "duckdb.format.committed", "duckdb.hold.committed"}
+    assert set(REACHED_BY) == {name for name in kill_points() if name.startswith("duckdb.")} - elsewhere
+
+
+@pytest.mark.parametrize("point", REACHED_BY)
+def test_a_file_opens_after_a_kill(shop, point, tmp_path):
+    shop.execute(START)
+    statements = REACHED_BY[point]
+    if statements:
+        shop.mirror.start()
+        shop.mirror.wait_caught_up(shop.cluster)
+        shop.mirror.kill()
+        # The first looks at the definitions come at once, what they find is followed when it is seen twice.
+        kill_at(shop.mirror, point)
+        for statement in statements:
+            shop.execute(statement)
+    elif point == "duckdb.drop_copies.committed":
+        kill_at(shop.mirror, "duckdb.copy_part.committed")
+        wait_killed(shop.mirror)
+        kill_at(shop.mirror, point)
+    else:
+        kill_at(shop.mirror, point)
+    wait_killed(shop.mirror)
+    with opened_copy(shop.mirror.file, tmp_path / "seen") as file:
+        if not statements:
+            assert count(file, "t") in (None, 3000)
+    shop.mirror.start()
+    shop.settle()
+    with shop.mirror.opened() as file:
+        names = {name for _, name in file.tables()}
+        assert not [name for name in names if name.startswith("tailrace ")]
+
+
+def test_a_copy_is_whole_or_not_there(shop, tmp_path):
+    """Killed after the first of several parts; then again while the table is copied anew, beside the one before."""
+    shop.execute("CREATE TABLE t (id int PRIMARY KEY, v text);"
+                 "INSERT INTO t SELECT i, repeat(md5(i::text), 20) FROM generate_series(1, 30000) i")
+    shop.mirror.configure(snapshot={"readers": 4})
+    kill_at(shop.mirror, "duckdb.copy_part.committed")
+    wait_killed(shop.mirror)
+    with opened_copy(shop.mirror.file, tmp_path / "first") as file:
+        assert count(file, "t") is None
+        assert file.query("SELECT source_name, copied::VARCHAR FROM tailrace.tables") == [("t", "false")]
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.mirror.stop()
+    shop.execute("DELETE FROM t WHERE id > 20000")
+    recopy = run("run", "-c", shop.mirror.config, "--recopy", "public.t",
+                 env=killed_at("duckdb.copy_part.committed"))
+    assert recopy.returncode == -signal.SIGKILL, recopy.stderr
+    with opened_copy(shop.mirror.file, tmp_path / "again") as file:
+        assert count(file, "t") == 30000
+        assert file.query("SELECT source_name, copied::VARCHAR FROM tailrace.tables") == [("t", "false")]
+    shop.mirror.start()
+    assert shop.settle() == 20000
+
+
+def test_a_stopped_copy_leaves_nothing_half(shop):
+    """SIGTERM in the middle of a copy, an orderly end."""
+    shop.execute("CREATE TABLE t (id int PRIMARY KEY, v text);"
+                 "INSERT INTO t SELECT i, repeat(md5(i::text), 30) FROM generate_series(1, 200000) i")
+    shop.mirror.start()
+    wait_until(lambda: (shop.mirror.table("public.t") or {}).get("rows_copied", 0) > 0, 30, "rows that are copied")
+    shop.mirror.process.send_signal(signal.SIGTERM)
+    shop.mirror.process.wait(60)
+    with shop.mirror.opened() as file:
+        copied = file.query("SELECT copied::VARCHAR FROM tailrace.tables WHERE source_name = 't'")
+        assert file.tables() == ([("public", "t")] if copied == [("true",)] else [])
+    shop.mirror.start()
+    assert shop.settle() == 200000
+
+
+TRADES = {
+    "at_once": ["ALTER TABLE a RENAME TO c; ALTER TABLE b RENAME TO a; ALTER TABLE c RENAME TO b",
+                "INSERT INTO a VALUES (10); INSERT INTO b VALUES (11)"],
+    "one_after_the_other": ["ALTER TABLE a RENAME TO c", "INSERT INTO c VALUES (12)", "ALTER TABLE b RENAME TO a",
+                            "INSERT INTO a VALUES (13)", "ALTER TABLE c RENAME TO b", "INSERT INTO b VALUES (14)"],
+    "only_one_has_changes": ["ALTER TABLE a RENAME TO c; ALTER TABLE b RENAME TO a; ALTER TABLE c RENAME TO b",
+                             "DELETE FROM b WHERE id = 1"],
+    "rows_and_names_together": ["DELETE FROM a WHERE id = 2; UPDATE b SET id = 30 WHERE id = 3;"
+                                "ALTER TABLE a RENAME TO c; ALTER TABLE b RENAME TO a; ALTER TABLE c RENAME TO b;"
+                                "INSERT INTO a VALUES (15); DELETE FROM b WHERE id = 5"],
+    "rotation": ["CREATE TABLE a_new (LIKE a INCLUDING ALL); INSERT INTO a_new SELECT * FROM a;"
+                 "ALTER TABLE a RENAME TO a_old; ALTER TABLE a_new RENAME TO a", "INSERT INTO a VALUES (16)",
+                 "DROP TABLE b"],
+    "rotation_twice": ["ALTER TABLE a RENAME TO a_1; CREATE TABLE a (LIKE a_1 INCLUDING ALL)",
+                       "INSERT INTO a VALUES (17)",
+                       "ALTER TABLE a_1 RENAME TO a_2; ALTER TABLE a RENAME TO a_1;"
+                       "CREATE TABLE a (LIKE a_1 INCLUDING ALL)", "INSERT INTO a VALUES (18)"],
+    "in_a_circle": ["ALTER TABLE a RENAME TO x; ALTER TABLE c RENAME TO a; ALTER TABLE b RENAME TO c;"
+                    "ALTER TABLE x RENAME TO b", "INSERT INTO a VALUES (19)", "INSERT INTO c VALUES (20)"],
+    "case_only": ["ALTER TABLE a RENAME TO \"A\"", "INSERT INTO \"A\" VALUES (21)"],
+}
+
+
+@pytest.mark.parametrize("backlog", [False, True], ids=["live", "backlog"])
+@pytest.mark.parametrize("trade", TRADES)
+def test_each_name_holds_what_it_holds_at_the_source(shop, trade, backlog):
+    for name, first, last in (("a", 1, 5), ("b", 3, 8), ("c", 6, 20)):
+        if name != "c" or trade == "in_a_circle":
+            shop.execute(f"CREATE TABLE {name} (id int PRIMARY KEY);"
+                         f"INSERT INTO {name} SELECT generate_series({first}, {last})")
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    if backlog:
+        shop.mirror.stop()
+    for transaction in TRADES[trade]:
+        shop.execute(transaction)
+    if backlog:
+        shop.mirror.start()
+    for _ in range(3):  # what is seen for the first time is followed when it is seen again
+        shop.mirror.wait_caught_up(shop.cluster)
+        run("refresh", "-c", shop.mirror.config)
+    shop.settle()
+
+
+def test_what_is_not_ours_is_not_touched(shop):
+    """A user's own table and view in the file, whose names tables at the source come to have."""
+    shop.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.mirror.stop()
+    with shop.mirror.opened(writable=True) as file:
+        file.query("CREATE TABLE public.theirs AS SELECT 42 AS answer")
+        file.query("CREATE TABLE public.renamed AS SELECT 43 AS answer")
+        file.query("CREATE VIEW public.seen AS SELECT 44 AS answer")
+    shop.mirror.start()
+    shop.execute("CREATE TABLE theirs (id int PRIMARY KEY); CREATE TABLE seen (id int PRIMARY KEY);"
+                 "INSERT INTO theirs VALUES (1), (2); INSERT INTO seen VALUES (3)")
+    shop.execute("ALTER TABLE t RENAME TO renamed; INSERT INTO renamed VALUES (5); DELETE FROM renamed WHERE id = 1")
+    wait_until(lambda: len((shop.mirror.status() or {"tables": []})["tables"]) == 3, 40, "the new tables")
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.execute("DELETE FROM theirs WHERE id = 2; TRUNCATE seen; INSERT INTO seen VALUES (4)")
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.mirror.stop()
+    with shop.mirror.opened() as file:
+        for name, value in (("theirs", "42"), ("renamed", "43"), ("seen", "44")):
+            assert file.query(f"SELECT answer::VARCHAR FROM public.{name}") == [(value,)]
+        for name, value in (("theirs_2", "1"), ("renamed_2", "5"), ("seen_2", "4")):
+            assert file.query(f"SELECT id::VARCHAR FROM public.{name}") == [(value,)]
+
+
+@pytest.mark.parametrize("default", [
+    ("box", "'((1,1),(0,0))'"), ("box[]", "'{(1,1),(0,0);(2,2),(1,1)}'"), ("text", "$$a,\"b\" {c;d} \\ 'e'$$"),
+    ("text", "'NULL'"), ("text", "''"), ("jsonb", "'{\"a\": [1, \"x,y\"]}'"), ("bytea", "'\\x00ff5c22'"),
+    ("mood", "'so, \"so\"'"), ("short", "'{\"a,b\",NULL}'"), ("pair", "ROW('x,\"y\"', NULL)"),
+    ("text[]", "ARRAY['a,b', '\"', NULL, 'NULL', '{}']"), ("numeric(10,2)", "'NaN'"), ("date", "'4714-11-24 BC'"),
+    ("numeric(4,2)[]", "'{1.5,NaN}'"), ("timestamptz", "'infinity'"), ("numeric", "1e500"),
+], ids=lambda default: default[0])
+def test_a_default_of_any_type(shop, default):
+    """ADD COLUMN gives all rows a value without a word in the stream; one that its DuckDB type cannot hold, too."""
+    kind, value = default
+    shop.execute("CREATE TYPE mood AS ENUM ('so, \"so\"'); CREATE DOMAIN short AS text[];"
+                 "CREATE TYPE pair AS (a text, b int); CREATE TABLE t (id int PRIMARY KEY);"
+                 "INSERT INTO t SELECT generate_series(1, 5)")
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.execute(f"ALTER TABLE t ADD c {kind} DEFAULT {value}")
+    shop.execute("INSERT INTO t VALUES (10, NULL)")
+    shop.execute("INSERT INTO t VALUES (11)")
+    shop.mirror.wait_caught_up(shop.cluster)
+    assert "copied anew" not in shop.mirror.log_text()
+    shop.settle()
+
+
+def unpacked(name, file):
+    """A file that 05169be made and was killed over, with what it left beside."""
+    for suffix in ("", ".wal"):
+        packed = FIXTURES / name / f"mirror.duckdb{suffix}.gz"
+        file.with_name(file.name + suffix).write_bytes(gzip.decompress(packed.read_bytes()))
+
+
+def test_a_log_that_cannot_be_replayed_is_rescued(shop, tmp_path):
+    """05169be widened a column by a function of its own in ALTER, which DuckDB's log cannot bind when it opens."""
+    file = tmp_path / "mirror.duckdb"
+    unpacked("unreadable_log", file)
+    with pytest.raises(DuckdbError, match="replaying WAL"):
+        DuckdbFile(file)
+    mirror = shop.another(into=DuckdbTarget(file))
+    mirror.start()
+    wait_until(lambda: "was replayed" in mirror.log_text(), 30, "the log's replay")
+    wait_until(lambda: not mirror.running() or mirror.status(), 30, "an open file")
+    mirror.close()
+    with DuckdbFile(file) as opened:
+        assert opened.columns("public", "t") == {"id": "INTEGER", "n": "VARCHAR", "m": "VARCHAR",
+                                                 "d": "DECIMAL(19,2)"}
+        rows = opened.query("SELECT id::VARCHAR, n, m, d::VARCHAR FROM public.t WHERE id IN (1, 7, 100, 101)"
+                            " ORDER BY id")
+    assert rows == [("1", "0.33", "0.0010", "1.00"), ("7", "2.33", "0.0070", "7.00"),
+                    ("100", "NaN", "0.1000", "1.00"), ("101", "NaN", "NaN", "1.00")]
+
+
+def test_a_log_that_cannot_be_rescued_is_left_as_it_is(shop, tmp_path):
+    file = tmp_path / "mirror.duckdb"
+    unpacked("unreadable_log", file)
+    log = file.with_name(file.name + ".wal")
+    # Of a table that is not there.
+    log.write_bytes(log.read_bytes().replace(b"tailrace_text_0", b"tailrace_texx_0"))
+    before = file.read_bytes(), log.read_bytes()
+    mirror = shop.another(into=DuckdbTarget(file))
+    mirror.start()
+    assert mirror.wait_ended() != 0
+    assert (file.read_bytes(), log.read_bytes()) == before
+
+
+@pytest.mark.parametrize("mode", [None, 0o640], ids=["new", "group_reads"])
+def test_a_file_is_as_private_as_it_was(shop, mode):
+    """A new one is its owner's; the log of one that others may read is theirs to read too."""
+    shop.execute(START)
+    before = os.umask(0)
+    try:
+        if mode:
+            shop.mirror.start()
+            shop.mirror.wait_caught_up(shop.cluster)
+            shop.mirror.stop()
+            shop.mirror.file.chmod(mode)
+        shop.mirror.start()
+    finally:
+        os.umask(before)
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.execute("INSERT INTO t VALUES (4000)")
+    shop.mirror.wait_caught_up(shop.cluster)
+    log = shop.mirror.file.with_name(shop.mirror.file.name + ".wal")
+    assert log.exists()
+    assert [path.stat().st_mode & 0o777 for path in (shop.mirror.file, log)] == [mode or 0o600] * 2
