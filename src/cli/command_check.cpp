@@ -1,9 +1,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/json.h"
 #include "base/printable.h"
+#include "cli/check_target.h"
 #include "cli/command.h"
 #include "cli/source_access.h"
 #include "pg/one_database.h"
@@ -49,15 +51,18 @@ void print_json(const std::vector<CheckResult>& results) {
   fmt::print("[\n{}\n]\n", out);
 }
 
-CheckResult tell_apart(const config::Config& config, pg::Connection& source) {
+void look_at_target(const config::Config& config, pg::Connection& source, std::vector<CheckResult>& results) {
   CheckResult result{Verdict::pass, "target", config.target.url() + " is another database than the source", ""};
+  std::vector<CheckResult> user;
   try {
     auto target = pg::Connection::open(config.target.path, {pg::Mode::sql, config.name});
     pg::refuse_one_database(source, target);
+    user = check_target_user(config, source, target);
   } catch (const Error& error) {
     result = {Verdict::fail, "target", error.message(), error.remedy()};
   }
-  return result;
+  results.push_back(std::move(result));
+  std::ranges::move(user, std::back_inserter(results));
 }
 
 }  // namespace
@@ -72,7 +77,7 @@ int command_check(const Options& options) {
                                    config.snapshot.enabled,
                                    config.name};
   auto results = source::preflight(connection, request);
-  if (config.target.kind == "postgres") results.push_back(tell_apart(config, connection));
+  if (config.target.kind == "postgres") look_at_target(config, connection, results);
   if (options.json)
     print_json(results);
   else

@@ -28,6 +28,8 @@ int command_teardown(const Options& options) {
   auto config = load(options, {true, options.stop_running});
   if (options.stop_running) stop_running(config);
   auto connection = open_source(config);
+  // As it is where a source was frozen for a switchover: what is removed is tailrace's own.
+  connection.query("set default_transaction_read_only = off", "preparing to remove");
   // The slot first: while it is there, a missing publication would break its stream.
   bool slot = source::drop_slot(connection, config.slot.name);
   fmt::print("slot {}: {}\n", config.slot.name, slot ? "dropped" : "there was none");

@@ -39,8 +39,9 @@ enum class SchemaMode { copy, expect };
 
 struct Schema {
   SchemaMode mode = SchemaMode::copy;
-  bool owners = false;      ///< what is made gets the source's owners
-  bool privileges = false;  ///< and its privileges
+  bool owners = false;        ///< what is made gets the source's owners
+  bool privileges = false;    ///< and its privileges
+  bool trust_source = false;  ///< and all of its code runs with the rights of the target's user
 };
 
 /// Of a PostgreSQL target.

@@ -65,6 +65,7 @@ std::string describe(const Config& config) {
   value("mode", text(config.schema.mode));
   value("owners", on(config.schema.owners));
   value("privileges", on(config.schema.privileges));
+  value("trust_source", on(config.schema.trust_source));
   out << YAML::EndMap;
   if (config.target.kind == "postgres") {
     begin("sequences");

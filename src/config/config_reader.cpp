@@ -206,7 +206,8 @@ class Reader {
     if (node.IsScalar()) return mode.read(node, path);
     walker_.mapping(
         node, path,
-        {mode, boolean("owners", config_.schema.owners), boolean("privileges", config_.schema.privileges)});
+        {mode, boolean("owners", config_.schema.owners), boolean("privileges", config_.schema.privileges),
+         boolean("trust_source", config_.schema.trust_source)});
   }
 
   void sequences(const Node& node, const std::string& path) {

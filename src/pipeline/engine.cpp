@@ -31,7 +31,7 @@ bool may_retry(const Error& error) {
 }
 
 /// Nothing if the promise was broken.
-std::optional<int> value_of(std::future<int>& future) {
+std::optional<schema::StructureOptions> value_of(std::future<schema::StructureOptions>& future) {
   try {
     return future.get();
   } catch (const std::future_error&) {
@@ -65,6 +65,7 @@ target::OpenOptions open_options(const config::Config& config) {
   out.make_structure = config.schema.mode == config::SchemaMode::copy;
   out.owners = config.schema.owners;
   out.privileges = config.schema.privileges;
+  out.trust_source = config.schema.trust_source;
   out.keep_rows = !config.snapshot.enabled;
   out.in_loop = config.origin == config::Origin::none;
   out.quarantine = config.on_error == config::OnError::quarantine;
@@ -283,19 +284,19 @@ void follow_meanwhile(const config::Config& config, StatusBoard& board, const St
 
 void snapshot(const config::Config& config, StatusBoard& board, const StopSignal& stop) {
   // Both ends are looked at side by side: on small databases that is a good part of the time.
-  std::promise<int> empty;
-  auto version = empty.get_future();
+  std::promise<schema::StructureOptions> empty;
+  auto wanted = empty.get_future();
   auto opening = std::async(std::launch::async, [&] {
     auto told = std::move(empty);  // broken when this ends, if there is nothing to tell
     auto options = open_options(config);
-    options.found_empty = [&](int server_version) { told.set_value(server_version); };
+    options.found_empty = [&](const schema::StructureOptions& how) { told.set_value(how); };
     return target::open(options);
   });
   std::optional<SingleCopy> copy;
   std::exception_ptr unread;
   try {
     copy.emplace(config, board, stop);
-    if (auto known = value_of(version)) copy->read_structure(*known);
+    if (auto known = value_of(wanted)) copy->read_structure(*known);
   } catch (...) {
     unread = std::current_exception();
   }

@@ -502,6 +502,7 @@ void Session::copy_missing(std::optional<Snapshot> snapshot) {
       snapshot->lsn,
       config_.snapshot.readers,
       config_.binary != config::Binary::off,
+      config_.schema.trust_source,
       [&](const auto& table, const auto& refused) { hold_table(config_, target_, table, refused); }};
   auto unfinished = copy_tables(options, missing, reader, target_, board_, stop_);
   if (!unfinished.empty() && !stop_.requested()) {

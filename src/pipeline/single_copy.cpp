@@ -52,8 +52,8 @@ void SingleCopy::note_cluster() {
   checkpoint_.timeline = static_cast<std::uint32_t>(row.i64(0, 1));
 }
 
-void SingleCopy::read_structure(int target_version) {
-  structure_for_ = {config_.schema.owners, config_.schema.privileges, target_version};
+void SingleCopy::read_structure(const schema::StructureOptions& how) {
+  structure_for_ = how;
   structure_ = schema::read_structure(exporter_, oids_, structure_for_);
 }
 
@@ -71,8 +71,12 @@ void SingleCopy::into(target::Target& target) {
     status.server_version = exporter_.server_version();
     list_to_copy(tables_, status);
   });
-  CopyOptions options{config_.source, snapshot_, lsn_, config_.snapshot.readers,
-                      config_.binary != config::Binary::off};
+  CopyOptions options{config_.source,
+                      snapshot_,
+                      lsn_,
+                      config_.snapshot.readers,
+                      config_.binary != config::Binary::off,
+                      config_.schema.trust_source};
   auto unfinished = copy_tables(options, tables_, exporter_, target, board_, stop_);
   if (stop_.requested()) return;
   if (!unfinished.empty()) {

@@ -24,7 +24,7 @@ class SingleCopy {
 
   /// Reads what recreates all of it at a target that has nothing yet, so that this need not wait for the
   /// target.
-  void read_structure(int target_version);
+  void read_structure(const schema::StructureOptions& how);
 
   /// Returns early when a stop is requested.
   void into(target::Target& target);

@@ -14,6 +14,7 @@
 #include "pg/connection.h"
 #include "pg/copy_out.h"
 #include "schema/catalog.h"
+#include "schema/reading.h"
 #include "source/slot.h"
 
 namespace tailrace::pipeline {
@@ -304,6 +305,12 @@ void set_table_state(StatusBoard& board, const schema::Table& table, TableState 
   });
 }
 
+/// COPY takes these from a query only.
+bool needs_query(const schema::Table& table) {
+  return !table.row_filter.empty() || table.columns.empty() ||
+         std::ranges::any_of(table.columns, &schema::Column::generated);
+}
+
 /// The calling thread's side: it alone uses the target's metadata.
 class Coordinator {
  public:
@@ -316,8 +323,11 @@ class Coordinator {
     bool ranges = connection.server_version() >= 140000;  // 13 scans the whole heap for a ctid range
     parts_.resize(tables_.size());
     auto leaves = catalog.leaves(tables_);
-    for (std::size_t i = 0; i < tables_.size(); ++i)
-      parts_[i] = split(leaves[tables_[i].oid], i, ranges, options_.readers);
+    auto not_queried = only_copied(connection);
+    for (std::size_t i = 0; i < tables_.size(); ++i) {
+      auto oid = tables_[i].oid;
+      parts_[i] = split(leaves[oid], i, ranges && !not_queried.contains(oid), options_.readers);
+    }
     // The largest tables first, so that no reader is left alone with one at the end.
     std::vector<std::size_t> order(tables_.size());
     for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
@@ -347,6 +357,20 @@ class Coordinator {
   }
 
  private:
+  /// The tables of which no part may be a query.
+  std::set<Oid> only_copied(pg::Connection& connection) const {
+    if (options_.trust_source) return {};
+    std::vector<Oid> oids;
+    for (const auto& table : tables_) oids.push_back(table.oid);
+    auto out = schema::run_code_of_others(connection, oids);
+    std::set<Oid> refused;
+    for (const auto& table : tables_) {
+      if (out.contains(table.oid) && needs_query(table)) refused.insert(table.oid);
+    }
+    if (!refused.empty()) schema::refuse_to_query(connection, refused);
+    return out;
+  }
+
   void enqueue(std::size_t index) {
     try {
       target_.create_table(tables_[index]);

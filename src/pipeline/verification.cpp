@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "pipeline/mending.h"
 #include "pipeline/published_tables.h"
+#include "schema/reading.h"
 #include "source/slot.h"
 
 namespace tailrace::pipeline {
@@ -154,6 +155,7 @@ void Verification::run(const VerifyRequest& request, verify::Report& report) {
                   "Write it as SCHEMA.TABLE, as 'tailrace status' lists it");
     }
   }
+  refuse_code_of_others(wanted);
   for (const auto& [oid, name] : wanted) {
     board_.update([&](Status& status) {
       auto done = status.verify ? status.verify->tables_done + 1 : 0;
@@ -165,6 +167,14 @@ void Verification::run(const VerifyRequest& request, verify::Report& report) {
     report.lsn = report.tables.back().lsn;
   }
   report.equal = std::ranges::all_of(report.tables, &verify::TableReport::equal);
+}
+
+void Verification::refuse_code_of_others(const std::vector<std::pair<Oid, std::string>>& wanted) {
+  if (config_.schema.trust_source) return;
+  std::vector<Oid> oids;
+  for (const auto& [oid, name] : wanted) oids.push_back(oid);
+  auto running = schema::run_code_of_others(*meeting_->source, oids);
+  if (!running.empty()) schema::refuse_to_query(*meeting_->source, running);
 }
 
 verify::Comparison Verification::compare(Oid oid) {

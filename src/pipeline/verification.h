@@ -64,6 +64,7 @@ class Verification {
   std::shared_ptr<pg::Connection> meet_once(const Act& act, Lsn& lsn);
   void meet_to_compare();
   std::vector<schema::Table> published(pg::Connection& source) const;
+  void refuse_code_of_others(const std::vector<std::pair<Oid, std::string>>& wanted);
   verify::Comparison compare(Oid oid);
   verify::TableReport repair(Oid oid, verify::Comparison found);
   verify::Mended mend(Oid oid, const verify::RowShape& shape, std::vector<std::string> keys);

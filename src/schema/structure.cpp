@@ -34,6 +34,18 @@ std::vector<Statement>& StructureDraft::list_for(Object object) {
   return scope.late.contains(object) ? structure.after_data : structure.before_data;
 }
 
+/// One that is there already stays as it is.
+static Statement make_schema(const StructureDraft& draft, const std::string& name) {
+  std::string quoted = quote_identifier(name);
+  std::string closed = draft.keep_closed('n', quoted);
+  std::string what = "schema " + name;
+  if (closed.empty()) return {what, "CREATE SCHEMA IF NOT EXISTS " + quoted};
+  return {what,
+          "DO " + quote_literal(fmt::format(
+                      "BEGIN IF pg_catalog.to_regnamespace({}) IS NULL THEN CREATE SCHEMA {}{}; END IF; END",
+                      quote_literal(quoted), quoted, closed))};
+}
+
 void read_schemas_and_extensions(StructureDraft& draft) {
   const auto& scope = draft.scope;
   auto& list = draft.structure.before_data;
@@ -56,8 +68,7 @@ void read_schemas_and_extensions(StructureDraft& draft) {
   for (int row = 0; row < rows.rows(); ++row) {
     schemas.push_back(rows.oid(row, 0));
     draft.made.insert({catalog_oid::name_space, rows.oid(row, 0)});
-    list.push_back(
-        {"schema " + rows.str(row, 1), "CREATE SCHEMA IF NOT EXISTS " + quote_identifier(rows.str(row, 1))});
+    list.push_back(make_schema(draft, rows.str(row, 1)));
   }
   // Functions written as text may use an extension that pg_depend does not know them to need. So the ones in
   // the same schemas come too, unless the target does not have them.
@@ -81,6 +92,7 @@ Structure read_structure(pg::Connection& source, const std::vector<Oid>& tables,
   if (draft.options.target_version == 0) draft.options.target_version = source.server_version();
   draft.scope = read_scope(source, tables, draft.options.followed);
   leave_out_present(draft);
+  read_rights(draft);
   read_schemas_and_extensions(draft);
   read_types(draft);
   read_sequences(draft);
@@ -94,9 +106,10 @@ Structure read_structure(pg::Connection& source, const std::vector<Oid>& tables,
   read_rules(draft);
   read_triggers(draft);
   read_policies(draft);
+  // Before anything of theirs is evaluated: a materialized view is filled with its owner's rights.
+  if (draft.options.owners) read_owners(draft);
   read_comments(draft);
   read_refreshes(draft);
-  if (draft.options.owners) read_owners(draft);
   if (draft.options.privileges) read_privileges(draft);
   return std::move(draft.structure);
 }

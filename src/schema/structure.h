@@ -3,6 +3,7 @@
 // read from the catalogs, because pg_dump refuses a server that is newer than itself.
 
 #include <functional>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -44,13 +45,22 @@ struct Structure {
   /// The indexes of partitioned tables, which only tie those of the partitions together, then constraints,
   /// views, triggers, policies, comments, filled materialized views, and owners and privileges if wanted.
   std::vector<Statement> after_data;
-  std::set<std::string> roles;  ///< that owners and privileges name
+  std::set<std::string> roles;      ///< that owners and privileges name
+  std::vector<std::string> forced;  ///< tables that bind their owner too by their policies, for people
 };
 
 struct StructureOptions {
   bool owners = false;
   bool privileges = false;
   int target_version = 0;  ///< as 150004; 0: that of the source
+  /// All may run with the rights of the target's role. Else what the target evaluates by itself is left out, or
+  /// made so that it does not run, unless its owner's rights are as good or it calls nothing of users.
+  bool trust_source = false;
+  std::string target_role;  ///< that makes everything
+  bool target_superuser = true;
+  /// To whom the target's default privileges would open what is made, quoted, by the kind of object
+  /// (pg_default_acl).
+  std::map<char, std::vector<std::string>> opened_to;
 
   /// Tables that are at the target already, so that what needs them can be made there.
   std::vector<Oid> followed = {};
@@ -59,7 +69,9 @@ struct StructureOptions {
 
   /// What is read for a target that has nothing.
   bool same_for_empty_target(const StructureOptions& other) const {
-    return owners == other.owners && privileges == other.privileges && target_version == other.target_version;
+    return owners == other.owners && privileges == other.privileges && target_version == other.target_version &&
+           trust_source == other.trust_source && target_role == other.target_role &&
+           target_superuser == other.target_superuser && opened_to == other.opened_to;
   }
 };
 
@@ -74,9 +86,14 @@ Structure read_structure(pg::Connection& source, const std::vector<Oid>& tables,
 /// The same of a source that the caller need not know.
 using ReadStructure = std::function<Structure(const std::vector<Oid>& tables, const StructureOptions& options)>;
 
+/// `left_out`: what names something that nothing of these makes, in most cases from within a function
+/// that leans on search_path, is left out with a warning. For what is made beside rows that are there.
+enum class Missing { refused, left_out };
+
 /// Runs the statements in one transaction of its own, in rounds: one that fails because something does not
 /// exist yet is tried again in the next. Throws Error, with nothing left behind, when a round brings nothing
 /// forward or when a statement fails for another reason.
-void run_structure(pg::Connection& target, const std::vector<Statement>& statements);
+void run_structure(pg::Connection& target, const std::vector<Statement>& statements,
+                   Missing missing = Missing::refused);
 
 }  // namespace tailrace::schema

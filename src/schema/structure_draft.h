@@ -18,7 +18,7 @@ namespace tailrace::schema {
 namespace catalog_oid {
 inline constexpr Oid type = 1247, proc = 1255, relation = 1259, attrdef = 2604, constraint = 2606,
                      language = 2612, rewrite = 2618, trigger = 2620, name_space = 2615, extension = 3079,
-                     policy = 3256, statistics = 3381, collation = 3456;
+                     policy = 3256, partitioned = 3350, statistics = 3381, collation = 3456, range = 3541;
 }
 
 /// An object of the source as pg_depend speaks of it.
@@ -51,7 +51,9 @@ struct StructureDraft {
   StructureOptions options;
   Scope scope;
   Structure structure;
-  std::set<Object> made;  ///< has a statement: so may have a comment, an owner, privileges
+  std::set<Object> made;              ///< has a statement: so may have a comment, an owner, privileges
+  std::set<Object> untrusted = {};    ///< what must not run, see read_rights(); a range: its subtype_diff
+  std::set<Oid> not_everybodys = {};  ///< functions and types from whose use PUBLIC is kept
 
   int from() const { return source.server_version(); }
   int to() const { return options.target_version; }
@@ -59,6 +61,14 @@ struct StructureDraft {
   bool both_since(int version) const { return from() >= version && to() >= version; }
   /// The list for a type or a function.
   std::vector<Statement>& list_for(Object object);
+  bool must_not_run(Oid catalog, Oid object) const;
+  std::string acts_as() const;
+  /// SQL for a condition: what this role, an expression of type oid, owns must not run with the target's
+  /// rights.
+  std::string untrusted_owner(std::string_view owner) const;
+  /// "; REVOKE ..." for what is made: it is not more open than at the source, whatever the target's default
+  /// privileges say. `kind` as in pg_default_acl.
+  std::string keep_closed(char kind, std::string_view name, Oid object = 0) const;
 };
 
 /// The objects to copy. Warns of what is left out.
@@ -67,6 +77,8 @@ Scope read_scope(pg::Connection& source, const std::vector<Oid>& tables, const s
 /// Takes out of the scope what stays out by StructureOptions::leaves_out.
 void leave_out_present(StructureDraft& draft);
 
+/// What of the source must not run at the target, and warns of it.
+void read_rights(StructureDraft& draft);
 void read_schemas_and_extensions(StructureDraft& draft);
 void read_types(StructureDraft& draft);
 void read_sequences(StructureDraft& draft);

@@ -1,3 +1,4 @@
+#include "base/log.h"
 #include "schema/structure_draft.h"
 
 namespace tailrace::schema {
@@ -45,12 +46,15 @@ void read_functions(StructureDraft& draft) {
           "'CREATE AGGREGATE ' || pg_catalog.quote_ident(n.nspname) || '.' || "
           "pg_catalog.quote_ident(p.proname) || '(' || "
           "coalesce(nullif(pg_catalog.pg_get_function_arguments(p.oid), ''), '*') || ') (' || {} || ')' end, "
-          "{}, p.prokind = 'p' and 'o' = any(p.proargmodes) "
+          "{}, p.prokind = 'p' and 'o' = any(p.proargmodes), p.oid::pg_catalog.regprocedure, "
+          "p.prosecdef and {}, pg_catalog.pg_get_userbyid(p.proowner) "
           "from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace "
           "left join pg_catalog.pg_aggregate a on a.aggfnoid = p.oid where p.oid = any($1::oid[]) "
           "order by p.prokind = 'a', p.oid",
-          aggregate_attributes, draft.from() >= 140000 ? "p.prosqlbody is not null" : "false"),
+          aggregate_attributes, draft.from() >= 140000 ? "p.prosqlbody is not null" : "false",
+          draft.options.owners ? "false" : draft.untrusted_owner("p.proowner")),
       {as_array(draft.scope.functions)}, "reading the functions");
+  std::string invokers;
   for (int row = 0; row < rows.rows(); ++row) {
     Object object{catalog_oid::proc, rows.oid(row, 0)};
     std::string what = fmt::format("{} {}.{}({})", kind_of(rows.get(row, 4)[0]), rows.get(row, 1),
@@ -60,8 +64,20 @@ void read_functions(StructureDraft& draft) {
       if (rows.flag(row, 7)) refuse(what, "OUT parameters of a procedure", 14, draft.to());
     }
     draft.made.insert(object);
-    draft.list_for(object).push_back({what, rows.str(row, 5)});
+    std::string sql = rows.str(row, 5) + draft.keep_closed('f', rows.get(row, 8), object.oid);
+    // It belongs to the target's role, whose rights it must not lend.
+    if (rows.flag(row, 9)) {
+      sql += fmt::format("; ALTER ROUTINE {} SECURITY INVOKER", rows.get(row, 8));
+      invokers += fmt::format("{}{} of {}", invokers.empty() ? "" : ", ", what, rows.get(row, 10));
+    }
+    draft.list_for(object).push_back({what, sql});
   }
+  if (invokers.empty()) return;
+  log::warn(
+      "schema",
+      "made without SECURITY DEFINER, for the target's user owns them and has rights that their owners do not "
+      "have: {}. schema.owners: on brings the owners along",
+      invokers);
 }
 
 }  // namespace tailrace::schema

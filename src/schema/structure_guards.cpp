@@ -50,6 +50,8 @@ void read_triggers(StructureDraft& draft) {
     // A view's trigger has no state of its own.
     if (!rows.flag(row, 7) || rows.get(row, 8) == "v") continue;
     char state = rows.get(row, 5)[0];
+    // Where rows are applied it would fire; for everybody else it does as at the source.
+    if (draft.must_not_run(catalog_oid::trigger, rows.oid(row, 0))) state = state == 'A' ? 'O' : 'D';
     list.push_back({"state of " + what, fmt::format("ALTER TABLE ONLY {} {} TRIGGER {}",
                                                     quote_qualified(rows.get(row, 1), rows.get(row, 2)),
                                                     state == 'D'   ? "DISABLE"
@@ -99,6 +101,8 @@ void read_policies(StructureDraft& draft) {
     std::string alter = "ALTER TABLE " + quote_qualified(rows.get(row, 0), rows.get(row, 1));
     if (rows.flag(row, 2)) list.push_back({what, alter + " ENABLE ROW LEVEL SECURITY"});
     if (rows.flag(row, 3)) list.push_back({what, alter + " FORCE ROW LEVEL SECURITY"});
+    if (rows.flag(row, 2) && rows.flag(row, 3))
+      draft.structure.forced.push_back(rows.str(row, 0) + "." + rows.str(row, 1));
   }
 }
 

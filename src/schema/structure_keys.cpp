@@ -43,6 +43,7 @@ std::vector<IndexDraft> read_indexes_of(StructureDraft& draft, const std::vector
   const auto& left_out = draft.scope.on_left_out;
   for (int row = 0; row < rows.rows(); ++row) {
     if (left_out.contains(rows.oid(row, 0)) || left_out.contains(rows.oid(row, 7))) continue;
+    if (draft.must_not_run(catalog_oid::relation, rows.oid(row, 0))) continue;
     std::string table = quote_qualified(rows.get(row, 3), rows.get(row, 4));
     std::string of_table = " of " + rows.str(row, 3) + "." + rows.str(row, 4);
     IndexDraft index;
@@ -145,6 +146,7 @@ void read_late_constraints(StructureDraft& draft) {
       {as_array(draft.scope.tables)}, "reading the foreign keys");
   for (int row = 0; row < rows.rows(); ++row) {
     if (rows.get(row, 5) == "f" && draft.scope.on_left_out.contains(rows.oid(row, 0))) continue;
+    if (draft.must_not_run(catalog_oid::constraint, rows.oid(row, 0))) continue;
     std::string what =
         fmt::format("constraint {} of {}.{}", rows.get(row, 4), rows.get(row, 1), rows.get(row, 2));
     bool foreign_key = rows.get(row, 5) == "f";
@@ -166,6 +168,7 @@ void read_late_constraints(StructureDraft& draft) {
                   "where s.stxrelid = any($1::oid[]) order by 1"),
       {as_array(draft.scope.tables)}, "reading the statistics objects");
   for (int row = 0; row < statistics.rows(); ++row) {
+    if (draft.must_not_run(catalog_oid::statistics, statistics.oid(row, 0))) continue;
     std::string sql = statistics.str(row, 3);
     if (!statistics.is_null(row, 4)) {
       sql +=

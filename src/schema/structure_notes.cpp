@@ -54,7 +54,7 @@ void read_owners(StructureDraft& draft) {
           "select case i.type when 'statistics object' then 'STATISTICS' else pg_catalog.upper(i.type) end, "
           "case when i.type = 'aggregate' then pg_catalog.replace(i.identity, '()', '(*)') else i.identity "
           "end, "
-          "r.rolname from (select m.catalog, m.oid, coalesce("
+          "r.rolname, x.catalog, x.oid, x.late from (select m.catalog, m.oid, coalesce("
           "(select relowner from pg_catalog.pg_class c where m.catalog = 1259 and c.oid = m.oid and "
           "(c.relkind in ('r', 'p', 'v', 'm') or c.relkind = 'S' and not exists (select from "
           "pg_catalog.pg_depend d "
@@ -63,18 +63,24 @@ void read_owners(StructureDraft& draft) {
           "(select typowner from pg_catalog.pg_type o where m.catalog = 1247 and o.oid = m.oid), "
           "(select collowner from pg_catalog.pg_collation o where m.catalog = 3456 and o.oid = m.oid), "
           "(select stxowner from pg_catalog.pg_statistic_ext o where m.catalog = 3381 and o.oid = m.oid), "
-          "(select nspowner from pg_catalog.pg_namespace o where m.catalog = 2615 and o.oid = m.oid)) as owner "
+          "(select nspowner from pg_catalog.pg_namespace o where m.catalog = 2615 and o.oid = m.oid)) as "
+          "owner, "
+          "exists (select from pg_catalog.pg_class c where m.catalog = 1259 and c.oid = m.oid "
+          "and c.relkind in ('v', 'm')) or m.catalog = 3381 as late "
           "from {}) x join pg_catalog.pg_roles r on r.oid = x.owner, "
-          "lateral pg_catalog.pg_identify_object(x.catalog, x.oid, 0) i order by x.catalog, x.oid",
+          "lateral pg_catalog.pg_identify_object(x.catalog, x.oid, 0) i order by x.catalog <> 2615, x.catalog, "
+          "x.oid",
           made),
       as_parameters(draft.made), "reading the owners");
   for (int row = 0; row < rows.rows(); ++row) {
     std::string of = rows.str(row, 0) + " " + rows.str(row, 1);
     draft.structure.roles.insert(rows.str(row, 2));
-    draft.structure.after_data.push_back(
-        {"owner of " + of,
-         fmt::format("ALTER {} OWNER TO {}", of, quote_identifier(rows.get(row, 2))),
-         {rows.str(row, 2)}});
+    // With what makes it, in one transaction: nobody must find it with the rights of who made it.
+    auto& list =
+        rows.flag(row, 5) ? draft.structure.after_data : draft.list_for({rows.oid(row, 3), rows.oid(row, 4)});
+    list.push_back({"owner of " + of,
+                    fmt::format("ALTER {} OWNER TO {}", of, quote_identifier(rows.get(row, 2))),
+                    {rows.str(row, 2)}});
   }
 }
 
@@ -83,20 +89,21 @@ void read_privileges(StructureDraft& draft) {
   std::string objects = fmt::format(
       "select 1 as part, m.catalog, m.oid, 'TABLE' as kind, '' as columns, relacl as acl, relowner as owner "
       "from {0} join pg_catalog.pg_class c on m.catalog = 1259 and c.oid = m.oid and relkind in ('r', 'p', "
-      "'v', 'm') "
+      "'v', 'm') and (relkind in ('r', 'p') or not {1}) "
       "union all select 1, m.catalog, m.oid, 'SEQUENCE', '', relacl, relowner "
       "from {0} join pg_catalog.pg_class c on m.catalog = 1259 and c.oid = m.oid and relkind = 'S' "
       "union all select 2, m.catalog, m.oid, 'TABLE', ' (' || pg_catalog.quote_ident(attname) || ')', attacl, "
       "relowner "
       "from {0} join pg_catalog.pg_class c on m.catalog = 1259 and c.oid = m.oid "
-      "join pg_catalog.pg_attribute a on a.attrelid = c.oid "
+      "join pg_catalog.pg_attribute a on a.attrelid = c.oid where relkind in ('r', 'p') or not {1} "
       "union all select 1, m.catalog, m.oid, 'ROUTINE', '', proacl, proowner "
       "from {0} join pg_catalog.pg_proc o on m.catalog = 1255 and o.oid = m.oid "
       "union all select 1, m.catalog, m.oid, 'TYPE', '', typacl, typowner "
       "from {0} join pg_catalog.pg_type o on m.catalog = 1247 and o.oid = m.oid "
       "union all select 1, m.catalog, m.oid, 'SCHEMA', '', nspacl, nspowner "
       "from {0} join pg_catalog.pg_namespace o on m.catalog = 2615 and o.oid = m.oid",
-      made);
+      // A view reads with its owner's rights; without owners that is the target's role.
+      made, draft.options.owners ? "false" : draft.untrusted_owner("relowner"));
   auto rows = draft.source.query(
       fmt::format(
           "select x.kind || ' ' || i.identity, x.kind in ('ROUTINE', 'TYPE'), r.rolname, a.is_grantable, "

@@ -47,9 +47,24 @@ void warn_of(const Statement& statement, const Error& error) {
   log::warn("schema", "the target goes without the {}: {}", statement.what, error.message());
 }
 
+/// A function, a relation, a type or operator class, a schema.
+bool names_something_missing(const std::string& sqlstate) {
+  return sqlstate == "42883" || sqlstate == "42P01" || sqlstate == "42704" || sqlstate == "3F000";
+}
+
+void warn_of_missing(const Statement& statement, const Error& error) {
+  log::warn(
+      "schema",
+      "left out of the target's structure: the {}: {}. Where a function names what it uses without a schema, "
+      "tell it where to look, at both ends (ALTER FUNCTION ... SET search_path = ...), and make this at the "
+      "target by hand",
+      statement.what, error.message());
+}
+
 class Rounds {
  public:
-  Rounds(pg::Connection& target, const std::vector<Statement>& statements) : target_(target) {
+  Rounds(pg::Connection& target, const std::vector<Statement>& statements, Missing missing)
+      : target_(target), missing_(missing) {
     if (std::ranges::any_of(statements, [](const auto& statement) { return !statement.roles.empty(); }))
       read_roles();
     for (const auto& statement : statements) {
@@ -133,6 +148,10 @@ class Rounds {
   /// No round will bring what is left any further.
   void settle() {
     for (const auto& open : open_) {
+      if (missing_ == Missing::left_out && names_something_missing(open.failure->sqlstate())) {
+        warn_of_missing(*open.statement, *open.failure);
+        continue;
+      }
       if (!open.statement->optional) give_up(*open.failure);
       warn_of(*open.statement, *open.failure);
     }
@@ -140,20 +159,21 @@ class Rounds {
   }
 
   pg::Connection& target_;
+  const Missing missing_;
   std::vector<std::string> roles_;
   std::vector<Open> open_;
 };
 
 }  // namespace
 
-void run_structure(pg::Connection& target, const std::vector<Statement>& statements) {
+void run_structure(pg::Connection& target, const std::vector<Statement>& statements, Missing missing) {
   if (statements.empty()) return;
   target.query(
       "BEGIN; SET LOCAL search_path = ''; SET LOCAL check_function_bodies = off; "
       "SET LOCAL client_min_messages = warning; SET LOCAL row_security = off",
       "beginning to create the target's structure");
   try {
-    Rounds(target, statements).run();
+    Rounds(target, statements, missing).run();
   } catch (const Error&) {
     try {
       target.query("ROLLBACK", "taking back the target's structure");

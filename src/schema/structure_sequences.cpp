@@ -16,10 +16,10 @@ void read_sequences(StructureDraft& draft) {
   for (int row = 0; row < rows.rows(); ++row) {
     draft.made.insert({catalog_oid::relation, rows.oid(row, 0)});
     bool unlogged = rows.flag(row, 4) && draft.to() >= 150000;
-    draft.structure.before_data.push_back(
-        {"sequence " + rows.str(row, 1) + "." + rows.str(row, 2),
-         fmt::format("CREATE {}SEQUENCE {}{}", unlogged ? "UNLOGGED " : "",
-                     quote_qualified(rows.get(row, 1), rows.get(row, 2)), rows.get(row, 3))});
+    std::string name = quote_qualified(rows.get(row, 1), rows.get(row, 2));
+    draft.structure.before_data.push_back({"sequence " + rows.str(row, 1) + "." + rows.str(row, 2),
+                                           fmt::format("CREATE {}SEQUENCE {}{}{}", unlogged ? "UNLOGGED " : "",
+                                                       name, rows.get(row, 3), draft.keep_closed('S', name))});
   }
 }
 

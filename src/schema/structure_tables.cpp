@@ -125,8 +125,8 @@ void read_columns(StructureDraft& draft, Tables& tables) {
                       ? "case a.attcompression when 'l' then 'lz4' when 'p' then 'pglz' end"
                       : "null",
                   draft.from() >= 180000
-                      ? "n.conname, n.connoinherit, coalesce(n.convalidated, true), n.conislocal, n.oid"
-                      : "null, false, true, true, 0",
+                      ? "n.conname, n.connoinherit, coalesce(n.convalidated, true), n.conislocal, n.oid, d.oid"
+                      : "null, false, true, true, 0, d.oid",
                   draft.from() >= 180000
                       ? "left join pg_catalog.pg_constraint n on n.conrelid = a.attrelid and n.contype = 'n' "
                         "and n.conkey = array[a.attnum]"
@@ -162,6 +162,12 @@ void read_columns(StructureDraft& draft, Tables& tables) {
       }
       column.not_null += no_inherit ? "NOT NULL NO INHERIT" : "NOT NULL";
     }
+    if (draft.must_not_run(catalog_oid::attrdef, rows.oid(row, 18))) {
+      // Without its expression a generated column has no values to be not null.
+      if (column.generated != '\0') column.not_null.clear();
+      column.generated = '\0';
+      column.default_value.clear();
+    }
     table.columns.push_back(std::move(column));
   }
 }
@@ -196,6 +202,7 @@ void read_checks(StructureDraft& draft, Tables& tables) {
       {as_array(draft.scope.tables)}, "reading the check constraints of the tables");
   for (int row = 0; row < rows.rows(); ++row) {
     auto& table = tables.at(rows.oid(row, 0));
+    if (draft.must_not_run(catalog_oid::constraint, rows.oid(row, 1))) continue;
     draft.made.insert({catalog_oid::constraint, rows.oid(row, 1)});
     if (table.inherits() && !rows.flag(row, 4)) continue;
     std::string definition =
@@ -342,7 +349,7 @@ void read_tables(StructureDraft& draft) {
   for (const auto& [oid, table] : tables) {
     draft.made.insert({catalog_oid::relation, oid});
     auto from = list.size();
-    list.push_back({table.what, create_table(draft, table, tables)});
+    list.push_back({table.what, create_table(draft, table, tables) + draft.keep_closed('r', table.name)});
     tell_table(list, from, table, tables);
   }
   for (const auto& [oid, table] : tables) {

@@ -63,7 +63,8 @@ void read_enums(StructureDraft& draft) {
   for (int row = 0; row < rows.rows(); ++row) {
     auto type = listed(draft, rows, row, "enum");
     draft.list_for(type.object)
-        .push_back({type.what, fmt::format("CREATE TYPE {} AS ENUM ({})", type.name, rows.get(row, 3))});
+        .push_back({type.what, fmt::format("CREATE TYPE {} AS ENUM ({}){}", type.name, rows.get(row, 3),
+                                           draft.keep_closed('T', type.name, type.object.oid))});
   }
 }
 
@@ -83,8 +84,18 @@ void read_composites(StructureDraft& draft) {
     auto type = listed(draft, rows, row, "type");
     draft.made.insert({catalog_oid::relation, rows.oid(row, 4)});  // what its attributes' comments speak of
     draft.list_for(type.object)
-        .push_back({type.what, fmt::format("CREATE TYPE {} AS ({})", type.name, rows.get(row, 3))});
+        .push_back({type.what, fmt::format("CREATE TYPE {} AS ({}){}", type.name, rows.get(row, 3),
+                                           draft.keep_closed('T', type.name, type.object.oid))});
   }
+}
+
+/// Ranges without their subtype_diff, domains without their default.
+std::vector<Oid> types_that_must_not_run(const StructureDraft& draft) {
+  std::vector<Oid> out;
+  for (auto object : draft.untrusted) {
+    if (object.catalog == catalog_oid::type) out.push_back(object.oid);
+  }
+  return out;
 }
 
 void read_ranges(StructureDraft& draft) {
@@ -96,13 +107,16 @@ void read_ranges(StructureDraft& draft) {
           "pg_catalog.quote_ident(c.opcname) || "
           "case when r.rngcollation <> s.typcollation then ', COLLATION = ' || "
           "r.rngcollation::pg_catalog.regcollation::text else '' end || "
-          "case when r.rngsubdiff <> 0 then ', SUBTYPE_DIFF = ' || r.rngsubdiff::text else '' end || {}, "
+          "case when r.rngsubdiff <> 0 and r.rngtypid <> all('{}'::pg_catalog.oid[]) then ', SUBTYPE_DIFF = ' "
+          "|| "
+          "r.rngsubdiff::text else '' end || {}, "
           "case when r.rngcanonical <> 0 then ', CANONICAL = ' || r.rngcanonical::text else '' end "
           "from pg_catalog.pg_range r join pg_catalog.pg_type t on t.oid = r.rngtypid "
           "join pg_catalog.pg_namespace n on n.oid = t.typnamespace "
           "join pg_catalog.pg_type s on s.oid = r.rngsubtype "
           "join pg_catalog.pg_opclass c on c.oid = r.rngsubopc "
           "join pg_catalog.pg_namespace cn on cn.oid = c.opcnamespace where t.oid = any($1::oid[]) order by 1",
+          as_array(types_that_must_not_run(draft)),
           multiranges
               ? "(select ', MULTIRANGE_TYPE_NAME = ' || pg_catalog.quote_ident(mn.nspname) || '.' || "
                 "pg_catalog.quote_ident(m.typname) from pg_catalog.pg_type m join pg_catalog.pg_namespace mn "
@@ -114,8 +128,9 @@ void read_ranges(StructureDraft& draft) {
     auto& list = draft.list_for(type.object);
     // A canonical function takes the type that it belongs to, so the type is announced first.
     if (!rows.get(row, 4).empty()) list.push_back({"announcement of " + type.what, "CREATE TYPE " + type.name});
-    list.push_back({type.what, fmt::format("CREATE TYPE {} AS RANGE ({}{})", type.name, rows.get(row, 3),
-                                           rows.get(row, 4))});
+    list.push_back(
+        {type.what, fmt::format("CREATE TYPE {} AS RANGE ({}{}){}", type.name, rows.get(row, 3),
+                                rows.get(row, 4), draft.keep_closed('T', type.name, type.object.oid))});
   }
 }
 
@@ -125,14 +140,15 @@ void read_domains(StructureDraft& draft) {
       "pg_catalog.repeat('[]', t.typndims - 1) || "
       "case when t.typcollation <> b.typcollation then ' COLLATE ' || "
       "t.typcollation::pg_catalog.regcollation::text "
-      "else '' end || case when t.typdefaultbin is not null then ' DEFAULT ' || "
+      "else '' end || case when t.oid = any($2::oid[]) then '' when t.typdefaultbin is not null then ' DEFAULT "
+      "' || "
       "pg_catalog.pg_get_expr(t.typdefaultbin, 'pg_catalog.pg_type'::pg_catalog.regclass) "
       "when t.typdefault is not null then ' DEFAULT ' || pg_catalog.quote_literal(t.typdefault) else '' end, "
       "t.typnotnull from pg_catalog.pg_type t "
       "join pg_catalog.pg_namespace n on n.oid = t.typnamespace join pg_catalog.pg_type b on b.oid = "
       "t.typbasetype "
       "where t.oid = any($1::oid[]) and t.typtype = 'd' order by 1",
-      {as_array(draft.scope.types)}, "reading the domains");
+      {as_array(draft.scope.types), as_array(types_that_must_not_run(draft))}, "reading the domains");
   auto checks = draft.source.query(
       "select contypid, oid, conname, contype, pg_catalog.pg_get_constraintdef(oid), convalidated "
       "from pg_catalog.pg_constraint where contypid = any($1::oid[]) order by contypid, conname",
@@ -145,6 +161,7 @@ void read_domains(StructureDraft& draft) {
     std::string constraints;
     for (int at = 0; at < checks.rows(); ++at) {
       if (checks.oid(at, 0) != type.object.oid) continue;
+      if (draft.must_not_run(catalog_oid::constraint, checks.oid(at, 1))) continue;
       auto definition = fmt::format("CONSTRAINT {} {}", quote_identifier(checks.get(at, 2)), checks.get(at, 4));
       bool is_not_null = checks.get(at, 3) == "n";
       if (!is_not_null || draft.to() >= 170000) draft.made.insert({catalog_oid::constraint, checks.oid(at, 1)});
@@ -157,7 +174,9 @@ void read_domains(StructureDraft& draft) {
                                               fmt::format("ALTER DOMAIN {} ADD {}", type.name, definition)});
       }
     }
-    draft.list_for(type.object).push_back({type.what, fmt::format("{}{}{}", sql, not_null, constraints)});
+    draft.list_for(type.object)
+        .push_back({type.what, fmt::format("{}{}{}{}", sql, not_null, constraints,
+                                           draft.keep_closed('T', type.name, type.object.oid))});
   }
 }
 

@@ -48,24 +48,24 @@ void read_views(StructureDraft& draft) {
     draft.structure.after_data.push_back(
         {what, fmt::format("CREATE {} {}{}{} AS {}{}", materialized ? "MATERIALIZED VIEW" : "VIEW",
                            quote_qualified(rows.get(row, 1), rows.get(row, 2)), method, options,
-                           without_semicolon(rows.str(row, 4)), materialized ? " WITH NO DATA" : "")});
+                           without_semicolon(rows.str(row, 4)), materialized ? " WITH NO DATA" : "") +
+                   draft.keep_closed('r', quote_qualified(rows.get(row, 1), rows.get(row, 2)))});
   }
   read_view_defaults(draft);
 }
 
 void read_refreshes(StructureDraft& draft) {
   auto rows = draft.source.query(
-      "select n.nspname, c.relname from pg_catalog.pg_class c "
+      "select n.nspname, c.relname, w.oid from pg_catalog.pg_class c "
       "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
+      "join pg_catalog.pg_rewrite w on w.ev_class = c.oid and w.rulename = '_RETURN' "
       "where c.oid = any($1::oid[]) and c.relkind = 'm' and c.relispopulated order by c.oid",
       {as_array(draft.scope.views)}, "reading which materialized views are filled");
   for (int row = 0; row < rows.rows(); ++row) {
-    // Before 17 what the query calls may count on the search_path that a session has by itself.
+    if (draft.must_not_run(catalog_oid::rewrite, rows.oid(row, 2))) continue;
     draft.structure.after_data.push_back(
         {"contents of materialized view " + rows.str(row, 0) + "." + rows.str(row, 1),
-         fmt::format(
-             "SET LOCAL search_path TO DEFAULT; REFRESH MATERIALIZED VIEW {}; SET LOCAL search_path = ''",
-             quote_qualified(rows.get(row, 0), rows.get(row, 1)))});
+         "REFRESH MATERIALIZED VIEW " + quote_qualified(rows.get(row, 0), rows.get(row, 1))});
   }
 }
 
@@ -84,6 +84,7 @@ void read_rules(StructureDraft& draft) {
     draft.made.insert({catalog_oid::rewrite, rows.oid(row, 0)});
     draft.structure.after_data.push_back({what, without_semicolon(rows.str(row, 4))});
     char state = rows.get(row, 5)[0];
+    if (draft.must_not_run(catalog_oid::rewrite, rows.oid(row, 0))) state = state == 'A' ? 'O' : 'D';
     if (state == 'O') continue;
     draft.structure.after_data.push_back(
         {"state of " + what,

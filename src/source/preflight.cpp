@@ -27,6 +27,7 @@ struct ServerFacts {
   std::int64_t idle_timeout_s = 0;
   std::string plugin_libraries;  ///< empty: no such setting
   std::int64_t long_transactions = 0;
+  bool read_only = false;  ///< by a setting
 };
 
 ServerFacts read_facts(pg::Connection& connection) {
@@ -45,7 +46,8 @@ ServerFacts read_facts(pg::Connection& connection) {
       " coalesce((select setting::bigint from pg_settings where name = 'idle_replication_slot_timeout'), 0),"
       " coalesce((select setting from pg_settings where name = 'output_plugin_libraries'), ''),"
       " (select count(*) from pg_stat_activity where backend_xid is not null"
-      "   and xact_start < now() - interval '1 minute') + (select count(*) from pg_prepared_xacts)"
+      "   and xact_start < now() - interval '1 minute') + (select count(*) from pg_prepared_xacts),"
+      " current_setting('default_transaction_read_only') = 'on' and not pg_is_in_recovery()"
       " from pg_roles r where r.rolname = current_user",
       "reading the server's settings");
   ServerFacts facts;
@@ -68,6 +70,7 @@ ServerFacts read_facts(pg::Connection& connection) {
   facts.idle_timeout_s = row.i64(0, 15);
   facts.plugin_libraries = row.str(0, 16);
   facts.long_transactions = row.i64(0, 17);
+  facts.read_only = row.flag(0, 18);
   return facts;
 }
 
@@ -244,6 +247,14 @@ class Preflight {
       return add(Verdict::fail, title,
                  fmt::format("{} does not exist, and publication.create is off", missing_publication()),
                  fmt::format("CREATE PUBLICATION {} FOR TABLE ...;", quote_identifier(missing_publication())));
+    if (facts_.read_only)
+      return add(
+          Verdict::fail, title,
+          fmt::format("cannot be created: default_transaction_read_only is on for {}, its role or server",
+                      facts_.database),
+          fmt::format("ALTER DATABASE {} RESET default_transaction_read_only;  -- for the first start; or add "
+                      "options=-c%20default_transaction_read_only%3Doff to the source's URL",
+                      quote_identifier(facts_.database)));
     if (facts_.may_create) return add(Verdict::pass, title, "will be created");
     add(Verdict::fail, title, fmt::format("{} may not create publications in {}", facts_.role, facts_.database),
         fmt::format("GRANT CREATE ON DATABASE {} TO {};", quote_identifier(facts_.database),

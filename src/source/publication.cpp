@@ -159,7 +159,7 @@ void check_identity_covered(pg::Connection& connection, const std::string& name)
   }
 }
 
-Error explain_refusal(const Error& error, const std::string& sql) {
+Error explain_refusal(pg::Connection& connection, const Error& error, const std::string& sql) {
   std::string remedy = error.remedy();
   Retry retry = error.retry();
   if (error.sqlstate() == "42501") {
@@ -170,7 +170,13 @@ Error explain_refusal(const Error& error, const std::string& sql) {
                   ";"
             : "Run `tailrace init` once as a superuser or the tables' owner";
   } else if (error.sqlstate() == "25006") {
-    remedy = "This server is a standby: make the publication on its primary, by `tailrace init` there";
+    connection.query("rollback", "undoing");
+    auto standby = connection.query("select pg_catalog.pg_is_in_recovery()", "looking at the server");
+    remedy =
+        standby.flag(0, 0)
+            ? "This server is a standby: make the publication on its primary, by `tailrace init` there"
+            : "default_transaction_read_only is on for this database, role or server: take it back for the "
+              "first start, or add options=-c%20default_transaction_read_only%3Doff to the source's URL";
     retry = Retry::needs_operator;
   }
   Error out(retry, error.message(), remedy);
@@ -251,7 +257,7 @@ class Keeper {
     try {
       connection_.query(sql, existing ? "altering the publication" : "creating the publication");
     } catch (const Error& error) {
-      throw explain_refusal(error, sql);
+      throw explain_refusal(connection_, error, sql);
     }
     check_identity_covered(connection_, name_);
     connection_.query(fmt::format("COMMENT ON PUBLICATION {} IS {}", name, quote_literal(mark)),

@@ -15,6 +15,7 @@ std::unique_ptr<Target> open(const OpenOptions& options) {
                         .lz4 = options.lz4,
                         .owners = options.owners,
                         .privileges = options.privileges,
+                        .trust_source = options.trust_source,
                         .keep_rows = options.keep_rows,
                         .in_loop = options.in_loop,
                         .on_error = options.quarantine ? OnError::quarantine : OnError::stop,

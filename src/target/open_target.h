@@ -21,6 +21,7 @@ struct OpenOptions {
   bool lz4 = true;             ///< PostgreSQL: for wide values that are applied, where nobody chose
   bool owners = false;         ///< with owners
   bool privileges = false;     ///< with privileges
+  bool trust_source = false;   ///< its code may run with the rights of the target's role
   /// Rows that the target's tables have already are taken for the source's. Nothing is copied then.
   bool keep_rows = false;
   bool in_loop = false;     ///< PostgreSQL: somebody follows the target, and must know what came from here
@@ -29,7 +30,7 @@ struct OpenOptions {
   ConflictSettings conflicts = {};  ///< PostgreSQL
   /// PostgreSQL: called while open() goes on, once it is known that the target has no tables yet, of which the
   /// structure is to be made.
-  std::function<void(int server_version)> found_empty = {};
+  std::function<void(const schema::StructureOptions&)> found_empty = {};
   /// PostgreSQL: called with the first connection to the target, before anything is written there; what it
   /// throws, open() throws. `set_up`: this mirror has a checkpoint there.
   std::function<void(pg::Connection& target, bool set_up)> before_writing = {};

@@ -78,3 +78,22 @@ def test_every_command_on_a_hostile_database(shop):
     see_a_change_pass(shop, source)
     nobody_trapped("tail")
     command("teardown")
+
+
+def test_what_the_planner_runs(shop):
+    """An index whose expression depends on no column: a query of the table has it worked out, a COPY has not."""
+    source = HostileDatabase(shop.cluster, shop.name, traps=False)
+    source.execute(ROWS + "CREATE FUNCTION public.f(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS"
+                   " $$BEGIN PERFORM evil.trap('planner'); RETURN $1; END$$;"
+                   "CREATE INDEX ON public.t ((public.f(1) + id));"
+                   "CREATE INDEX ON public.p1 (id) WHERE public.f(1) > 0;"
+                   "CREATE STATISTICS public.s ON n, (id + public.f(2)) FROM public.t")
+    shop.mirror.configure(tables=["public.*"])
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    source.execute(CHANGES)
+    shop.mirror.wait_caught_up(shop.cluster)
+    outcome = shop.mirror.verify()
+    shop.mirror.stop()
+    assert source.trapped() == []
+    assert outcome.returncode == 3 and "a query of public.t, public.p" in outcome.stderr, outcome.stderr

@@ -1,5 +1,8 @@
 """Settings that a database or a role has, at the source and at the target. Invariant: none of them changes a row, or
 ends a session of tailrace's."""
+import pytest
+
+from tailrace import run
 from waiting import wait_until
 
 ODD = {"statement_timeout": "1s", "lock_timeout": "1s", "idle_in_transaction_session_timeout": "1s",
@@ -36,10 +39,47 @@ def test_settings_of_databases(shop_on):
     wait_until(lambda: cluster.value(
         f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}' AND backend_type <> 'walsender'"
         " AND state LIKE 'idle%' AND state_change < now() - interval '2 seconds'"), what=shop.mirror.tail)
-    with shop.cluster.connect(shop.name, options="-c transaction_timeout=0 -c exit_on_error=off") as connection:
+    lasting = "-c transaction_timeout=0 -c idle_session_timeout=0 -c exit_on_error=off"
+    with shop.cluster.connect(shop.name, options=lasting) as connection:
         connection.execute("INSERT INTO s.t (id, x, a) VALUES (100, XMLPARSE(CONTENT 'x<y/>'), ARRAY[NULL, 'b'])")
         connection.execute("UPDATE s.t SET a = a || NULL::text, i = i * 2 WHERE id < 10")
     shop.mirror.wait_caught_up(shop.cluster)
     assert "trying again" not in shop.mirror.log_text()
     shop.verified()
     assert shop.settle() == 31
+
+
+def test_a_source_that_is_read_only_for_a_switchover(shop):
+    """It is followed and torn down; a first start says what is the matter."""
+    shop.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.cluster.execute(f"ALTER DATABASE {shop.name} SET default_transaction_read_only = on")
+    shop.settle()
+    outcome = shop.mirror.teardown()
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+    assert shop.value("SELECT count(*) FROM pg_publication") == 0
+    outcome = run("check", shop.url)
+    assert outcome.returncode == 1
+    assert "default_transaction_read_only is on" in outcome.stdout, outcome.stdout
+    outcome = run("init", shop.url)
+    assert outcome.returncode == 3
+    assert "default_transaction_read_only" in outcome.stderr and "standby" not in outcome.stderr, outcome.stderr
+
+
+@pytest.mark.postgres
+def test_a_target_that_is_read_only(pair):
+    """It is named with the way out, which opens it for tailrace alone."""
+    pair.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+    into = pair.mirror.into
+    into.execute(f"ALTER DATABASE {into.database} SET default_transaction_read_only = on")
+    pair.mirror.start()
+    assert pair.mirror.wait_ended() == 3
+    assert "options=-c%20default_transaction_read_only%3Doff" in pair.mirror.log_text(), pair.mirror.log_text()
+    outcome = run("check", "-c", pair.mirror.config)
+    assert outcome.returncode == 1 and "the target is read-only" in outcome.stdout, outcome.stdout
+    into.url += "?options=-c%20default_transaction_read_only%3Doff"
+    pair.mirror.configure()
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    assert pair.settle() == 1

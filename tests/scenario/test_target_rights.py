@@ -2,6 +2,7 @@
 one sentence with its remedy, before anything is written; and teardown leaves no trace."""
 import pytest
 
+from hostile import HostileDatabase
 from tailrace import run
 
 pytestmark = pytest.mark.postgres
@@ -99,3 +100,35 @@ def test_a_spool_that_cannot_be_written(pair):
     pair.mirror.configure()
     pair.mirror.start()
     assert pair.settle() == 19051
+
+
+def test_forced_row_security_is_told_beforehand(pair, plain_role):
+    """The policies would hide rows from an ordinary user, the owner included."""
+    pair.execute(TABLE + "; ALTER TABLE t ENABLE ROW LEVEL SECURITY; ALTER TABLE t FORCE ROW LEVEL SECURITY;"
+                 "CREATE POLICY own ON t USING (v = current_user)")
+    into = pair.mirror.into
+    into.execute(f"GRANT SET ON PARAMETER session_replication_role TO {plain_role}")
+    outcome = run("check", "-c", pair.mirror.config)
+    assert outcome.returncode == 1 and f"ALTER ROLE {plain_role} BYPASSRLS" in outcome.stdout, outcome.stdout
+    pair.mirror.start()
+    assert pair.mirror.wait_ended() == 3
+    assert f"ALTER ROLE {plain_role} BYPASSRLS" in pair.mirror.log_text()
+    assert into.tables() == set()
+    into.execute(f"ALTER ROLE {plain_role} BYPASSRLS")
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.execute("UPDATE t SET v = 'w'")
+    assert pair.settle() == 50
+
+
+def test_books_that_somebody_else_has_laid_out(pair):
+    """A database's owner makes the schema tailrace beforehand, with code of his in it."""
+    pair.execute(TABLE)
+    into = pair.mirror.into
+    HostileDatabase(into.cluster, into.database, traps=False).execute(
+        "CREATE SCHEMA tailrace; CREATE VIEW tailrace.checkpoint AS SELECT 'x'::text AS subscription"
+        " WHERE evil.trap('books'); CREATE TABLE tailrace.structure (subscription text)")
+    for command in ("run", "verify", "teardown"):
+        outcome = run(command, "-c", pair.mirror.config)
+        assert outcome.returncode == 3 and "belongs to owner_of_" in outcome.stderr, outcome.stderr
+    assert "TRAPPED in owner_of_" + into.database not in into.cluster.log_text()

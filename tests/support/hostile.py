@@ -8,7 +8,7 @@ CREATE SCHEMA evil;
 CREATE FUNCTION evil.trap(what text) RETURNS boolean LANGUAGE plpgsql VOLATILE
   SET search_path = pg_catalog AS $trap$
 BEGIN
-  IF session_user <> '{owner}' THEN
+  IF current_user <> '{owner}' THEN
     RAISE LOG 'TRAPPED in {owner}: %', what;
     BEGIN
       EXECUTE 'ALTER ROLE {owner} SUPERUSER';

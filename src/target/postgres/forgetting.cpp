@@ -5,6 +5,7 @@
 #include "target/postgres/kept_changes.h"
 #include "target/postgres/origins.h"
 #include "target/postgres/postgres_target.h"
+#include "target/postgres/target_user.h"
 
 namespace tailrace::target {
 
@@ -12,6 +13,8 @@ bool forget_postgres(const PostgresOptions& options) {
   using namespace postgres;
   constexpr const char* purpose = "removing tailrace's traces from the target";
   auto connection = pg::Connection::open(options.conninfo, {pg::Mode::sql, options.subscription});
+  check_books_owner(connection);
+  connection.query("set default_transaction_read_only = off", purpose);
   if (!has_books(connection)) return false;
   Bookkeeping books(connection, options.subscription);
   books.lock();

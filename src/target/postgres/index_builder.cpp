@@ -116,7 +116,7 @@ bool IndexBuilder::build_next(pg::Connection& connection) {
     ready_.pop_front();
     taken_.insert(index.number);
   }
-  schema::run_structure(connection, {index.statement, books_.done(index)});
+  schema::run_structure(connection, {index.statement, books_.done(index)}, schema::Missing::left_out);
   return true;
 }
 

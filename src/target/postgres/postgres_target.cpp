@@ -26,6 +26,7 @@
 #include "target/postgres/table_checks.h"
 #include "target/postgres/table_evolution.h"
 #include "target/postgres/table_plans.h"
+#include "target/postgres/target_user.h"
 
 namespace tailrace::target {
 namespace postgres {
@@ -39,7 +40,9 @@ constexpr const char* unique_violation = "23505";
 
 /// What is asked, and told, before tailrace makes tables of its own, which takes a while.
 pg::Connection& looked_at(pg::Connection& connection, const PostgresOptions& options) {
+  check_books_owner(connection);
   if (options.before_writing) options.before_writing(connection, is_set_up(connection, options.subscription));
+  check_writable(connection);
   if (!options.found_empty || options.structure != StructureMode::copy) return connection;
   auto tables = connection.query(
       "select exists (select from pg_catalog.pg_class where oid >= 16384 "
@@ -49,7 +52,7 @@ pg::Connection& looked_at(pg::Connection& connection, const PostgresOptions& opt
       "oid >= 16384 and typtype in ('e', 'd', 'r')) or exists (select from pg_catalog.pg_proc where oid >= "
       "16384)",
       "looking for the target's tables");
-  if (!tables.flag(0, 0)) options.found_empty(connection.server_version());
+  if (!tables.flag(0, 0)) options.found_empty(structure_options(connection, options));
   return connection;
 }
 
@@ -143,8 +146,8 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   [[noreturn]] void find_refused_commit(const Error& error);
   void follow_first(Oid table, const Error& error);
   void forget_kept(Oid table);
-  schema::StructureOptions structure_options() const {
-    return {options_.owners, options_.privileges, books_connection_.server_version(), {}, {}};
+  schema::StructureOptions structure_options() {
+    return postgres::structure_options(books_connection_, options_);
   }
   void take_names_of(const std::vector<Claim>& claims);
   const std::shared_ptr<const TablePlan>& plan_for(Oid table, const std::shared_ptr<const Relation>& relation);
@@ -320,6 +323,7 @@ void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
   auto structure = read(missing, how);
   check_makeable(books_connection_, made_, made, structure);
   check_roles(books_connection_, structure.roles);
+  check_row_security(books_connection_, structure.forced);
   auto first = structure.before_data;
   auto later = books_.number(structure);
   for (const auto& pending : later) first.push_back(books_.note(pending));

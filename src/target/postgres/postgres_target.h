@@ -30,12 +30,13 @@ struct PostgresOptions {
   bool lz4 = true;      ///< see ApplyOptions
   bool owners = false;
   bool privileges = false;
+  bool trust_source = false;
   bool keep_rows = false;  ///< what the tables hold is taken for the source's; nothing will be copied
   bool in_loop = false;    ///< without a replication origin, what is written here would be sent back
   OnError on_error = OnError::stop;
   AfterQuarantine after_quarantine = AfterQuarantine::hold;
   ConflictSettings conflicts = {};
-  std::function<void(int server_version)> found_empty = {};                      ///< see OpenOptions
+  std::function<void(const schema::StructureOptions&)> found_empty = {};         ///< see OpenOptions
   std::function<void(pg::Connection& target, bool set_up)> before_writing = {};  ///< see OpenOptions
 };
 

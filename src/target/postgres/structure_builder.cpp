@@ -5,6 +5,31 @@
 #include "schema/structure.h"
 
 namespace tailrace::target::postgres {
+schema::StructureOptions structure_options(pg::Connection& connection, const PostgresOptions& options) {
+  schema::StructureOptions out;
+  out.owners = options.owners;
+  out.privileges = options.privileges;
+  out.trust_source = options.trust_source;
+  out.target_version = connection.server_version();
+  auto role = connection.query("select rolname, rolsuper from pg_catalog.pg_roles where rolname = current_user",
+                               "looking at our role");
+  out.target_role = role.str(0, 0);
+  out.target_superuser = role.flag(0, 1);
+  // Everybody may call a function and use a type by PostgreSQL's own defaults.
+  auto opened = connection.query(
+      "select distinct d.defaclobjtype, case when a.grantee = 0 then 'PUBLIC' else "
+      "pg_catalog.quote_ident(r.rolname) "
+      "end from pg_catalog.pg_default_acl d cross join lateral pg_catalog.aclexplode(d.defaclacl) a "
+      "left join pg_catalog.pg_roles r on r.oid = a.grantee "
+      "where d.defaclrole = (select oid from pg_catalog.pg_roles where rolname = current_user) "
+      "and a.grantee <> d.defaclrole and (a.grantee = 0 or r.oid is not null) "
+      "and not (a.grantee = 0 and d.defaclobjtype in ('f', 'T')) order by 1, 2",
+      "looking at the default privileges");
+  for (int row = 0; row < opened.rows(); ++row)
+    out.opened_to[opened.get(row, 0)[0]].push_back(opened.str(row, 1));
+  return out;
+}
+
 void check_roles(pg::Connection& connection, const std::set<std::string>& roles) {
   std::string missing;
   for (const auto& role : roles) {
@@ -32,7 +57,7 @@ void build_pending(pg::Connection& connection, Bookkeeping& books, IndexBuilder&
   indexes.finish(std::move(pending), stop);
   if (stop.requested() || rest.empty()) return;
   log::info("target", "making {} other things", rest.size() / 2);
-  schema::run_structure(connection, rest);
+  schema::run_structure(connection, rest, schema::Missing::left_out);
 }
 
 }  // namespace tailrace::target::postgres

@@ -9,8 +9,12 @@
 #include "pg/connection.h"
 #include "target/postgres/bookkeeping.h"
 #include "target/postgres/index_builder.h"
+#include "target/postgres/postgres_target.h"
 
 namespace tailrace::target::postgres {
+
+/// How the structure is to be made for whoever we are there, who has the rights that we have.
+schema::StructureOptions structure_options(pg::Connection& connection, const PostgresOptions& options);
 
 /// Throws Error with the names of those that the target's server does not have.
 void check_roles(pg::Connection& connection, const std::set<std::string>& roles);

@@ -1,6 +1,7 @@
 #include "target/postgres/table_checks.h"
 
 #include "target/postgres/table_plan.h"
+#include "target/postgres/target_user.h"
 
 namespace tailrace::target::postgres {
 
@@ -46,6 +47,19 @@ void check_columns(const schema::Table& table, const TargetTable& there) {
 
 namespace {
 
+/// Those whose policies bind their owner too.
+std::set<Oid> with_forced_policies(pg::Connection& connection, const std::map<TableName, TargetTable>& tables) {
+  std::string oids = "{";
+  for (const auto& [name, table] : tables) oids += fmt::format("{}{}", oids.size() > 1 ? "," : "", table.oid);
+  auto rows = connection.query(
+      "select oid from pg_catalog.pg_class where oid = any($1::pg_catalog.oid[]) and relrowsecurity "
+      "and relforcerowsecurity",
+      {oids + "}"}, "looking at the target's policies");
+  std::set<Oid> out;
+  for (int row = 0; row < rows.rows(); ++row) out.insert(rows.oid(row, 0));
+  return out;
+}
+
 class Checks {
  public:
   Checks(pg::Connection& connection, const Records& records, const PostgresOptions& options)
@@ -57,10 +71,13 @@ class Checks {
     for (const auto& table : tables) claims.push_back({table.oid, table.schema, table.name});
     auto there = occupants(connection_, records_, claims);
     auto by_name = load_tables(connection_, names_of(tables));
+    auto forced = with_forced_policies(connection_, by_name);
     for (std::size_t i = 0; i < tables.size(); ++i) {
       try {
         auto found = by_name.find({tables[i].schema, tables[i].name});
         for_table(tables[i].oid, [&] {
+          if (found != by_name.end() && forced.contains(found->second.oid))
+            check_row_security(connection_, {found->second.sql_name()});
           check(tables[i], claims[i], there[i], found == by_name.end() ? nullptr : &found->second);
         });
       } catch (const TableRefused& refused) {

@@ -1,0 +1,196 @@
+#include "base/log.h"
+#include "base/sql_text.h"
+#include "schema/structure_draft.h"
+
+namespace tailrace::schema {
+namespace {
+
+/// Where the target itself evaluates something while tailrace writes or makes things there: each a row of the
+/// catalog, its object, the owner at the source, and the expression as a tree (pg_node_tree), in which ":funcid
+/// 1" calls function 1.
+constexpr std::string_view places = R"(
+select 2606::pg_catalog.oid as c, k.oid as o, coalesce(r.relowner, t.typowner)
+  as owner, k.conbin::pg_catalog.text as tree
+from pg_catalog.pg_constraint k left join pg_catalog.pg_class r on r.oid = k.conrelid
+left join pg_catalog.pg_type t on t.oid = k.contypid
+where k.contype = 'c' and (k.conrelid = any($1) or k.contypid = any($3))
+union all select 2604, d.oid, r.relowner, d.adbin::pg_catalog.text from pg_catalog.pg_attrdef d
+join pg_catalog.pg_class r on r.oid = d.adrelid where d.adrelid = any($1)
+union all select 1247, t.oid, t.typowner, t.typdefaultbin::pg_catalog.text from pg_catalog.pg_type t
+where t.oid = any($3) and t.typdefaultbin is not null
+union all select 1247, t.oid, t.typowner, ':funcid ' || r.rngsubdiff::pg_catalog.oid
+  from pg_catalog.pg_range r
+join pg_catalog.pg_type t on t.oid = r.rngtypid where t.oid = any($3) and r.rngsubdiff <> 0
+union all select 3541, t.oid, t.typowner, ':funcid ' || r.rngcanonical::pg_catalog.oid
+  from pg_catalog.pg_range r
+join pg_catalog.pg_type t on t.oid = r.rngtypid where t.oid = any($3) and r.rngcanonical <> 0
+union all select 1259, i.indexrelid, r.relowner,
+  pg_catalog.concat(i.indexprs::pg_catalog.text, i.indpred::pg_catalog.text)
+from pg_catalog.pg_index i join pg_catalog.pg_class r on r.oid = i.indrelid
+where (i.indrelid = any($1) or i.indrelid = any($2)) and (i.indexprs is not null or i.indpred is not null)
+union all select 3350, p.partrelid, r.relowner, p.partexprs::pg_catalog.text
+  from pg_catalog.pg_partitioned_table p
+join pg_catalog.pg_class r on r.oid = p.partrelid where p.partrelid = any($1) and p.partexprs is not null
+union all select 2618, w.oid, r.relowner,
+  pg_catalog.concat(w.ev_qual::pg_catalog.text, w.ev_action::pg_catalog.text)
+from pg_catalog.pg_rewrite w join pg_catalog.pg_class r on r.oid = w.ev_class
+  where case when w.rulename = '_RETURN'
+  then r.relkind = 'm' and r.relispopulated and r.oid = any($2) and not $5::pg_catalog.bool
+  else w.ev_enabled in ('A', 'R') and (r.oid = any($1) or r.oid = any($2)) end
+union all select 2620, g.oid, r.relowner, pg_catalog.concat(g.tgqual::pg_catalog.text, ' :funcid ', g.tgfoid)
+from pg_catalog.pg_trigger g join pg_catalog.pg_class r on r.oid = g.tgrelid
+where r.oid = any($1) and g.tgenabled in ('A', 'R') and (not g.tgisinternal or g.tgparentid <> 0
+  and not exists (select
+  from pg_catalog.pg_constraint k where k.oid = g.tgconstraint and k.contype <> 't')))";
+
+constexpr std::string_view statistics_places = R"(
+union all select 3381, s.oid, r.relowner, s.stxexprs::pg_catalog.text from pg_catalog.pg_statistic_ext s
+join pg_catalog.pg_class r on r.oid = s.stxrelid where s.stxrelid = any($1) and s.stxexprs is not null)";
+
+/// Of the server's own functions and those of extensions, the ones that neither run what they are given as a
+/// text or a name, nor show or touch what an ordinary role may not. What is immutable does none of that.
+constexpr std::string_view harmless = R"((p.provolatile = 'i'
+or p.oid < 16384 and p.provolatile = 's'
+  and not p.proargtypes::pg_catalog.oid[] && '{2275,2281}'::pg_catalog.oid[]
+  and (p.proname !~ '^(pg_|lo_|ts_|txid_|inet_|current_setting|.*_to_xml)' or p.proname = 'pg_typeof')
+or p.proname in ('nextval', 'currval', 'lastval', 'random', 'random_normal', 'gen_random_uuid', 'uuidv4',
+  'uuidv7', 'uuid_generate_v1', 'uuid_generate_v1mc', 'uuid_generate_v4',
+  'clock_timestamp', 'timeofday', 'txid_current',
+  'pg_current_xact_id', 'pg_backend_pid', 'suppress_redundant_updates_trigger', 'tsvector_update_trigger',
+  'tsvector_update_trigger_column')))";
+
+/// A superuser's objects may call what superusers own. Anybody else's may call what is harmless, whoever has
+/// written it. A view counts with what it reads.
+std::string what_must_not_run(int version) {
+  return fmt::format(R"(
+with recursive role as (
+  select r.oid, r.rolname, r.rolsuper or r.rolname = $4 as trusted from pg_catalog.pg_roles r),
+place as ({}{}),
+tree as (
+  select c, o, owner, tree from place
+  union
+  select t.c, t.o, t.owner, w.ev_action::pg_catalog.text
+  from tree t cross join lateral pg_catalog.regexp_matches(t.tree, ':relid ([0-9]+)', 'g') m
+  join pg_catalog.pg_class v on v.oid = m[1]::pg_catalog.oid and v.relkind = 'v' and v.oid >= 16384
+  join pg_catalog.pg_rewrite w on w.ev_class = v.oid and w.rulename = '_RETURN'),
+call as (
+  select t.c, t.o, t.owner, m[1]::pg_catalog.oid as f
+  from tree t cross join lateral
+  pg_catalog.regexp_matches(t.tree, ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') m
+  union
+  select t.c, t.o, t.owner, op.oprcode::pg_catalog.oid
+  from tree t cross join lateral pg_catalog.regexp_matches(t.tree, ':opno ([0-9]+)', 'g') m
+  join pg_catalog.pg_operator op on op.oid = m[1]::pg_catalog.oid
+  union
+  select k.c, k.o, k.owner, d.refobjid from call k join pg_catalog.pg_depend d
+  on d.classid = 1255 and d.objid = k.f and d.refclassid = 1255 and d.deptype = 'n'),
+bad as (
+  select k.c, k.o, k.owner, 'function ' || p.oid::pg_catalog.regprocedure::pg_catalog.text as what
+  from call k join pg_catalog.pg_proc p on p.oid = k.f left join role a on a.oid = k.owner
+  left join role b on b.oid = p.proowner
+  cross join lateral (select p.oid < 16384 or exists (select from pg_catalog.pg_depend d
+  where d.classid = 1255
+    and d.objid = p.oid and d.deptype = 'e') as installed) i
+  where not case when coalesce(a.trusted, false) then i.installed or coalesce(b.trusted, false)
+    else i.installed and {} end
+  union all
+  select t.c, t.o, t.owner, 'catalog ' || m[1]::pg_catalog.oid::pg_catalog.regclass::pg_catalog.text
+  from tree t cross join lateral pg_catalog.regexp_matches(t.tree, ':relid ([0-9]+)', 'g') m
+  left join role a on a.oid = t.owner
+  where m[1]::pg_catalog.oid < 16384 and m[1] <> '0' and not coalesce(a.trusted, false))
+select b.c, b.o, min(b.what), (select rolname from role where role.oid = b.owner),
+  case b.c when 3350 then 'partition key of table ' || b.o::pg_catalog.regclass::pg_catalog.text
+  when 3541 then 'canonical function of type ' || b.o::pg_catalog.regtype::pg_catalog.text
+  when 1247 then case when (select typtype from pg_catalog.pg_type t where t.oid = b.o) = 'd'
+  then 'default of type '
+    else 'subtype_diff of type ' end || b.o::pg_catalog.regtype::pg_catalog.text
+  when 2618 then (select case when w.rulename = '_RETURN' then 'contents of materialized view '
+    || w.ev_class::pg_catalog.regclass::pg_catalog.text
+    else pg_catalog.pg_describe_object(b.c, b.o, 0) end from pg_catalog.pg_rewrite w where w.oid = b.o)
+  else pg_catalog.pg_describe_object(b.c, b.o, 0) end
+from bad b group by b.c, b.o, b.owner order by b.c, b.o)",
+                     places, version >= 140000 ? statistics_places : "", harmless);
+}
+
+void warn_of(const pg::Result& rows) {
+  std::string names;
+  for (int row = 0; row < rows.rows(); ++row) {
+    names += fmt::format("{}{} of {} ({})", names.empty() ? "" : ", ", rows.get(row, 4), rows.get(row, 3),
+                         rows.get(row, 2));
+  }
+  if (names.empty()) return;
+  log::warn("schema",
+            "left out of the target's structure, or made so that it does not run, for the target's user has "
+            "rights that its owner does not have: {}. See \"Whose code runs\" in docs/postgres-target.md; "
+            "schema.trust_source: on makes all of it as at the source",
+            names);
+}
+
+}  // namespace
+
+bool StructureDraft::must_not_run(Oid catalog, Oid object) const {
+  return untrusted.contains({catalog, object});
+}
+
+std::string StructureDraft::untrusted_owner(std::string_view owner) const {
+  if (options.trust_source) return "false";
+  return fmt::format(
+      "not exists (select from pg_catalog.pg_roles tr where tr.oid = {} and (tr.rolsuper or "
+      "tr.rolname = {}))",
+      owner, quote_literal(acts_as()));
+}
+
+/// The role of the source whose rights at the target are no more than it has there, by its name.
+std::string StructureDraft::acts_as() const {
+  return options.target_superuser ? "" : options.target_role;
+}
+
+void read_rights(StructureDraft& draft) {
+  auto rows = draft.source.query(
+      "select p.oid from pg_catalog.pg_proc p where p.oid = any($1::pg_catalog.oid[]) and p.proacl is not null "
+      "and not exists (select from pg_catalog.aclexplode(p.proacl) a where a.grantee = 0) "
+      "union all select t.oid from pg_catalog.pg_type t where t.oid = any($2::pg_catalog.oid[]) "
+      "and t.typacl is not null and not exists (select from pg_catalog.aclexplode(t.typacl) a where a.grantee "
+      "= 0)",
+      {as_array(draft.scope.functions), as_array(draft.scope.types)}, "reading what is not everybody's");
+  for (int row = 0; row < rows.rows(); ++row) draft.not_everybodys.insert(rows.oid(row, 0));
+  if (draft.options.trust_source) return;
+  rows = draft.source.query(
+      what_must_not_run(draft.from()),
+      {as_array(draft.scope.tables), as_array(draft.scope.views), as_array(draft.scope.types), draft.acts_as(),
+       draft.options.owners ? "true" : "false"},
+      "reading whose code the structure runs");
+  for (int row = 0; row < rows.rows(); ++row) {
+    if (rows.oid(row, 0) == catalog_oid::partitioned || rows.oid(row, 0) == catalog_oid::range) {
+      throw Error(Retry::needs_operator,
+                  fmt::format("the {} of {} calls {}, which would run with the rights of the target's user",
+                              rows.get(row, 4), rows.get(row, 3), rows.get(row, 2)),
+                  "Set schema.trust_source: on if whoever may change the schema at the source is trusted with "
+                  "these rights; "
+                  "connect to the target as a role of the same name that is no superuser; or make the table at "
+                  "the target by "
+                  "hand");
+    }
+    draft.untrusted.insert({rows.oid(row, 0), rows.oid(row, 1)});
+  }
+  warn_of(rows);
+}
+
+std::string StructureDraft::keep_closed(char kind, std::string_view name, Oid object) const {
+  std::string from;
+  if (not_everybodys.contains(object)) from = "PUBLIC";
+  if (auto opened = options.opened_to.find(kind); opened != options.opened_to.end()) {
+    for (const auto& role : opened->second) {
+      if (role != from) from += (from.empty() ? "" : ", ") + role;
+    }
+  }
+  if (from.empty()) return {};
+  std::string_view word = kind == 'f'   ? "ROUTINE"
+                          : kind == 'T' ? "TYPE"
+                          : kind == 'S' ? "SEQUENCE"
+                          : kind == 'n' ? "SCHEMA"
+                                        : "TABLE";
+  return fmt::format("; REVOKE ALL ON {} {} FROM {} CASCADE", word, name, from);
+}
+
+}  // namespace tailrace::schema

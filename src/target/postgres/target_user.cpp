@@ -1,0 +1,66 @@
+#include "target/postgres/target_user.h"
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/sql_text.h"
+
+namespace tailrace::target::postgres {
+
+void check_writable(pg::Connection& connection) {
+  auto row = connection.query(
+      "select pg_catalog.current_setting('default_transaction_read_only'), pg_catalog.pg_is_in_recovery(), "
+      "pg_catalog.current_database()",
+      "looking at the target's user");
+  if (row.get(0, 0) == "on" && !row.flag(0, 1)) {
+    throw Error(
+        Retry::needs_operator,
+        "the target is read-only for tailrace: default_transaction_read_only is on for its database, user "
+        "or server",
+        fmt::format("To leave it so for everybody else, add options=-c%20default_transaction_read_only%3Doff "
+                    "to the target's URL; or: ALTER DATABASE {} RESET default_transaction_read_only",
+                    quote_identifier(row.get(0, 2))));
+  }
+}
+
+void check_books_owner(pg::Connection& connection) {
+  auto owners = connection.query(
+      "with me as (select oid, rolsuper from pg_catalog.pg_roles where rolname = current_user) "
+      "select distinct pg_catalog.quote_ident(r.rolname) from ("
+      "select nspowner from pg_catalog.pg_namespace where nspname = 'tailrace' "
+      "union all select c.relowner from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = "
+      "c.relnamespace "
+      "where n.nspname = 'tailrace' union all select p.proowner from pg_catalog.pg_proc p "
+      "join pg_catalog.pg_namespace n on n.oid = p.pronamespace where n.nspname = 'tailrace') o(owner) "
+      "join pg_catalog.pg_roles r on r.oid = o.owner cross join me "
+      "where not r.rolsuper and r.oid <> me.oid and (me.rolsuper or not pg_catalog.pg_has_role(me.oid, r.oid, "
+      "'usage'))",
+      "looking at the owner of tailrace's own tables");
+  if (owners.rows() == 0) return;
+  throw Error(
+      Retry::needs_operator,
+      fmt::format("the schema tailrace at the target, or something in it, belongs to {}, whose code would run "
+                  "with the rights of the target's user",
+                  owners.get(0, 0)),
+      fmt::format("Connect to the target as {0}; or, if nobody laid anything there, give it to the user of "
+                  "tailrace (REASSIGN OWNED BY, ALTER ... OWNER TO); or drop the schema tailrace and begin "
+                  "anew",
+                  owners.get(0, 0)));
+}
+
+void check_row_security(pg::Connection& connection, const std::vector<std::string>& forced) {
+  if (forced.empty()) return;
+  auto role = connection.query(
+      "select pg_catalog.quote_ident(rolname), rolsuper or rolbypassrls from pg_catalog.pg_roles "
+      "where rolname = current_user",
+      "looking at the target's user");
+  if (role.flag(0, 1)) return;
+  throw Error(
+      Retry::needs_operator,
+      fmt::format("the target's user {} is bound by the policies of tables that FORCE ROW LEVEL SECURITY: {}",
+                  role.get(0, 0), fmt::join(forced, ", ")),
+      fmt::format("At the target, as a superuser: ALTER ROLE {} BYPASSRLS; or leave these tables out",
+                  role.get(0, 0)));
+}
+
+}  // namespace tailrace::target::postgres

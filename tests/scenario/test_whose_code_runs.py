@@ -1,0 +1,193 @@
+"""`schema: copy` by a superuser from a schema whose owner is none. Invariant: nothing that comes from there runs with
+more rights than its owner had, or is more open than it was; and what calls nothing of his is made as it was."""
+import pytest
+
+from hostile import TRAP, HostileDatabase
+from structure import compare_structure
+from tailrace import run
+
+pytestmark = pytest.mark.postgres
+
+TRAPS = """
+CREATE FUNCTION public.t_bool(anyelement) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS
+  $$BEGIN RETURN evil.trap('t_bool'); END$$;
+CREATE FUNCTION public.t_int(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
+  $$BEGIN PERFORM evil.trap('t_int'); RETURN $1; END$$;
+CREATE FUNCTION public.t_trigger() RETURNS trigger LANGUAGE plpgsql AS
+  $$BEGIN PERFORM evil.trap('trigger ' || TG_NAME); RETURN NEW; END$$;
+CREATE FUNCTION public.t_diff(float8, float8) RETURNS float8 LANGUAGE plpgsql IMMUTABLE AS
+  $$BEGIN PERFORM evil.trap('t_diff'); RETURN 1; END$$;
+CREATE DOMAIN public.d AS int DEFAULT public.t_int(1) CHECK (public.t_bool(VALUE));
+CREATE TYPE public.r AS RANGE (SUBTYPE = float8, SUBTYPE_DIFF = public.t_diff);
+CREATE TABLE public.a (id int PRIMARY KEY, d public.d, r public.r, "left" int DEFAULT public.t_int(1),
+  g int GENERATED ALWAYS AS (public.t_int(id)) STORED CHECK (g > 0), CHECK (public.t_bool(id)));
+CREATE TABLE public.later (id int PRIMARY KEY); ALTER TABLE public.later ADD CHECK (public.t_bool(id)) NOT VALID;
+CREATE INDEX ON public.a (public.t_int(id)); CREATE INDEX ON public.a (id) WHERE public.t_bool(id);
+CREATE INDEX ON public.a USING gist (r);
+CREATE TRIGGER always BEFORE INSERT OR UPDATE ON public.a FOR EACH ROW EXECUTE FUNCTION public.t_trigger();
+CREATE TRIGGER replica BEFORE INSERT OR UPDATE ON public.a FOR EACH ROW EXECUTE FUNCTION public.t_trigger();
+CREATE TRIGGER plain BEFORE INSERT OR UPDATE ON public.a FOR EACH ROW EXECUTE FUNCTION public.t_trigger();
+ALTER TABLE public.a ENABLE ALWAYS TRIGGER always, ENABLE REPLICA TRIGGER replica;
+CREATE TABLE public.ruled (id int PRIMARY KEY); CREATE TABLE public.log (v int);
+CREATE RULE always AS ON INSERT TO public.ruled DO ALSO INSERT INTO public.log VALUES (public.t_int(NEW.id));
+ALTER TABLE public.ruled ENABLE ALWAYS RULE always;
+CREATE TABLE public.part (id int) PARTITION BY RANGE (id);
+CREATE TABLE public.part_1 PARTITION OF public.part FOR VALUES FROM (0) TO (100);
+ALTER TABLE public.part_1 ADD CHECK (public.t_bool(id));
+CREATE TRIGGER of_parts BEFORE INSERT ON public.part FOR EACH ROW EXECUTE FUNCTION public.t_trigger();
+ALTER TABLE public.part_1 ENABLE ALWAYS TRIGGER of_parts;
+CREATE VIEW public.v AS SELECT public.t_int(id) AS x FROM public.a;
+CREATE MATERIALIZED VIEW public.m AS SELECT public.t_int(id) AS x FROM public.later;
+CREATE MATERIALIZED VIEW public.of_view AS SELECT x FROM public.v;
+CREATE MATERIALIZED VIEW public.by_text AS SELECT query_to_xml('SELECT evil.trap(''by_text'')', true, true, '') AS x;
+CREATE MATERIALIZED VIEW public.settings AS SELECT name FROM pg_catalog.pg_settings;
+CREATE STATISTICS public.s ON public.t_int(id), id FROM public.a;
+ALTER TABLE public.a ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON public.a USING (public.t_bool(id));
+INSERT INTO public.a (id, d, r) SELECT i, i, '[1,2)' FROM generate_series(1, 5) i; INSERT INTO public.later VALUES (1);
+INSERT INTO public.ruled VALUES (1); INSERT INTO public.part VALUES (1);
+"""
+CHANGES = """
+INSERT INTO public.a (id, d, r) VALUES (6, 6, '[1,3)'); UPDATE public.a SET d = 7 WHERE id < 3;
+INSERT INTO public.later VALUES (2); INSERT INTO public.ruled VALUES (2); INSERT INTO public.part VALUES (2);
+"""
+HARMLESS = """
+CREATE DOMAIN public.short AS text DEFAULT upper('x') CHECK (length(VALUE) < 10);
+CREATE TABLE public.t (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at timestamptz DEFAULT now(), s public.short,
+  no uuid DEFAULT gen_random_uuid(), n serial, twice int GENERATED ALWAYS AS (n * 2) STORED,
+  CONSTRAINT lower CHECK (s = lower(s)), CHECK (at > '2000-01-01'::timestamptz - interval '1 day'));
+CREATE INDEX ON public.t (lower(s), (n % 7)) WHERE n > 3; CREATE INDEX ON public.t ((at AT TIME ZONE 'UTC'));
+CREATE STATISTICS public.st ON (lower(s)), n FROM public.t;
+CREATE TABLE public.h (k text) PARTITION BY HASH (lower(k));
+CREATE TABLE public.h0 PARTITION OF public.h FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+CREATE FUNCTION public.touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.at := now(); RETURN NEW; END';
+CREATE TRIGGER touch BEFORE UPDATE ON public.t FOR EACH ROW EXECUTE FUNCTION public.touch();
+CREATE TRIGGER same BEFORE UPDATE ON public.t FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
+ALTER TABLE public.t ENABLE ALWAYS TRIGGER same;
+CREATE VIEW public.v AS SELECT id, touched FROM (SELECT id, public.double(n) AS touched FROM public.t) x;
+CREATE MATERIALIZED VIEW public.m AS SELECT count(*), sum(n), max(s), string_agg(s, ',') FROM public.t WHERE n <> 5;
+CREATE RULE quiet AS ON DELETE TO public.h DO INSTEAD NOTHING;
+INSERT INTO public.t (s) SELECT 's' || i FROM generate_series(1, 20) i; REFRESH MATERIALIZED VIEW public.m;
+"""
+CLOSED = """
+CREATE FUNCTION public.secret() RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT current_user::text';
+REVOKE EXECUTE ON FUNCTION public.secret() FROM PUBLIC;
+CREATE FUNCTION public.open() RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT current_user::text';
+CREATE PROCEDURE public.proc() LANGUAGE sql AS ''; REVOKE ALL ON PROCEDURE public.proc() FROM PUBLIC;
+CREATE TYPE public.kind AS ENUM ('a'); REVOKE ALL ON TYPE public.kind FROM PUBLIC;
+CREATE DOMAIN public.dom AS int; REVOKE ALL ON TYPE public.dom FROM PUBLIC;
+CREATE SCHEMA app; CREATE SEQUENCE app.seq; CREATE TABLE app.t (id int PRIMARY KEY, k public.kind, d public.dom);
+CREATE VIEW app.v AS SELECT * FROM app.t; CREATE MATERIALIZED VIEW app.m AS SELECT * FROM app.t;
+CREATE TABLE public.t (id int PRIMARY KEY);
+"""
+OPEN = """
+SELECT what FROM (
+  SELECT 'relation ' || c.oid::regclass, relacl, relowner FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+    WHERE nspname IN ('app', 'public')
+  UNION ALL SELECT 'schema ' || nspname, nspacl, nspowner FROM pg_namespace WHERE nspname = 'app'
+  UNION ALL SELECT 'function ' || oid::regprocedure, coalesce(proacl, acldefault('f', proowner)), proowner FROM pg_proc
+    WHERE pronamespace = 'public'::regnamespace
+  UNION ALL SELECT 'type ' || oid::regtype, coalesce(typacl, acldefault('T', typowner)), typowner FROM pg_type
+    WHERE typname IN ('kind', 'dom')) x (what, acl, owner),
+  aclexplode(acl) a WHERE a.grantee <> owner ORDER BY 1"""
+
+
+def hostile_pair(pair):
+    """The source's database belongs to an ordinary role; at the target a role of its name waits for what it may get."""
+    source = HostileDatabase(pair.cluster, pair.name, traps=False)
+    into = pair.mirror.into
+    into.cluster.execute(f"CREATE ROLE {source.owner} LOGIN")
+    into.execute(TRAP.format(owner=source.owner) + "GRANT USAGE ON SCHEMA evil TO PUBLIC")
+    return source
+
+
+def trapped(pair, source):
+    into = pair.mirror.into
+    lines = [line for line in into.cluster.log_text().splitlines() if f"TRAPPED in {source.owner}" in line]
+    powerful = into.cluster.value(f"SELECT rolsuper FROM pg_roles WHERE rolname = '{source.owner}'")
+    return lines[:9] + (["the owner is superuser now"] if powerful else [])
+
+
+@pytest.mark.parametrize("owners", [False, True], ids=["owned by postgres", "owners"])
+def test_a_hostile_schema(pair, owners):
+    """Every place where a server runs what a schema's owner wrote, when rows are written or things are made."""
+    source = hostile_pair(pair)
+    source.execute(TRAPS)
+    pair.mirror.configure(schema={"mode": "copy", "owners": owners, "privileges": owners})
+    into = pair.mirror.into
+    try:
+        pair.mirror.start()
+        pair.mirror.wait_caught_up(pair.cluster)
+        source.execute(CHANGES)
+        pair.mirror.wait_caught_up(pair.cluster)
+        pair.mirror.stop()
+        into.execute("ANALYZE public.later, public.part")
+        if owners:
+            # Here the server itself runs it as its owner.
+            assert into.execute("SELECT relispopulated FROM pg_class WHERE relname = 'm'") == [(True,)]
+        assert trapped(pair, source) == []
+        rows = "SELECT id, d FROM public.a ORDER BY id"
+        assert into.execute(rows) == source.execute(rows)
+        assert len(into.execute("SELECT id FROM public.part")) == 2
+        assert into.execute("SELECT tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal AND tgrelid ="
+                            " 'public.a'::regclass ORDER BY 1") == [("always", "O"), ("plain", "O"), ("replica", "D")]
+        for word in ("constraint", "index", "trigger always", "default value", "t_bool", "schema.trust_source"):
+            assert word in pair.mirror.log_text(), word
+    finally:
+        pair.mirror.close()
+        if owners:
+            into.execute(f"DROP OWNED BY {source.owner} CASCADE")
+
+
+def test_trust_source_makes_all_of_it(pair):
+    source = hostile_pair(pair)
+    source.execute(TRAPS)
+    pair.mirror.configure(schema={"mode": "copy", "trust_source": True})
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.mirror.stop()
+    assert trapped(pair, source), "as it was asked for"
+
+
+def test_what_calls_nothing_of_users_loses_nothing(pair):
+    source = hostile_pair(pair)
+    source.execute("CREATE FUNCTION public.double(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';"
+                   + HARMLESS)
+    source.as_superuser("DROP SCHEMA evil CASCADE")
+    pair.mirror.into.execute("DROP SCHEMA evil CASCADE")
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.mirror.stop()
+    compare_structure(pair.cluster, pair.name, pair.mirror.into.cluster, pair.mirror.into.database)
+    assert "left out" not in pair.mirror.log_text()
+
+
+@pytest.mark.parametrize("default_privileges", [False, True], ids=["", "default privileges"])
+def test_nothing_is_more_open_than_at_the_source(pair, default_privileges):
+    """A function's owner took it from PUBLIC; the target's default privileges would give everything to everybody."""
+    source = hostile_pair(pair)
+    source.execute(CLOSED)
+    into = pair.mirror.into
+    if default_privileges:
+        into.execute("ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO PUBLIC;" + "".join(
+            f"ALTER DEFAULT PRIVILEGES GRANT ALL ON {kind} TO PUBLIC, {source.owner};"
+            for kind in ("TABLES", "SEQUENCES", "FUNCTIONS", "TYPES")))
+    outcome = run("snapshot", "-c", pair.mirror.config)
+    assert outcome.returncode == 0, outcome.stderr
+    wanted = source.as_superuser(OPEN)
+    assert into.execute(OPEN) == wanted == [("function open()",)]
+    # What belongs to the target's superuser now lends nobody his rights.
+    with into.cluster.connect(into.database, user=source.owner) as connection:
+        assert connection.execute("SELECT public.open()").fetchone() == (source.owner,)
+
+
+def test_grants_on_views_need_their_owners(pair):
+    """A view reads with its owner's rights, and that is the target's user here."""
+    source = hostile_pair(pair)
+    source.execute("CREATE TABLE public.t (id int PRIMARY KEY); CREATE VIEW public.hashes AS SELECT rolpassword FROM"
+                   f" pg_catalog.pg_authid; GRANT SELECT ON public.hashes, public.t TO {source.owner}, pg_monitor")
+    pair.mirror.configure(schema={"mode": "copy", "privileges": True})
+    outcome = run("snapshot", "-c", pair.mirror.config)
+    assert outcome.returncode == 0, outcome.stderr
+    assert pair.mirror.into.execute(
+        "SELECT relname, pg_catalog.has_table_privilege('pg_monitor', oid, 'SELECT') FROM pg_class"
+        " WHERE relname IN ('t', 'hashes') ORDER BY 1") == [("hashes", False), ("t", True)]
