@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstring>
 #include <memory>
+#include <utility>
 #include <vector>
 
 namespace tailrace {
@@ -12,6 +13,21 @@ namespace tailrace {
 class Arena {
  public:
   static constexpr std::size_t block_size = 256 * 1024;
+
+  Arena() = default;
+  /// What was moved from is empty: what it handed out next would lie in a block that is another's by now.
+  Arena(Arena&& other) noexcept
+      : blocks_(std::exchange(other.blocks_, {})),
+        next_(std::exchange(other.next_, nullptr)),
+        left_(std::exchange(other.left_, 0)),
+        footprint_(std::exchange(other.footprint_, 0)) {}
+  Arena& operator=(Arena&& other) noexcept {
+    blocks_ = std::exchange(other.blocks_, {});
+    next_ = std::exchange(other.next_, nullptr);
+    left_ = std::exchange(other.left_, 0);
+    footprint_ = std::exchange(other.footprint_, 0);
+    return *this;
+  }
 
   std::byte* allocate(std::size_t size) {
     if (size > left_) [[unlikely]]

@@ -151,6 +151,19 @@ TEST(Error, IsWhatABrokenInvariantThrows) {
   }
 }
 
+TEST(Arena, WhatWasMovedFromWritesIntoNobodysBlock) {
+  Arena one;
+  one.allocate(8);
+  Arena other(std::move(one));
+  const auto* next = other.allocate(8);
+  EXPECT_EQ(one.left(), 0U);  // NOLINT(bugprone-use-after-move)
+  EXPECT_NE(one.allocate(8), next + 8);
+  Arena third;
+  third = std::move(other);
+  EXPECT_EQ(other.footprint(), 0U);  // NOLINT(bugprone-use-after-move)
+  EXPECT_EQ(third.allocate(8), next + 8);
+}
+
 /// sched_attr's eight bytes at this place: 2 is niceness and priority, 3 the length of a turn.
 std::uint64_t scheduled(std::size_t place) {
   std::array<std::uint64_t, 6> attributes{48};

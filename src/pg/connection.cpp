@@ -169,6 +169,10 @@ std::vector<const char*> pointers_to(const std::vector<std::optional<std::string
   return out;
 }
 
+Error unreadable(std::string_view text, const char* what) {
+  return {Retry::fatal, fmt::format("a server said '{}' where {} was expected", text, what)};
+}
+
 }  // namespace
 
 void Result::free(pg_result* raw) {
@@ -191,12 +195,18 @@ std::string_view Result::get(int row, int column) const {
 std::int64_t Result::i64(int row, int column) const {
   auto text = get(row, column);
   std::int64_t value = 0;
-  std::from_chars(text.data(), text.data() + text.size(), value);
+  if (text.empty()) return value;
+  auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (failed != std::errc() || end != text.data() + text.size()) throw unreadable(text, "a number");
   return value;
 }
 
 Lsn Result::lsn(int row, int column) const {
-  return Lsn::parse(get(row, column)).value_or(Lsn{});
+  auto text = get(row, column);
+  if (text.empty()) return {};
+  auto out = Lsn::parse(text);
+  if (!out) throw unreadable(text, "a position");
+  return *out;
 }
 
 std::int64_t Result::affected() const {
@@ -252,12 +262,20 @@ Connection Connection::open(const std::string& conninfo, const ConnectOptions& o
   // A line that dies now must not keep us, whatever its owner has patience for.
   connection.set_patience(std::chrono::seconds(std::max(options.connect_timeout_seconds, 2)));
   connection.query(pin_session(connection.server_version()), "pinning the session's settings");
+  // Nothing is known of its bytes, so the server could not translate them, and would end what asks it to.
+  if (connection.raw_text())
+    connection.query("set client_encoding = 'SQL_ASCII'", "asking for bytes as they are");
   connection.set_patience({});
   return connection;
 }
 
 void Connection::leave_connecting_on(const StopSignal& stop) {
   leave_connecting = &stop;
+}
+
+bool Connection::raw_text() const {
+  const char* encoding = PQparameterStatus(raw_.get(), "server_encoding");
+  return encoding != nullptr && std::string_view(encoding) == "SQL_ASCII";
 }
 
 void Connection::finish(pg_conn* raw) {

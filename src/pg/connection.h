@@ -33,6 +33,7 @@ class Result {
   bool is_null(int row, int column) const;
   std::string_view get(int row, int column) const;
   std::string str(int row, int column) const { return std::string(get(row, column)); }
+  /// NULL is 0, and for lsn() no position. Throws Error for what is there and cannot be read.
   std::int64_t i64(int row, int column) const;
   Oid oid(int row, int column) const { return static_cast<Oid>(i64(row, column)); }
   bool flag(int row, int column) const { return get(row, column) == "t"; }
@@ -66,6 +67,10 @@ class Connection {
 
   Connection(Connection&&) noexcept = default;
   Connection& operator=(Connection&&) noexcept = default;
+
+  /// True of a database of encoding SQL_ASCII: its text is any bytes, in both directions, and nobody says
+  /// which.
+  bool raw_text() const;
 
   /// One or more statements by the simple query protocol. `purpose` completes "while ..." in an error.
   Result query(const std::string& sql, std::string_view purpose);

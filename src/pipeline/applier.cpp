@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "pipeline/evolution.h"
+#include "pipeline/raw_text.h"
 #include "source/publication.h"
 
 namespace tailrace::pipeline {
@@ -46,7 +47,7 @@ Applier::Applier(target::Target& target, std::string source, std::vector<std::st
   checkpoint_ = *checkpoint;
   durable_ = target_.durable().value;
   // A barrier before it is one that was passed.
-  last_commit_ = Lsn{checkpoint_.lsn.value - 1};
+  last_commit_ = arrived_commit_ = Lsn{checkpoint_.lsn.value - 1};
   for (auto& record : target_.tables()) tables_[record.oid].record = std::move(record);
   std::map<std::pair<std::string, std::string>, std::size_t> listed;
   Status status = board_.read();
@@ -114,6 +115,7 @@ void Applier::roll_back() {
   if (!underway_.empty()) before_call_ = underway_.front().before;
   underway_.clear();
   if (auto committed = target_.checkpoint()) checkpoint_ = *committed;
+  last_commit_ = arrived_commit_;
   began_ = changed_ = inside_ = false;
   transactions_ = changes_ = 0;
   between_ = before_call_;
@@ -227,6 +229,8 @@ void Applier::add(const ChangeBatch& batch, const TransactionSpan& transaction) 
     Table* table = table_for(batch, change.index);
     if (covers(*table, transaction.commit_lsn)) continue;
     const auto& relation = batch.relations[change.index];
+    if (checks_text_) [[unlikely]]
+      pipeline::check_text(*relation, change, transaction.commit_lsn);
     if (table->prepared != relation) [[unlikely]]
       prepare(*table, relation);
     if (!table->fold && table->run.entries.empty()) {
@@ -483,6 +487,7 @@ void Applier::commit(Lsn progress, Pace pace) {
   began_ = false;
   Underway commit{progress, time_, given_, before_call_, transactions_, changes_, changed_, {}, {}};
   commit.to_tell = std::exchange(to_tell_, {});
+  commit.last_commit = last_commit_;
   for (Table* table : counted_) {
     commit.counts.emplace_back(table, table->counts);
     table->counts = {};
@@ -503,6 +508,7 @@ void Applier::note_committed() {
   Lsn arrived = underway_.empty() ? Lsn{} : target_.checkpoint()->lsn;
   while (!underway_.empty() && underway_.front().lsn <= arrived) {
     const Underway& commit = underway_.front();
+    arrived_commit_ = commit.last_commit;
     for (const auto& line : commit.to_tell) log::warn("apply", "{}", line);
     const auto* quarantine = target_.quarantine();
     board_.update([&](Status& status) {
@@ -566,8 +572,15 @@ void Applier::refresh_durable() {
 void Applier::evolve(Oid oid, const target::Evolution& evolution) {
   settle();
   begin();
-  target_.evolve(oid, evolution);
-  target_.commit(checkpoint_);
+  try {
+    target_.evolve(oid, evolution);
+    target_.commit(checkpoint_);
+  } catch (const target::NeedsRowOrder& order) {
+    // A deadlock with somebody there: the next session comes to it again.
+    target_.rollback();
+    began_ = false;
+    throw target::RestartFromCheckpoint(order.what());
+  }
   began_ = false;
   if (auto found = tables_.find(oid); found != tables_.end()) {
     read_records();

@@ -49,6 +49,9 @@ class Applier {
   Applier(target::Target& target, std::string source, std::vector<std::string> publications,
           StatusBoard& board);
 
+  /// From now on a change whose text is not UTF-8 is refused, and its table with it.
+  void check_text() { checks_text_ = true; }
+
   /// Applies the batches together, and commits if the last one ends at the end of a transaction. Throws
   /// RestartFromCheckpoint when the target must be prepared first.
   void apply(const std::vector<std::shared_ptr<const ChangeBatch>>& batches);
@@ -124,6 +127,7 @@ class Applier {
     bool changed = false;
     std::vector<std::pair<Table*, TableStatus>> counts;
     std::vector<std::string> to_tell;
+    Lsn last_commit = {};  ///< commit_lsn of the last transaction in it
   };
 
   void apply_given();
@@ -181,6 +185,7 @@ class Applier {
   PgTimestamp time_in_hand_;            ///< commit time of the last transaction in hand
   Lsn progress_;                        ///< end of the last whole transaction in hand
   PgTimestamp time_;                    ///< and when it committed
+  bool checks_text_ = false;            ///< the source's text may be any bytes, the target's is UTF-8
   bool inside_ = false;                 ///< changes of a transaction that is not whole yet are in hand
   bool began_ = false;
   std::int64_t call_ = 0;        ///< counts apply()
@@ -205,7 +210,8 @@ class Applier {
   std::mutex barrier_mutex_;
   std::condition_variable held_changed_;
   std::chrono::steady_clock::time_point held_until_{};
-  Lsn last_commit_;  ///< commit_lsn of the last transaction that was applied
+  Lsn last_commit_;     ///< commit_lsn of the last transaction that was applied
+  Lsn arrived_commit_;  ///< and of the last whose commit arrived
   std::vector<std::shared_ptr<Barrier>> barriers_;
   std::atomic<bool> barrier_waits_{false};
 

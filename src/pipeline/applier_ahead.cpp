@@ -23,6 +23,8 @@ void Applier::apply_ahead(const std::shared_ptr<const ChangeBatch>& batch) {
   const auto& span = batch->transactions.front();
   if (!transaction.open()) return;
   if (span.ends) return commit_ahead(transaction, span);
+  // What is refused is refused after its commit.
+  if (checks_text_) return transaction.give_up();
   if (span.begins) ahead_ = Ahead{batch->ahead, {}, {}, 0};
   // What committed before it.
   if (began_ || !touched_.empty()) {
@@ -101,6 +103,7 @@ void Applier::commit_ahead(AheadTransaction& transaction, const TransactionSpan&
   time_ = span.commit_time;
   last_commit_ = span.commit_lsn;
   Underway commit{next.lsn, next.commit_time, given_, before_call_, 1, ahead_->changes, true, {}, {}};
+  commit.last_commit = last_commit_;
   commit.counts.assign(ahead_->counts.begin(), ahead_->counts.end());
   ahead_.reset();
   underway_.push_back(std::move(commit));

@@ -195,7 +195,8 @@ bool Engine::wait_before_retry(const Error& error, bool established) {
     status.message = error.what();
     ++status.reconnects;
   });
-  return stop_.sleep(backoff_) || true;
+  stop_.sleep(backoff_);
+  return true;
 }
 
 void Engine::between_transactions(std::function<void(target::Target&)> work, const StopSignal& stop) {

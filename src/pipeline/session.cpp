@@ -501,9 +501,10 @@ void Session::copy_missing(std::optional<Snapshot> snapshot) {
       snapshot->name,
       snapshot->lsn,
       config_.snapshot.readers,
-      config_.binary != config::Binary::off,
+      config_.binary != config::Binary::off && !checks_text(),
       config_.schema.trust_source,
-      [&](const auto& table, const auto& refused) { hold_table(config_, target_, table, refused); }};
+      [&](const auto& table, const auto& refused) { hold_table(config_, target_, table, refused); },
+      checks_text()};
   auto unfinished = copy_tables(options, missing, reader, target_, board_, stop_);
   if (!unfinished.empty() && !stop_.requested()) {
     throw target::RestartFromCheckpoint(fmt::format("{} tables need a newer snapshot", unfinished.size()));
@@ -513,7 +514,8 @@ void Session::copy_missing(std::optional<Snapshot> snapshot) {
 /// Binary only if every published column has a binary form that the target reads; pgoutput knows no choice per
 /// column.
 bool Session::stream_in_binary() {
-  if (config_.binary == config::Binary::off || connection_->server_version() < 140000) return false;
+  if (config_.binary == config::Binary::off || connection_->server_version() < 140000 || checks_text())
+    return false;
   auto tables = schema::Catalog(*connection_).tables(followed_tables());
   const auto* odd = target_.first_not_binary(tables);
   if (odd == nullptr) return true;
@@ -522,6 +524,11 @@ bool Session::stream_in_binary() {
               fmt::format("binary: on is configured, but {} has a column whose type has no binary form here",
                           odd->qualified()),
               "Use binary: auto, or leave that column out");
+}
+
+/// What is not UTF-8 must be seen before it is in the target; in binary rows nobody could.
+bool Session::checks_text() const {
+  return connection_->raw_text() && !target_.takes_raw_text();
 }
 
 /// Null where the replication stream is the way from the start.
@@ -550,6 +557,7 @@ void Session::stream() {
   auto checkpoint = target_.checkpoint();
   TAILRACE_CHECK(checkpoint.has_value());
   Applier applier(target_, config_.source, config_.publication.names, board_);
+  if (checks_text()) applier.check_text();
   watch_ = std::make_unique<DefinitionWatch>(config_.source, publication_spec(config_), target_);
   look(applier);
   source::StreamOptions options;

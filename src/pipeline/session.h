@@ -64,6 +64,7 @@ class Session {
   void refuse_to_copy_anew(const std::vector<schema::Table>& missing) const;
   void list_tables(const std::vector<schema::Table>& missing);
   bool stream_in_binary();
+  bool checks_text() const;
   std::unique_ptr<source::ChangeStream> open_backlog(const source::StreamOptions& options,
                                                      const StopSignal& over);
   void stream();

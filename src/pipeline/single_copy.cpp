@@ -71,12 +71,15 @@ void SingleCopy::into(target::Target& target) {
     status.server_version = exporter_.server_version();
     list_to_copy(tables_, status);
   });
+  bool checks_text = exporter_.raw_text() && !target.takes_raw_text();
   CopyOptions options{config_.source,
                       snapshot_,
                       lsn_,
                       config_.snapshot.readers,
-                      config_.binary != config::Binary::off,
-                      config_.schema.trust_source};
+                      config_.binary != config::Binary::off && !checks_text,
+                      config_.schema.trust_source,
+                      {},
+                      checks_text};
   auto unfinished = copy_tables(options, tables_, exporter_, target, board_, stop_);
   if (stop_.requested()) return;
   if (!unfinished.empty()) {

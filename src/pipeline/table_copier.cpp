@@ -13,6 +13,7 @@
 #include "base/sql_text.h"
 #include "pg/connection.h"
 #include "pg/copy_out.h"
+#include "pipeline/raw_text.h"
 #include "schema/catalog.h"
 #include "schema/reading.h"
 #include "source/slot.h"
@@ -174,11 +175,12 @@ class Reader {
       if (!binary) message.remove_suffix(1);
       target::CopyWriter::Rows more;
       try {
+        if (options_.checks_text) check_text(table.oid, table.qualified(), message);
         writer->row(message);
         progress.bytes += static_cast<std::int64_t>(message.size());
         stream.release();
         writer->settle();
-        more = writer->take(stream);
+        if (!options_.checks_text) more = writer->take(stream);
       } catch (...) {
         // Leaving in the middle of a COPY: the connection cannot be used on without its end.
         connection.cancel_soon();

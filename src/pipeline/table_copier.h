@@ -24,6 +24,7 @@ struct CopyOptions {
   /// Told of a table that the target refuses, on the calling thread; the others go on. Empty: copy_tables()
   /// throws it.
   std::function<void(const schema::Table& table, const target::TableRefused& refused)> refused = {};
+  bool checks_text = false;  ///< rows come as text, and what of it is not UTF-8 is refused
 };
 
 /// Adds them as they are before they are copied.

@@ -86,7 +86,7 @@ TEST(StatusJson, VerifyReport) {
   pipeline::VerifyReport report{
       Lsn{0x10},
       false,
-      {{"public.a", Lsn{0x9}, 2, 1, false, {{"public.a", "id=1", "(1,x)", ""}}, {3, 4, 5}}},
+      {{"public.a", Lsn{0x9}, 2, 1, false, {{"public.a", "id=1", "(1,x)", ""}}, {3, 4, 5}, ""}},
       ""};
   std::string text = to_json(report);
   EXPECT_EQ(to_json(verify_from_json(text)), text);

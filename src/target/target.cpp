@@ -36,6 +36,10 @@ void Target::complete_structure(const StopSignal& /*stop*/) {}
 
 void Target::free_reader() {}
 
+bool Target::takes_raw_text() const {
+  return false;
+}
+
 void Target::interrupt() noexcept {}
 
 const schema::Table* Target::first_not_binary(const std::vector<schema::Table>& tables) const {

@@ -250,6 +250,8 @@ class Target {
   /// The first checkpoint: where the stream will begin. Durable.
   virtual void initialize(const Checkpoint& checkpoint) = 0;
 
+  /// True: text may be any bytes. False: it is UTF-8.
+  virtual bool takes_raw_text() const;
   /// True when it takes every column in PostgreSQL's binary format.
   virtual bool reads_binary(const schema::Table& table) const = 0;
   /// The first of which that is not true; null: none. Asks the target once for all of them.

@@ -142,3 +142,88 @@ def test_a_held_table_that_leaves_is_nobodys_trouble(pair):
     pair.execute("DROP TABLE t")
     run("refresh", *pair.mirror.named())
     pair.mirror.wait_status(lambda status: status["in_step"], what="in step without it")
+
+
+# Bytes of no encoding -------------------------------------------------------------------------------------
+
+@pytest.fixture
+def raw(cluster):
+    """A database of encoding SQL_ASCII, which holds whatever bytes it was given."""
+    name = "raw_bytes"
+    cluster.execute(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' TEMPLATE template0")
+    yield name
+    cluster.drop_database(name)
+
+
+RAW = """
+CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'plain');
+CREATE TABLE bystander (id int PRIMARY KEY)
+"""
+
+
+def rows_of(mirror, table):
+    mirror.stop()
+    return mirror.into.query(f"SELECT * FROM {table} ORDER BY 1")
+
+
+@pytest.mark.parametrize("when", ["in the copy", "in the stream"])
+def test_a_byte_that_is_not_utf8_holds_its_table(shop, raw, when):
+    mirror = shop.another(name=f"{shop.name}_raw", source=shop.cluster.url(raw))
+    shop.cluster.execute(RAW, raw)
+    bad = "INSERT INTO t VALUES (2, E'caf\\xe9'); INSERT INTO bystander VALUES (1)"
+    if when == "in the copy":
+        shop.cluster.execute(bad, raw)
+        mirror.start()
+    else:
+        mirror.start()
+        mirror.wait_caught_up(shop.cluster)
+        shop.cluster.execute(bad, raw)
+    table = wait_held(mirror)
+    assert "not UTF-8" in table["last_error"] and "public.t" in table["last_error"]
+    shop.cluster.execute("INSERT INTO bystander VALUES (2)", raw)
+    mirror.wait_status(lambda status: any(it["name"] == "bystander" and it["inserts"] + it["rows_copied"] >= 2
+                                          for it in status["tables"]), what="the others go on")
+    shop.cluster.execute("UPDATE t SET v = 'mended' WHERE id = 2", raw)
+    mirror.stop()
+    mirror.start("--recopy", "public.t")
+    mirror.wait_status(lambda status: status["in_step"], what="in step")
+    assert rows_of(mirror, "t") == [("1", "plain"), ("2", "mended")]
+    assert mirror.into.query("SELECT * FROM bystander ORDER BY 1") == [("1",), ("2",)]
+
+
+@pytest.mark.postgres
+def test_sql_ascii_to_sql_ascii_copies_bytes(pair, raw):
+    into = pair.mirror.into
+    pair.target_server.execute(f"DROP DATABASE {into.database}")
+    pair.target_server.execute(f"CREATE DATABASE {into.database} ENCODING 'SQL_ASCII' TEMPLATE template0")
+    mirror = pair.another(name=f"{pair.name}_raw", source=pair.cluster.url(raw), into=into)
+    pair.cluster.execute(RAW + "; INSERT INTO t VALUES (2, E'caf\\xe9')", raw)
+    mirror.start()
+    mirror.wait_caught_up(pair.cluster)
+    pair.cluster.execute("INSERT INTO t VALUES (3, E'\\xff'); UPDATE t SET v = E'\\xc3' WHERE id = 1", raw)
+    mirror.wait_caught_up(pair.cluster)
+    bytes_of = "SELECT id, encode(v::bytea, 'hex') FROM t ORDER BY 1"
+    assert into.query(bytes_of) == [("1", "c3"), ("2", "636166e9"), ("3", "ff")]
+
+
+# The target's own say -------------------------------------------------------------------------------------
+
+@pytest.mark.postgres
+def test_a_trigger_that_leaves_a_row_alone_decides(pair):
+    follow(pair)
+    pair.mirror.into.execute("""
+        CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF old.id % 2 = 0 THEN RETURN NULL; END IF;
+            IF tg_op = ''DELETE'' THEN RETURN old; END IF; RETURN new; END';
+        CREATE TRIGGER keep BEFORE UPDATE OR DELETE ON t FOR EACH ROW EXECUTE FUNCTION keep();
+        ALTER TABLE t ENABLE ALWAYS TRIGGER keep""")
+    pair.execute("UPDATE t SET v = 'new' WHERE id <= 4")
+    pair.execute("DELETE FROM t WHERE id BETWEEN 5 AND 8; INSERT INTO bystander VALUES (1)")
+    pair.mirror.wait_caught_up(pair.cluster)
+    assert pair.mirror.into.query("SELECT id, v FROM t WHERE id <= 8 ORDER BY id") == [
+        ("1", "new"), ("2", "v2"), ("3", "new"), ("4", "v4"), ("6", "v6"), ("8", "v8")]
+    # A row that is not there is still told of.
+    pair.mirror.into.execute("SET session_replication_role = replica; ALTER TABLE t DISABLE TRIGGER keep;"
+                             " DELETE FROM t WHERE id = 20; ALTER TABLE t ENABLE ALWAYS TRIGGER keep")
+    pair.execute("UPDATE t SET v = 'gone' WHERE id = 20")
+    pair.mirror.wait_status(lambda status: status["conflicts"].get("update_missing") == 1, what="a conflict")
+    pair.mirror.stop()

@@ -22,7 +22,11 @@ std::string folded(std::string_view name) {
 template <typename T>
 T number(const std::string& text) {
   T value{};
-  std::from_chars(text.data(), text.data() + text.size(), value);
+  auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (failed != std::errc() || end != text.data() + text.size()) {
+    throw Error(Retry::fatal, fmt::format("the target file says '{}' where a number was expected", text),
+                "Something else wrote into its schema tailrace: restore the file, or start with a new one");
+  }
   return value;
 }
 

@@ -22,12 +22,6 @@ std::string words_of(const std::exception_ptr& thrown) {
     std::rethrow_exception(thrown);
   } catch (const std::exception& error) {
     return error.what();
-  } catch (const ConstraintFailed& failed) {
-    return failed.error.message();
-  } catch (const RowMissing& missing) {
-    return fmt::format("{} is of a row that the target does not have", missing.what);
-  } catch (const RowOrderNeeded& needed) {
-    return needed.reason;
   } catch (...) {
     return "an unknown error";
   }

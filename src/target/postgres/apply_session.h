@@ -24,7 +24,11 @@ struct ApplyOptions {
 };
 
 /// The target refused a change of a table: a constraint, a value that does not fit, a trigger.
-struct ConstraintFailed {
+struct ConstraintFailed : std::exception {
+  ConstraintFailed(Oid of_table, Lsn of_commit, Error words, std::size_t at_entry)
+      : table(of_table), commit_lsn(of_commit), error(std::move(words)), entry(at_entry) {}
+  const char* what() const noexcept override { return error.what(); }
+
   Oid table = 0;
   Lsn commit_lsn;  ///< of the source transaction, where it is known
   Error error;
@@ -32,10 +36,14 @@ struct ConstraintFailed {
 };
 
 /// A row that a change is about is not there.
-struct RowMissing {
+struct RowMissing : std::exception {
+  RowMissing(Oid of_table, Lsn of_commit, const char* of_change, std::size_t at_entry)
+      : table(of_table), commit_lsn(of_commit), change(of_change), entry(at_entry) {}
+  const char* what() const noexcept override { return "a change is of a row that the target does not have"; }
+
   Oid table = 0;
   Lsn commit_lsn;
-  const char* what = "";
+  const char* change = "";
   std::size_t entry = 0;  ///< see ApplySession::at_entry()
 };
 

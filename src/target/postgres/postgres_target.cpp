@@ -85,6 +85,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   void hold(const HeldTable& table, const std::string& reason) override;
   void initialize(const Checkpoint& checkpoint) override;
 
+  bool takes_raw_text() const override { return books_connection_.raw_text(); }
   bool reads_binary(const schema::Table& table) const override { return copies_.reads_binary(table); }
   const schema::Table* first_not_binary(const std::vector<schema::Table>& tables) const override {
     return copies_.first_not_binary(tables, records_);
@@ -487,7 +488,9 @@ const std::shared_ptr<const TablePlan>& PostgresTarget::plan_for(
   if (const auto* plan = plans_.find(table, relation)) return *plan;
   // What was altered in the open transaction only that sees.
   auto& catalogs = open_ ? lanes_.alone().session().direct() : books_connection_;
-  return plans_.make(records_.at(table), relation, catalogs);
+  return for_table(table, [&]() -> const std::shared_ptr<const TablePlan>& {
+    return plans_.make(records_.at(table), relation, catalogs);
+  });
 }
 
 Target::Worth PostgresTarget::worth_a_commit() const {
@@ -530,8 +533,8 @@ void PostgresTarget::guarded(const Work& work) {
     row_orders_.keep(needed.table, needed.reason);
     throw NeedsRowOrder(needed.reason);
   } catch (const RowMissing& missing) {
-    look_closer(missing.table, fmt::format("{} met a row that is not as the source has it", missing.what));
-    try_in_order(missing.table, fmt::format("{} is of a row that the target does not have", missing.what));
+    look_closer(missing.table, fmt::format("{} met a row that is not as the source has it", missing.change));
+    try_in_order(missing.table, fmt::format("{} is of a row that the target does not have", missing.change));
   } catch (const RefusedByPolicy& refused) {
     if (options_.on_error == OnError::stop || row_orders_.careful(refused.table())) throw;
     row_orders_.keep(refused.table(), refused.message());
@@ -723,7 +726,13 @@ bool PostgresTarget::commit_ahead(AheadTransaction& transaction, const Checkpoin
   bool in_order = std::ranges::any_of(ahead_, [&](Oid table) { return needs_row_order(table); });
   ahead_.clear();
   if (in_order) transaction.give_up();
-  auto landed = transaction.open() ? lanes_.commit_ahead(checkpoint) : std::nullopt;
+  std::optional<Landed> landed;
+  try {
+    if (transaction.open()) landed = lanes_.commit_ahead(checkpoint);
+  } catch (const ConstraintFailed& failed) {
+    // Refused, and then the connection was lost before it could be rolled back.
+    throw Error(Retry::in_doubt, failed.error.message(), failed.error.remedy());
+  }
   if (!landed) {
     transaction.give_up();
     give_up_ahead();

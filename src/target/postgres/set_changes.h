@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,7 +19,10 @@
 namespace tailrace::target::postgres {
 
 /// Thrown where only the source's order of changes is exact.
-struct RowOrderNeeded {
+struct RowOrderNeeded : std::exception {
+  RowOrderNeeded(Oid of_table, std::string why) : table(of_table), reason(std::move(why)) {}
+  const char* what() const noexcept override { return reason.c_str(); }
+
   Oid table = 0;
   std::string reason;
 };

@@ -11,12 +11,16 @@ namespace {
 // varchar, date, timestamp, timestamptz, numeric, uuid.
 constexpr Oid array_elements[] = {21, 23, 20, 25, 1042, 1043, 1082, 1114, 1184, 1700, 2950};
 
-/// concat() is not taken for a constant, so nothing fails before it is known what was found.
-std::string exactly_one(const std::string& change) {
+/// concat() is not taken for a constant, so nothing fails before it is known what was found. `or_there`: finds
+/// the row as it was before, where a trigger of the target may leave it alone; that is for the trigger to
+/// decide.
+std::string exactly_one(const std::string& change, const std::string& or_there) {
+  auto left_alone =
+      or_there.empty() ? "" : fmt::format("when pg_catalog.count(*) = 0 and exists ({}) then 1 ", or_there);
   return fmt::format(
-      "with c as ({} returning 1) select case pg_catalog.count(*) when 1 then 1 else "
+      "with c as ({} returning 1) select case when pg_catalog.count(*) = 1 then 1 {}else "
       "pg_catalog.concat('{}', pg_catalog.count(*))::int end from c",
-      change, row_missing);
+      change, left_alone, row_missing);
 }
 
 }  // namespace
@@ -94,8 +98,8 @@ const std::string& TablePlan::delete_sql(bool whoever) const {
   std::lock_guard lock(made_);
   auto& sql = deletes_[whoever];
   if (sql.empty()) {
-    sql = exactly_one(
-        fmt::format("delete from {} t where {}{}", table.sql_name(), find_one(1), whoever ? "" : and_own()));
+    auto found = find_one(1) + (whoever ? "" : and_own());
+    sql = exactly_one(fmt::format("delete from {} t where {}", table.sql_name(), found), or_there(found));
   }
   return sql;
 }
@@ -162,8 +166,14 @@ std::string TablePlan::make_update(const ColumnSet& set, bool whoever) const {
     where +=
         fmt::format("t.{} = ${}::{} and ", quote_identifier(columns[i]->name), ++parameter, columns[i]->type);
   }
-  return exactly_one(fmt::format("update {} t set {} where {}{}{}", table.sql_name(), assign, where,
-                                 find_one(parameter + 1), whoever ? "" : and_own()));
+  where += find_one(parameter + 1) + (whoever ? "" : and_own());
+  return exactly_one(fmt::format("update {} t set {} where {}", table.sql_name(), assign, where),
+                     or_there(where));
+}
+
+std::string TablePlan::or_there(const std::string& condition) const {
+  if (table.row_order.empty()) return {};
+  return fmt::format("select from {} t where {}", table.sql_name(), condition);
 }
 
 std::string TablePlan::find_one(std::size_t first_parameter) const {

@@ -90,6 +90,7 @@ struct TablePlan {
   /// Of the row `t`: the columns of the key are the parameters from $first_parameter on; or all columns,
   /// without a key.
   std::string find_one(std::size_t first_parameter) const;
+  std::string or_there(const std::string& condition) const;
 
  private:
   std::string and_own() const;
