@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "pipeline/evolution.h"
 #include "pipeline/raw_text.h"
+#include "pipeline/unsaid_changes.h"
 #include "source/publication.h"
 
 namespace tailrace::pipeline {
@@ -87,6 +88,9 @@ void Applier::apply_given() {
         note_committed();
       }
       return;
+    } catch (const target::RowsMissing& missing) {
+      copy_if_unsaid(missing.table());
+      throw;
     } catch (const target::NeedsRowOrder& order) {
       if (began_ && began_call_ != call_) {
         // An earlier part of the transaction is lost with it.
@@ -303,6 +307,7 @@ void Applier::add_truncate(const ChangeBatch& batch, const Truncate& truncate, c
       touched_.push_back(table);
     }
     table->fold->truncate();
+    truncated_by_[table->record.oid] = place.transaction->xid;
     inside_ = true;
     ++changes_;
   }
@@ -318,6 +323,7 @@ bool Applier::truncate_together(const ChangeBatch& batch, const Truncate& trunca
     if (covers(*table, commit_lsn)) continue;
     if (table->prepared != batch.relations[index]) prepare(*table, batch.relations[index]);
     oids.push_back(table->record.oid);
+    truncated_by_[table->record.oid] = place.transaction->xid;
     if (!std::exchange(table->counted, true)) counted_.push_back(table);
     ++table->counts.truncates;
     ++changes_;
@@ -371,7 +377,7 @@ void Applier::prepare(Table& table, const std::shared_ptr<const Relation>& relat
   auto plan = plan_evolution(table.record, *relation, catalog());
   if (auto* anew = std::get_if<CopyAnew>(&plan)) copy_anew(table, anew->reason);
   auto& evolution = std::get<target::Evolution>(plan);
-  bool recorded = evolution.filenode == table.record.filenode && evolution.columns == table.record.columns;
+  bool recorded = evolution.storage == table.record.storage && evolution.columns == table.record.columns;
   // What was folded for the older shape goes first; and everything, where a commit may come in between.
   if (table.fold || !table.run.entries.empty() || !evolution.empty() || !recorded) flush();
   if (!evolution.empty() || !recorded) {
@@ -405,6 +411,19 @@ void Applier::copy_anew(const Table& table, const std::string& reason) {
   target_.mark_for_copy(table.record.oid, reason);
   throw target::RestartFromCheckpoint(
       fmt::format("{}.{} must be copied anew: {}", table.record.schema, table.record.name, reason));
+}
+
+/// Rows that are not there may have come or gone at the source without a word in the stream.
+void Applier::copy_if_unsaid(Oid oid) {
+  auto found = tables_.find(oid);
+  if (found == tables_.end()) return;
+  auto now = catalog().tables({{oid, {}, "", ""}}, schema::Catalog::Detail::definition);
+  if (now.empty()) return;
+  if (auto reason = reason_to_copy(found->second.record, now.front())) copy_anew(found->second, *reason);
+  auto unsaid = unsaid_changes(found->second.record, now.front(), truncated_by(oid));
+  if (!unsaid.reason && catalog().began_empty(oid, unsaid.newcomers).size() < unsaid.newcomers.size())
+    unsaid.reason = "a partition came with rows";
+  if (unsaid.reason) copy_anew(found->second, *unsaid.reason);
 }
 
 void Applier::rows_changed(Table& table) {
@@ -587,6 +606,19 @@ void Applier::evolve(Oid oid, const target::Evolution& evolution) {
     found->second.prepared = nullptr;
   }
   show_names();
+}
+
+void Applier::note_storage(const std::map<Oid, std::string>& storage) {
+  settle();
+  target_.note_storage(storage);
+  for (const auto& [oid, noted] : storage) {
+    if (auto found = tables_.find(oid); found != tables_.end()) found->second.record.storage = noted;
+  }
+}
+
+std::optional<Xid> Applier::truncated_by(Oid table) const {
+  auto found = truncated_by_.find(table);
+  return found == truncated_by_.end() ? std::nullopt : std::optional(found->second);
 }
 
 /// Of all tables: another one may have had to give up its name.

@@ -59,6 +59,11 @@ class Applier {
   /// Gives a table another definition at the checkpoint, in a transaction of its own.
   void evolve(Oid table, const target::Evolution& evolution);
 
+  /// Records where the rows of these tables are at the source; between transactions.
+  void note_storage(const std::map<Oid, std::string>& storage);
+  /// The source transaction of the last TRUNCATE of the table that was applied since streaming began.
+  std::optional<Xid> truncated_by(Oid table) const;
+
   /// Everything that ends at or before this is durable in the target.
   Lsn durable() const { return {durable_.load(std::memory_order_acquire)}; }
   /// Asks a target whose commits become durable later; between transactions.
@@ -153,6 +158,7 @@ class Applier {
   void prepare(Table& table, const std::shared_ptr<const Relation>& relation);
   void make_room_for_evolution(Table& table);
   [[noreturn]] void copy_anew(const Table& table, const std::string& reason);
+  void copy_if_unsaid(Oid table);
   void rows_changed(Table& table);
   bool covers(const Table& table, Lsn commit_lsn) const {
     return table.ignored || !table.record.copied || commit_lsn < table.record.copied_at;
@@ -177,6 +183,7 @@ class Applier {
   StatusBoard& board_;
   Checkpoint checkpoint_;  ///< of the last commit, which may still be on its way
   std::map<Oid, Table> tables_;
+  std::map<Oid, Xid> truncated_by_;
   std::vector<Table*> by_index_;        ///< for the relations of the batch in hand
   std::vector<bool> reshaping_;         ///< of those, which describe a table otherwise than it is prepared
   std::vector<Table*> touched_;         ///< with an open fold

@@ -83,7 +83,7 @@ bool Applier::fits(const Table& table, const std::shared_ptr<const Relation>& re
   if (ahead_->fitting.contains(relation)) return true;
   auto plan = plan_evolution(table.record, *relation, catalog());
   const auto* evolution = std::get_if<target::Evolution>(&plan);
-  bool fitting = evolution != nullptr && evolution->empty() && evolution->filenode == table.record.filenode &&
+  bool fitting = evolution != nullptr && evolution->empty() && evolution->storage == table.record.storage &&
                  evolution->columns == table.record.columns;
   if (fitting) ahead_->fitting.insert(relation);
   return fitting;

@@ -49,7 +49,10 @@ std::optional<std::vector<std::int16_t>> place_columns(const target::TableRecord
   for (const auto& column : known) {
     if (now.columns.contains(column.attnum)) left.push_back(column);
   }
+  // Also of what is not published, and may come to be: a generated column.
   std::int16_t highest = known.empty() ? std::int16_t{0} : known.back().attnum;
+  if (auto storage = schema::Storage::parse(record.storage))
+    highest = std::max(highest, storage->highest_attnum);
   std::vector<std::int16_t> added;
   bool came_and_went = false;
   for (std::int16_t attnum = highest; attnum++ < now.highest_attnum;) {

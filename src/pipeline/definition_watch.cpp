@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "pipeline/evolution.h"
 #include "pipeline/published_tables.h"
+#include "pipeline/unsaid_changes.h"
 
 namespace tailrace::pipeline {
 namespace {
@@ -36,8 +37,9 @@ std::map<Oid, target::TableRecord> copied_tables(const target::Target& target) {
 
 }  // namespace
 
-DefinitionWatch::DefinitionWatch(std::string source, source::PublicationSpec spec, target::Target& target)
-    : source_(std::move(source)), spec_(std::move(spec)), target_(target) {}
+DefinitionWatch::DefinitionWatch(std::string source, source::PublicationSpec spec, target::Target& target,
+                                 bool may_copy)
+    : source_(std::move(source)), spec_(std::move(spec)), target_(target), may_copy_(may_copy) {}
 
 void DefinitionWatch::look(Applier& applier) {
   if (!catalog_) {
@@ -60,7 +62,7 @@ void DefinitionWatch::look(Applier& applier) {
   Lsn position = read_position();
   // All are marked, so that one new start copies them all.
   Reason again = look_for_new_tables(*publication);
-  for (auto reason : {mark_outdated_tables(*publication), mark_changed_tables(tables)}) {
+  for (auto reason : {mark_outdated_tables(*publication), mark_changed_tables(tables, position, applier)}) {
     if (!again) again = reason;
   }
   if (!again) again = settle_moved_tables(*publication);
@@ -125,18 +127,49 @@ DefinitionWatch::Reason DefinitionWatch::settle_moved_tables(const source::Publi
   return out;
 }
 
-DefinitionWatch::Reason DefinitionWatch::mark_changed_tables(const std::vector<schema::Table>& tables) {
+DefinitionWatch::Reason DefinitionWatch::mark_changed_tables(const std::vector<schema::Table>& tables,
+                                                             Lsn position, Applier& applier) {
   Reason out;
+  std::map<Oid, std::string> noted;
   auto records = copied_tables(target_);
   for (const auto& table : tables) {
     auto record = records.find(table.oid);
     if (record == records.end()) continue;
     auto reason = reason_to_copy(record->second, table);
-    if (!reason) continue;
+    if (!reason) reason = unsaid_reason(record->second, table, position, applier);
+    if (!reason) {
+      auto storage = storage_to_record(record->second, table.storage);
+      if (!suspects_.contains(table.oid) && storage != record->second.storage) noted[table.oid] = storage;
+      continue;
+    }
     target_.mark_for_copy(table.oid, *reason);
     if (!out) out = fmt::format("{} must be copied anew: {}", table.qualified(), *reason);
   }
+  if (!noted.empty()) applier.note_storage(noted);
   return out;
+}
+
+DefinitionWatch::Reason DefinitionWatch::unsaid_reason(const target::TableRecord& record,
+                                                       const schema::Table& table, Lsn position,
+                                                       const Applier& applier) {
+  auto unsaid = unsaid_changes(record, table, applier.truncated_by(table.oid));
+  if (!unsaid.newcomers.empty() && !unsaid.reason &&
+      catalog_->began_empty(table.oid, unsaid.newcomers).size() < unsaid.newcomers.size())
+    return "a partition came with rows";
+  if (!unsaid.reason || !unsaid.may_be_said) {
+    suspects_.erase(table.oid);
+    return unsaid.reason;
+  }
+  auto now = table.storage.str();
+  auto [suspect, fresh] = suspects_.try_emplace(table.oid, Suspect{now, position});
+  if (!fresh && suspect->second.storage != now) suspect->second = {now, position};
+  if (applier.durable() < suspect->second.position) return std::nullopt;
+  if (may_copy_) return unsaid.reason;
+  // Nobody should have to empty a table by hand for a VACUUM FULL.
+  log::warn("apply", "{}: {}, or vacuumed in full; 'tailrace verify' tells which", table.qualified(),
+            *unsaid.reason);
+  suspects_.erase(suspect);
+  return std::nullopt;
 }
 
 void DefinitionWatch::look_for_definitions(const std::vector<schema::Table>& tables, Lsn position,

@@ -18,12 +18,13 @@ namespace tailrace::pipeline {
 /// One thread: the runner's. Opens its connection when it first looks.
 class DefinitionWatch {
  public:
-  DefinitionWatch(std::string source, source::PublicationSpec spec, target::Target& target);
+  /// `may_copy`: a table may be copied anew without being asked.
+  DefinitionWatch(std::string source, source::PublicationSpec spec, target::Target& target, bool may_copy);
 
   /// Only between transactions. Throws RestartFromCheckpoint when tables must be copied.
   void look(Applier& applier);
-  /// Some table's definition was seen to differ, and has yet to be seen so again.
-  bool unsettled() const { return !seen_.empty(); }
+  /// It saw what only another look can decide.
+  bool undecided() const { return !seen_.empty() || !suspects_.empty(); }
 
  private:
   using Reason = std::optional<std::string>;  ///< to begin again from the checkpoint
@@ -31,13 +32,16 @@ class DefinitionWatch {
   Reason look_for_new_tables(const source::PublicationInfo& publication);
   Reason mark_outdated_tables(const source::PublicationInfo& publication);
   Reason settle_moved_tables(const source::PublicationInfo& publication);
-  Reason mark_changed_tables(const std::vector<schema::Table>& tables);
+  Reason mark_changed_tables(const std::vector<schema::Table>& tables, Lsn position, Applier& applier);
+  Reason unsaid_reason(const target::TableRecord& record, const schema::Table& table, Lsn position,
+                       const Applier& applier);
   void look_for_definitions(const std::vector<schema::Table>& tables, Lsn position, Applier& applier);
   Lsn read_position();
 
   std::string source_;
   source::PublicationSpec spec_;
   target::Target& target_;
+  bool may_copy_;
   std::optional<pg::Connection> connection_;
   std::optional<schema::Catalog> catalog_;
   /// A definition that differs from the target's, and a position of which it was there already. It is followed
@@ -49,6 +53,13 @@ class DefinitionWatch {
     Lsn position;
   };
   std::map<Oid, Seen> seen_;
+  /// Tables whose rows may have changed without a word in the stream: how that was seen, and a position by
+  /// which it had happened. They are copied unless the stream has said it by then.
+  struct Suspect {
+    std::string storage;
+    Lsn position;
+  };
+  std::map<Oid, Suspect> suspects_;
 };
 
 }  // namespace tailrace::pipeline

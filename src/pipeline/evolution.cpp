@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "pipeline/column_places.h"
+#include "pipeline/unsaid_changes.h"
 
 namespace tailrace::pipeline {
 namespace {
@@ -40,16 +41,11 @@ bool keeps_text(const RecordedColumn& before, const RelationColumn& after) {
          (after.type_oid == text || after.type_oid == varchar);
 }
 
-/// A partitioned table has no file of its own: its rows may always have been rewritten.
-bool has_new_file(const TableRecord& record, Oid filenode) {
-  return filenode == 0 || filenode != record.filenode;
-}
-
 std::variant<Evolution, CopyAnew> plan_columns(const TableRecord& record, const Relation& relation,
                                                const std::vector<std::int16_t>& attnums,
                                                const schema::Catalog::Shape& now, schema::Catalog& catalog) {
   Evolution out;
-  bool new_file = has_new_file(record, now.filenode);
+  bool rewritten = may_be_rewritten(record, now.filenode, now.toast);
   for (std::size_t i = 0; i < relation.columns.size(); ++i) {
     const auto& column = relation.columns[i];
     std::int16_t attnum = attnums[i];
@@ -66,7 +62,7 @@ std::variant<Evolution, CopyAnew> plan_columns(const TableRecord& record, const 
     out.columns.push_back(
         {attnum, column.name, column.type_oid, column.typmod, column.is_key, attribute.version});
     if (known == nullptr) {
-      if (new_file) return CopyAnew{"a column was added and its rows were rewritten"};
+      if (rewritten) return CopyAnew{"a column was added and its rows were rewritten"};
       // Its value in older rows is told in the type of now.
       if (attribute.type_oid != column.type_oid)
         return CopyAnew{"a column was added and then changed its type"};
@@ -74,7 +70,7 @@ std::variant<Evolution, CopyAnew> plan_columns(const TableRecord& record, const 
           {describe_column(column, attnum, attribute, catalog), attribute.missing_value});
       continue;
     }
-    if (new_file && known->version != attribute.version)
+    if (rewritten && known->version != attribute.version)
       return CopyAnew{"a column was altered and its rows were rewritten"};
     if (known->name != column.name) out.renamed_columns.emplace_back(known->name, column.name);
     if (known->type_oid != column.type_oid || known->typmod != column.typmod) {
@@ -99,13 +95,21 @@ std::variant<Evolution, CopyAnew> plan_columns(const TableRecord& record, const 
   return out;
 }
 
+/// What the heap's state is, only the watch may judge.
+std::string with_columns(const std::string& storage, const std::vector<RecordedColumn>& columns) {
+  auto out = schema::Storage::parse(storage);
+  if (!out) return storage;
+  for (const auto& column : columns) out->highest_attnum = std::max(out->highest_attnum, column.attnum);
+  return out->str();
+}
+
 std::variant<Evolution, CopyAnew> plan(const TableRecord& record, const Relation& relation,
                                        const std::optional<std::vector<std::int16_t>>& attnums,
                                        const schema::Catalog::Shape& now, schema::Catalog& catalog) {
   if (!attnums) return CopyAnew{"its definition changed more than once"};
   auto out = plan_columns(record, relation, *attnums, now, catalog);
   if (auto* evolution = std::get_if<Evolution>(&out)) {
-    evolution->filenode = now.filenode;
+    evolution->storage = with_columns(record.storage, evolution->columns);
     if (record.name != relation.name) evolution->rename = relation.name;
   }
   return out;
@@ -137,12 +141,13 @@ std::variant<Evolution, CopyAnew> plan_evolution(const TableRecord& record, cons
 }
 
 std::optional<std::string> reason_to_copy(const TableRecord& record, const schema::Table& table) {
-  bool new_file = has_new_file(record, table.filenode);
+  Oid toast = table.storage.heaps.empty() ? 0 : table.storage.heaps.front().toast;
+  bool rewritten = may_be_rewritten(record, table.filenode, toast);
   for (const auto& column : table.columns) {
     for (const auto& known : record.columns) {
       if (known.name == column.name && known.attnum != column.attnum)
         return fmt::format("column {} is another one than before", column.name);
-      if (known.attnum == column.attnum && known.version != column.version && new_file)
+      if (known.attnum == column.attnum && known.version != column.version && rewritten)
         return "its rows were rewritten at the source";
     }
   }

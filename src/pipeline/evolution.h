@@ -4,9 +4,9 @@
 // in place only where it is proven that the existing rows are what the plan makes of them; everything else
 // copies the table anew, which is always exact.
 //
-// The proof, for the columns: column_places.h. For the values: the heap's file (relfilenode) changes with every
-// rewrite, but also with TRUNCATE and VACUUM FULL; a column's pg_attribute row gets a new version with every
-// ALTER of it, but also with SET NOT NULL. Values were rewritten only where both changed.
+// The proof, for the columns: column_places.h. For the values: the heap changes with every rewrite
+// (unsaid_changes.h), but not only then; a column's pg_attribute row gets a new version with every ALTER of it,
+// but also with SET NOT NULL. Values were rewritten only where both changed.
 
 #include <optional>
 #include <string>

@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "target/target.h"
+
 namespace tailrace::pipeline {
 namespace {
 
@@ -299,10 +301,11 @@ void TableFold::grow() {
 }
 
 void TableFold::contradiction(const char* what) const {
-  throw Error(Retry::fatal,
-              fmt::format("the changes of {} contradict each other: {}", out_.relation->qualified(), what),
-              "This is a bug in tailrace or a damaged replica identity index at the source; nothing of this "
-              "batch was applied. REINDEX the source's index, then run 'tailrace verify'");
+  throw target::RowsMissing(
+      out_.relation->oid, Retry::fatal,
+      fmt::format("the changes of {} contradict each other: {}", out_.relation->qualified(), what),
+      "This is a bug in tailrace or a damaged replica identity index at the source; nothing of this "
+      "batch was applied. REINDEX the source's index, then run 'tailrace verify'");
 }
 
 }  // namespace tailrace::pipeline

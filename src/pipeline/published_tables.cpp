@@ -32,7 +32,7 @@ std::vector<Outdated> outdated_tables(const source::PublicationInfo& publication
     auto found = published.find(record.oid);
     if (found == published.end()) {
       out.push_back({record.oid, "it is not published any more; what is there stays until it is again"});
-    } else if (record.copied && found->second->membership != record.membership) {
+    } else if (record.copied && !source::same_membership(record.membership, found->second->membership)) {
       out.push_back({record.oid, "what is published of it changed"});
     }
   }

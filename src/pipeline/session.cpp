@@ -79,13 +79,16 @@ void Session::run() {
   auto checkpoint = target_.checkpoint();
   bool following = checkpoint && !checkpoint->slot.empty();
   if (!following && !config_.snapshot.enabled) check_start(source::read_slot(*connection_, config_.slot.name));
+  if (following) {
+    ensure_slot();
+    refuse_lost_publication();
+  }
   auto outcome = source::ensure_publication(*connection_, publication_spec(config_));
   for (const auto& warning : outcome.warnings) log::warn("source", "{}", warning);
   publication_ = std::move(outcome.info);
   std::optional<Snapshot> snapshot;
   if (following) {
     forget_outdated_tables();
-    ensure_slot();
   } else if (checkpoint) {
     follow_a_snapshot();
   } else {
@@ -310,6 +313,16 @@ Session::Snapshot Session::temporary_snapshot() {
   return Snapshot{std::move(exporter), created.snapshot, created.consistent_point};
 }
 
+/// Before it is made anew, or a table is marked for a copy that could not be followed afterwards.
+void Session::refuse_lost_publication() {
+  if (connection_->server_version() >= 180000) return;
+  auto now = source::read_publications(*connection_, config_.publication.names);
+  if (now && outdated_tables(*now, target_).empty()) return;
+  auto peek = pg::Connection::open(config_.source, {pg::Mode::sql, config_.name});
+  peek.leave_on(stop_);
+  source::check_known_to_slot(peek, config_.slot.name, config_.publication.names, !now);
+}
+
 void Session::forget_outdated_tables() {
   for (const auto& [table, reason] : outdated_tables(publication_, target_))
     target_.mark_for_copy(table, reason);
@@ -419,11 +432,15 @@ void Session::list_tables(const std::vector<schema::Table>& missing) {
   });
 }
 
+bool Session::copies_unasked() const {
+  bool copies = config_.snapshot.enabled && config_.origin == config::Origin::any;
+  return copies || (config_.target.kind != "postgres" && config_.snapshot.enabled);
+}
+
 /// A copy begins with an empty table, and the rows of a PostgreSQL target may not all be the source's: where
 /// nothing is copied, or others follow the target, that is for a person to decide.
 void Session::refuse_to_copy_anew(const std::vector<schema::Table>& missing) const {
-  bool copies = config_.snapshot.enabled && config_.origin == config::Origin::any;
-  if (copies || (config_.target.kind != "postgres" && config_.snapshot.enabled)) return;
+  if (copies_unasked()) return;
   for (const auto& record : target_.tables()) {
     // One that was never copied has no position yet.
     if (record.copied || !record.copied_at.valid()) continue;
@@ -558,7 +575,8 @@ void Session::stream() {
   TAILRACE_CHECK(checkpoint.has_value());
   Applier applier(target_, config_.source, config_.publication.names, board_);
   if (checks_text()) applier.check_text();
-  watch_ = std::make_unique<DefinitionWatch>(config_.source, publication_spec(config_), target_);
+  watch_ =
+      std::make_unique<DefinitionWatch>(config_.source, publication_spec(config_), target_, copies_unasked());
   look(applier);
   source::StreamOptions options;
   options.slot = config_.slot.name;
@@ -624,6 +642,10 @@ void Session::stream() {
   } leave{*this, queue, over};
   try {
     apply_from(queue, applier);
+  } catch (const Error& error) {
+    target_.rollback();
+    explain(error);
+    throw;
   } catch (...) {
     target_.rollback();
     throw;
@@ -634,6 +656,14 @@ void Session::stream() {
     applier.settle();
     target_.give_up_ahead();
   }
+}
+
+/// Throws a better Error, where there is one.
+void Session::explain(const Error& error) {
+  // The decoding server's "publication ... does not exist", which says nothing of when.
+  if (error.sqlstate() != "42704" || error.message().find("publication") == std::string::npos) return;
+  bool missing = !source::read_publications(*connection_, config_.publication.names);
+  throw source::explain_missing(error, config_.publication.names, missing);
 }
 
 void Session::apply_from(BatchQueue& queue, Applier& applier) {
@@ -699,7 +729,9 @@ void Session::periodic(Applier& applier, bool idle) {
   if (idle) applier.settle();
   applier.work_off();
   applier.refresh_durable();
-  if (looks_.wanted() || now - last_look_ >= (watch_->unsettled() ? look_again_after : look_every)) {
+  bool due = watch_->undecided() ? now - last_look_ >= look_again_after
+                                 : looks_.wanted() || now - last_look_ >= look_every;
+  if (due) {
     last_look_ = now;
     applier.settle();
     look(applier);
@@ -719,7 +751,7 @@ void Session::look(Applier& applier) {
   auto asked = looks_.asked.load();
   if (target_.wants_structure()) throw target::RestartFromCheckpoint("the target's structure is to follow");
   watch_->look(applier);
-  looks_.done = asked;
+  if (!watch_->undecided()) looks_.done = asked;
   auto records = target_.tables();
   board_.update([&](Status& status) {
     for (const auto& record : records) {

@@ -60,7 +60,9 @@ class Session {
   void hold_refused(std::vector<schema::Table>& missing);
   void prepare_structure(std::vector<schema::Table>& missing, const schema::ReadStructure& read);
   void forget_outdated_tables();
+  void refuse_lost_publication();
   void drop_replaced_tables();
+  bool copies_unasked() const;
   void refuse_to_copy_anew(const std::vector<schema::Table>& missing) const;
   void list_tables(const std::vector<schema::Table>& missing);
   bool stream_in_binary();
@@ -68,6 +70,7 @@ class Session {
   std::unique_ptr<source::ChangeStream> open_backlog(const source::StreamOptions& options,
                                                      const StopSignal& over);
   void stream();
+  void explain(const Error& error);
   void apply_from(BatchQueue& queue, Applier& applier);
   void gather(BatchQueue& queue, std::vector<std::shared_ptr<const ChangeBatch>>& batches);
   void periodic(Applier& applier, bool idle);

@@ -65,11 +65,13 @@ class Reader {
          Board& shared, StatusBoard& board, const StopSignal& stop)
       : options_(options), tables_(tables), target_(target), shared_(shared), board_(board), stop_(stop) {}
 
-  void run() {
+  /// `lent`: a connection under the snapshot, which nobody else uses while there are parts; null: one of its
+  /// own, if the server has one to give.
+  void run(pg::Connection* lent) {
     try {
-      auto connection = pg::Connection::open(options_.source, {pg::Mode::sql, "tailrace snapshot"});
-      connection.leave_on(stop_);
-      source::import_snapshot(connection, options_.snapshot);
+      auto own = lent == nullptr ? connect() : std::nullopt;
+      if (lent == nullptr && !own) return;
+      auto& connection = own ? *own : *lent;
       while (auto part = take()) work(connection, *part);
     } catch (const StopRequested&) {
       return;
@@ -81,6 +83,20 @@ class Reader {
   }
 
  private:
+  /// Nothing where the server has no connection left (max_connections, a role's or a database's limit): the
+  /// other readers do it all then. If it is the server that is gone, they will tell.
+  std::optional<pg::Connection> connect() {
+    try {
+      auto connection = pg::Connection::open(options_.source, {pg::Mode::sql, "tailrace snapshot"});
+      connection.leave_on(stop_);
+      source::import_snapshot(connection, options_.snapshot);
+      return connection;
+    } catch (const Error& error) {
+      log::warn("copy", "the copy goes on with one reader less: {}", error.what());
+      return std::nullopt;
+    }
+  }
+
   std::optional<CopyPart> take() {
     std::unique_lock lock(shared_.mutex);
     auto next = shared_.parts.end();
@@ -488,7 +504,8 @@ std::vector<Oid> copy_tables(const CopyOptions& options, const std::vector<schem
     std::vector<std::jthread> readers;
     auto count = std::max(options.readers, 1);
     for (int i = 0; i < count; ++i) {
-      readers.emplace_back([&] { Reader(options, tables, target, shared, board, stop).run(); });
+      auto* lent = i == 0 ? &connection : nullptr;
+      readers.emplace_back([&, lent] { Reader(options, tables, target, shared, board, stop).run(lent); });
     }
     try {
       unfinished = Coordinator(options, tables, target, board, shared).run(connection, stop);

@@ -30,10 +30,11 @@ struct CopyOptions {
 /// Adds them as they are before they are copied.
 void list_to_copy(const std::vector<schema::Table>& tables, Status& status);
 
-/// `connection` is in a transaction with that snapshot, and is used by the calling thread; so is the target,
-/// for everything but the rows themselves. Tables that were rewritten or dropped since the snapshot stay
-/// uncopied and are returned: they need a newer snapshot. Throws when a reader fails, and leaves quietly when a
-/// stop is requested.
+/// `connection` is in a transaction with that snapshot, and one of the readers until this returns: where the
+/// server has no other to give, it copies everything. The target is used by the calling thread, for everything
+/// but the rows themselves. Tables that were rewritten or dropped since the snapshot stay uncopied and are
+/// returned: they need a newer snapshot. Throws when a reader fails, and leaves quietly when a stop is
+/// requested.
 std::vector<Oid> copy_tables(const CopyOptions& options, const std::vector<schema::Table>& tables,
                              pg::Connection& connection, target::Target& target, StatusBoard& board,
                              const StopSignal& stop);

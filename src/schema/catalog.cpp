@@ -43,7 +43,8 @@ std::vector<Table> Catalog::tables(const std::vector<Wanted>& wanted, Detail det
       "case when c.relkind = 'p' then (select coalesce(sum(pg_catalog.pg_table_size(l.relid)), 0)::int8 from "
       "pg_catalog.pg_partition_tree(c.oid) l where l.isleaf) else pg_catalog.pg_table_size(c.oid) end";
   auto rows = connection_.query(
-      fmt::format("select c.oid, n.nspname, c.relname, c.relreplident, c.relkind, c.relfilenode, {} "
+      fmt::format("select c.oid, n.nspname, c.relname, c.relreplident, c.relkind, c.relfilenode, {}, "
+                  "c.reltoastrelid, c.relnatts, c.xmin::text::int8, c.relispartition "
                   "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
                   "where c.oid = any($1::oid[])",
                   detail == Detail::measured ? sizes : "-1::int8, 0::int8"),
@@ -59,6 +60,11 @@ std::vector<Table> Catalog::tables(const std::vector<Wanted>& wanted, Detail det
     table.filenode = rows.oid(row, 5);
     table.estimated_rows = rows.i64(row, 6);
     table.bytes = rows.i64(row, 7);
+    table.storage.highest_attnum = static_cast<std::int16_t>(rows.i64(row, 9));
+    table.partition = rows.flag(row, 11);
+    if (!table.partitioned)
+      table.storage.heaps.push_back(
+          {table.oid, table.filenode, rows.oid(row, 8), "", static_cast<Xid>(rows.i64(row, 10))});
     found.emplace(table.oid, std::move(table));
   }
   std::vector<Table> out;
@@ -70,6 +76,7 @@ std::vector<Table> Catalog::tables(const std::vector<Wanted>& wanted, Detail det
     out.back().membership = table.membership;
   }
   read_columns(wanted, out, detail);
+  read_leaves(out);
   return out;
 }
 
@@ -118,6 +125,51 @@ void Catalog::read_columns(const std::vector<Wanted>& wanted, std::vector<Table>
     if (!names.empty() && std::find(names.begin(), names.end(), column.name) == names.end()) continue;
     by_oid.at(rows.oid(row, 0))->columns.push_back(std::move(column));
   }
+}
+
+/// From pg_inherits itself: pg_partition_tree() shows what is now, not what the snapshot sees.
+void Catalog::read_leaves(std::vector<Table>& tables) {
+  std::vector<Oid> roots;
+  std::map<Oid, Table*> by_oid;
+  for (auto& table : tables) {
+    if (!table.partitioned) continue;
+    roots.push_back(table.oid);
+    by_oid[table.oid] = &table;
+  }
+  if (roots.empty()) return;
+  auto rows = connection_.query(
+      "with recursive tree(root, relid, attached) as (select o, o, '' from pg_catalog.unnest($1::oid[]) o "
+      "union all select t.root, i.inhrelid, i.xmin::text || case t.attached when '' then '' else '.' || "
+      "t.attached end from tree t join pg_catalog.pg_inherits i on i.inhparent = t.relid) "
+      "select t.root, c.oid, c.relfilenode, c.reltoastrelid, t.attached, c.xmin::text::int8 "
+      "from tree t join pg_catalog.pg_class c on c.oid = t.relid where c.relkind = 'r' order by 1, 2",
+      {oid_array(roots)}, "reading the partitions of the selected tables");
+  for (int row = 0; row < rows.rows(); ++row) {
+    by_oid.at(rows.oid(row, 0))
+        ->storage.heaps.push_back({rows.oid(row, 1), rows.oid(row, 2), rows.oid(row, 3), rows.str(row, 4),
+                                   static_cast<Xid>(rows.i64(row, 5))});
+  }
+}
+
+std::set<Oid> Catalog::began_empty(Oid root, const std::vector<Oid>& leaves) {
+  // ATTACH writes the columns' pg_attribute rows anew, which CREATE TABLE ... PARTITION OF writes together with
+  // those of the system columns, which nothing ever changes. A table's first file has its own number.
+  auto rows = connection_.query(
+      fmt::format(
+          "with recursive up(leaf, relid) as (select o, o from pg_catalog.unnest($1::oid[]) o union all "
+          "select u.leaf, i.inhparent from up u join pg_catalog.pg_inherits i on i.inhrelid = u.relid "
+          "where i.inhparent <> {}) select c.oid from up u join pg_catalog.pg_class c on c.oid = u.leaf "
+          "group by c.oid, c.relfilenode having pg_catalog.pg_relation_size(c.oid) = 0 or c.relfilenode = "
+          "c.oid "
+          "and pg_catalog.bool_and(exists (select from pg_catalog.pg_attribute a join pg_catalog.pg_attribute "
+          "s "
+          "on s.attrelid = a.attrelid and s.attnum = -1 and s.xmin = a.xmin and s.cmin = a.cmin "
+          "where a.attrelid = u.relid and a.attnum > 0))",
+          root),
+      {oid_array(leaves)}, "looking at new partitions");
+  std::set<Oid> out;
+  for (int row = 0; row < rows.rows(); ++row) out.insert(rows.oid(row, 0));
+  return out;
 }
 
 std::shared_ptr<const Type> Catalog::type(Oid oid) {
@@ -176,7 +228,7 @@ Catalog::Shape Catalog::shape(Oid table) {
       fmt::format(
           "select a.attnum, a.attname, a.attndims, a.xmin::text::int8, a.atthasmissing, "
           "case when a.atthasmissing then a.attmissingval::text end, "
-          "a.atttypid, a.attgenerated <> '', c.relfilenode, c.relnatts "
+          "a.atttypid, a.attgenerated <> '', c.relfilenode, c.relnatts, c.reltoastrelid "
           "from pg_catalog.pg_class c left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > "
           "0 "
           "and not a.attisdropped where c.oid = {}",
@@ -185,6 +237,7 @@ Catalog::Shape Catalog::shape(Oid table) {
   Shape out;
   for (int row = 0; row < rows.rows(); ++row) {
     out.filenode = rows.oid(row, 8);
+    out.toast = rows.oid(row, 10);
     out.highest_attnum = static_cast<std::int16_t>(rows.i64(row, 9));
     if (rows.is_null(row, 0)) continue;
     Attribute attribute{rows.str(row, 1),

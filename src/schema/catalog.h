@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -46,10 +47,15 @@ class Catalog {
   /// A table as the catalogs show it at one moment.
   struct Shape {
     Oid filenode = 0;                 ///< 0: partitioned, or gone
+    Oid toast = 0;                    ///< see Heap
     std::int16_t highest_attnum = 0;  ///< ever given to one of its columns; 0: the table is gone
     std::map<std::int16_t, Attribute> columns;
   };
   Shape shape(Oid table);
+
+  /// Which of these leaves of a partitioned table can hold no row that was there before they were its leaves:
+  /// they are empty, or were created as partitions and have the file that they began with.
+  std::set<Oid> began_empty(Oid root, const std::vector<Oid>& leaves);
 
   /// A table that holds rows itself.
   struct Leaf {
@@ -64,6 +70,7 @@ class Catalog {
 
  private:
   void read_columns(const std::vector<Wanted>& wanted, std::vector<Table>& tables, Detail detail);
+  void read_leaves(std::vector<Table>& tables);
   void load_types(const std::vector<Oid>& oids);
 
   pg::Connection& connection_;

@@ -9,6 +9,7 @@
 
 #include "base/lsn.h"
 #include "model/relation.h"
+#include "schema/storage.h"
 
 namespace tailrace::schema {
 
@@ -47,7 +48,9 @@ struct Table {
   std::string row_filter;       ///< the publication's WHERE, empty if none
   std::string membership;       ///< how it is in the publication, see Catalog::Wanted
   bool partitioned = false;     ///< a partitioned root, published as itself
+  bool partition = false;       ///< of another table
   Oid filenode = 0;             ///< of its heap as the snapshot sees it; 0 for a partitioned root
+  Storage storage;              ///< as the snapshot sees it
   std::int64_t estimated_rows = -1;
   std::int64_t bytes = 0;
 

@@ -16,6 +16,8 @@ namespace {
 // The server deparses row filters in its own words, so definitions cannot be compared by what it shows.
 constexpr std::string_view marker = "managed by tailrace, definition ";
 
+constexpr std::string_view undefined_object = "42704";
+
 std::string fingerprint(std::string_view definition) {
   return fmt::format("{}{:016x}", marker, fnv1a(definition));
 }
@@ -57,13 +59,19 @@ std::string comment_on(pg::Connection& connection, const std::string& name) {
 }
 
 /// What makes a table a member: rows of the catalogs that PostgreSQL replaces whenever the table leaves, joins,
-/// or gets another column list or row filter. A partition is a member by its ancestors, too.
+/// or gets another column list or row filter. A partition is a member by its ancestors, too. After a point
+/// stands what PostgreSQL writes anew when the table comes into its schema, or the partition to its parent.
 std::string membership_sql(bool schemas) {
   std::string by_schema =
-      "union all select 's' || s.oid from pg_publication_namespace s where s.pnpubid = p.oid and s.pnnspid = "
-      "c.relnamespace ";
+      "union all select 's' || s.oid || coalesce('.' || (select d.xmin::text from pg_catalog.pg_depend d where "
+      "d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.objid = c.oid and d.objsubid = 0 and "
+      "d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass limit 1), '') from "
+      "pg_publication_namespace s where s.pnpubid = p.oid and s.pnnspid = c.relnamespace ";
   return fmt::format(
-      "(select string_agg(m.id, ' ' order by m.id) from (select 'r' || r.oid from pg_publication_rel r"
+      "(select string_agg(m.id, ' ' order by m.id) from (select 'r' || r.oid ||"
+      " case when r.prrelid = c.oid then '' else coalesce('.' || (select pg_catalog.string_agg(i.xmin::text, "
+      "'.' order by i.inhrelid) from pg_catalog.pg_inherits i where i.inhrelid in (select relid from "
+      "pg_catalog.pg_partition_ancestors(c.oid))), '') end from pg_publication_rel r"
       " where r.prpubid = p.oid and (r.prrelid = c.oid or c.relispartition and r.prrelid in"
       " (select relid from pg_partition_ancestors(c.oid)))"
       " {}union all select 'p' || p.oid where p.puballtables) m(id))",
@@ -207,6 +215,9 @@ void warn_of_flags(const PublicationInfo& info, const PublicationSpec& spec,
     warnings.push_back(fmt::format("publication \"{}\" does not publish {}{}: the target will not follow these",
                                    info.name, missing, of));
   }
+  if (info.tables.empty())
+    warnings.push_back(
+        fmt::format("publication \"{}\" publishes no table yet; one is copied when it comes", info.name));
   if (info.via_partition_root != spec.via_partition_root)
     warnings.push_back(
         fmt::format("publication \"{}\" has publish_via_partition_root = {}, which decides how "
@@ -221,6 +232,14 @@ class Keeper {
 
   PublicationOutcome ensure() {
     if (!spec_.create) return adopt();
+    auto out = keep();
+    if (out.info.tables.empty())
+      out.warnings.push_back("`tables` selects no table of the source yet; one is copied when it comes");
+    return out;
+  }
+
+ private:
+  PublicationOutcome keep() {
     auto existing = read_publication(connection_, name_);
     catalog_ = read_catalog_tables(connection_);
     wanted_ = select_tables(catalog_, spec_);
@@ -230,7 +249,6 @@ class Keeper {
     return write(existing, all_tables);
   }
 
- private:
   bool may_publish_everything() {
     if (!spec_.tables.everything()) return false;
     return connection_.query("select current_setting('is_superuser') = 'on'", "reading our privileges")
@@ -247,8 +265,7 @@ class Keeper {
     std::string sql = create;
     if (existing && existing->all_tables == all_tables) {
       sql = fmt::format("ALTER PUBLICATION {} SET {}", name, publication_options_sql(spec_, version));
-      if (!all_tables)
-        sql += fmt::format("; ALTER PUBLICATION {} SET TABLE {}", name, table_list_sql(wanted_, version));
+      if (!all_tables) sql += set_members_sql(name, version);
     } else if (existing) {
       // A list cannot become FOR ALL TABLES or the reverse. In one transaction no change falls between the two.
       sql = fmt::format("DROP PUBLICATION {}; {}", name, create);
@@ -264,6 +281,20 @@ class Keeper {
                       "marking the publication");
     transaction.commit();
     return {existing ? PublicationChange::altered : PublicationChange::created, reread(), {}};
+  }
+
+  /// SET TABLE takes no empty list.
+  std::string set_members_sql(const std::string& name, int version) {
+    if (!wanted_.empty())
+      return fmt::format("; ALTER PUBLICATION {} SET TABLE {}", name, table_list_sql(wanted_, version));
+    auto members = read_members(connection_, name_);
+    std::string sql;
+    for (const auto& table : catalog_) {
+      if (members.contains(table.oid))
+        sql += fmt::format("; ALTER PUBLICATION {} DROP TABLE ONLY {}", name,
+                           quote_qualified(table.schema, table.name));
+    }
+    return sql;
   }
 
   bool members_as_wanted() {
@@ -284,7 +315,7 @@ class Keeper {
     if (!info) refuse_missing();
     PublicationOutcome out{PublicationChange::unchanged, std::move(*info), {}};
     warn_of_flags(out.info, spec_, out.warnings);
-    if (std::ranges::none_of(out.info.tables, [&](const PublishedTable& table) {
+    if (!out.info.tables.empty() && std::ranges::none_of(out.info.tables, [&](const PublishedTable& table) {
           return spec_.tables.selects(table.schema, table.name);
         }))
       throw Error(Retry::needs_operator,
@@ -376,6 +407,38 @@ std::optional<PublicationInfo> read_publication(pg::Connection& connection, cons
 
 PublicationOutcome ensure_publication(pg::Connection& connection, const PublicationSpec& spec) {
   return Keeper(connection, spec).ensure();
+}
+
+Error explain_missing(const Error& error, const std::vector<std::string>& names, bool missing) {
+  std::string name = fmt::format("{}", fmt::join(names, ", "));
+  Error out(Retry::needs_operator,
+            missing ? fmt::format("publication \"{}\" does not exist any more", name)
+                    : fmt::format(
+                          "publication \"{}\" was dropped and made again; a server before PostgreSQL 18 cannot "
+                          "send what was changed before that",
+                          name),
+            "The changes since it was dropped cannot be had: 'tailrace teardown', then run with a new target "
+            "(a DuckDB file of another name, or emptied tables)");
+  out.with_sqlstate(error.sqlstate());
+  return out;
+}
+
+void check_known_to_slot(pg::Connection& connection, const std::string& slot,
+                         const std::vector<std::string>& names, bool missing) {
+  std::string list;
+  for (const auto& name : names) list += (list.empty() ? "" : ",") + quote_identifier(name);
+  try {
+    connection.query("set statement_timeout = '10s'", "looking for the publication in the slot's past");
+    connection.query(
+        fmt::format(
+            "select pg_catalog.count(*) from pg_catalog.pg_logical_slot_peek_binary_changes({}, null, 1, "
+            "'proto_version', '1', 'publication_names', {})",
+            quote_literal(slot), quote_literal(list)),
+        "looking for the publication in the slot's past");
+  } catch (const Error& error) {
+    if (error.sqlstate() == undefined_object) throw explain_missing(error, names, missing);
+    log::debug("source", "whether the slot knows the publication is not known: {}", error.what());
+  }
 }
 
 bool drop_publication(pg::Connection& connection, const std::string& name) {

@@ -53,6 +53,10 @@ struct PublishedTable {
   bool insert = true, update = true, remove = true, truncate = true;  ///< what is published of it
 };
 
+/// True if a table was a member all the time since its membership was recorded. In which order the publications
+/// stand does not matter. Pure.
+bool same_membership(const std::string& recorded, const std::string& now);
+
 struct PublicationInfo {
   std::string name;         ///< of several: "a, b"
   bool all_tables = false;  ///< one of them is
@@ -92,6 +96,16 @@ PublicationInfo merge_publications(const std::vector<PublicationInfo>& publicati
 /// made, or verifies another's. Before the slot, always: see create_slot. Refuses what would make the
 /// source's own UPDATE or DELETE fail (row filters or column lists that miss the replica identity).
 PublicationOutcome ensure_publication(pg::Connection& connection, const PublicationSpec& spec);
+
+/// Servers before 18 look for the publications as they were where the stream stands, and end it where one was
+/// not there yet. `missing`: one is not there now either.
+Error explain_missing(const Error& error, const std::vector<std::string>& names, bool missing);
+
+/// Throws that Error if the slot cannot read on because a publication is younger than where it stands. Asks the
+/// server to decode the slot's next transaction, for a while, on `connection`; what that does not tell is left
+/// to the stream.
+void check_known_to_slot(pg::Connection& connection, const std::string& slot,
+                         const std::vector<std::string>& names, bool missing);
 
 /// Drops it if tailrace made it; false when there was none or it is somebody else's.
 bool drop_publication(pg::Connection& connection, const std::string& name);

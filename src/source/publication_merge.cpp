@@ -26,6 +26,18 @@ void check_columns(const PublishedTable& one, const PublishedTable& other) {
                   one.name));
 }
 
+/// The catalog rows of a membership, sorted.
+std::vector<std::string> rows_of(const std::string& membership) {
+  std::vector<std::string> rows;
+  for (std::size_t at = 0; at < membership.size();) {
+    auto end = std::min(membership.find(' ', at), membership.size());
+    if (end > at) rows.push_back(membership.substr(at, end - at));
+    at = end + 1;
+  }
+  std::ranges::sort(rows);
+  return rows;
+}
+
 void add(PublishedTable& to, const PublishedTable& table) {
   check_columns(to, table);
   to.column_list = to.column_list && table.column_list;
@@ -41,6 +53,13 @@ void add(PublishedTable& to, const PublishedTable& table) {
 }
 
 }  // namespace
+
+bool same_membership(const std::string& recorded, const std::string& now) {
+  // The books of format 1 and 2 do not have what stands after a point.
+  return std::ranges::equal(rows_of(recorded), rows_of(now), [](const auto& one, const auto& other) {
+    return one == other || other.starts_with(one + ".");
+  });
+}
 
 PublicationInfo merge_publications(const std::vector<PublicationInfo>& publications,
                                    const std::map<Oid, Oid>& parents) {

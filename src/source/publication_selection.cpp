@@ -31,9 +31,6 @@ class Selector {
         out.push_back(with_options(table));
     }
     check_exact_patterns();
-    if (out.empty())
-      throw Error(Retry::needs_operator, "no table of the source is selected",
-                  "Look at `tables` in the configuration (or --table); `*.*` selects every table");
     return out;
   }
 

@@ -40,8 +40,10 @@ std::string publication_options_sql(const PublicationSpec& spec, int server_vers
 
 std::string create_publication_sql(const PublicationSpec& spec, const std::vector<SelectedTable>& tables,
                                    bool all_tables, int server_version) {
-  return fmt::format("CREATE PUBLICATION {} FOR {} WITH {}", quote_identifier(spec.names.at(0)),
-                     all_tables ? "ALL TABLES" : "TABLE " + table_list_sql(tables, server_version),
+  std::string what = all_tables       ? " FOR ALL TABLES"
+                     : tables.empty() ? ""
+                                      : " FOR TABLE " + table_list_sql(tables, server_version);
+  return fmt::format("CREATE PUBLICATION {}{} WITH {}", quote_identifier(spec.names.at(0)), what,
                      publication_options_sql(spec, server_version));
 }
 

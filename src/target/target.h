@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "base/stop.h"
 #include "model/ahead_transaction.h"
 #include "model/apply_batch.h"
@@ -49,11 +50,12 @@ struct TableRecord {
   std::vector<RecordedColumn> columns;
   bool copied = false;     ///< false: its copy is missing or unfinished, and must be made anew
   Lsn copied_at;           ///< changes of transactions that commit before this are in the copy
-  Oid filenode = 0;        ///< of the source's heap when it was copied: another one means a rewrite
+  Oid filenode = 0;        ///< of the source's heap when it was copied
   std::string membership;  ///< of schema::Table when it was copied: another one means that rows are missing
   std::int64_t rows_copied = 0;
-  std::string note;  ///< what a user should know: widened columns
-  std::string held;  ///< why it is not followed, though it is published; empty: it is
+  std::string storage;  ///< schema::Storage of the source's table, as text; empty: not known
+  std::string note;     ///< what a user should know: widened columns
+  std::string held;     ///< why it is not followed, though it is published; empty: it is
   // Of a PostgreSQL target: the relation there that is this table's, and the name under which it was left. The
   // name differs from the source's while another table that has taken it there was moved out of its way.
   Oid target_oid = 0;
@@ -122,6 +124,17 @@ class CommitRefused : public std::exception {
   std::string sqlstate_;
 };
 
+/// Thrown by apply() when rows that were to be changed are not there. Nothing of the batch is applied.
+class RowsMissing : public Error {
+ public:
+  RowsMissing(Oid table, Retry retry, std::string what, std::string remedy)
+      : Error(retry, std::move(what), std::move(remedy)), table_(table) {}
+  Oid table() const { return table_; }
+
+ private:
+  Oid table_;
+};
+
 /// Thrown by a CopyWriter when the table's column had to be widened: all of the table's copy starts over.
 class CopyAgain : public std::exception {
  public:
@@ -165,7 +178,7 @@ struct Evolution {
   std::vector<schema::Column>
       retyped_columns;                  ///< same values, other declared type (varchar(10) -> varchar(20))
   std::vector<RecordedColumn> columns;  ///< the whole list afterwards
-  Oid filenode = 0;                     ///< to be recorded
+  std::string storage;                  ///< to be recorded
   bool empty() const {
     return !rename && renamed_columns.empty() && dropped_columns.empty() && added_columns.empty() &&
            retyped_columns.empty();
@@ -247,6 +260,8 @@ class Target {
     std::string name;
   };
   virtual void hold(const HeldTable& table, const std::string& reason) = 0;
+  /// Records where the rows of these tables are at the source, durably; they are what the stream says.
+  virtual void note_storage(const std::map<Oid, std::string>& storage) = 0;
   /// The first checkpoint: where the stream will begin. Durable.
   virtual void initialize(const Checkpoint& checkpoint) = 0;
 

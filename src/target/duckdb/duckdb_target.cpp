@@ -42,6 +42,7 @@ class DuckDbTarget : public Target {
   void drop_table(Oid table) override;
   void mark_for_copy(Oid table, const std::string& reason) override;
   void hold(const HeldTable& table, const std::string& reason) override;
+  void note_storage(const std::map<Oid, std::string>& storage) override;
   void initialize(const Checkpoint& checkpoint) override;
 
   bool reads_binary(const schema::Table& table) const override;
@@ -202,6 +203,16 @@ void DuckDbTarget::hold(const HeldTable& table, const std::string& reason) {
   kill_point("duckdb.hold.committed");
 }
 
+void DuckDbTarget::note_storage(const std::map<Oid, std::string>& storage) {
+  durably([&] {
+    for (const auto& [table, noted] : storage) {
+      MirrorTable changed = mirror_.at(table);
+      changed.storage = noted;
+      mirror_.put(session_, changed);
+    }
+  });
+}
+
 void DuckDbTarget::initialize(const Checkpoint& checkpoint) {
   durably([&] { mirror_.put_checkpoint(session_, checkpoint); });
   kill_point("duckdb.initialize.committed");
@@ -280,7 +291,7 @@ void DuckDbTarget::evolve(Oid oid, const Evolution& evolution) {
   }
   shape.finish();
   for (const auto& recorded : evolution.columns) shape.column(recorded.name).source = recorded;
-  table.filenode = evolution.filenode;
+  table.storage = evolution.storage;
   mirror_.put(session_, table);
   evolved_ = true;
   kill_point("duckdb.evolve.applied");

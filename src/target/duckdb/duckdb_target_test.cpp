@@ -356,7 +356,7 @@ TEST_F(DuckDbTargetTest, FollowsADefinition) {
   amount.typmod = numeric(10, 2);
   evolution.retyped_columns = {amount};
   evolution.columns = {recorded(remark), recorded(amount), recorded(code), recorded(added)};
-  evolution.filenode = 777;
+  evolution.storage = "5 1/2/3";
   target_->begin();
   target_->evolve(orders, evolution);
   auto now = table(orders, "public", "purchases", {remark, amount, code, added});
@@ -368,7 +368,7 @@ TEST_F(DuckDbTargetTest, FollowsADefinition) {
               UnorderedElementsAre(row({"a", "12.50", "it's", nullptr}), row({"b", "12345678.99", "c", "5"})));
   EXPECT_EQ(record().name, "purchases");
   EXPECT_EQ(record().target_name, R"("public"."purchases")");
-  EXPECT_EQ(record().filenode, 777u);
+  EXPECT_EQ(record().storage, "5 1/2/3");
   EXPECT_EQ(record().columns, evolution.columns);
 }
 

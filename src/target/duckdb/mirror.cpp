@@ -68,9 +68,9 @@ std::string MirrorTable::note() const {
 }
 
 TableRecord MirrorTable::record() const {
-  TableRecord out{oid,        schema,      name,      made() ? sql_name() : "",
-                  {},         copied,      copied_at, filenode,
-                  membership, rows_copied, note(),    held};
+  TableRecord out{
+      oid,     schema, name, made() ? sql_name() : "", {}, copied, copied_at, filenode, membership, rows_copied,
+      storage, note(), held};
   for (const auto& column : columns) {
     if (column.source.attnum != 0) out.columns.push_back(column.source);
   }
@@ -119,7 +119,7 @@ Mirror Mirror::load(Session& session, bool adopting) {
   for (auto& line : read_text(session,
                               "SELECT oid::VARCHAR, source_schema, source_name, target_schema, target_name, "
                               "copied::VARCHAR, copied_at::VARCHAR, filenode::VARCHAR, rows_copied::VARCHAR, "
-                              "membership, coalesce(held, '') "
+                              "membership, coalesce(held, ''), storage "
                               "FROM tailrace.tables")) {
     MirrorTable table{number<Oid>(line[0]),
                       line[1],
@@ -132,7 +132,8 @@ Mirror Mirror::load(Session& session, bool adopting) {
                       number<Oid>(line[7]),
                       number<std::int64_t>(line[8]),
                       line[9],
-                      line[10]};
+                      line[10],
+                      line[11]};
     out.tables_.emplace(table.oid, std::move(table));
   }
   for (const auto& line : read_text(session,
@@ -234,6 +235,7 @@ MirrorTable Mirror::plan(const schema::Table& table, Names names) const {
   out.name = table.name;
   out.filenode = table.filenode;
   out.membership = table.membership;
+  out.storage = table.storage.str();
   // These are DuckDB's and our own; "main" and "public" are free for a mirror.
   static const std::vector<std::string> reserved = {"tailrace", "information_schema", "pg_catalog", "temp",
                                                     "system"};
@@ -278,11 +280,12 @@ void Mirror::put(Session& session, MirrorTable table) {
   std::string sql = fmt::format(
       "DELETE FROM tailrace.tables WHERE oid = {0}; DELETE FROM tailrace.columns WHERE table_oid = {0};"
       "INSERT INTO tailrace.tables (oid, source_schema, source_name, target_schema, target_name, copied, "
-      "copied_at, filenode, rows_copied, membership, note, held) "
-      "VALUES ({0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}, {8}, {9}, {10}, {11});",
+      "copied_at, filenode, rows_copied, membership, note, held, storage) "
+      "VALUES ({0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}, {8}, {9}, {10}, {11}, {12});",
       table.oid, quote_literal(table.schema), quote_literal(table.name), quote_literal(table.target_schema),
       quote_literal(table.target_name), table.copied, table.copied_at.value, table.filenode, table.rows_copied,
-      quote_literal(table.membership), quote_literal(table.note()), quote_literal(table.held));
+      quote_literal(table.membership), quote_literal(table.note()), quote_literal(table.held),
+      quote_literal(table.storage));
   std::string values;
   for (std::size_t i = 0; i < table.columns.size(); ++i) {
     const auto& column = table.columns[i];

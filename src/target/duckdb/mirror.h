@@ -35,8 +35,9 @@ struct MirrorTable {
   Oid filenode = 0;
   std::int64_t rows_copied = 0;
   std::string membership;
-  std::string held;    ///< see TableRecord
-  bool there = false;  ///< the file holds the table; not so before its first copy is whole
+  std::string held;     ///< see TableRecord
+  std::string storage;  ///< see TableRecord
+  bool there = false;   ///< the file holds the table; not so before its first copy is whole
 
   /// False of one that was held before it was made: then nothing in the file is its own.
   bool made() const { return !target_name.empty(); }

@@ -43,6 +43,10 @@ CREATE TABLE tailrace.format (version BIGINT NOT NULL);
     R"(
 ALTER TABLE tailrace.checkpoint ADD COLUMN seen VARCHAR DEFAULT '';
 )",
+    // 5: where a table's rows are at the source; not known of tables that are there.
+    R"(
+ALTER TABLE tailrace.tables ADD COLUMN storage VARCHAR DEFAULT '';
+)",
 };
 
 constexpr std::int64_t newest = std::ssize(steps);

@@ -262,8 +262,8 @@ void TableWriter::insert_looked_up() {
 }
 
 void TableWriter::missing_rows(std::int64_t found, std::size_t wanted) const {
-  throw Error(
-      Retry::needs_operator,
+  throw RowsMissing(
+      table_.oid, Retry::needs_operator,
       fmt::format("{} rows of {} were to be changed in the target, but {} are there", wanted, table_.sql_name(),
                   found),
       "Something else changed the target, or the source's replica identity index is damaged. Nothing of this "

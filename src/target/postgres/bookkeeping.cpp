@@ -48,7 +48,7 @@ std::map<Oid, TableRecord> Bookkeeping::read_tables() {
   std::map<Oid, TableRecord> out;
   auto rows = connection_.query(fmt::format("select oid, schema_name, table_name, copied, copied_at, filenode, "
                                             "membership, rows_copied, note, held, "
-                                            "target_oid, target_schema, target_table "
+                                            "target_oid, target_schema, target_table, storage "
                                             "from tailrace.tables where subscription = {}",
                                             literal_),
                                 keeping_books);
@@ -69,6 +69,7 @@ std::map<Oid, TableRecord> Bookkeeping::read_tables() {
     record.target_table = rows.str(i, 12);
     record.target_name = record.target_oid != 0 ? quote_qualified(record.target_schema, record.target_table)
                                                 : quote_qualified(record.schema, record.name);
+    record.storage = rows.str(i, 13);
     out.emplace(record.oid, std::move(record));
   }
   auto columns = connection_.query(
@@ -96,12 +97,12 @@ void Bookkeeping::put_table(const TableRecord& record) {
       "delete from tailrace.columns where subscription = {0} and oid = {1};"
       "delete from tailrace.tables where subscription = {0} and oid = {1};"
       "insert into tailrace.tables (subscription, oid, schema_name, table_name, copied, copied_at, filenode, "
-      "membership, rows_copied, note, held, target_oid, target_schema, target_table) "
-      "values ({0}, {1}, {2}, {3}, {4}, '{5}', {6}, {7}, {8}, {9}, {10}, {11}, {12}, {13});",
+      "membership, rows_copied, note, held, target_oid, target_schema, target_table, storage) "
+      "values ({0}, {1}, {2}, {3}, {4}, '{5}', {6}, {7}, {8}, {9}, {10}, {11}, {12}, {13}, {14});",
       literal_, record.oid, quote_literal(record.schema), quote_literal(record.name), record.copied,
       record.copied_at.str(), record.filenode, quote_literal(record.membership), record.rows_copied,
       quote_literal(record.note), quote_literal(record.held), record.target_oid,
-      quote_literal(record.target_schema), quote_literal(record.target_table));
+      quote_literal(record.target_schema), quote_literal(record.target_table), quote_literal(record.storage));
   for (std::size_t i = 0; i < record.columns.size(); ++i) {
     const auto& column = record.columns[i];
     sql += fmt::format("{}({}, {}, {}, {}, {}, {}, {}, {}, {})",

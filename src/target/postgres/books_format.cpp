@@ -49,6 +49,8 @@ update tailrace.tables t set target_schema = schema_name, target_table = table_n
     "create table tailrace.made (subscription text, catalog oid, name text, oid oid not null, again boolean "
     "not "
     "null default false, primary key (subscription, catalog, name))",
+    // 7: where a table's rows are at the source; not known of tables that are there.
+    "alter table tailrace.tables add column storage text not null default ''",
 };
 
 constexpr std::int64_t newest = std::ssize(steps);

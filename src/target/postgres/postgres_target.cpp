@@ -83,6 +83,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   void settle_moved(Oid table, const NameAtSource& now) override;
   void mark_for_copy(Oid table, const std::string& reason) override;
   void hold(const HeldTable& table, const std::string& reason) override;
+  void note_storage(const std::map<Oid, std::string>& storage) override;
   void initialize(const Checkpoint& checkpoint) override;
 
   bool takes_raw_text() const override { return books_connection_.raw_text(); }
@@ -464,6 +465,17 @@ void PostgresTarget::hold(const HeldTable& table, const std::string& reason) {
   record.held = reason;
   durably([&] { books_.put_table(record); });
   records_.insert_or_assign(table.oid, record);
+}
+
+void PostgresTarget::note_storage(const std::map<Oid, std::string>& storage) {
+  auto changed = records_;
+  durably([&] {
+    for (const auto& [table, noted] : storage) {
+      changed.at(table).storage = noted;
+      books_.put_table(changed.at(table));
+    }
+  });
+  records_ = std::move(changed);
 }
 
 void PostgresTarget::initialize(const Checkpoint& checkpoint) {

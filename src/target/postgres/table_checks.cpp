@@ -27,6 +27,7 @@ TableRecord record_of(const schema::Table& table, const TargetTable& there) {
   record.target_table = there.name;
   record.filenode = table.filenode;
   record.membership = table.membership;
+  record.storage = table.storage.str();
   for (const auto& column : table.columns) {
     record.columns.push_back(
         {column.attnum, column.name, column.type->oid, column.typmod, column.is_key, column.version});

@@ -96,7 +96,7 @@ std::set<Oid> evolve_table(pg::Connection& connection, Records& records, Oid tab
         "changing the type of " + column.name);
   }
   record.columns = evolution.columns;
-  record.filenode = evolution.filenode;
+  record.storage = evolution.storage;
   return changed;
 }
 

@@ -1,0 +1,33 @@
+#pragma once
+// UnsaidChanges: what happened to a table's rows without a word in the stream, told from where they were and
+// are (schema::Storage). What is not proven to be harmless copies the table anew.
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "schema/table.h"
+#include "target/target.h"
+
+namespace tailrace::pipeline {
+
+struct Unsaid {
+  /// Rows came or went: only a copy has them.
+  std::optional<std::string> reason;
+  /// As far as can be told now; a TRUNCATE that the stream has yet to bring would be harmless.
+  bool may_be_said = false;
+  /// Leaves that were not there. Harmless if they began empty, as leaves.
+  std::vector<Oid> newcomers;
+};
+
+/// `truncated_by`: the source transaction of the last TRUNCATE of the table that the stream brought. Pure.
+Unsaid unsaid_changes(const target::TableRecord& record, const schema::Table& now,
+                      std::optional<Xid> truncated_by);
+
+/// What to record of a table whose rows are what the stream says. The columns stay as recorded. Pure.
+std::string storage_to_record(const target::TableRecord& record, const schema::Storage& now);
+
+/// True where the rows may have been rewritten by an ALTER TABLE. Pure.
+bool may_be_rewritten(const target::TableRecord& record, Oid filenode, Oid toast);
+
+}  // namespace tailrace::pipeline

@@ -1,0 +1,127 @@
+"""What changes rows without a word in the stream: partitions that come, go or are emptied, and tables that are
+UNLOGGED for a while. Invariant: at the checkpoint's LSN after a look at the catalogs, the target equals the source.
+Each case has tables of its own, and all share a mirror."""
+import pytest
+
+PARTS = """CREATE TABLE {t} (id int, d int, v text, PRIMARY KEY (id, d)) PARTITION BY LIST (d);
+           CREATE TABLE {t}_1 PARTITION OF {t} FOR VALUES IN (1); CREATE TABLE {t}_2 PARTITION OF {t} FOR VALUES IN (2);
+           CREATE TABLE {t}_d PARTITION OF {t} DEFAULT;
+           INSERT INTO {t} SELECT i, i % 4, 'v' || i FROM generate_series(1, 40) i"""
+NARROW = "CREATE TABLE {t} (id int PRIMARY KEY, n int); INSERT INTO {t} SELECT i, i FROM generate_series(1, 20) i"
+WIDE = "CREATE TABLE {t} (id int PRIMARY KEY, n text); INSERT INTO {t} SELECT i, i FROM generate_series(1, 20) i"
+UNLOGGED = ["ALTER TABLE {t} SET UNLOGGED", "INSERT INTO {t} VALUES (90, 1); UPDATE {t} SET n = 99 WHERE id = 1",
+            "ALTER TABLE {t} SET LOGGED", "INSERT INTO {t} VALUES (91, 1)"]
+MOVED = """BEGIN; CREATE TABLE {t}_3 (LIKE {t} INCLUDING ALL);
+           INSERT INTO {t}_3 SELECT * FROM {t}_d WHERE d = 3; DELETE FROM {t}_d WHERE d = 3;
+           ALTER TABLE {t} ATTACH PARTITION {t}_3 FOR VALUES IN (3); COMMIT"""
+
+# name: the table, then transactions.
+CASES = {
+    "one_truncated": [PARTS, "TRUNCATE {t}_1", "INSERT INTO {t} VALUES (90, 1)"],
+    "one_truncated_after_all_were": [PARTS, "TRUNCATE {t}", "INSERT INTO {t} VALUES (90, 1), (91, 2)",
+                                     "TRUNCATE {t}_1"],
+    "one_dropped": [PARTS, "DROP TABLE {t}_1", "INSERT INTO {t} VALUES (90, 2)"],
+    "attached_with_rows": [PARTS, "DELETE FROM {t} WHERE d = 3", "CREATE TABLE {t}_3 (LIKE {t} INCLUDING ALL)",
+                           "INSERT INTO {t}_3 VALUES (90, 3)",
+                           "ALTER TABLE {t} ATTACH PARTITION {t}_3 FOR VALUES IN (3)"],
+    "moved_and_attached": [PARTS, MOVED],
+    "moved_attached_and_changed": [PARTS, MOVED, "UPDATE {t} SET id = id + 1000", "DELETE FROM {t} WHERE d = 3"],
+    "attached_below": [PARTS, "DELETE FROM {t} WHERE d = 3",
+                       "CREATE TABLE {t}_3 (LIKE {t} INCLUDING ALL) PARTITION BY LIST (d);"
+                       "CREATE TABLE {t}_3a PARTITION OF {t}_3 FOR VALUES IN (3); INSERT INTO {t}_3 VALUES (90, 3);"
+                       "ALTER TABLE {t} ATTACH PARTITION {t}_3 FOR VALUES IN (3)"],
+    "created_filled_and_truncated": [PARTS, "DELETE FROM {t} WHERE d = 3",
+                                     "CREATE TABLE {t}_3 PARTITION OF {t} FOR VALUES IN (3)",
+                                     "INSERT INTO {t} VALUES (90, 3)", "TRUNCATE {t}_3",
+                                     "INSERT INTO {t} VALUES (91, 3)"],
+    "unlogged_partition": [PARTS, "ALTER TABLE {t}_1 SET UNLOGGED", "INSERT INTO {t} VALUES (90, 1)",
+                           "ALTER TABLE {t}_1 SET LOGGED", "INSERT INTO {t} VALUES (91, 1)"],
+    "unlogged": [WIDE, *UNLOGGED],
+    "unlogged_without_toast": [NARROW, *UNLOGGED],
+    "unlogged_and_truncated": [NARROW, "TRUNCATE {t}", *UNLOGGED],
+    "unlogged_and_truncated_meanwhile": [NARROW, UNLOGGED[0], "TRUNCATE {t}", *UNLOGGED[1:]],
+}
+# The table that is left holds its rows at a PostgreSQL target too, as a partition there.
+DUCKDB_CASES = {
+    "detached": [PARTS, "ALTER TABLE {t} DETACH PARTITION {t}_1", "INSERT INTO {t}_1 VALUES (90, 1)",
+                 "INSERT INTO {t} VALUES (91, 2)"],
+    "detached_and_back": [PARTS, "ALTER TABLE {t} DETACH PARTITION {t}_1", "INSERT INTO {t}_1 VALUES (90, 1)",
+                          "ALTER TABLE {t} ATTACH PARTITION {t}_1 FOR VALUES IN (1)"],
+}
+
+
+@pytest.mark.parametrize("backlog", [False, True], ids=["live", "backlog"])
+@pytest.mark.parametrize("kind", ["duckdb", "postgres"])
+def test_rows_that_no_change_brought(shop_into, kind, backlog):
+    shop = shop_into(kind)
+    cases = {**CASES, **DUCKDB_CASES} if kind == "duckdb" else CASES
+    for case, (table, *_) in cases.items():
+        shop.execute(table.format(t=case))
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    if backlog:
+        shop.mirror.stop()
+    for case, (_, *transactions) in cases.items():
+        for transaction in transactions:
+            shop.execute(transaction.format(t=case))
+    if backlog:
+        shop.mirror.start()
+    shop.mirror.look(shop.cluster)
+    shop.settle(tables=[f"public.{case}" for case in cases])
+
+
+HARMLESS = {
+    "vacuumed": [WIDE, "VACUUM FULL {t}", "CLUSTER {t} USING {t}_pkey"],
+    "truncated": [WIDE, "TRUNCATE {t}", "INSERT INTO {t} VALUES (90, 1)"],
+    "truncated_without_toast": [NARROW, "TRUNCATE {t}", "INSERT INTO {t} VALUES (90, 1)"],
+    "all_truncated": [PARTS, "TRUNCATE {t}", "INSERT INTO {t} VALUES (90, 1), (91, 2)"],
+    "created": [PARTS, "DELETE FROM {t} WHERE d = 3", "CREATE TABLE {t}_3 PARTITION OF {t} FOR VALUES IN (3)",
+                "INSERT INTO {t} VALUES (90, 3)"],
+    "constrained": [WIDE, "VACUUM FULL {t}", "ALTER TABLE {t} ALTER n SET NOT NULL"],
+}
+DUCKDB_HARMLESS = {
+    "attached_empty": [PARTS, "DELETE FROM {t} WHERE d = 3", "CREATE TABLE {t}_3 (LIKE {t} INCLUDING ALL)",
+                       "ALTER TABLE {t} ATTACH PARTITION {t}_3 FOR VALUES IN (3)"],
+}
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "postgres"])
+def test_what_leaves_the_rows_alone_copies_nothing(shop_into, kind):
+    shop = shop_into(kind)
+    cases = {**HARMLESS, **DUCKDB_HARMLESS} if kind == "duckdb" else HARMLESS
+    for case, (table, *_) in cases.items():
+        shop.execute(table.format(t=case))
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.mirror.look(shop.cluster)
+    for case, (_, *transactions) in cases.items():
+        for transaction in transactions:
+            shop.execute(transaction.format(t=case))
+    shop.mirror.look(shop.cluster)
+    # What was seen is recorded: nothing is suspected after a new start.
+    shop.mirror.stop()
+    shop.mirror.start()
+    shop.mirror.look(shop.cluster)
+    shop.settle(tables=[f"public.{case}" for case in cases])
+    assert "copied anew" not in shop.mirror.log_text()
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "postgres"])
+def test_what_is_not_known_is_taken_as_it_is(shop_into, kind):
+    """Mirrors of an earlier tailrace know nothing of partitions: nothing is copied anew for that, and then noticed."""
+    shop = shop_into(kind)
+    for table, sql in (("parts", PARTS), ("wide", WIDE), ("narrow", NARROW)):
+        shop.execute(sql.format(t=table))
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.mirror.stop()
+    with shop.mirror.into.opened(writable=True) as target:
+        target.query("UPDATE tailrace.tables SET storage = ''")
+    shop.execute("ALTER TABLE narrow ADD v text DEFAULT 'v'")
+    shop.execute("INSERT INTO narrow VALUES (90, 1); INSERT INTO parts VALUES (90, 1)")
+    shop.mirror.start()
+    shop.mirror.look(shop.cluster)
+    assert "copied anew" not in shop.mirror.log_text()
+    shop.execute("TRUNCATE parts_1; ALTER TABLE wide SET UNLOGGED; DELETE FROM wide; ALTER TABLE wide SET LOGGED")
+    shop.mirror.look(shop.cluster)
+    shop.settle(tables=["public.parts", "public.wide", "public.narrow"])
