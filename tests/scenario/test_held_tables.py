@@ -161,9 +161,9 @@ CREATE TABLE bystander (id int PRIMARY KEY)
 """
 
 
-def rows_of(mirror, table):
+def rows_of(mirror):
     mirror.stop()
-    return mirror.into.query(f"SELECT * FROM {table} ORDER BY 1")
+    return mirror.into.query("SELECT id::text, v FROM public.t ORDER BY 1")
 
 
 @pytest.mark.parametrize("when", ["in the copy", "in the stream"])
@@ -187,8 +187,8 @@ def test_a_byte_that_is_not_utf8_holds_its_table(shop, raw, when):
     mirror.stop()
     mirror.start("--recopy", "public.t")
     mirror.wait_status(lambda status: status["in_step"], what="in step")
-    assert rows_of(mirror, "t") == [("1", "plain"), ("2", "mended")]
-    assert mirror.into.query("SELECT * FROM bystander ORDER BY 1") == [("1",), ("2",)]
+    assert rows_of(mirror) == [("1", "plain"), ("2", "mended")]
+    assert mirror.into.query("SELECT id::text FROM public.bystander ORDER BY 1") == [("1",), ("2",)]
 
 
 @pytest.mark.postgres
