@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/stop.h"
 #include "config/validation.h"
+#include "pipeline/copy_outcome.h"
 #include "serve/socket_places.h"
 
 namespace tailrace::cli {
@@ -16,11 +17,12 @@ namespace tailrace::cli {
 /// Documented in the help and in docs: scripts rely on them.
 enum Exit : int {
   exit_ok = 0,
-  exit_differs = 1,   ///< a check failed, verify found differences, or status found nothing running
-  exit_usage = 2,     ///< the command line or the configuration file is wrong
-  exit_operator = 3,  ///< somebody must change something first; the message says what
-  exit_fatal = 4,     ///< damaged data or a bug: stopped rather than guessed
-  exit_retry = 5,     ///< a temporary failure, such as a server that is down: the same command may work later
+  exit_differs = 1,     ///< a check failed, verify found differences, or status found nothing running
+  exit_usage = 2,       ///< the command line or the configuration file is wrong
+  exit_operator = 3,    ///< somebody must change something first; the message says what
+  exit_fatal = 4,       ///< damaged data or a bug: stopped rather than guessed
+  exit_retry = 5,       ///< a temporary failure, such as a server that is down: the same command may work later
+  exit_unfinished = 6,  ///< stopped while tables were still to be copied: the same command goes on
 };
 
 /// The command line as it was typed. Empty and 0 mean: not given.
@@ -72,6 +74,10 @@ int report(const Error& error);
 
 /// A connection string with a password, or what came of one that was not quoted.
 bool may_hold_secret(std::string_view argument);
+
+/// The last line of a run or a snapshot that was stopped, if its copy is not whole, and the exit code for it.
+int report(const pipeline::CopyOutcome& outcome, const char* again);
+
 /// Overwrites secrets in the memory from which `ps` reads the command line.
 void hide_secrets(int argc, char** argv);
 

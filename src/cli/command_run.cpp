@@ -33,9 +33,12 @@ int command_run(const Options& options) {
   auto config = load(options, {true, true});
   pipeline::StatusBoard board;
   pipeline::Engine engine(config, board, stop_signal());
-  Running running(config, board, work_of(engine));
-  engine.run(options.recopy);
-  return exit_ok;
+  pipeline::CopyOutcome outcome;
+  {
+    Running running(config, board, work_of(engine));
+    outcome = engine.run(options.recopy);
+  }
+  return report(outcome, "run again to go on");
 }
 
 }  // namespace tailrace::cli

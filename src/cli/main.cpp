@@ -17,7 +17,8 @@ namespace {
 
 constexpr const char* exit_codes =
     "Exit codes: 0 done; 1 a check failed, differences were found, or nothing is running; 2 wrong usage or\n"
-    "configuration; 3 somebody must change something first; 4 damaged data or a bug; 5 try again later.";
+    "configuration; 3 somebody must change something first; 4 damaged data or a bug; 5 try again later;\n"
+    "6 stopped before all tables were copied.";
 
 class CommandLine {
  public:
@@ -121,13 +122,14 @@ class CommandLine {
   void json(CLI::App* to, const char* help) { to->add_flag("--json", options_.json, help); }
 
   void run_and_snapshot() {
-    auto* run =
-        command(app_, "run", "Copy a database, then follow its changes", command_run,
-                "  tailrace run postgres://app@db/shop duckdb:shop.duckdb\n"
-                "  tailrace run postgres://app@old/shop postgres://app@new/shop\n"
-                "  tailrace run postgres://app@db/shop duckdb:shop.duckdb -t 'public.*' -t '!public.audit_*'\n"
-                "  tailrace run -c tailrace.yaml\n"
-                "Ctrl-C finishes the batch and leaves; run the same command again to go on.");
+    auto* run = command(
+        app_, "run", "Copy a database, then follow its changes", command_run,
+        "  tailrace run postgres://app@db/shop duckdb:shop.duckdb\n"
+        "  tailrace run postgres://app@old/shop postgres://app@new/shop\n"
+        "  tailrace run postgres://app@db/shop duckdb:shop.duckdb -t 'public.*' -t '!public.audit_*'\n"
+        "  tailrace run -c tailrace.yaml\n"
+        "Ctrl-C finishes the batch and leaves; run the same command again to go on. While tables are copied\n"
+        "it says which are missing, and leaves with 6.");
     run->add_option("--recopy", options_.recopy, "Copy this table anew, as SCHEMA.TABLE; repeat it for more")
         ->type_name("TABLE")
         ->expected(1)

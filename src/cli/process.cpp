@@ -55,6 +55,12 @@ bool may_hold_secret(std::string_view text) {
   return text.contains("://") || text.contains("password") || text.contains('@');
 }
 
+int report(const pipeline::CopyOutcome& outcome, const char* again) {
+  if (outcome.whole()) return exit_ok;
+  fmt::print(stderr, "tailrace: {}; {}\n", pipeline::describe(outcome), again);
+  return exit_unfinished;
+}
+
 void hide_secrets(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     std::string_view text(argv[i]);

@@ -91,7 +91,7 @@ void Engine::mark_for_copy(target::Target& target, const std::vector<std::string
   }
 }
 
-void Engine::run(const std::vector<std::string>& recopy) {
+CopyOutcome Engine::run(const std::vector<std::string>& recopy) {
   bool marked = false;
   bool established = false;
   while (!stop_.requested()) {
@@ -111,9 +111,13 @@ void Engine::run(const std::vector<std::string>& recopy) {
                     "Raise the limit of threads (ulimit -u, the pids of a container)");
       } catch (...) {
         established = established || target->checkpoint().has_value();
+        if (stop_.requested()) note_outcome(*target, recopy);
         throw;
       }
-      if (stop_.requested()) target->tidy();
+      if (stop_.requested()) {
+        target->tidy();
+        note_outcome(*target, recopy);
+      }
     } catch (Error& error) {
       if (stop_.requested() && may_retry(error)) {
         log::debug("run", "left without waiting for it: {}", error.what());
@@ -129,6 +133,16 @@ void Engine::run(const std::vector<std::string>& recopy) {
     }
   }
   board_.update([](Status& status) { status.state = RunState::stopped; });
+  return outcome_;
+}
+
+void Engine::note_outcome(target::Target& target, const std::vector<std::string>& recopy) {
+  try {
+    outcome_ = copy_outcome(target, board_.read(), recopy);
+  } catch (const std::exception& error) {
+    // A stop that cut the connection to the target: nothing more can be known.
+    log::debug("run", "{}", error.what());
+  }
 }
 
 /// A target that is away cannot say whether it was set up; the source's slot can.
@@ -163,6 +177,8 @@ void Engine::attempt(target::Target& target) {
     } catch (const target::TableRefused& refused) {
       target.rollback();
       hold_table(config_, target, refused);
+    } catch (const std::system_error& error) {
+      throw Error(Retry::transient, fmt::format("no thread can be started: {}", error.what()));
     } catch (const target::RestartFromCheckpoint& restart) {
       log::info("run", "going back to the checkpoint: {}", restart.what());
       if (Clock::now() - since > 1min) {
@@ -283,7 +299,23 @@ void follow_meanwhile(const config::Config& config, StatusBoard& board, const St
   if (unfinished) std::rethrow_exception(unfinished);
 }
 
-void snapshot(const config::Config& config, StatusBoard& board, const StopSignal& stop) {
+namespace {
+
+/// Tables without a position are of a snapshot that was interrupted: each is as of some snapshot, no two of the
+/// same.
+void begin_anew(target::Target& target) {
+  auto records = target.tables();
+  if (records.empty()) return;
+  log::info("copy", "a snapshot was interrupted before; all {} tables begin anew, from their first rows",
+            records.size());
+  for (const auto& record : records) {
+    if (record.copied) target.mark_for_copy(record.oid, "a snapshot is of one position");
+  }
+}
+
+}  // namespace
+
+CopyOutcome snapshot(const config::Config& config, StatusBoard& board, const StopSignal& stop) {
   // Both ends are looked at side by side: on small databases that is a good part of the time.
   std::promise<schema::StructureOptions> empty;
   auto wanted = empty.get_future();
@@ -302,19 +334,38 @@ void snapshot(const config::Config& config, StatusBoard& board, const StopSignal
     unread = std::current_exception();
   }
   auto target = opening.get();
-  if (!target->tables().empty() || target->checkpoint()) {
+  if (target->checkpoint()) {
     throw Error(Retry::needs_operator, fmt::format("{} holds a mirror already", config.target.url()),
                 "A snapshot needs a new file, or another --name; to go on following, use 'tailrace run'");
   }
+  begin_anew(*target);
   try {
     if (unread) std::rethrow_exception(unread);
-    copy->into(*target);
+    for (;;) {
+      try {
+        copy->into(*target);
+        break;
+      } catch (const target::RestartFromCheckpoint& restart) {
+        log::info("copy", "the snapshot begins again: {}", restart.what());
+        copy.emplace(config, board, stop);
+      }
+    }
   } catch (const StopRequested&) {
-    return;
+    log::debug("copy", "the snapshot was stopped");
+  } catch (const Error& error) {
+    if (!stop.requested() || !may_retry(error)) throw;
+    log::debug("copy", "left without waiting for it: {}", error.what());
   } catch (const target::TableRefused& refused) {
     throw as_error(refused);
   }
-  if (!stop.requested()) target->tidy();
+  if (!stop.requested()) {
+    target->tidy();
+    return {};
+  }
+  auto outcome = copy_outcome(*target, board.read(), {});
+  // The position comes last: until then there is no snapshot.
+  if (!target->checkpoint() && outcome.whole()) outcome.begun = false;
+  return outcome;
 }
 
 }  // namespace tailrace::pipeline

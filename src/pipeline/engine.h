@@ -13,19 +13,16 @@
 #include "base/lsn.h"
 #include "base/stop.h"
 #include "config/config.h"
+#include "pipeline/copy_outcome.h"
 #include "pipeline/looks.h"
 #include "pipeline/status.h"
 #include "pipeline/verification.h"
 #include "verify/report.h"
 
-namespace tailrace::target {
-class Target;
-}
-
 namespace tailrace::pipeline {
 
-/// One consistent copy and stop; leaves no slot behind.
-void snapshot(const config::Config& config, StatusBoard& board, const StopSignal& stop);
+/// One consistent copy and stop; leaves no slot behind. One that was interrupted begins anew.
+CopyOutcome snapshot(const config::Config& config, StatusBoard& board, const StopSignal& stop);
 
 /// The decoded stream as JSON lines.
 void tail(const config::Config& config, std::FILE* out, const StopSignal& stop);
@@ -40,9 +37,9 @@ class Engine {
   Engine(const config::Config& config, StatusBoard& board, const StopSignal& stop)
       : config_(config), board_(board), stop_(stop) {}
 
-  /// Returns when a stop is requested; throws Error only when a human is needed. `recopy`: tables, as
-  /// SCHEMA.TABLE, to copy anew first.
-  void run(const std::vector<std::string>& recopy = {});
+  /// Returns when a stop is requested, and what it leaves to be copied; throws Error only when a human is
+  /// needed. `recopy`: tables, as SCHEMA.TABLE, to copy anew first.
+  CopyOutcome run(const std::vector<std::string>& recopy = {});
   /// Compares source and target while both go on, and mends the target if asked; `stop` ends that early.
   VerifyReport compare(const VerifyRequest& request, const StopSignal& stop);
   /// Looks at the source's publications now, and returns when what they list is copied and followed; `stop`
@@ -54,6 +51,7 @@ class Engine {
 
  private:
   void attempt(target::Target& target);
+  void note_outcome(target::Target& target, const std::vector<std::string>& recopy);
   static void mark_for_copy(target::Target& target, const std::vector<std::string>& tables);
   bool wait_before_retry(const Error& error, bool established);
   bool source_has_slot(const Error& error) const;
@@ -66,6 +64,7 @@ class Engine {
   Lsn failed_at_;  ///< how far the target was when the run last failed
   std::optional<std::chrono::steady_clock::time_point> streaming_since_;
   RunningApplier applier_;
+  CopyOutcome outcome_;
 };
 
 /// For when no tailrace runs on the target (a running one is asked through its control socket): follows as

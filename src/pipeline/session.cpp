@@ -92,14 +92,18 @@ void Session::run() {
   } else if (checkpoint) {
     follow_a_snapshot();
   } else {
+    if (config_.snapshot.enabled) forget_unfinished_snapshot();
     auto tables = schema::Catalog(*connection_).tables(wanted_tables(publication_));
     check_before_writing(tables);
     snapshot = create_main_slot();
   }
   if (stop_.requested()) return;
-  copy_missing(std::move(snapshot));
-  if (stop_.requested()) return;
-  target_.complete_structure(stop_);
+  {
+    Interrupter interrupter(target_, stop_);
+    copy_missing(std::move(snapshot));
+    if (stop_.requested()) return;
+    target_.complete_structure(stop_);
+  }
   if (stop_.requested()) return;
   if (target_.wants_structure()) follow_structure();
   stream();
@@ -110,6 +114,13 @@ void Session::follow_structure() {
   target_.follow_structure(
       [&](const auto& tables, const auto& how) { return schema::read_structure(*connection_, tables, how); });
   connection_->query("commit", "reading the source's structure");
+}
+
+/// Tables without a checkpoint are of a snapshot that was interrupted, and as of a position that no slot knows.
+void Session::forget_unfinished_snapshot() {
+  for (const auto& record : target_.tables()) {
+    if (record.copied) target_.mark_for_copy(record.oid, "it is of a snapshot that was interrupted");
+  }
 }
 
 void Session::connect() {
@@ -507,6 +518,7 @@ void Session::copy_missing(std::optional<Snapshot> snapshot) {
   });
   if (missing.empty()) return;
   list_tables(missing);
+  tell_what_begins_anew(missing);
   board_.update([&](Status& status) {
     status.state = RunState::copying;
     status.message = fmt::format("copying {} tables", missing.size());
@@ -526,6 +538,24 @@ void Session::copy_missing(std::optional<Snapshot> snapshot) {
   if (!unfinished.empty() && !stop_.requested()) {
     throw target::RestartFromCheckpoint(fmt::format("{} tables need a newer snapshot", unfinished.size()));
   }
+}
+
+/// Of copies that an earlier run, or an earlier attempt of this one, did not finish.
+void Session::tell_what_begins_anew(const std::vector<schema::Table>& missing) const {
+  std::string names;
+  int count = 0;
+  std::int64_t there = 0;
+  for (const auto& record : target_.tables()) {
+    if (record.copied) ++there;
+    if (record.copied || record.copied_at.valid()) continue;
+    if (std::ranges::none_of(missing, [&](const auto& table) { return table.oid == record.oid; })) continue;
+    if (++count <= 10) names += (names.empty() ? "" : ", ") + record.qualified();
+  }
+  if (count == 0) return;
+  if (count > 10) names += fmt::format(" and {} more", count - 10);
+  log::info("copy",
+            "the copy was interrupted; {} tables are there, and these begin anew from their first rows: {}",
+            there, names);
 }
 
 /// Binary only if every published column has a binary form that the target reads; pgoutput knows no choice per
@@ -627,9 +657,8 @@ void Session::stream() {
                                               .ahead = target_.applies_ahead(),
                                               .relation_bytes = config_.limits.memory / 4}),
                 queue, applier, board_, over);
-  std::jthread reading([&] { reader.run(); });
   Interrupter interrupter(target_, stop_);
-  started_(&applier);
+  std::jthread reading([&] { reader.run(); });
   struct Leave {
     Session& session;
     BatchQueue& queue;
@@ -640,6 +669,7 @@ void Session::stream() {
       queue.close();
     }
   } leave{*this, queue, over};
+  started_(&applier);
   try {
     apply_from(queue, applier);
   } catch (const Error& error) {

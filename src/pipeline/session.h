@@ -52,6 +52,8 @@ class Session {
   void follow_a_snapshot();
   std::optional<Snapshot> create_main_slot();
   Snapshot temporary_snapshot();
+  void forget_unfinished_snapshot();
+  void tell_what_begins_anew(const std::vector<schema::Table>& missing) const;
   void copy_missing(std::optional<Snapshot> snapshot);
   source::PublicationInfo published_in(pg::Connection& snapshot) const;
   std::vector<schema::Catalog::Wanted> followed_tables() const;

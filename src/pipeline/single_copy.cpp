@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "pipeline/interrupter.h"
 #include "pipeline/published_tables.h"
 #include "pipeline/table_copier.h"
 #include "schema/catalog.h"
@@ -64,11 +65,13 @@ schema::Structure SingleCopy::structure(const std::vector<Oid>& tables, const sc
 }
 
 void SingleCopy::into(target::Target& target) {
+  Interrupter interrupter(target, stop_);
   target.prepare_structure(tables_,
                            [this](const auto& tables, const auto& how) { return structure(tables, how); });
   board_.update([&](Status& status) {
     status.state = RunState::copying;
     status.server_version = exporter_.server_version();
+    status.tables.clear();
     list_to_copy(tables_, status);
   });
   bool checks_text = exporter_.raw_text() && !target.takes_raw_text();

@@ -1,14 +1,17 @@
 #include "pipeline/table_copier.h"
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <set>
+#include <system_error>
 #include <thread>
 
+#include "base/kill_point.h"
 #include "base/log.h"
 #include "base/sql_text.h"
 #include "pg/connection.h"
@@ -57,6 +60,14 @@ struct Board {
   bool all_listed = false;
   std::exception_ptr error;
   bool done = false;
+  std::atomic<bool> failed{false};  // there is an error: who is in the middle of a part leaves
+
+  /// With the mutex held.
+  void fail(std::exception_ptr why) {
+    if (!error) error = std::move(why);
+    failed = true;
+    changed.notify_all();
+  }
 };
 
 class Reader {
@@ -77,8 +88,7 @@ class Reader {
       return;
     } catch (...) {
       std::lock_guard lock(shared_.mutex);
-      if (!shared_.error) shared_.error = std::current_exception();
-      shared_.changed.notify_all();
+      shared_.fail(std::current_exception());
     }
   }
 
@@ -100,14 +110,22 @@ class Reader {
   std::optional<CopyPart> take() {
     std::unique_lock lock(shared_.mutex);
     auto next = shared_.parts.end();
-    shared_.changed.wait(lock, [&] {
-      if (shared_.all_listed && shared_.parts.empty() && !std::exchange(freed_, true)) target_.free_reader();
+    for (;;) {
+      if (shared_.done || shared_.error || stop_.requested()) return std::nullopt;
       next = std::find_if(shared_.parts.begin(), shared_.parts.end(), [&](const CopyPart& part) {
         return !part.large_rows || !shared_.large_rows_at_work;
       });
-      return shared_.done || shared_.error || stop_.requested() || next != shared_.parts.end();
-    });
-    if (shared_.done || shared_.error || stop_.requested()) return std::nullopt;
+      if (next != shared_.parts.end()) break;
+      if (shared_.all_listed && shared_.parts.empty() && !std::exchange(freed_, true)) {
+        // It may start a thread, and wait for locks of its own.
+        lock.unlock();
+        target_.free_reader();
+        lock.lock();
+        continue;
+      }
+      // A signal wakes nobody.
+      shared_.changed.wait_for(lock, std::chrono::milliseconds(100));
+    }
     CopyPart part = std::move(*next);
     shared_.parts.erase(next);
     if (part.large_rows) shared_.large_rows_at_work = true;
@@ -209,6 +227,7 @@ class Reader {
       if (progress.rows >= progress_every) report(progress);
     }
     writer->finish();
+    kill_point("copy.part.finished");
     report(progress);
     connection.query("release savepoint part", "copying");
     return rows;
@@ -218,13 +237,15 @@ class Reader {
   /// server has gone silent.
   bool next(pg::CopyOut& stream, std::string_view& message) {
     for (;;) {
+      // Also while there is always something: the target may be slower than the source.
+      if (stop_.requested() || shared_.failed) throw StopRequested();
       switch (stream.next(message)) {
         case pg::CopyOut::Next::data: return true;
         case pg::CopyOut::Next::end: return false;
         case pg::CopyOut::Next::nothing_yet: break;
       }
       while (!stream.read()) {
-        if (stop_.requested()) throw StopRequested();
+        if (stop_.requested() || shared_.failed) throw StopRequested();
         stream.wait(std::chrono::milliseconds(100));
       }
     }
@@ -503,15 +524,24 @@ std::vector<Oid> copy_tables(const CopyOptions& options, const std::vector<schem
   {
     std::vector<std::jthread> readers;
     auto count = std::max(options.readers, 1);
-    for (int i = 0; i < count; ++i) {
-      auto* lent = i == 0 ? &connection : nullptr;
-      readers.emplace_back([&, lent] { Reader(options, tables, target, shared, board, stop).run(lent); });
-    }
     try {
+      for (int i = 0; i < count; ++i) {
+        auto* lent = i == 0 ? &connection : nullptr;
+        try {
+          readers.emplace_back([&, lent] { Reader(options, tables, target, shared, board, stop).run(lent); });
+        } catch (const std::system_error& error) {
+          if (readers.empty())
+            throw Error(Retry::transient,
+                        fmt::format("no thread can be started for the copy: {}", error.what()));
+          log::warn("copy", "the copy goes on with {} readers of {}: no thread can be started: {}",
+                    readers.size(), count, error.what());
+          break;
+        }
+      }
       unfinished = Coordinator(options, tables, target, board, shared).run(connection, stop);
     } catch (...) {
       std::lock_guard lock(shared.mutex);
-      if (!shared.error) shared.error = std::current_exception();
+      shared.fail(std::current_exception());
     }
     std::lock_guard lock(shared.mutex);
     shared.done = true;

@@ -92,8 +92,8 @@ enum class Missing { refused, left_out };
 
 /// Runs the statements in one transaction of its own, in rounds: one that fails because something does not
 /// exist yet is tried again in the next. Throws Error, with nothing left behind, when a round brings nothing
-/// forward or when a statement fails for another reason.
+/// forward or when a statement fails for another reason. `then`: in the same transaction, at its end.
 void run_structure(pg::Connection& target, const std::vector<Statement>& statements,
-                   Missing missing = Missing::refused);
+                   Missing missing = Missing::refused, const std::function<void()>& then = {});
 
 }  // namespace tailrace::schema

@@ -166,7 +166,8 @@ class Rounds {
 
 }  // namespace
 
-void run_structure(pg::Connection& target, const std::vector<Statement>& statements, Missing missing) {
+void run_structure(pg::Connection& target, const std::vector<Statement>& statements, Missing missing,
+                   const std::function<void()>& then) {
   if (statements.empty()) return;
   target.query(
       "BEGIN; SET LOCAL search_path = ''; SET LOCAL check_function_bodies = off; "
@@ -174,6 +175,7 @@ void run_structure(pg::Connection& target, const std::vector<Statement>& stateme
       "beginning to create the target's structure");
   try {
     Rounds(target, statements, missing).run();
+    if (then) then();
   } catch (const Error&) {
     try {
       target.query("ROLLBACK", "taking back the target's structure");

@@ -86,8 +86,10 @@ std::vector<PublishedTable> read_published_tables(pg::Connection& connection, co
       " join pg_publication p on p.pubname = t.pubname"
       " join pg_namespace n on n.nspname = t.schemaname"
       " join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename {}"
-      // FOR ALL TABLES has the books of a tailrace that writes into this database; they are nobody else's.
-      " where t.pubname = {} and t.schemaname <> 'tailrace' order by t.schemaname, t.tablename{}",
+      // FOR ALL TABLES has the books of a tailrace that writes into this database, and what it is copying; they
+      // are nobody else's.
+      " where t.pubname = {} and t.schemaname <> 'tailrace' and t.schemaname !~ '^tailrace_copy_' order by "
+      "t.schemaname, t.tablename{}",
       detailed ? "coalesce(t.rowfilter, ''), exists (select 1 from pg_publication_rel r"
                  " where p.oid = r.prpubid and r.prrelid = c.oid and r.prattrs is not null), a.name"
                : "'', false, null",

@@ -133,7 +133,7 @@ std::vector<CatalogTable> read_catalog_tables(pg::Connection& connection) {
       " from pg_class c join pg_namespace n on n.oid = c.relnamespace"
       " where c.relkind in ('r', 'p', 'f') and c.relpersistence <> 't'"
       " and n.nspname not in ('pg_catalog', 'information_schema', 'tailrace') and n.nspname !~ "
-      "'^pg_(toast|temp)'"
+      "'^(pg_(toast|temp)|tailrace_copy_)'"
       " order by n.nspname, c.relname",
       "listing the source's tables");
   std::vector<CatalogTable> out;

@@ -34,6 +34,10 @@ CopyWriter::Rows CopyWriter::take(pg::CopyOut& /*stream*/) {
 
 void Target::complete_structure(const StopSignal& /*stop*/) {}
 
+bool Target::structure_is_complete() {
+  return true;
+}
+
 void Target::free_reader() {}
 
 bool Target::takes_raw_text() const {

@@ -226,6 +226,8 @@ class Target {
   /// After all copies, and before anything is applied: indexes, constraints, triggers, views. Goes on where an
   /// earlier attempt ended. Durable.
   virtual void complete_structure(const StopSignal& stop);
+  /// False: an attempt of it was not finished.
+  virtual bool structure_is_complete();
 
   /// What the source's structure got since is missing here: follow_structure(), which reads it as it is now,
   /// before anything else is applied. Throws TableRefused.

@@ -9,8 +9,8 @@ SESSION = """
 SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET extra_float_digits = 1;
 SET bytea_output = 'hex'; SET lc_monetary = 'C'"""
 
-# tailrace's own schema and the server's are not anybody's data.
-NOT_OWN = "n.nspname NOT IN ('tailrace', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%'"
+# tailrace's own schema, where it fills tables, and the server's are not anybody's data.
+NOT_OWN = "n.nspname <> 'information_schema' AND n.nspname !~ '^(pg_|tailrace$|tailrace_copy_)'"
 
 
 class PostgresDatabase:

@@ -47,10 +47,20 @@ update tailrace.tables t set target_schema = schema_name, target_table = table_n
   and c.relkind in ('r', 'p')), 0))",
     // 6: what tailrace made besides tables, by identity. `again`: it gave way, and is to be made again.
     "create table tailrace.made (subscription text, catalog oid, name text, oid oid not null, again boolean "
-    "not "
-    "null default false, primary key (subscription, catalog, name))",
+    "not null default false, primary key (subscription, catalog, name))",
     // 7: where a table's rows are at the source; not known of tables that are there.
     "alter table tailrace.tables add column storage text not null default ''",
+    // 8: tables that are filled out of sight (hidden_tables.h), and what a table shows meanwhile: `copying`, a
+    // part of its rows; `stale`, those of an earlier state. A publication of all tables must let the format
+    // change.
+    R"(
+alter table tailrace.format replica identity full;
+create table tailrace.hiding_places (place oid primary key, name_space oid not null);
+create table tailrace.hidden (
+  subscription text, relation oid, root oid not null, schema_name text not null, table_name text not null,
+  primary key (subscription, relation));
+alter table tailrace.tables add column state text generated always as (
+  case when copied then 'copied' when copied_at = '0/0' then 'copying' else 'stale' end) stored)",
 };
 
 constexpr std::int64_t newest = std::ssize(steps);

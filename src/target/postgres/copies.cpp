@@ -81,6 +81,11 @@ std::unique_ptr<pg::Connection> Copies::connection() {
   return out;
 }
 
+void Copies::interrupt() noexcept {
+  std::lock_guard lock(mutex_);
+  for (const auto* connection : used_) connection->cancel();
+}
+
 void Copies::close_idle() {
   std::lock_guard lock(mutex_);
   idle_.clear();
@@ -120,6 +125,13 @@ std::optional<std::size_t> Copies::begin_frozen(pg::Connection& connection, cons
   return std::nullopt;
 }
 
+void Copies::refused(const Error& error) {
+  constexpr std::array looks_for_something = {"42P01", "42704", "42883", "3F000"};
+  if (!hides_ || std::ranges::find(looks_for_something, error.sqlstate()) == looks_for_something.end()) return;
+  looked_for_ = true;
+  throw RestartFromCheckpoint("a value looks for a table that is out of sight: " + error.message());
+}
+
 std::unique_ptr<CopyWriter> Copies::begin(Oid table, bool binary, bool alone) {
   auto used = connection();
   Statements statements;
@@ -128,14 +140,23 @@ std::unique_ptr<CopyWriter> Copies::begin(Oid table, bool binary, bool alone) {
     statements = statements_.at(table);
   }
   ++under_way_;
-  std::shared_ptr<void> counted(nullptr, [this](void*) { --under_way_; });
+  {
+    std::lock_guard lock(mutex_);
+    used_.insert(used.get());
+  }
+  std::shared_ptr<void> counted(nullptr, [this, connection = used.get()](void*) {
+    --under_way_;
+    std::lock_guard lock(mutex_);
+    used_.erase(connection);
+  });
   auto cached = alone ? begin_frozen(*used, statements) : std::nullopt;
   return std::make_unique<PostgresCopyWriter>(
       std::move(used),
       PostgresCopyWriter::Copy{statements.copy, statements.purpose, binary, cached.has_value(),
-                               cached.value_or(0)},
+                               cached.value_or(0), [this](const Error& error) { refused(error); }},
       [this, counted](std::unique_ptr<pg::Connection> done) {
         std::lock_guard lock(mutex_);
+        used_.erase(done.get());
         idle_.push_back(std::move(done));
       });
 }

@@ -6,6 +6,8 @@ namespace {
 // The server goes over a piece three times: a much larger one has left its nearest cache by then, and each much
 // smaller one costs a call.
 constexpr std::size_t piece_bytes = 16 << 10;
+// Then the caller gets to see whether it is to leave.
+constexpr std::int64_t most_at_once = 1 << 20;
 // A COPY goes round in 16 MB of the shared buffers at most (buffer access strategy BULKWRITE), and each round
 // writes those out, from where the making of the key has to read them again. A statement that ends before
 // leaves its pages where they are.
@@ -42,7 +44,7 @@ void PostgresCopyWriter::row(std::string_view copy_row) {
 
 CopyWriter::Rows PostgresCopyWriter::take(pg::CopyOut& stream) {
   Rows out;
-  for (;;) {
+  while (out.bytes < most_at_once) {
     std::size_t before = buffer_.size();
     auto last = how_.binary ? pg::copy_binary_trailer : std::string_view();
     std::size_t rows = stream.append_rows(buffer_, piece_bytes, last);
@@ -54,6 +56,7 @@ CopyWriter::Rows PostgresCopyWriter::take(pg::CopyOut& stream) {
     filled_in_this_ += bytes + rows * row_overhead;
     settle();
   }
+  return out;
 }
 
 void PostgresCopyWriter::settle() {
@@ -64,15 +67,25 @@ void PostgresCopyWriter::settle() {
   open();
 }
 
+template <typename Work>
+void PostgresCopyWriter::heeding(const Work& work) {
+  try {
+    work();
+  } catch (const Error& error) {
+    how_.refused(error);
+    throw;
+  }
+}
+
 void PostgresCopyWriter::send() {
-  copy_->write(buffer_);
+  heeding([&] { copy_->write(buffer_); });
   buffer_.clear();
 }
 
 void PostgresCopyWriter::close() {
   if (how_.binary) buffer_.append(pg::copy_binary_trailer);
   if (!buffer_.empty()) send();
-  copy_->finish();
+  heeding([&] { copy_->finish(); });
   copy_.reset();
 }
 

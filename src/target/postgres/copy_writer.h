@@ -18,6 +18,8 @@ class PostgresCopyWriter : public CopyWriter {
     bool binary = false;
     bool frozen = false;     ///< in the transaction that the connection has open, and ends with it
     std::size_t cached = 0;  ///< so many bytes of it may stay in the shared buffers; only where it is frozen
+    /// Told what the target said to rows that it refused; may throw something that says more.
+    std::function<void(const Error&)> refused;
   };
 
   /// `give_back` takes the connection when the copy is finished; after a failure it is not of use any more.
@@ -30,6 +32,8 @@ class PostgresCopyWriter : public CopyWriter {
   void finish() override;
 
  private:
+  template <typename Work>
+  void heeding(const Work& work);
   void open();
   void send();
   void close();

@@ -2,6 +2,7 @@
 #include "target/postgres/bookkeeping.h"
 #include "target/postgres/books_format.h"
 #include "target/postgres/deletions.h"
+#include "target/postgres/hidden_tables.h"
 #include "target/postgres/kept_changes.h"
 #include "target/postgres/origins.h"
 #include "target/postgres/postgres_target.h"
@@ -20,16 +21,20 @@ bool forget_postgres(const PostgresOptions& options) {
   books.lock();
   bool ours = books.read_checkpoint().has_value() || !books.read_tables().empty();
   make_conflict_tables(connection);
+  HiddenTables hidden(connection, options.subscription);
   std::vector<TableRecord> tables;
   for (const auto& [oid, record] : books.read_tables()) tables.push_back(record);
   drop_origins(connection, options.subscription);
   connection.query("begin", purpose);
   stop_noting_deletions(connection, options.subscription, tables);
   remove_conflicts(connection, options.subscription);
+  hidden.remove_all();
   books.remove_all();
   KeptChanges::remove_all(connection, options.subscription);
   auto others = connection.query(
-      "select exists (select from tailrace.checkpoint) or exists (select from tailrace.tables)", purpose);
+      "select exists (select from tailrace.checkpoint) or exists (select from tailrace.tables) or "
+      "exists (select from tailrace.hidden)",
+      purpose);
   if (!others.flag(0, 0)) connection.query("drop schema tailrace cascade", purpose);
   connection.query("commit", purpose);
   return ours;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <iterator>
+#include <system_error>
 #include <utility>
 
 #include "base/log.h"
@@ -77,8 +78,14 @@ void IndexBuilder::finish(std::vector<Bookkeeping::Pending> pending, const StopS
 /// With the mutex held.
 void IndexBuilder::start_more() {
   for (std::size_t idle = ready_.size(); idle > 0 && working_ < allowed_ && !failed_; --idle) {
-    ++working_;
-    threads_.emplace_back([this] { work(); });
+    try {
+      threads_.emplace_back([this] { work(); });
+      ++working_;
+    } catch (const std::system_error& error) {
+      if (working_ > 0) return;
+      failed_ = std::make_exception_ptr(
+          Error(Retry::transient, fmt::format("no thread can be started to make indexes: {}", error.what())));
+    }
   }
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/kill_point.h"
 #include "base/log.h"
 #include "base/sql_text.h"
 #include "target/postgres/bookkeeping.h"
@@ -12,6 +13,7 @@
 #include "target/postgres/deletions.h"
 #include "target/postgres/emptying.h"
 #include "target/postgres/flush_watch.h"
+#include "target/postgres/hidden_tables.h"
 #include "target/postgres/kept_changes.h"
 #include "target/postgres/lanes.h"
 #include "target/postgres/mended_rows.h"
@@ -75,6 +77,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   void complete_structure(const StopSignal& stop) override;
   bool wants_structure() const override { return structure_wanted_ || made_.gave_way(); }
   void follow_structure(const schema::ReadStructure& read) override;
+  bool structure_is_complete() override { return books_.read_pending().empty(); }
   void create_table(const schema::Table& table) override;
   void check_rows(const std::vector<schema::Table>&) override {}  // check_tables() did
   void adopt(const schema::Table& table, Lsn at) override;
@@ -121,7 +124,11 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
                    std::shared_ptr<const void> borrowed) override;
   bool commit_ahead(AheadTransaction& transaction, const Checkpoint& checkpoint) override;
   void give_up_ahead() noexcept override;
-  void interrupt() noexcept override { lanes_.interrupt(); }
+  void interrupt() noexcept override {
+    lanes_.interrupt();
+    copies_.interrupt();
+    books_connection_.cancel();
+  }
   std::int64_t keep_sequences(pg::Connection& source, const std::vector<Oid>& tables,
                               std::int64_t margin) override {
     return sequences_.keep_ahead(source, tables, margin);
@@ -147,6 +154,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   void try_in_order(Oid table, const std::string& reason);
   [[noreturn]] void find_refused_commit(const Error& error);
   void follow_first(Oid table, const Error& error);
+  void show_all();
   void forget_kept(Oid table);
   schema::StructureOptions structure_options() {
     return postgres::structure_options(books_connection_, options_);
@@ -159,6 +167,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   PostgresOptions options_;
   pg::Connection books_connection_;  ///< for what is not part of applying
   Bookkeeping books_;
+  HiddenTables hidden_;
   IndexBuilder indexes_;
   SequenceKeeper sequences_{books_connection_};
   FlushWatch flush_watch_{books_connection_};
@@ -189,6 +198,7 @@ PostgresTarget::PostgresTarget(const PostgresOptions& options)
     : options_(options),
       books_connection_(pg::Connection::open(options.conninfo, {pg::Mode::sql, options.subscription})),
       books_(looked_at(books_connection_, options), options.subscription),
+      hidden_(books_connection_, options.subscription),
       indexes_(options.conninfo, options.subscription, books_),
       lanes_({options.conninfo, options.subscription, options.lz4}, options.connections,
              locked(books_).advance_sql()),
@@ -258,7 +268,7 @@ void PostgresTarget::durably(const Change& change) {
 }
 
 std::vector<TableRefused> PostgresTarget::check_tables(const std::vector<schema::Table>& tables) {
-  return check_can_take(books_connection_, tables, records_, options_).refused;
+  return check_can_take(books_connection_, hidden_, tables, records_, options_).refused;
 }
 
 /// Gives what is ours its name, and makes room for what is to be made.
@@ -280,7 +290,8 @@ void PostgresTarget::take_names_of(const std::vector<Claim>& claims) {
 
 void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
                                        const schema::ReadStructure& read) {
-  auto checked = check_can_take(books_connection_, tables, records_, options_);
+  if (copies_.looked_for()) show_all();
+  auto checked = check_can_take(books_connection_, hidden_, tables, records_, options_);
   if (!checked.refused.empty()) throw checked.refused.front();
   bool left = false;
   for (Oid root : checked.left) {
@@ -311,6 +322,7 @@ void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
       if (records_.contains(table.oid)) check_types(made_, table);
     }
   }
+  copies_.hides(!hidden_.left().empty());
   if (missing.empty()) return;
   log::info("target", "making {} tables, and what belongs to them, like the source's", missing.size());
   auto how = structure_options();
@@ -330,10 +342,19 @@ void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
   auto later = books_.number(structure);
   for (const auto& pending : later) first.push_back(books_.note(pending));
   for (auto& note : made_.notes()) first.push_back(std::move(note));
-  schema::run_structure(books_connection_, first);
+  // Where no row is copied, none is missing.
+  bool hide = !options_.keep_rows && !copies_.looked_for() && hidden_.possible();
+  schema::run_structure(books_connection_, first, schema::Missing::refused, [&] {
+    if (hide) hidden_.hide(names_of(made));
+    kill_point("postgres.structure.made");
+  });
+  kill_point("postgres.structure.committed");
+  copies_.hides(!hidden_.left().empty());
   std::erase_if(later, [](const auto& pending) { return !pending.parallel; });
   indexes_.expect(later);
-  auto now = load_tables(books_connection_, names_of(made));
+  // Hidden, or in their places.
+  auto now = hidden_.find(names_of(made));
+  now.merge(load_tables(books_connection_, names_of(made)));
   for (const auto& table : made) {
     auto there = now.find({table.schema, table.name});
     if (there != now.end()) found_.try_emplace(table.oid, std::move(there->second));
@@ -352,6 +373,13 @@ void PostgresTarget::follow_structure(const schema::ReadStructure& read) {
 }
 
 void PostgresTarget::complete_structure(const StopSignal& stop) {
+  // What was made for a copy that nobody wants any more. What is still to be made may lean on it.
+  for (const auto& [schema, name] : hidden_.left()) {
+    log::warn("target", "{}.{} was made at the target, and is not copied any more: it stays there, empty",
+              schema, name);
+  }
+  show_all();
+  hidden_.tidy();
   build_pending(books_connection_, books_, indexes_, stop);
   made_.identify(!stop.requested());
   plans_.forget_all();
@@ -361,6 +389,26 @@ void PostgresTarget::complete_structure(const StopSignal& stop) {
   std::vector<TableRecord> tables;
   for (const auto& [oid, record] : records_) tables.push_back(record);
   conflicts_.start(books_connection_, lanes_.alone().has_origin(), tables);
+}
+
+/// Empty, into their places.
+void PostgresTarget::show_all() {
+  for (const auto& name : hidden_.left()) {
+    durably([&] {
+      books_connection_.query("set local session_replication_role = replica", "emptying a table");
+      for (const auto& [_, there] : hidden_.find({name})) {
+        empty_tables(books_connection_, {{{there.sql_name(), there.kind == 'p'}}}, false);
+        for (auto& [oid, record] : records_) {
+          if (record.target_oid != there.oid) continue;
+          record.target_schema = name.first;
+          record.target_table = name.second;
+          record.target_name = quote_qualified(name.first, name.second);
+          books_.put_table(record);
+        }
+      }
+      hidden_.show(name);
+    });
+  }
 }
 
 void PostgresTarget::create_table(const schema::Table& table) {
@@ -490,7 +538,16 @@ void PostgresTarget::finish_copy(Oid table, Lsn snapshot, std::int64_t rows) {
   record.copied = true;
   record.copied_at = snapshot;
   record.rows_copied = rows;
-  durably([&] { books_.put_table(record); });
+  durably([&] {
+    if (hidden_.show({record.schema, record.name})) {
+      record.target_schema = record.schema;
+      record.target_table = record.name;
+      record.target_name = quote_qualified(record.schema, record.name);
+    }
+    books_.put_table(record);
+    kill_point("postgres.copy.finished");
+  });
+  kill_point("postgres.copy.committed");
   records_.insert_or_assign(table, record);
   indexes_.allow(table);
 }

@@ -1,5 +1,6 @@
 #include "target/postgres/table_checks.h"
 
+#include "base/sql_text.h"
 #include "target/postgres/table_plan.h"
 #include "target/postgres/target_user.h"
 
@@ -63,8 +64,9 @@ std::set<Oid> with_forced_policies(pg::Connection& connection, const std::map<Ta
 
 class Checks {
  public:
-  Checks(pg::Connection& connection, const Records& records, const PostgresOptions& options)
-      : connection_(connection), records_(records), options_(options) {}
+  Checks(pg::Connection& connection, HiddenTables& hidden, const Records& records,
+         const PostgresOptions& options)
+      : connection_(connection), hidden_(hidden), records_(records), options_(options) {}
 
   Checked run(const std::vector<schema::Table>& tables) {
     if (tables.empty()) return {};
@@ -73,9 +75,18 @@ class Checks {
     auto there = occupants(connection_, records_, claims);
     auto by_name = load_tables(connection_, names_of(tables));
     auto forced = with_forced_policies(connection_, by_name);
+    auto out_of_sight = hidden_.find(names_of(tables));
     for (std::size_t i = 0; i < tables.size(); ++i) {
       try {
-        auto found = by_name.find({tables[i].schema, tables[i].name});
+        TableName name(tables[i].schema, tables[i].name);
+        if (auto found = out_of_sight.find(name); found != out_of_sight.end()) {
+          // It gets its name when it is copied. What is in the books gets its columns before.
+          if (!records_.contains(tables[i].oid))
+            for_table(tables[i].oid, [&] { check_columns(tables[i], found->second); });
+          out_.found.emplace(tables[i].oid, std::move(found->second));
+          continue;
+        }
+        auto found = by_name.find(name);
         for_table(tables[i].oid, [&] {
           if (found != by_name.end() && forced.contains(found->second.oid))
             check_row_security(connection_, {found->second.sql_name()});
@@ -136,6 +147,7 @@ class Checks {
   }
 
   pg::Connection& connection_;
+  HiddenTables& hidden_;
   const Records& records_;
   const PostgresOptions& options_;
   Checked out_;
@@ -143,9 +155,10 @@ class Checks {
 
 }  // namespace
 
-Checked check_can_take(pg::Connection& connection, const std::vector<schema::Table>& tables,
-                       const Records& records, const PostgresOptions& options) {
-  return Checks(connection, records, options).run(tables);
+Checked check_can_take(pg::Connection& connection, HiddenTables& hidden,
+                       const std::vector<schema::Table>& tables, const Records& records,
+                       const PostgresOptions& options) {
+  return Checks(connection, hidden, records, options).run(tables);
 }
 
 }  // namespace tailrace::target::postgres

@@ -7,6 +7,7 @@
 
 #include "pg/connection.h"
 #include "schema/table.h"
+#include "target/postgres/hidden_tables.h"
 #include "target/postgres/names.h"
 #include "target/postgres/postgres_target.h"
 #include "target/postgres/target_table.h"
@@ -34,8 +35,9 @@ struct Checked {
 /// Looks for each of the tables at the target: for what the records say is its own; else for a table of its
 /// name that is empty, or may stay as it is. Refused is one whose name is somebody else's, that does not fit,
 /// or that is missing and is not to be made.
-Checked check_can_take(pg::Connection& connection, const std::vector<schema::Table>& tables,
-                       const Records& records, const PostgresOptions& options);
+Checked check_can_take(pg::Connection& connection, HiddenTables& hidden,
+                       const std::vector<schema::Table>& tables, const Records& records,
+                       const PostgresOptions& options);
 
 /// Runs `work`. Where the target refuses it for good, that is the table's trouble: throws TableRefused in place
 /// of the server's words.

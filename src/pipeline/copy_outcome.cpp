@@ -1,0 +1,70 @@
+#include "pipeline/copy_outcome.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+namespace tailrace::pipeline {
+namespace {
+
+constexpr std::size_t most_names = 10;
+
+/// A table that was whole once and is not copied now: it has left the publication, unless somebody waits for
+/// it.
+bool is_wanted(const target::TableRecord& record, const TableStatus* shown, bool asked) {
+  if (!record.copied_at.valid() || asked) return true;
+  return shown != nullptr && shown->state != TableState::stopped;
+}
+
+}  // namespace
+
+CopyOutcome copy_outcome(target::Target& target, const Status& board, const std::vector<std::string>& asked) {
+  std::map<std::string, const TableStatus*> shown;
+  std::set<std::string> missing;
+  std::set<std::string> copied;
+  for (const auto& table : board.tables) {
+    std::string name = table.schema + "." + table.name;
+    shown.emplace(name, &table);
+    if (table.state == TableState::pending || table.state == TableState::copying) missing.insert(name);
+  }
+  for (const auto& record : target.tables()) {
+    std::string name = record.qualified();
+    auto found = shown.find(name);
+    const auto* table = found == shown.end() ? nullptr : found->second;
+    bool was_asked = std::ranges::find(asked, name) != asked.end();
+    if (record.is_held()) {
+      missing.erase(name);
+    } else if (record.copied) {
+      copied.insert(name);
+      missing.erase(name);
+    } else if (is_wanted(record, table, was_asked)) {
+      missing.insert(name);
+    }
+  }
+  CopyOutcome out;
+  out.copied = static_cast<std::int64_t>(copied.size());
+  out.missing.assign(missing.begin(), missing.end());
+  out.begun = target.checkpoint().has_value() || !board.tables.empty() || !missing.empty();
+  out.structure_missing = !target.structure_is_complete();
+  return out;
+}
+
+std::string describe(const CopyOutcome& outcome) {
+  if (!outcome.begun) return "stopped before the copy began";
+  auto all = outcome.copied + static_cast<std::int64_t>(outcome.missing.size());
+  if (outcome.missing.empty()) {
+    return fmt::format(
+        "stopped: all {} tables are copied; not yet: keys, indexes and what else belongs to them", all);
+  }
+  std::string names;
+  for (std::size_t i = 0; i < std::min(outcome.missing.size(), most_names); ++i)
+    names += (i == 0 ? "" : ", ") + outcome.missing[i];
+  if (outcome.missing.size() > most_names)
+    names += fmt::format(" and {} more", outcome.missing.size() - most_names);
+  return fmt::format("stopped: {} of {} tables {} copied; not yet: {}", outcome.copied, all,
+                     outcome.copied == 1 ? "is" : "are", names);
+}
+
+}  // namespace tailrace::pipeline

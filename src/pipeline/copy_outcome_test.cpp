@@ -1,0 +1,26 @@
+#include "pipeline/copy_outcome.h"
+
+#include <gtest/gtest.h>
+
+namespace tailrace::pipeline {
+namespace {
+
+TEST(CopyOutcome, SaysWhatIsMissing) {
+  CopyOutcome outcome{.copied = 2, .missing = {"a.b", "c.d"}};
+  EXPECT_FALSE(outcome.whole());
+  EXPECT_EQ(describe(outcome), "stopped: 2 of 4 tables are copied; not yet: a.b, c.d");
+  for (int i = 0; i < 10; ++i) outcome.missing.push_back("public.t" + std::to_string(i));
+  EXPECT_TRUE(describe(outcome).ends_with("public.t7 and 2 more")) << describe(outcome);
+}
+
+TEST(CopyOutcome, KnowsWhatIsNotATable) {
+  EXPECT_EQ(describe({.begun = false}), "stopped before the copy began");
+  CopyOutcome keys{.copied = 3, .structure_missing = true};
+  EXPECT_FALSE(keys.whole());
+  EXPECT_EQ(describe(keys),
+            "stopped: all 3 tables are copied; not yet: keys, indexes and what else belongs to them");
+  EXPECT_TRUE(CopyOutcome{.copied = 3}.whole());
+}
+
+}  // namespace
+}  // namespace tailrace::pipeline

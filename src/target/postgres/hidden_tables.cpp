@@ -1,0 +1,208 @@
+#include "target/postgres/hidden_tables.h"
+
+#include "base/log.h"
+#include "base/sql_text.h"
+
+namespace tailrace::target::postgres {
+namespace {
+
+constexpr const char* hiding = "keeping tables out of sight until they are copied";
+
+// Two subscriptions share the schemas: one must not drop what the other is about to use.
+constexpr const char* lock = "pg_catalog.pg_advisory_xact_lock(7206021914)";
+
+std::string values_of(const std::vector<TableName>& tables) {
+  std::string out;
+  for (const auto& [schema, name] : tables)
+    out += fmt::format("{}({}, {})", out.empty() ? "" : ", ", quote_literal(schema), quote_literal(name));
+  return out;
+}
+
+/// A partition is its root's, unless it is copied as a table of its own.
+std::string members_of(const std::vector<TableName>& tables) {
+  return fmt::format(
+      "with named as (select c.oid, n.oid as name_space from (values {}) w (schema, name) "
+      "join pg_catalog.pg_namespace n on n.nspname = w.schema "
+      "join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = w.name and c.relkind in ('r', "
+      "'p')), "
+      "members as (select oid as relation, oid as root from named union all "
+      "select distinct on (p.relid) p.relid::oid, t.oid from named t "
+      "cross join lateral pg_catalog.pg_partition_tree(t.oid) p "
+      "where p.relid not in (select oid from named)) ",
+      values_of(tables));
+}
+
+}  // namespace
+
+HiddenTables::HiddenTables(pg::Connection& connection, const std::string& subscription)
+    : connection_(connection), literal_(quote_literal(subscription)) {}
+
+bool HiddenTables::possible() {
+  auto may = connection_.query(
+      "select pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')", hiding);
+  return may.flag(0, 0);
+}
+
+/// With the lock held. A schema that is not in the books is somebody else's, whatever it is called.
+Oid HiddenTables::place_for(Oid name_space) {
+  auto known = connection_.query(
+      fmt::format(
+          "select p.place from tailrace.hiding_places p join pg_catalog.pg_namespace n on n.oid = p.place "
+          "where p.name_space = {}",
+          name_space),
+      hiding);
+  if (known.rows() > 0) return known.oid(0, 0);
+  std::string name = fmt::format("tailrace_copy_{}", name_space);
+  for (int next = 1;; ++next) {
+    auto taken = connection_.query(
+        fmt::format("select pg_catalog.to_regnamespace({}) is not null", quote_literal(quote_identifier(name))),
+        hiding);
+    if (!taken.flag(0, 0)) break;
+    name = fmt::format("tailrace_copy_{}_{}", name_space, next);
+  }
+  auto made = connection_.query(
+      fmt::format("create schema {0}; insert into tailrace.hiding_places "
+                  "select oid, {1} from pg_catalog.pg_namespace where nspname = {2} returning place",
+                  quote_identifier(name), name_space, quote_literal(name)),
+      hiding);
+  return made.oid(0, 0);
+}
+
+void HiddenTables::hide(const std::vector<TableName>& tables) {
+  if (tables.empty()) return;
+  connection_.query(fmt::format("select {}", lock), hiding);
+  auto spaces = connection_.query(
+      members_of(tables) +
+          "select distinct c.relnamespace from members m join pg_catalog.pg_class c on c.oid = "
+          "m.relation order by 1",
+      hiding);
+  for (int i = 0; i < spaces.rows(); ++i) place_for(spaces.oid(i, 0));
+  auto moves = connection_.query(
+      members_of(tables) +
+          fmt::format(
+              ", noted as (insert into tailrace.hidden select {}, c.oid, m.root, n.nspname, c.relname "
+              "from members m join pg_catalog.pg_class c on c.oid = m.relation "
+              "join pg_catalog.pg_namespace n on n.oid = c.relnamespace) "
+              "select pg_catalog.format('alter table %s set schema %I', c.oid::pg_catalog.regclass, n.nspname) "
+              "from members m join pg_catalog.pg_class c on c.oid = m.relation "
+              "join tailrace.hiding_places p on p.name_space = c.relnamespace "
+              "join pg_catalog.pg_namespace n on n.oid = p.place",
+              literal_),
+      hiding);
+  std::string sql;
+  for (int i = 0; i < moves.rows(); ++i) sql += moves.str(i, 0) + ";\n";
+  if (!sql.empty()) connection_.query(sql, hiding);
+}
+
+std::map<TableName, TargetTable> HiddenTables::find(const std::vector<TableName>& tables) {
+  auto rows = connection_.query(
+      fmt::format("select h.schema_name, h.table_name, n.nspname, c.relname from tailrace.hidden h "
+                  "join pg_catalog.pg_class c on c.oid = h.relation "
+                  "join tailrace.hiding_places p on p.place = c.relnamespace "
+                  "join pg_catalog.pg_namespace n on n.oid = p.place "
+                  "where h.subscription = {} and h.relation = h.root",
+                  literal_),
+      hiding);
+  std::map<TableName, TableName> own_names;
+  for (int i = 0; i < rows.rows(); ++i)
+    own_names.emplace(TableName(rows.str(i, 0), rows.str(i, 1)), TableName(rows.str(i, 2), rows.str(i, 3)));
+  std::map<TableName, TableName> wanted;
+  std::vector<TableName> places;
+  for (const auto& table : tables) {
+    auto found = own_names.find(table);
+    if (found == own_names.end()) continue;
+    places.push_back(found->second);
+    wanted.emplace(found->second, table);
+  }
+  std::map<TableName, TargetTable> out;
+  if (places.empty()) return out;
+  for (auto& [place, table] : load_tables(connection_, places)) out.emplace(wanted.at(place), std::move(table));
+  return out;
+}
+
+bool HiddenTables::show(const TableName& table) {
+  auto moves = connection_.query(
+      fmt::format(
+          "with gone as (delete from tailrace.hidden h using tailrace.hidden r where h.subscription = {0} "
+          "and r.subscription = {0} and r.relation = h.root and r.relation = r.root "
+          "and r.schema_name = {1} and r.table_name = {2} returning h.relation, h.schema_name) "
+          "select pg_catalog.format('alter table %s set schema %I', c.oid::pg_catalog.regclass, "
+          "g.schema_name) from gone g join pg_catalog.pg_class c on c.oid = g.relation "
+          "join tailrace.hiding_places p on p.place = c.relnamespace",
+          literal_, quote_literal(table.first), quote_literal(table.second)),
+      hiding);
+  std::string sql;
+  for (int i = 0; i < moves.rows(); ++i) sql += moves.str(i, 0) + ";\n";
+  if (sql.empty()) return false;
+  try {
+    connection_.query(sql, hiding);
+  } catch (const Error& error) {
+    if (error.sqlstate() != "42P07" && error.sqlstate() != "42710") throw;
+    throw Error(
+        Retry::needs_operator,
+        fmt::format("{}.{} is copied, and cannot take its name at the target, which something else took "
+                    "meanwhile: {}",
+                    table.first, table.second, error.message()),
+        "Rename or drop what has the name there, and start again: the table is then copied anew");
+  }
+  return true;
+}
+
+std::vector<TableName> HiddenTables::left() {
+  auto rows = connection_.query(fmt::format("select schema_name, table_name from tailrace.hidden "
+                                            "where subscription = {} and relation = root",
+                                            literal_),
+                                hiding);
+  std::vector<TableName> out;
+  for (int i = 0; i < rows.rows(); ++i) out.emplace_back(rows.str(i, 0), rows.str(i, 1));
+  return out;
+}
+
+void HiddenTables::tidy() {
+  auto any = connection_.query("select exists (select from tailrace.hiding_places)", hiding);
+  if (!any.flag(0, 0)) return;
+  connection_.query("begin", hiding);
+  // Not waited for: who has it makes use of them, and clears up himself.
+  auto free = connection_.query("select pg_catalog.pg_try_advisory_xact_lock(7206021914)", hiding);
+  if (free.flag(0, 0)) drop_empty_places();
+  connection_.query("commit", hiding);
+}
+
+/// With the lock held.
+void HiddenTables::drop_empty_places() {
+  auto empty = connection_.query(
+      "select p.place, n.nspname from tailrace.hiding_places p "
+      "left join pg_catalog.pg_namespace n on n.oid = p.place "
+      "where not exists (select from pg_catalog.pg_class c where c.relnamespace = p.place)",
+      hiding);
+  for (int i = 0; i < empty.rows(); ++i) {
+    connection_.query("savepoint tidying", hiding);
+    try {
+      if (!empty.is_null(i, 1))
+        connection_.query("drop schema if exists " + quote_identifier(empty.get(i, 1)), hiding);
+      connection_.query(fmt::format("delete from tailrace.hiding_places where place = {}", empty.oid(i, 0)),
+                        hiding);
+    } catch (const Error& error) {
+      if (error.sqlstate().empty()) throw;
+      // Another subscription's user made it, or somebody put something of his own there.
+      log::debug("target", "{}", error.message());
+      connection_.query("rollback to tidying", hiding);
+    }
+  }
+}
+
+/// Functions and views that use what is dropped here were made for it, for nobody else knows of it.
+void HiddenTables::remove_all() {
+  auto tables = connection_.query(
+      fmt::format("select pg_catalog.format('drop table if exists %s cascade', c.oid::pg_catalog.regclass) "
+                  "from tailrace.hidden h join pg_catalog.pg_class c on c.oid = h.relation "
+                  "join tailrace.hiding_places p on p.place = c.relnamespace where h.subscription = {}",
+                  literal_),
+      hiding);
+  for (int i = 0; i < tables.rows(); ++i) connection_.query(tables.str(i, 0), hiding);
+  connection_.query(
+      fmt::format("delete from tailrace.hidden where subscription = {}; select {}", literal_, lock), hiding);
+  drop_empty_places();
+}
+
+}  // namespace tailrace::target::postgres

@@ -1,0 +1,48 @@
+#pragma once
+// HiddenTables: tables of ours that are filled out of sight. What tailrace makes at the target stands in a
+// schema that nobody looks into until its copy is whole, and is moved into its place by the transaction that
+// notes that. A table that stands in its place and is copied anew keeps its rows meanwhile: the new ones gather
+// in a twin.
+//
+// The books say which relations are ours, by their object identifiers, and which schemas are (tailrace.hidden,
+// tailrace.hiding_places); a name says nothing.
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "pg/connection.h"
+#include "target/postgres/target_table.h"
+
+namespace tailrace::target::postgres {
+
+/// Borrows the connection; writes take part in its open transaction.
+class HiddenTables {
+ public:
+  HiddenTables(pg::Connection& connection, const std::string& subscription);
+
+  /// The target's user may make the schemas that this takes.
+  bool possible();
+  /// Tables that were made in the open transaction, with their partitions.
+  void hide(const std::vector<TableName>& tables);
+  /// Those of the tables that are hidden: where they lie now, under the names of their places.
+  std::map<TableName, TargetTable> find(const std::vector<TableName>& tables);
+  /// Moves the table into its place; false: it is not hidden. Throws Error(needs_operator) when somebody took
+  /// the name.
+  bool show(const TableName& table);
+  /// Whatever is hidden still, by its own name.
+  std::vector<TableName> left();
+  /// Drops schemas of ours that nothing lies in any more. In a transaction of its own.
+  void tidy();
+  /// Drops what is hidden, and the schemas, in the open transaction.
+  void remove_all();
+
+ private:
+  Oid place_for(Oid name_space);
+  void drop_empty_places();
+
+  pg::Connection& connection_;
+  std::string literal_;
+};
+
+}  // namespace tailrace::target::postgres
