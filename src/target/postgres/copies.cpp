@@ -83,7 +83,7 @@ std::unique_ptr<pg::Connection> Copies::connection() {
 
 void Copies::interrupt() noexcept {
   std::lock_guard lock(mutex_);
-  for (const auto* connection : used_) connection->cancel();
+  for (const auto* connection : used_) connection->cancel_or_cut();
 }
 
 void Copies::close_idle() {

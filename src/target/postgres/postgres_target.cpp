@@ -127,7 +127,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   void interrupt() noexcept override {
     lanes_.interrupt();
     copies_.interrupt();
-    books_connection_.cancel();
+    books_connection_.cancel_or_cut();
   }
   std::int64_t keep_sequences(pg::Connection& source, const std::vector<Oid>& tables,
                               std::int64_t margin) override {
