@@ -168,7 +168,7 @@ TRADES = {
                        "ALTER TABLE a_1 RENAME TO a_2; ALTER TABLE a RENAME TO a_1;"
                        "CREATE TABLE a (LIKE a_1 INCLUDING ALL)", "INSERT INTO a VALUES (18)"],
     "in_a_circle": ["ALTER TABLE a RENAME TO x; ALTER TABLE c RENAME TO a; ALTER TABLE b RENAME TO c;"
-                    "ALTER TABLE x RENAME TO b", "INSERT INTO a VALUES (19)", "INSERT INTO c VALUES (20)"],
+                    "ALTER TABLE x RENAME TO b", "INSERT INTO a VALUES (119)", "INSERT INTO c VALUES (120)"],
     "case_only": ["ALTER TABLE a RENAME TO \"A\"", "INSERT INTO \"A\" VALUES (21)"],
 }
 

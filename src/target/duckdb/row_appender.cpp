@@ -1,5 +1,7 @@
 #include "target/duckdb/row_appender.h"
 
+#include "target/target.h"
+
 namespace tailrace::target::duckdb {
 
 RowAppender::RowAppender(Session& session, const char* catalog, const std::string& schema,
@@ -64,6 +66,9 @@ void RowAppender::reject(WriteResult result, std::size_t column, const Value& va
     throw DoesNotFit{column,
                      value.kind == ValueKind::text ? std::string(value.bytes.substr(0, 60)) : std::string()};
   }
+  // A column that was added while the stream brings values in binary: the next one will bring them as text.
+  if (value.kind == ValueKind::binary && !types_[column].binary_readable)
+    throw RestartFromCheckpoint(fmt::format("column {} of {} has no binary form here", column + 1, table_));
   throw Error(
       Retry::needs_operator,
       fmt::format("a value for column {} of {} ({}) is not what its type promises", column + 1, table_,
