@@ -48,12 +48,11 @@ std::vector<bool> MadeObjects::present(const std::vector<schema::NamedObject>& o
       definition = fmt::format(
           "(select relkind::text from pg_catalog.pg_class where oid = pg_catalog.to_regclass({}))", name);
     }
-    auto there = connection_.query(fmt::format("select i.oid, {}, exists (select from tailrace.made m where "
-                                               "m.subscription = {} and m.catalog = {} "
-                                               "and m.oid = i.oid) from (select {} as oid) i",
-                                               definition, literal_, object.catalog, identity),
-                                   looking);
-    out.push_back(!there.is_null(0, 0));
+    auto there =
+        look(fmt::format("select i.oid, {}, exists (select from tailrace.made m where m.subscription = {} and "
+                         "m.catalog = {} and m.oid = i.oid) from (select {} as oid) i",
+                         definition, literal_, object.catalog, identity));
+    out.push_back(there && !there->is_null(0, 0));
     if (!out.back()) {
       if (wanted(object)) {
         wanted_.push_back(object);
@@ -62,25 +61,36 @@ std::vector<bool> MadeObjects::present(const std::vector<schema::NamedObject>& o
       }
       continue;
     }
-    if (there.str(0, 1) == object.definition) continue;
+    if (there->str(0, 1) == object.definition) continue;
     if (object.catalog == relation_catalog || object.catalog == function_catalog) {
       log::warn("schema", "the target has something else under the name of the source's {}, and keeps it",
                 object.name);
       continue;
     }
     auto source_labels = labels(object.definition);
-    auto labels_there = labels(there.str(0, 1));
+    auto labels_there = labels(there->str(0, 1));
     bool has_all = !source_labels.empty() && std::ranges::all_of(source_labels, [&](const auto& label) {
       return std::ranges::find(labels_there, label) != labels_there.end();
     });
     if (has_all) continue;
-    if (!source_labels.empty() && !labels_there.empty() && there.flag(0, 2)) {
+    if (!source_labels.empty() && !labels_there.empty() && there->flag(0, 2)) {
       add_labels(object.name, object.definition, labels_there);
     } else {
-      other_.insert_or_assign(object.name, there.str(0, 1));
+      other_.insert_or_assign(object.name, there->str(0, 1));
     }
   }
   return out;
+}
+
+/// Nothing where a function's argument is of a type that the target does not have: servers before 16 refuse to
+/// look for it then.
+std::optional<pg::Result> MadeObjects::look(const std::string& sql) {
+  try {
+    return connection_.query(sql, looking);
+  } catch (const Error& error) {
+    if (error.sqlstate() != "42704" && error.sqlstate() != "3F000") throw;
+    return std::nullopt;
+  }
 }
 
 /// Of an enum's definition; nothing of another's.
@@ -124,6 +134,8 @@ void MadeObjects::add_labels(const std::string& type, const std::string& source,
 std::vector<schema::Statement> MadeObjects::notes() const {
   std::vector<schema::Statement> out;
   for (const auto& object : wanted_) {
+    // Whose the others are is never asked.
+    if (object.catalog != type_catalog && object.catalog != relation_catalog) continue;
     out.push_back(
         {"tailrace's notes",
          fmt::format(
@@ -136,9 +148,10 @@ std::vector<schema::Statement> MadeObjects::notes() const {
 
 void MadeObjects::identify(bool all_made) {
   connection_.query(
-      fmt::format(
-          "update tailrace.made m set oid = coalesce({}, 0) where subscription = {} and oid = 0 and not again",
-          fmt::format(fmt::runtime(identity_of), "m.catalog", "m.name"), literal_),
+      fmt::format("update tailrace.made m set oid = coalesce(case m.catalog when {} then "
+                  "pg_catalog.to_regtype(m.name)::oid else pg_catalog.to_regclass(m.name)::oid end, 0) "
+                  "where subscription = {} and oid = 0 and not again",
+                  type_catalog, literal_),
       noting);
   if (!all_made) return;
   connection_.query(

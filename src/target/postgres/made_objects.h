@@ -46,6 +46,7 @@ class MadeObjects {
 
  private:
   void add_labels(const std::string& type, const std::string& source, const std::vector<std::string>& there);
+  std::optional<pg::Result> look(const std::string& sql);
   std::vector<std::string> labels(const std::string& definition);
 
   pg::Connection& connection_;
