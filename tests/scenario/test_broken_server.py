@@ -1,5 +1,5 @@
-"""Whatever a server sends, and wherever it stops sending: the process does not crash, writes nothing that the server did not
-commit, needs no more memory than it may, and ends soon after it is asked to."""
+"""Whatever a server sends, and wherever it stops sending: the process does not crash, writes nothing that the server
+did not commit, needs no more memory than it may, and ends soon after it is asked to."""
 import contextlib
 import threading
 from pathlib import Path

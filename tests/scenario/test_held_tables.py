@@ -1,5 +1,5 @@
-"""A table that the target refuses is held, and nothing else is. Invariants: the other tables' transactions arrive whole,
-a held table's rows stay as they were, it is named wherever somebody looks, and `--recopy` is the way back."""
+"""A table that the target refuses is held, and nothing else is. Invariants: other tables' transactions arrive whole, a
+held table's rows stay as they were, it is named wherever somebody looks, and `--recopy` is the way back."""
 import pytest
 
 from tailrace import run

@@ -82,7 +82,7 @@ class Reader:
 
 
 @contextmanager
-def stalled_at_the_last_leaf(shop, command="run"):
+def stalled_at_the_last_leaf(shop, *arguments, command="run"):
     """A started mirror that has copied all but the last leaf of one table, and nothing of the other. It hears nothing
     of its source any more until the end of the block."""
     mirror = shop.mirror
@@ -90,7 +90,7 @@ def stalled_at_the_last_leaf(shop, command="run"):
         mirror.source = shop.cluster.url(shop.name, port=proxy.port)
         mirror.configure(snapshot={"readers": 1})
         proxy.stall_at(b'copy "public"."parted_2"')
-        mirror.start(command)
+        mirror.start(*arguments, command=command)
         mirror.wait_status(lambda status: 2000 in [table["rows_copied"] for table in status["tables"]],
                            what="all but the last leaf")
         yield
@@ -145,7 +145,7 @@ def test_what_a_stop_says(both):
     told = [line for line in both.mirror.log_text().splitlines() if "begin anew from their first rows" in line]
     assert told and "public.parted" in told[-1]
     both.mirror.stop()  # with 0
-    with stalled_at_the_last_leaf(both, "run --recopy public.parted"):
+    with stalled_at_the_last_leaf(both, "--recopy", "public.parted"):
         assert end(both.mirror, signal.SIGINT) == UNFINISHED
     assert last_line(both.mirror) == ("tailrace: stopped: 1 of 2 tables is copied; not yet: public.parted;"
                                       " run again to go on")
@@ -158,12 +158,12 @@ def test_what_a_stop_says(both):
 def test_a_snapshot(both):
     """It says the same, and the same command begins anew."""
     with Reader(both.mirror) as reader:
-        with stalled_at_the_last_leaf(both, "snapshot"):
+        with stalled_at_the_last_leaf(both, command="snapshot"):
             assert end(both.mirror, signal.SIGINT) == UNFINISHED
         assert last_line(both.mirror).startswith("tailrace: stopped: 0 of 2 tables are copied; not yet: public.other,")
         assert seen(both.mirror, "parted") is None
         both.execute("INSERT INTO parted VALUES (5000, 2, 'later')")
-        both.mirror.start("snapshot")
+        both.mirror.start(command="snapshot")
         assert both.mirror.wait_ended() == 0
     assert both.compared() == 3501
     assert reader.seen["parted"] <= {None, 3001}
@@ -179,7 +179,7 @@ def test_somebody_has_a_lock_at_the_target(pair):
     into = pair.mirror.into
     with into.cluster.connect(into.database, autocommit=False) as other:
         other.execute("SELECT count(*) FROM other")
-        pair.mirror.start("run --recopy public.other")
+        pair.mirror.start("--recopy", "public.other")
         wait_until(lambda: into.query("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
                                       " AND datname = current_database()"), what="a wait for the lock")
         assert end(pair.mirror, signal.SIGTERM) == UNFINISHED

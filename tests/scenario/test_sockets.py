@@ -1,5 +1,5 @@
-"""The control socket: nobody else can put one in its place, nobody else is answered or believed, and nobody who asks can
-keep the process from ending."""
+"""The control socket: nobody else can put one in its place, nobody else is answered or believed, and nobody who asks
+can keep the process from ending."""
 import contextlib
 import json
 import os

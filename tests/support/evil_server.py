@@ -1,5 +1,6 @@
-"""EvilServer: a server in front of a real one, which behaves as long as it must and then breaks the protocol in one of many
-ways: at the start, in an answer, in a COPY, or in the replication stream (PostgreSQL documentation: "Message Formats")."""
+"""EvilServer: a server in front of a real one, which behaves as long as it must and then breaks the protocol in one of
+many ways: at the start, in an answer, in a COPY, or in the replication stream (PostgreSQL documentation: "Message
+Formats")."""
 import contextlib
 import socket
 import struct

@@ -63,11 +63,11 @@ class Tailrace:
 
     # The process -----------------------------------------------------------------------------------------
 
-    def start(self, *arguments):
-        """`arguments`: more of them for `tailrace run`."""
+    def start(self, *arguments, command="run"):
+        """`arguments`: more of them for `tailrace run`, or for another command that takes a while."""
         assert self.process is None or self.process.poll() is not None, "it runs already"
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([BINARY, "run", "-c", self.config, *arguments], stdout=log, stderr=log,
+            self.process = subprocess.Popen([BINARY, command, "-c", self.config, *arguments], stdout=log, stderr=log,
                                             stdin=subprocess.DEVNULL, env={**os.environ, **self.env},
                                             cwd=self.directory)
         return self
