@@ -66,6 +66,9 @@ class Session {
   void drop_replaced_tables();
   bool copies_unasked() const;
   void refuse_to_copy_anew(const std::vector<schema::Table>& missing) const;
+  /// It was copied once, and is not followed.
+  static bool has_left(const target::TableRecord& record);
+  static void mark_left(TableStatus& table);
   void list_tables(const std::vector<schema::Table>& missing);
   bool stream_in_binary();
   bool checks_text() const;

@@ -1,0 +1,265 @@
+#include "pipeline/session.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/log.h"
+#include "pipeline/holding.h"
+#include "pipeline/published_tables.h"
+#include "pipeline/table_copier.h"
+#include "schema/catalog.h"
+#include "source/foreign_rows.h"
+
+// What a session copies before it streams, and what it takes as it is.
+
+namespace tailrace::pipeline {
+namespace {
+
+void warn_of_foreign_rows(pg::Connection& source, const std::vector<schema::Table>& tables) {
+  std::vector<Oid> oids;
+  for (const auto& table : tables) oids.push_back(table.oid);
+  auto names = source::tables_filled_from_elsewhere(source, oids);
+  if (names.empty()) return;
+  log::warn("copy",
+            "origin: none leaves out changes that came to the source by replication, but not rows that did "
+            "before: the copy of {} holds them",
+            names);
+}
+
+}  // namespace
+
+bool Session::has_left(const target::TableRecord& record) {
+  return !record.copied && !record.is_held() && record.copied_at.valid();
+}
+
+void Session::mark_left(TableStatus& table) {
+  table.state = TableState::stopped;
+  table.last_error.clear();
+  table.note = "not published any more; what is there stays";
+}
+
+void Session::forget_outdated_tables() {
+  for (const auto& [table, reason] : outdated_tables(publication_, target_))
+    target_.mark_for_copy(table, reason);
+}
+
+/// A table that was dropped at the source and made again under its name takes the name over here too.
+void Session::drop_replaced_tables() {
+  std::set<Oid> published;
+  std::set<std::string> names;
+  for (const auto& table : publication_.tables) {
+    published.insert(table.oid);
+    names.insert(table.schema + "." + table.name);
+  }
+  for (const auto& record : target_.tables()) {
+    if (!published.contains(record.oid) && names.contains(record.schema + "." + record.name))
+      target_.give_up_name(record.oid);
+  }
+}
+
+/// Those that are published and not held.
+std::vector<schema::Catalog::Wanted> Session::followed_tables() const {
+  std::set<Oid> held;
+  for (const auto& record : target_.tables()) {
+    if (record.is_held()) held.insert(record.oid);
+  }
+  auto out = wanted_tables(publication_);
+  std::erase_if(out, [&](const auto& table) { return held.contains(table.oid); });
+  return out;
+}
+
+std::vector<schema::Table> Session::tables_to_copy(pg::Connection& connection) {
+  std::set<Oid> copied;
+  for (const auto& record : target_.tables()) {
+    if (record.copied) copied.insert(record.oid);
+  }
+  auto wanted = followed_tables();
+  std::erase_if(wanted, [&](const auto& table) { return copied.contains(table.oid); });
+  return schema::Catalog(connection).tables(wanted);
+}
+
+/// Where some are followed already, the others must not end for one that cannot be.
+void Session::hold_refused(std::vector<schema::Table>& missing) {
+  for (const auto& refused : target_.check_tables(missing)) {
+    auto table = std::ranges::find(missing, refused.table(), &schema::Table::oid);
+    hold_table(config_, target_, *table, refused);
+    missing.erase(table);
+  }
+}
+
+/// The structure of all tables is made in one transaction. Where that fails for good, each is tried alone,
+/// which tells whose fault it is.
+void Session::prepare_structure(std::vector<schema::Table>& missing, const schema::ReadStructure& read) {
+  auto records = target_.tables();
+  bool followed_before =
+      std::ranges::any_of(records, [](const auto& record) { return record.copied_at.valid(); });
+  if (!followed_before) return target_.prepare_structure(missing, read);
+  hold_refused(missing);
+  try {
+    return target_.prepare_structure(missing, read);
+  } catch (const target::TableRefused& refused) {
+    log::debug("copy", "{}", refused.reason());
+  } catch (const Error& error) {
+    if (error.retry() != Retry::needs_operator) throw;
+  }
+  std::erase_if(missing, [&](const auto& table) {
+    try {
+      target_.prepare_structure({table}, read);
+      return false;
+    } catch (const target::TableRefused& refused) {
+      hold_table(config_, target_, table, refused);
+      return true;
+    } catch (const Error& error) {
+      if (error.retry() != Retry::needs_operator) throw;
+      hold_table(config_, target_, table, {table.oid, error.message(), error.remedy()});
+      return true;
+    }
+  });
+}
+
+void Session::list_tables(const std::vector<schema::Table>& missing) {
+  auto records = target_.tables();
+  board_.update([&](Status& status) {
+    status.tables.clear();
+    list_to_copy(missing, status);
+    for (const auto& record : records) {
+      bool awaited = std::ranges::any_of(missing, [&](const auto& table) { return table.oid == record.oid; });
+      if (awaited || (!record.copied && !record.is_held() && !has_left(record))) continue;
+      TableStatus entry;
+      entry.schema = record.schema;
+      entry.name = record.name;
+      entry.target_name = record.target_name;
+      entry.state = TableState::copied;
+      entry.rows_copied = record.rows_copied;
+      entry.copied_at = record.copied_at;
+      entry.note = record.note;
+      if (record.is_held()) {
+        entry.state = TableState::held;
+        entry.last_error = record.held;
+      } else if (!record.copied) {
+        mark_left(entry);
+      }
+      status.tables.push_back(std::move(entry));
+    }
+    std::sort(status.tables.begin(), status.tables.end(), [](const auto& a, const auto& b) {
+      return std::tie(a.schema, a.name) < std::tie(b.schema, b.name);
+    });
+  });
+}
+
+bool Session::copies_unasked() const {
+  bool copies = config_.snapshot.enabled && config_.origin == config::Origin::any;
+  return copies || (config_.target.kind != "postgres" && config_.snapshot.enabled);
+}
+
+/// A copy begins with an empty table, and the rows of a PostgreSQL target may not all be the source's: where
+/// nothing is copied, or others follow the target, that is for a person to decide.
+void Session::refuse_to_copy_anew(const std::vector<schema::Table>& missing) const {
+  if (copies_unasked()) return;
+  for (const auto& record : target_.tables()) {
+    // One that was never copied has no position yet.
+    if (record.copied || !record.copied_at.valid()) continue;
+    if (std::ranges::none_of(missing, [&](const auto& table) { return table.oid == record.oid; })) continue;
+    throw Error(
+        Retry::needs_operator,
+        fmt::format("{}.{} must be copied anew, which would first empty it at the target; with {} that is not "
+                    "done unasked",
+                    record.schema, record.name,
+                    config_.snapshot.enabled ? "origin: none" : "snapshot.enabled: off"),
+        "Tear down the mirror of the other direction, if there is one; run this one with origin: any and "
+        "snapshot.enabled: on until it follows; then set up the other direction again, with "
+        "snapshot.enabled: off");
+  }
+}
+
+/// What a table looks like, and what is published of it, is read under the very snapshot that its rows are read
+/// under: making that waits for the transactions that are running, and what they alter is in the rows, but was
+/// not in what was read before. A column that the copy misses comes later, with no values of the rows' own.
+source::PublicationInfo Session::published_in(pg::Connection& snapshot) const {
+  auto publication = source::read_publications(snapshot, config_.publication.names);
+  if (publication) return std::move(*publication);
+  throw Error(Retry::transient, fmt::format("publication \"{}\" was dropped while the copy began",
+                                            config::publication_names(config_)));
+}
+
+/// Nothing is copied: the rows that are there are as of the checkpoint, and everything after it comes by the
+/// stream. A later position would lose what lies between.
+void Session::adopt_rows() {
+  auto reader = pg::Connection::open(config_.source, {pg::Mode::sql, config_.name + " snapshot"});
+  reader.leave_on(stop_);
+  reader.query("begin isolation level repeatable read read only", "reading what is followed");
+  publication_ = published_in(reader);
+  drop_replaced_tables();
+  auto missing = tables_to_copy(reader);
+  refuse_to_copy_anew(missing);
+  prepare_structure(missing, [&](const auto& tables, const auto& how) {
+    return schema::read_structure(reader, tables, how);
+  });
+  list_tables(missing);
+  for (const auto& table : missing) {
+    try {
+      target_.adopt(table, target_.checkpoint()->lsn);
+    } catch (const target::TableRefused& refused) {
+      hold_table(config_, target_, table, refused);
+    }
+  }
+}
+
+void Session::copy_missing(std::optional<Snapshot> snapshot) {
+  if (tables_to_copy(*connection_).empty()) return;
+  if (!config_.snapshot.enabled) return adopt_rows();
+  if (!snapshot) snapshot = temporary_snapshot();
+  auto reader = pg::Connection::open(config_.source, {pg::Mode::sql, config_.name + " snapshot"});
+  reader.leave_on(stop_);
+  source::import_snapshot(reader, snapshot->name);
+  publication_ = published_in(reader);
+  drop_replaced_tables();
+  auto missing = tables_to_copy(reader);
+  refuse_to_copy_anew(missing);
+  if (config_.origin == config::Origin::none) warn_of_foreign_rows(reader, missing);
+  prepare_structure(missing, [&](const auto& tables, const auto& how) {
+    return schema::read_structure(reader, tables, how);
+  });
+  if (missing.empty()) return;
+  list_tables(missing);
+  tell_what_begins_anew(missing);
+  board_.update([&](Status& status) {
+    status.state = RunState::copying;
+    status.message = fmt::format("copying {} tables", missing.size());
+  });
+  log::info("copy", "copying {} tables at {} with {} readers", missing.size(), snapshot->lsn.str(),
+            config_.snapshot.readers);
+  CopyOptions options{
+      config_.source,
+      snapshot->name,
+      snapshot->lsn,
+      config_.snapshot.readers,
+      config_.binary != config::Binary::off && !checks_text(),
+      config_.schema.trust_source,
+      [&](const auto& table, const auto& refused) { hold_table(config_, target_, table, refused); },
+      checks_text()};
+  auto unfinished = copy_tables(options, missing, reader, target_, board_, stop_);
+  if (!unfinished.empty() && !stop_.requested()) {
+    throw target::RestartFromCheckpoint(fmt::format("{} tables need a newer snapshot", unfinished.size()));
+  }
+}
+
+/// Of copies that an earlier run, or an earlier attempt of this one, did not finish.
+void Session::tell_what_begins_anew(const std::vector<schema::Table>& missing) const {
+  std::string names;
+  int count = 0;
+  std::int64_t there = 0;
+  for (const auto& record : target_.tables()) {
+    if (record.copied) ++there;
+    if (record.copied || record.copied_at.valid()) continue;
+    if (std::ranges::none_of(missing, [&](const auto& table) { return table.oid == record.oid; })) continue;
+    if (++count <= 10) names += (names.empty() ? "" : ", ") + record.qualified();
+  }
+  if (count == 0) return;
+  if (count > 10) names += fmt::format(" and {} more", count - 10);
+  log::info("copy",
+            "the copy was interrupted; {} tables are there, and these begin anew from their first rows: {}",
+            there, names);
+}
+
+}  // namespace tailrace::pipeline

@@ -1,0 +1,294 @@
+#include <algorithm>
+
+#include "target/postgres/postgres_mirror.h"
+
+// The target's tables: found, made, copied into, held and given up.
+
+namespace tailrace::target::postgres {
+
+std::vector<TableRefused> PostgresTarget::check_tables(const std::vector<schema::Table>& tables) {
+  return check_can_take(books_connection_, hidden_, tables, records_, options_).refused;
+}
+
+/// Gives what is ours its name, and makes room for what is to be made.
+void PostgresTarget::take_names_of(const std::vector<Claim>& claims) {
+  if (claims.empty()) return;
+  auto records = records_;
+  durably([&] {
+    for (Oid table : take_names(books_connection_, records, claims)) books_.put_table(records.at(table));
+  });
+  records_ = std::move(records);
+  for (const auto& claim : claims) {
+    auto known = records_.find(claim.table);
+    if (known == records_.end()) continue;
+    if (auto own = find_own_table(books_connection_, known->second))
+      found_.insert_or_assign(claim.table, std::move(*own));
+  }
+  plans_.forget_all();
+}
+
+void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
+                                       const schema::ReadStructure& read) {
+  if (copies_.looked_for()) show_all();
+  auto checked = check_can_take(books_connection_, hidden_, tables, records_, options_);
+  if (!checked.refused.empty()) throw checked.refused.front();
+  bool left = false;
+  for (Oid root : checked.left) {
+    // Its changes from before that copy are of the partition too.
+    if (!records_.at(root).copied) continue;
+    mark_for_copy(root, "a partition left it");
+    left = true;
+  }
+  if (left) throw RestartFromCheckpoint("a table lost a partition that is followed by itself now");
+  for (const auto& table : tables) found_.erase(table.oid);
+  for (auto& [oid, there] : checked.found) found_.insert_or_assign(oid, std::move(there));
+  take_names_of(checked.claims);
+  std::vector<Oid> missing;
+  std::vector<Oid> known;
+  std::vector<schema::Table> made;
+  for (const auto& table : tables) {
+    if (!found_.contains(table.oid)) {
+      missing.push_back(table.oid);
+      made.push_back(table);
+    } else if (records_.contains(table.oid)) {
+      known.push_back(table.oid);
+    }
+  }
+  if (options_.structure == StructureMode::copy) {
+    tailrace::target::postgres::follow_structure(books_connection_, made_, records_, known, read,
+                                                 structure_options());
+    for (const auto& table : tables) {
+      if (records_.contains(table.oid)) check_types(made_, table);
+    }
+  }
+  copies_.hides(!hidden_.left().empty());
+  if (missing.empty()) return;
+  log::info("target", "making {} tables, and what belongs to them, like the source's", missing.size());
+  auto how = structure_options();
+  made_.forget();
+  how.leaves_out = [&](const auto& objects) {
+    return made_.present(objects, [](const auto& /*object*/) { return true; });
+  };
+  for (const auto& [oid, record] : records_) {
+    if (record.target_oid != 0 && !record.is_moved() && std::ranges::find(missing, oid) == missing.end())
+      how.followed.push_back(oid);
+  }
+  auto structure = read(missing, how);
+  check_makeable(books_connection_, made_, made, structure);
+  check_roles(books_connection_, structure.roles);
+  check_row_security(books_connection_, structure.forced);
+  auto first = structure.before_data;
+  auto later = books_.number(structure);
+  for (const auto& pending : later) first.push_back(books_.note(pending));
+  for (auto& note : made_.notes()) first.push_back(std::move(note));
+  // Where no row is copied, none is missing.
+  bool hide = !options_.keep_rows && !copies_.looked_for() && hidden_.possible();
+  schema::run_structure(books_connection_, first, schema::Missing::refused, [&] {
+    if (hide) hidden_.hide(names_of(made));
+    kill_point("postgres.structure.made");
+  });
+  kill_point("postgres.structure.committed");
+  copies_.hides(!hidden_.left().empty());
+  std::erase_if(later, [](const auto& pending) { return !pending.parallel; });
+  indexes_.expect(later);
+  // Hidden, or in their places.
+  auto now = hidden_.find(names_of(made));
+  now.merge(load_tables(books_connection_, names_of(made)));
+  for (const auto& table : made) {
+    auto there = now.find({table.schema, table.name});
+    if (there != now.end()) found_.try_emplace(table.oid, std::move(there->second));
+  }
+}
+
+void PostgresTarget::follow_structure(const schema::ReadStructure& read) {
+  std::vector<Oid> tables;
+  for (const auto& [oid, record] : records_) {
+    if (record.copied && !record.is_held() && !record.is_moved()) tables.push_back(oid);
+  }
+  tailrace::target::postgres::follow_structure(books_connection_, made_, records_, tables, read,
+                                               structure_options());
+  structure_wanted_ = false;
+  plans_.forget_all();
+}
+
+void PostgresTarget::complete_structure(const StopSignal& stop) {
+  // What was made for a copy that nobody wants any more. What is still to be made may lean on it.
+  for (const auto& [schema, name] : hidden_.left()) {
+    log::warn("target", "{}.{} was made at the target, and is not copied any more: it stays there, empty",
+              schema, name);
+  }
+  show_all();
+  hidden_.tidy();
+  build_pending(books_connection_, books_, indexes_, stop);
+  made_.identify(!stop.requested());
+  plans_.forget_all();
+  copies_.close_idle();
+  found_.clear();
+  if (stop.requested()) return;
+  std::vector<TableRecord> tables;
+  for (const auto& [oid, record] : records_) tables.push_back(record);
+  conflicts_.start(books_connection_, lanes_.alone().has_origin(), tables);
+}
+
+/// Empty, into their places.
+void PostgresTarget::show_all() {
+  for (const auto& name : hidden_.left()) {
+    durably([&] {
+      books_connection_.query("set local session_replication_role = replica", "emptying a table");
+      for (const auto& [_, there] : hidden_.find({name})) {
+        empty_tables(books_connection_, {{{there.sql_name(), there.kind == 'p'}}}, false);
+        for (auto& [oid, record] : records_) {
+          if (record.target_oid != there.oid) continue;
+          record.target_schema = name.first;
+          record.target_table = name.second;
+          record.target_name = quote_qualified(name.first, name.second);
+          books_.put_table(record);
+        }
+      }
+      hidden_.show(name);
+    });
+  }
+}
+
+void PostgresTarget::create_table(const schema::Table& table) {
+  auto known = records_.find(table.oid);
+  std::optional<TargetTable> there;
+  if (auto found = found_.extract(table.oid)) {
+    there = std::move(found.mapped());
+  } else if (known != records_.end()) {
+    there = find_own_table(books_connection_, known->second);
+  }
+  if (!there) throw Error(Retry::fatal, fmt::format("the target lost its table {}", table.qualified()));
+  TableRecord record;
+  durably([&] {
+    // What the copy will not overwrite must not double its rows. Triggers stay silent.
+    books_connection_.query("set local session_replication_role = replica", "emptying a table");
+    auto rows = books_connection_.query(
+        fmt::format("select exists (select from {}{})", there->kind == 'p' ? "" : "only ", there->sql_name()),
+        "looking at " + table.qualified());
+    if (rows.flag(0, 0) && !options_.keep_rows)
+      empty_tables(books_connection_, {{{there->sql_name(), there->kind == 'p'}}}, false);
+    if (known != records_.end() && known->second.target_oid == there->oid &&
+        options_.structure == StructureMode::copy && !options_.keep_rows) {
+      for_table(table.oid, [&] {
+        fit_columns(books_connection_, known->second, table, made_);
+        there = own_table(books_connection_, known->second);
+        check_columns(table, *there);
+      });
+    }
+    forget_kept(table.oid);
+    forget_deletions_of(books_connection_, *there);
+    record = record_of(table, *there);
+    books_.put_table(record);
+  });
+  records_.insert_or_assign(table.oid, record);
+  structure_wanted_ |= !made_.to_make_again().empty();
+  copies_.know(TablePlan(table.oid, relation_of(table), *there));
+}
+
+/// What the table holds is left alone: see keep_rows.
+void PostgresTarget::adopt(const schema::Table& table, Lsn at) {
+  TAILRACE_CHECK(options_.keep_rows);
+  create_table(table);
+  finish_copy(table.oid, at, 0);
+}
+
+/// The table at the target stays: whether its rows are still wanted, only its owner knows.
+void PostgresTarget::drop_table(Oid table) {
+  durably([&] {
+    forget_kept(table);
+    books_.remove_table(table);
+  });
+  records_.erase(table);
+}
+
+void PostgresTarget::settle_moved(Oid table, const NameAtSource& now) {
+  auto record = records_.at(table);
+  bool ours = find_own_table(books_connection_, record).has_value();
+  if (ours && now) {
+    Claim claim{table, now->first, now->second};
+    auto whose = occupants(books_connection_, records_, {claim}).front().whose;
+    if (whose == Occupant::Whose::nobody) take_names_of({claim});
+  } else if (ours) {
+    try {
+      drop_moved(books_connection_, record);
+      log::info("target", "{} went, as the source has it no more and gave its name to another table",
+                record.target_name);
+    } catch (const Error& error) {
+      if (error.retry() == Retry::transient) throw;
+      log::warn("target", "{} is of a table that the source has no more; it stays: {}", record.target_name,
+                error.message());
+    }
+  }
+  drop_table(table);
+}
+
+void PostgresTarget::mark_for_copy(Oid table, const std::string& reason) {
+  auto record = records_.at(table);
+  log::info("target", "{} will be copied anew: {}", record.target_name, reason);
+  if (record.target_oid == 0) {
+    // Held before it was made here: what has its name at the target is not ours to empty.
+    durably([&] { books_.remove_table(table); });
+    records_.erase(table);
+    return;
+  }
+  record.copied = false;
+  record.held.clear();
+  durably([&] { books_.put_table(record); });
+  records_.insert_or_assign(table, record);
+}
+
+void PostgresTarget::hold(const HeldTable& table, const std::string& reason) {
+  TableRecord record;
+  if (auto known = records_.find(table.oid); known != records_.end()) {
+    record = known->second;
+  } else {
+    record.oid = table.oid;
+    record.schema = table.schema;
+    record.name = table.name;
+    record.target_name = quote_qualified(table.schema, table.name);
+  }
+  record.copied = false;
+  record.held = reason;
+  durably([&] { books_.put_table(record); });
+  records_.insert_or_assign(table.oid, record);
+}
+
+void PostgresTarget::note_storage(const std::map<Oid, std::string>& storage) {
+  auto changed = records_;
+  durably([&] {
+    for (const auto& [table, noted] : storage) {
+      changed.at(table).storage = noted;
+      books_.put_table(changed.at(table));
+    }
+  });
+  records_ = std::move(changed);
+}
+
+void PostgresTarget::initialize(const Checkpoint& checkpoint) {
+  durably([&] { books_.put_checkpoint(checkpoint); });
+  checkpoint_ = checkpoint;
+  flush_watch_.begin_at(checkpoint.lsn);
+}
+
+/// This commit is flushed, and with it all that the copy's connections committed before.
+void PostgresTarget::finish_copy(Oid table, Lsn snapshot, std::int64_t rows) {
+  auto record = records_.at(table);
+  record.copied = true;
+  record.copied_at = snapshot;
+  record.rows_copied = rows;
+  durably([&] {
+    if (hidden_.show({record.schema, record.name})) {
+      record.target_schema = record.schema;
+      record.target_table = record.name;
+      record.target_name = quote_qualified(record.schema, record.name);
+    }
+    books_.put_table(record);
+    kill_point("postgres.copy.finished");
+  });
+  kill_point("postgres.copy.committed");
+  records_.insert_or_assign(table, record);
+  indexes_.allow(table);
+}
+
+}  // namespace tailrace::target::postgres
