@@ -11,11 +11,10 @@ namespace {
 
 constexpr std::size_t most_names = 10;
 
-/// A table that was whole once and is not copied now: it has left the publication, unless somebody waits for
-/// it.
-bool is_wanted(const target::TableRecord& record, const TableStatus* shown, bool asked) {
-  if (!record.copied_at.valid() || asked) return true;
-  return shown != nullptr && shown->state != TableState::stopped;
+/// One that the source lists no more is not missing. Until its lists are known, one that was never whole is.
+bool is_wanted(const target::TableRecord& record, const TableStatus* shown, bool listed) {
+  if (shown != nullptr) return shown->state != TableState::stopped;
+  return !listed && !record.copied_at.valid();
 }
 
 }  // namespace
@@ -39,7 +38,7 @@ CopyOutcome copy_outcome(target::Target& target, const Status& board, const std:
     } else if (record.copied) {
       copied.insert(name);
       missing.erase(name);
-    } else if (is_wanted(record, table, was_asked)) {
+    } else if (was_asked || is_wanted(record, table, !shown.empty())) {
       missing.insert(name);
     }
   }
