@@ -60,7 +60,10 @@ def test_resume_in_copy(shop, end):
         shop.mirror.wait_status(lambda status: any(
             table["state"] == "copied" or table["rows_copied"] > 1000 for table in status["tables"])
             or status["state"] == "streaming", what="some progress of the copy")
-        getattr(shop.mirror, end)()
+        if end == "stop":
+            shop.mirror.stop(unfinished=True)
+        else:
+            shop.mirror.kill()
         shop.execute(f"UPDATE t{step + 1} SET v = 'changed' WHERE id % 100 = 0; DELETE FROM t{step + 5} WHERE id < 50")
     shop.mirror.start()
     shop.settle(timeout=120)
@@ -243,7 +246,7 @@ def test_stop_while_the_slot_is_made(shop):
         shop.mirror.start()
         wait_until(lambda: "creating slot" in shop.mirror.log_text(), what="a slot being made")
         begin = time.monotonic()
-        shop.mirror.stop()
+        shop.mirror.stop(unfinished=True)
         assert time.monotonic() - begin < 3 * PATIENCE
         wait_until(lambda: shop.value("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE_REPL%'"
                                       " AND state = 'active'") == 0, what="the server to give up")
