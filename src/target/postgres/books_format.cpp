@@ -46,8 +46,10 @@ update tailrace.tables t set target_schema = schema_name, target_table = table_n
   where n.nspname operator(pg_catalog.=) t.schema_name and c.relname operator(pg_catalog.=) t.table_name
   and c.relkind in ('r', 'p')), 0))",
     // 6: what tailrace made besides tables, by identity. `again`: it gave way, and is to be made again.
-    "create table tailrace.made (subscription text, catalog oid, name text, oid oid not null, again boolean "
-    "not null default false, primary key (subscription, catalog, name))",
+    R"(
+create table tailrace.made (
+  subscription text, catalog oid, name text, oid oid not null, again boolean not null default false,
+  primary key (subscription, catalog, name)))",
     // 7: where a table's rows are at the source; not known of tables that are there.
     "alter table tailrace.tables add column storage text not null default ''",
     // 8: tables that are filled out of sight (hidden_tables.h), and what a table shows meanwhile: `copying`, a
