@@ -85,8 +85,13 @@ void follow_structure(pg::Connection& connection, MadeObjects& made, const Recor
     }
   }
   made.forget_to_make_again();
-  for (const auto& [root, statements] : partitions)
+  for (auto& [root, statements] : partitions) {
+    // Rows that are to be copied anew may lie where a new partition takes them from its default one.
+    if (const auto& record = records.at(root); !record.copied && record.copied_at.valid())
+      statements.insert(statements.begin(),
+                        {"emptied table " + record.qualified(), "TRUNCATE " + record.target_name});
     for_table(root, [&] { schema::run_structure(connection, statements); });
+  }
 }
 
 void check_types(const MadeObjects& made, const schema::Table& table) {
