@@ -5,6 +5,7 @@
 
 namespace tailrace::schema {
 
+/// What is NOT VALID is made after the data, and holds no row back that is there.
 std::string type_definition() {
   return "case t.typtype when 'e' then (select pg_catalog.string_agg(pg_catalog.quote_literal(e.enumlabel), ', "
          "' "
@@ -12,7 +13,7 @@ std::string type_definition() {
          "when 'd' then pg_catalog.format_type(t.typbasetype, t.typtypmod) || case when t.typnotnull then "
          "' NOT NULL' else '' end || coalesce((select pg_catalog.string_agg(' ' || "
          "pg_catalog.pg_get_constraintdef(c.oid), '' order by c.conname) from pg_catalog.pg_constraint c "
-         "where c.contypid = t.oid and c.contype = 'c'), '') "
+         "where c.contypid = t.oid and c.contype = 'c' and c.convalidated), '') "
          "when 'c' then (select pg_catalog.string_agg(pg_catalog.quote_ident(a.attname) || ' ' || "
          "pg_catalog.format_type(a.atttypid, a.atttypmod), ', ' order by a.attnum) from "
          "pg_catalog.pg_attribute a "
