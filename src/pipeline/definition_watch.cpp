@@ -62,7 +62,8 @@ void DefinitionWatch::look(Applier& applier) {
   Lsn position = read_position();
   // All are marked, so that one new start copies them all.
   Reason again = look_for_new_tables(*publication);
-  for (auto reason : {mark_outdated_tables(*publication), mark_changed_tables(tables, position, applier)}) {
+  for (const auto& reason :
+       {mark_outdated_tables(*publication), mark_changed_tables(tables, position, applier)}) {
     if (!again) again = reason;
   }
   if (!again) again = settle_moved_tables(*publication);

@@ -26,8 +26,7 @@ struct ApplyOptions {
 /// The target refused a change of a table: a constraint, a value that does not fit, a trigger.
 struct ConstraintFailed : std::exception {
   ConstraintFailed(Oid of_table, Lsn of_commit, Error words, std::size_t at_entry)
-      // NOLINTNEXTLINE(bugprone-throw-keyword-missing): the error is a member, which whoever catches this may
-      // throw.
+      // NOLINTNEXTLINE(bugprone-throw-keyword-missing): a member is made
       : table(of_table), commit_lsn(of_commit), error(std::move(words)), entry(at_entry) {}
   const char* what() const noexcept override { return error.what(); }
 

@@ -31,7 +31,7 @@ void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
                                        const schema::ReadStructure& read) {
   if (copies_.looked_for()) show_all();
   auto checked = check_can_take(books_connection_, hidden_, tables, records_, options_);
-  if (!checked.refused.empty()) throw checked.refused.front();
+  if (!checked.refused.empty()) throw TableRefused(checked.refused.front());
   bool left = false;
   for (Oid root : checked.left) {
     // Its changes from before that copy are of the partition too.
