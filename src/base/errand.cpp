@@ -42,6 +42,8 @@ std::optional<Errand> Errand::begin(std::function<void()> work) noexcept {
       return Errand(std::move(state));
     } catch (const std::exception&) {
       // No thread can be had, or no memory.
+      count().fetch_sub(1);
+      return std::nullopt;
     }
   }
   count().fetch_sub(1);
