@@ -143,7 +143,7 @@ pg_conn* connect_or_leave(const char* const* keywords, const char* const* values
     attempt->values.push_back(values[i] != nullptr ? std::optional<std::string>(values[i]) : std::nullopt);
   }
   attempt->keywords.push_back(nullptr);
-  attempt->values.push_back(std::nullopt);
+  attempt->values.emplace_back(std::nullopt);
   auto errand = Errand::begin([attempt] { attempt->connect(); });
   if (!errand) {
     attempt->connect();

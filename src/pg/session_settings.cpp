@@ -16,8 +16,8 @@ namespace {
 using Options = std::unique_ptr<PQconninfoOption, void (*)(PQconninfoOption*)>;
 
 struct Setting {
-  const char* name;
-  const char* value;
+  const char* name = "";
+  const char* value = "";
   int since = 0;  ///< as 140000
 };
 

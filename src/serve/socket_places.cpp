@@ -40,7 +40,7 @@ std::string home() {
 std::vector<std::string> own_folders() {
   std::vector<std::string> out;
   auto uid = ::geteuid();
-  if (uid == 0) out.push_back("/run/tailrace");
+  if (uid == 0) out.emplace_back("/run/tailrace");
   if (auto at = home(); uid != 0 && at.size() > 1) out.push_back(at + "/.local/state/tailrace");
   const char* runtime = std::getenv("XDG_RUNTIME_DIR");
   if (runtime != nullptr && *runtime == '/') out.push_back(std::string(runtime) + "/tailrace");

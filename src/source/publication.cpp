@@ -236,7 +236,7 @@ class Keeper {
     if (!spec_.create) return adopt();
     auto out = keep();
     if (out.info.tables.empty())
-      out.warnings.push_back("`tables` selects no table of the source yet; one is copied when it comes");
+      out.warnings.emplace_back("`tables` selects no table of the source yet; one is copied when it comes");
     return out;
   }
 

@@ -66,6 +66,7 @@ void SpoolFile::write(const char* bytes, std::size_t size, std::uint64_t at) {
 void SpoolFile::append(Chain& chain, std::string_view block) {
   auto raw_size = static_cast<int>(block.size());
   compressed_.resize(sizeof(BlockHeader) + static_cast<std::size_t>(LZ4_compressBound(raw_size)));
+  // NOLINTNEXTLINE(bugprone-suspicious-stringview-data-usage): the size goes along
   int size = LZ4_compress_default(block.data(), compressed_.data() + sizeof(BlockHeader), raw_size,
                                   static_cast<int>(compressed_.size() - sizeof(BlockHeader)));
   TAILRACE_CHECK(size > 0);
