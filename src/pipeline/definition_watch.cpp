@@ -45,6 +45,7 @@ void DefinitionWatch::look(Applier& applier) {
   if (!catalog_) {
     connection_.emplace(pg::Connection::open(source_, {pg::Mode::sql, "tailrace catalog"}));
     connection_->set_patience(std::chrono::seconds(30));
+    pages_ = pg::WalPages::read(*connection_);
     catalog_.emplace(*connection_);
   }
   auto publication = source::read_publications(*connection_, spec_.names);
@@ -72,12 +73,11 @@ void DefinitionWatch::look(Applier& applier) {
 }
 
 Lsn DefinitionWatch::read_position() {
-  return connection_
-      ->query(
-          "select case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() "
-          "else pg_catalog.pg_current_wal_insert_lsn() end",
-          "reading the source's position")
-      .lsn(0, 0);
+  auto next = connection_->query(
+      "select case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() "
+      "else pg_catalog.pg_current_wal_insert_lsn() end",
+      "reading the source's position");
+  return pages_.end_of_record(next.lsn(0, 0));
 }
 
 DefinitionWatch::Reason DefinitionWatch::look_for_new_tables(const source::PublicationInfo& publication) {

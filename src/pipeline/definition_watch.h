@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "pg/connection.h"
+#include "pg/wal_pages.h"
 #include "pipeline/applier.h"
 #include "schema/catalog.h"
 #include "source/publication.h"
@@ -43,6 +44,7 @@ class DefinitionWatch {
   target::Target& target_;
   bool may_copy_;
   std::optional<pg::Connection> connection_;
+  pg::WalPages pages_;
   std::optional<schema::Catalog> catalog_;
   /// A definition that differs from the target's, and a position of which it was there already. It is followed
   /// once the stream has passed that position and it is still the same, to the versions of its columns: no

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "pg/wal_pages.h"
 #include "pipeline/interrupter.h"
 #include "pipeline/published_tables.h"
 #include "pipeline/table_copier.h"
@@ -24,7 +25,7 @@ SingleCopy::SingleCopy(const config::Config& config, StatusBoard& board, const S
       "case when not pg_catalog.pg_is_in_recovery() then pg_catalog.pg_current_snapshot()::pg_catalog.text end",
       "taking a snapshot");
   snapshot_ = row.str(0, 0);
-  lsn_ = row.lsn(0, 1);
+  lsn_ = pg::WalPages::read(exporter_).end_of_record(row.lsn(0, 1));
   checkpoint_.lsn = lsn_;
   if (!row.is_null(0, 2)) checkpoint_.seen = fmt::format("{} {}", row.str(0, 2), lsn_.str());
   note_cluster();

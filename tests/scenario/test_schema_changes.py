@@ -1,6 +1,13 @@
 """Definitions that change while they are followed. Invariant: at the checkpoint's LSN the target equals the source,
 its columns included."""
+import os
+import signal
+from contextlib import contextmanager
+
 import pytest
+
+from lsn import fill_page
+from waiting import wait_until
 
 pytestmark = pytest.mark.duckdb("changes of definitions are not followed into PostgreSQL yet")
 
@@ -94,4 +101,28 @@ def test_many_changes_with_rows_between(shop):
         shop.execute(f"INSERT INTO t (id, v, c{step}) VALUES ({1000 + step}, 'row', -1)")
         if step % 3 == 2:
             shop.execute(f"ALTER TABLE t DROP c{step - 1}; UPDATE t SET n = n + 1 WHERE id % 7 = {step % 7}")
+    shop.settle()
+
+
+@contextmanager
+def quiet(cluster):
+    """Nobody but tests writes WAL there."""
+    writer = int(cluster.value("SELECT pid FROM pg_stat_activity WHERE backend_type = 'background writer'"))
+    os.kill(writer, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(writer, signal.SIGCONT)
+
+
+def test_the_log_ends_with_its_page(shop):
+    """What nobody writes to is looked at in the catalogs, and followed once the stream is where they were read: a
+    place that an idle server's stream never reaches, if it is that of the next record, on the next page."""
+    shop.execute(START)
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    with shop.cluster.connect(shop.name) as connection, quiet(shop.cluster):
+        connection.execute("ALTER TABLE bystander ADD added int DEFAULT 7")
+        fill_page(connection)
+        wait_until(lambda: "bystander changed its definition" in shop.mirror.tail(), 30, lambda: shop.mirror.tail())
     shop.settle()

@@ -5,7 +5,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from lsn import lsn
+from lsn import end_of_record, lsn
 from targets import DuckdbTarget
 from waiting import PATIENCE, wait_until
 
@@ -171,7 +171,7 @@ class Tailrace:
 
     def wait_applied(self, position, timeout=60):
         """Until all up to a WAL position is durable in the target."""
-        wanted = lsn(position)
+        wanted = end_of_record(lsn(position))
         return self.wait_status(
             lambda status: status["state"] == "streaming" and lsn(status["applied"]) >= wanted
             and all(table["state"] in ("streaming", "stopped") for table in status["tables"]),

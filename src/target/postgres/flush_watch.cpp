@@ -16,7 +16,7 @@ void FlushWatch::begin_at(Lsn position) {
 }
 
 void FlushWatch::committed(Landed landed, Lsn position) {
-  unflushed_.push_back({landed.end, position});
+  unflushed_.push_back({pages_.end_of_record(landed.end), position});
   flushed(landed.flushed);
 }
 

@@ -6,6 +6,7 @@
 #include <deque>
 
 #include "pg/connection.h"
+#include "pg/wal_pages.h"
 #include "target/postgres/lane.h"
 
 namespace tailrace::target::postgres {
@@ -13,7 +14,8 @@ namespace tailrace::target::postgres {
 /// One thread. Borrows the connection.
 class FlushWatch {
  public:
-  explicit FlushWatch(pg::Connection& connection) : connection_(connection) {}
+  explicit FlushWatch(pg::Connection& connection)
+      : connection_(connection), pages_(pg::WalPages::read(connection)) {}
 
   /// The target's state up to `position` of the source is flushed.
   void begin_at(Lsn position);
@@ -35,6 +37,7 @@ class FlushWatch {
   void flushed(Lsn flushed);
 
   pg::Connection& connection_;
+  pg::WalPages pages_;
   std::deque<Commit> unflushed_;
   Clock::time_point looked_{};
   Lsn durable_;

@@ -13,7 +13,7 @@ namespace tailrace::target::postgres {
 
 /// Where the target's log was after a commit.
 struct Landed {
-  Lsn end;      ///< once the target flushed up to here, the commit is durable
+  Lsn end;      ///< where its next record goes; once all before is flushed, the commit is durable
   Lsn flushed;  ///< so far
 };
 
