@@ -9,6 +9,9 @@ namespace tailrace::cli {
 
 int command_replay(const Options& options) {
   auto config = load(options, {false, true});
+  if (config.target.kind != "postgres")
+    throw UsageProblems{
+        {{"target", "must be a PostgreSQL database: a DuckDB file takes every change", "", 0, 0}}};
   pipeline::ReplayRequest request{options.table, options.discard};
   auto report = serve::ControlClient(control_places(config)).replay(request, stop_signal());
   if (!report) report = pipeline::replay(config, request);

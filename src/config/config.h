@@ -140,6 +140,8 @@ struct Config {
   Connect connect;
   Conflicts conflicts;
   Log log;
+  /// Permissions of a new DuckDB file; one that exists keeps its own. `nullopt`: its owner's alone.
+  std::optional<unsigned> file_mode;
   std::string control_socket;  ///< empty: derived from the target
 };
 

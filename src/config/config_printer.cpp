@@ -118,6 +118,7 @@ std::string describe(const Config& config) {
   value("level", text(config.log.level));
   value("format", text(config.log.format));
   out << YAML::EndMap;
+  if (config.file_mode) value("file_mode", fmt::format("{:04o}", *config.file_mode));
   if (!config.control_socket.empty()) value("control_socket", config.control_socket);
   out << YAML::EndMap;
   return std::string(out.c_str()) + "\n";

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <charconv>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -69,6 +70,17 @@ auto one_of(const std::array<Word<T>, N>& words) {
 std::expected<Lsn, std::string> parse_lsn(const std::string& text) {
   if (auto lsn = Lsn::parse(text); lsn && lsn->valid()) return *lsn;
   return std::unexpected("must be a position as pg_current_wal_lsn() prints it, such as 16/B374D848");
+}
+
+/// As chmod takes it. Whoever keeps a file in step reads and writes it, and nobody executes it.
+std::expected<unsigned, std::string> parse_file_mode(const std::string& text) {
+  unsigned mode = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), mode, 8);
+  bool whole = error == std::errc() && end == text.data() + text.size();
+  if (whole && (mode & 0600U) == 0600U && (mode & ~0666U) == 0) return mode;
+  return std::unexpected(
+      "must be permissions as chmod takes them that leave reading and writing to the owner, "
+      "such as 0600 or 0640");
 }
 
 /// The whole of a small file without its last line break.
@@ -170,6 +182,10 @@ class Reader {
                   {"tables", [this](const Node& n, const std::string& p) { conflict_tables(n, p); }}}),
          section("log",
                  {word("level", config_.log.level, levels), word("format", config_.log.format, formats)}),
+         {"file_mode",
+          [this](const Node& n, const std::string& p) {
+            if (auto mode = walker_.parsed(n, p, parse_file_mode)) config_.file_mode = *mode;
+          }},
          string("control_socket", config_.control_socket)});
     secrets(node);
   }

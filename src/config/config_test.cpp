@@ -91,6 +91,20 @@ TEST(Config, SchemaIsAWordOrAMapping) {
               HasSubstr("schema.privileges: a DuckDB file has none"));
 }
 
+TEST(Config, AFileModeIsAsChmodTakesIt) {
+  auto mode_of = [](const std::string& mode) {
+    return read_text("file_mode: " + mode + "\n", "t.yaml").value().file_mode;
+  };
+  EXPECT_EQ(mode_of("0640"), 0640U);
+  EXPECT_EQ(mode_of("644"), 0644U);
+  EXPECT_THAT(describe(read_text("file_mode: 640\n", "t.yaml").value()), HasSubstr("file_mode: 0640"));
+  for (const char* bad : {"0400", "rw-r--r--", "0755", "04600", "0689", "-1", "\"\""})
+    EXPECT_THAT(problems_of(fmt::format("file_mode: {}\n", bad)),
+                HasSubstr("t.yaml:1:12: file_mode: must be permissions as chmod takes them"));
+  EXPECT_THAT(problems_of("target: postgres://h/d\nfile_mode: 0640\n"),
+              HasSubstr("file_mode: is for a DuckDB"));
+}
+
 TEST(Config, SequencesAreKeptAheadUnlessTwoDatabasesFollowEachOther) {
   auto kept = [](const std::string& yaml) {
     return keeps_sequences(read_text("target: postgres://b/x\n" + yaml, "t.yaml").value());

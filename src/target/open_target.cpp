@@ -6,7 +6,8 @@
 namespace tailrace::target {
 
 std::unique_ptr<Target> open(const OpenOptions& options) {
-  if (options.kind == "duckdb") return open_duckdb({options.path, options.memory_bytes, options.keep_rows});
+  if (options.kind == "duckdb")
+    return open_duckdb({options.path, options.memory_bytes, options.keep_rows, options.file_mode});
   TAILRACE_CHECK(options.kind == "postgres");
   return open_postgres({.conninfo = options.path,
                         .subscription = options.name,

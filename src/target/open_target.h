@@ -16,6 +16,7 @@ struct OpenOptions {
   std::string path;               ///< a file, or a connection string with its secrets
   std::string name;               ///< of the mirror: several may share a PostgreSQL target
   std::int64_t memory_bytes = 0;  ///< DuckDB's own limit
+  unsigned file_mode = 0600;      ///< of a new DuckDB file
   bool make_structure = true;  ///< PostgreSQL: what is missing is made like the source's; else it must be there
   int connections = 2;         ///< PostgreSQL: that apply side by side
   bool lz4 = true;             ///< PostgreSQL: for wide values that are applied, where nobody chose

@@ -4,11 +4,12 @@ import gzip
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from duckdb_file import DuckdbError, DuckdbFile, identifier
+from duckdb_file import LIBRARY, DuckdbError, DuckdbFile, identifier
 from kill_points import kill_points, killed_at
 from tailrace import run
 from targets import DuckdbTarget
@@ -48,12 +49,17 @@ REACHED_BY = {
 }
 
 
-def opened_copy(file, directory):
-    """What somebody sees who opens the file as it is now, its log included."""
+def copy_as_it_is(file, directory):
+    """With its log."""
     directory.mkdir(exist_ok=True)
     for suffix in ("", ".wal"):
         if file.with_name(file.name + suffix).exists():
             shutil.copy(file.with_name(file.name + suffix), directory / (file.name + suffix))
+
+
+def opened_copy(file, directory):
+    """What somebody sees who opens the file as it is now, its log included."""
+    copy_as_it_is(file, directory)
     return DuckdbFile(directory / file.name)
 
 
@@ -303,3 +309,68 @@ def test_a_file_is_as_private_as_it_was(shop, mode):
     log = shop.mirror.file.with_name(shop.mirror.file.name + ".wal")
     assert log.exists()
     assert [path.stat().st_mode & 0o777 for path in (shop.mirror.file, log)] == [mode or 0o600] * 2
+
+
+def test_a_new_file_is_as_private_as_told(shop):
+    shop.execute(START)
+    before = os.umask(0o077)
+    try:
+        shop.mirror.configure(file_mode="0644")
+        shop.mirror.start()
+    finally:
+        os.umask(before)
+    shop.mirror.wait_caught_up(shop.cluster)
+    log = shop.mirror.file.with_name(shop.mirror.file.name + ".wal")
+    shop.execute("INSERT INTO t VALUES (4000)")
+    shop.mirror.wait_caught_up(shop.cluster)
+    assert [path.stat().st_mode & 0o777 for path in (shop.mirror.file, log)] == [0o644] * 2
+
+
+OTHER_LINE = Path(__file__).parents[2] / ".deps/duckdb-1.4"
+READ = """
+import sys
+from duckdb_file import DuckdbFile, identifier
+with DuckdbFile(sys.argv[1]) as file:
+    print(file.value("version()"))
+    for schema, table in sorted(file.tables()):
+        name = f"{identifier(schema)}.{identifier(table)}"
+        columns = ", ".join(f"{identifier(column)}::VARCHAR" for column in file.columns(schema, table))
+        print(name, sorted(file.query(f"SELECT {columns} FROM {name}"), key=str))
+"""
+
+
+def read_by(library, file):
+    """The version of DuckDB that read it, and all rows of all tables as that sees them."""
+    outcome = subprocess.run(
+        ["/usr/bin/python3", "-c", READ, file], capture_output=True, text=True, check=False,
+        env={**os.environ, "DUCKDB_ROOT": str(library), "PYTHONPATH": str(Path(__file__).parents[1] / "support")})
+    assert outcome.returncode == 0, outcome.stderr
+    version, *rows = outcome.stdout.splitlines()
+    return version, rows
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_clients_of_the_line_before_read_it(shop, how, tmp_path):
+    """docs/types.md: DuckDB 1.4 opens it, its log included."""
+    shop.execute(START + """; CREATE TABLE z (id int PRIMARY KEY, a int[], s text[], j jsonb, u uuid, b bytea,
+        t timestamptz, i interval, d date, f float8, e box, m numeric(30,5), w numeric);
+        INSERT INTO z VALUES (1, '{1,NULL}', '{a,"b c"}', '{"k": [1]}', gen_random_uuid(), '\\x00ff', now(),
+                              '1 mon 2 days', '2026-02-28', 'NaN', '((1,1),(0,0))', 1e20, 'Infinity');
+        INSERT INTO z VALUES (2)""")
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    for statement in (ALTERED, "INSERT INTO u VALUES (4000, 'x', 'NaN', '{1}')",
+                      "UPDATE z SET d = 'infinity' WHERE id = 1; DELETE FROM u WHERE id < 50",
+                      "CREATE TABLE late (id int PRIMARY KEY); INSERT INTO late VALUES (1)"):
+        shop.execute(statement)
+    shop.settle()
+    shop.mirror.start()
+    shop.execute("INSERT INTO u VALUES (5000); TRUNCATE bystander; ALTER TABLE z ADD added text DEFAULT 'd'")
+    shop.execute("UPDATE z SET added = 'e' WHERE id = 2")
+    shop.mirror.wait_caught_up(shop.cluster)
+    getattr(shop.mirror, "kill" if how == "killed" else "stop")()
+    copy_as_it_is(shop.mirror.file, tmp_path / "1.4")
+    version, rows = read_by(OTHER_LINE, tmp_path / "1.4" / shop.mirror.file.name)
+    assert version.startswith("v1.4.")
+    assert rows == read_by(LIBRARY, shop.mirror.file)[1]
+    assert len(rows) == 4

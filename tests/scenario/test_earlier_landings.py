@@ -175,3 +175,20 @@ def test_an_earlier_tailrace_leaves_today_s_file_alone(earlier):
 def test_its_configuration_is_read():
     outcome = run("config", "check", "-c", FIXTURES / "whole.yaml", env={"SOURCE": "postgres://app@db/shop"})
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+
+
+@pytest.mark.parametrize("command", ["verify", "status", "refresh", "skip", "replay", "sync-sequences"])
+def test_a_command_before_a_run(earlier, command):
+    """It does its work, or refuses, and a run goes on from there."""
+    mirror = earlier.configure()
+    arguments = ["--lsn", earlier.begin] if command == "skip" else []
+    outcome = run(command, "-c", mirror.config, *arguments)
+    said = outcome.stdout + outcome.stderr
+    does_it = {"verify", "skip"} | ({"replay", "sync-sequences"} if mirror.into.kind == "postgres" else set())
+    assert (outcome.returncode == 0) == (command in does_it), said
+    if command not in does_it:
+        assert format_of(earlier) == 1
+    mirror.start()
+    mirror.wait_caught_up(earlier.shop.cluster)
+    earlier.change()
+    assert earlier.shop.settle() == 51

@@ -46,11 +46,11 @@ void set(duckdb_config config, const char* name, const std::string& value) {
   }
 }
 
-/// What DuckDB makes from here on can be read and written by whom the file's mode names; by the owner alone if
+/// What DuckDB makes from here on can be read and written by whom the file's mode names, or `new_file_mode` if
 /// there is no file yet. Directories take the right to enter from the right to read.
-void make_private_as(const std::string& file) {
+void make_private_as(const std::string& file, unsigned new_file_mode) {
   struct stat info{};
-  mode_t mode = ::stat(file.c_str(), &info) == 0 ? info.st_mode : 0600;
+  mode_t mode = ::stat(file.c_str(), &info) == 0 ? info.st_mode : new_file_mode;
   mode_t forbidden = 077;
   if ((mode & 040) != 0) forbidden &= ~050U;
   if ((mode & 020) != 0) forbidden &= ~020U;
@@ -204,7 +204,7 @@ Database::Database(const DatabaseOptions& options) : file_(options.file) {
     raw_ = open_file(file_, options);
     return;
   }
-  make_private_as(file_);
+  make_private_as(file_, options.new_file_mode);
   if (!options.read_only) {
     finish_replay(file_);
     create_whole(file_, [&](const std::string& path) {

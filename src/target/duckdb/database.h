@@ -66,12 +66,13 @@ struct DatabaseOptions {
   std::string file;
   std::int64_t memory_bytes = 0;
   bool read_only = false;
+  unsigned new_file_mode = 0600;
 };
 
 class Database {
  public:
   /// Opens or creates the file. A file that another process holds, or that is no DuckDB file, is explained.
-  /// A new file is for its owner only; the log beside a file, and what does not fit into memory, have the
+  /// A new file gets `new_file_mode`; the log beside a file, and what does not fit into memory, have the
   /// file's own mode. DuckDB has no setting for it, so it is the process's umask that is set.
   explicit Database(const DatabaseOptions& options);
   ~Database();

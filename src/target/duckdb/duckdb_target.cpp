@@ -19,7 +19,7 @@ namespace {
 class DuckDbTarget : public Target {
  public:
   explicit DuckDbTarget(const DuckDbOptions& options)
-      : database_(share_database({options.file, options.memory_bytes, false})),
+      : database_(share_database({options.file, options.memory_bytes, false, options.file_mode})),
         session_(database_->session()),
         keep_rows_(options.keep_rows),
         mirror_(Mirror::load(session_, options.keep_rows)),

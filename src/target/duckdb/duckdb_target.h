@@ -14,6 +14,7 @@ struct DuckDbOptions {
   std::int64_t memory_bytes = 0;  ///< DuckDB's own limit; 0 is its default
   bool keep_rows =
       false;  ///< tables that somebody loaded into the file are taken for the source's: see adopt()
+  unsigned file_mode = 0600;  ///< of a new file; one that is there keeps its own
 };
 
 /// Opens or creates the file. Errors: another process has it, it is no mirror of ours, full disk.
