@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from duckdb_file import LIBRARY, DuckdbError, DuckdbFile, identifier
+from lsn import lsn
 from kill_points import kill_points, killed_at
 from tailrace import run
 from targets import DuckdbTarget
@@ -374,3 +375,34 @@ def test_clients_of_the_line_before_read_it(shop, how, tmp_path):
     assert version.startswith("v1.4.")
     assert rows == read_by(LIBRARY, shop.mirror.file)[1]
     assert len(rows) == 4
+
+
+@pytest.mark.parametrize("change", ["ALTER TABLE t RENAME v TO w", "ALTER TABLE t DROP n",
+                                    "ALTER TABLE t RENAME TO u; UPDATE u SET v = 'x' WHERE id = 1"])
+def test_somebodys_index_is_in_the_way(shop, change):
+    """DuckDB changes the definition of no table that has an index: the table is held, and the others go on."""
+    shop.execute(START)
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.mirror.stop()
+    with shop.mirror.opened(writable=True) as file:
+        file.query("CREATE INDEX mine ON public.t (v)")
+    shop.mirror.start()
+    shop.execute("UPDATE t SET v = 'y' WHERE id = 2; INSERT INTO bystander VALUES (1)")
+    shop.execute(change)
+    shop.execute("INSERT INTO bystander VALUES (2)")
+    status = shop.mirror.wait_status(
+        lambda status: any(table["state"] == "held" for table in status["tables"]), 30, "a table that is held")
+    assert not status["in_step"]
+    held = [table for table in status["tables"] if table["state"] == "held"]
+    assert len(held) == 1 and "somebody made an index on it" in held[0]["note"] + held[0]["last_error"], held
+    shop.execute("INSERT INTO bystander VALUES (3)")
+    end = shop.value("SELECT pg_current_wal_insert_lsn()::text")
+    shop.mirror.wait_status(lambda status: lsn(status["applied"]) >= lsn(end), 30, "the others' changes")
+    shop.mirror.stop()
+    with shop.mirror.opened(writable=True) as file:
+        assert count(file, "bystander") == 3
+        file.query("DROP INDEX public.mine")
+    shop.mirror.start("--recopy", "public.t")
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.settle()

@@ -16,17 +16,28 @@ MirrorColumn& TableShape::column(const std::string& source_name) {
   return *found;
 }
 
+void TableShape::alter(const std::string& what, const std::string& purpose) {
+  try {
+    session_.query(fmt::format("ALTER TABLE {} {}", table_.sql_name(), what), purpose);
+  } catch (const Error& error) {
+    if (error.message().find("Dependency Error") == std::string::npos) throw;
+    throw TableRefused(
+        table_.oid,
+        fmt::format("{} cannot follow the source's definition: somebody made an index on it, and "
+                    "DuckDB changes no table that has one",
+                    table_.sql_name()),
+        "Drop the index from the file");
+  }
+}
+
 void TableShape::rename(const std::string& target_name) {
   if (target_name == table_.target_name) return;
-  session_.query(fmt::format("ALTER TABLE {} RENAME TO {}", table_.sql_name(), quote_identifier(target_name)),
-                 "renaming a table");
+  alter("RENAME TO " + quote_identifier(target_name), "renaming a table");
   table_.target_name = target_name;
 }
 
 void TableShape::drop_column(const std::string& source_name) {
-  session_.query(fmt::format("ALTER TABLE {} DROP COLUMN {}", table_.sql_name(),
-                             quote_identifier(column(source_name).name)),
-                 "dropping a column");
+  alter("DROP COLUMN " + quote_identifier(column(source_name).name), "dropping a column");
   std::erase_if(table_.columns, [&](const auto& each) { return each.source.name == source_name; });
 }
 
@@ -38,9 +49,8 @@ void TableShape::rename_column(const std::string& from, const std::string& to) {
   MirrorColumn& renamed = column(from);
   std::string name = Mirror::free_name(to, names);
   if (name != renamed.name) {
-    session_.query(fmt::format("ALTER TABLE {} RENAME COLUMN {} TO {}", table_.sql_name(),
-                               quote_identifier(renamed.name), quote_identifier(name)),
-                   "renaming a column");
+    alter(fmt::format("RENAME COLUMN {} TO {}", quote_identifier(renamed.name), quote_identifier(name)),
+          "renaming a column");
   }
   renamed.source.name = to;
   renamed.name = name;
@@ -55,9 +65,8 @@ void TableShape::add_column(const Evolution::Added& added) {
   fresh.name = Mirror::free_name(added.column.name, names);
   fresh.type = map_column(*added.column.type, added.column.typmod, added.column.dimensions);
   if (added.value) fills_.push_back({fresh.name, stage(*added.value, fresh)});
-  session_.query(fmt::format("ALTER TABLE {} ADD COLUMN {} {}", table_.sql_name(), quote_identifier(fresh.name),
-                             fresh.type.sql),
-                 fmt::format("adding column {}", fresh.name));
+  alter(fmt::format("ADD COLUMN {} {}", quote_identifier(fresh.name), fresh.type.sql),
+        fmt::format("adding column {}", fresh.name));
   table_.columns.push_back(std::move(fresh));
 }
 

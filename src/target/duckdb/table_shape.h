@@ -10,7 +10,8 @@
 
 namespace tailrace::target::duckdb {
 
-/// Borrows everything. The table's rows must not have changed in this transaction.
+/// Borrows everything. The table's rows must not have changed in this transaction. Throws TableRefused where
+/// somebody's index stands in the way of a definition.
 class TableShape {
  public:
   TableShape(Session& session, const Mirror& mirror, MirrorTable& table)
@@ -35,6 +36,7 @@ class TableShape {
     std::string staged;  ///< the temporary table with the value
   };
 
+  void alter(const std::string& what, const std::string& purpose);
   std::string stage(const std::string& value, MirrorColumn& column);
   void rebuild();
 
