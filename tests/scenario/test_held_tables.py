@@ -227,3 +227,19 @@ def test_a_trigger_that_leaves_a_row_alone_decides(pair):
     pair.execute("UPDATE t SET v = 'gone' WHERE id = 20")
     pair.mirror.wait_status(lambda status: status["conflicts"].get("update_missing") == 1, what="a conflict")
     pair.mirror.stop()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("change", ["ALTER TABLE t DROP v", "ALTER TABLE t RENAME v TO w", "DROP TABLE t",
+                                    "ALTER TABLE t RENAME TO mine"])
+def test_a_table_that_somebody_changes_at_the_target_meanwhile(pair, change):
+    """Nobody looks before each change; the run finds out which table it is, and goes on with the others."""
+    follow(pair)
+    pair.execute("UPDATE t SET v = 'before' WHERE id = 1; INSERT INTO bystander VALUES (-1)")
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.mirror.into.execute(change)
+    others_arrive(pair)
+    wait_held(pair.mirror)
+    others_arrive(pair)
+    assert not pair.mirror.status()["in_step"]
+    assert pair.mirror.into.query("SELECT count(*) FROM bystander") == [("3",)]

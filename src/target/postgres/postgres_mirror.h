@@ -123,6 +123,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   void try_in_order(Oid table, const std::string& reason);
   [[noreturn]] void find_refused_commit(const Error& error);
   void follow_first(Oid table, const Error& error);
+  void check_tables_again(const Error& error);
   void show_all();
   void forget_kept(Oid table);
   schema::StructureOptions structure_options() {
@@ -156,6 +157,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   Lsn singly_until_;            ///< a commit up to here was refused
   std::set<Oid> ahead_;         ///< tables of the transaction ahead
   std::optional<Group> taken_;  ///< the open transaction, as long as nothing of it was applied
+  bool checked_again_ = false;  ///< all tables, since the last commit
   std::set<Oid> asked_;         ///< tables for which structure was followed since the last commit
   bool structure_wanted_ = false;
   bool open_ = false;       ///< the open transaction, once something of it was applied

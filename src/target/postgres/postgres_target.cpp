@@ -155,8 +155,18 @@ void PostgresTarget::guarded(const Work& work) {
   } catch (const Error& error) {
     // With somebody who writes to the same rows. Nothing is wrong with the changes, they just come again.
     if (error.sqlstate() == deadlock) throw NeedsRowOrder(error.message());
+    check_tables_again(error);
     throw;
   }
+}
+
+/// A table or a column went, or is another one: that is one table's trouble, and a start finds out whose.
+/// Returns where a start since the last commit did not find any.
+void PostgresTarget::check_tables_again(const Error& error) {
+  constexpr std::string_view names_and_types = "42";
+  if (!error.sqlstate().starts_with(names_and_types) || std::exchange(checked_again_, true)) return;
+  rollback();
+  throw RestartFromCheckpoint("the target's tables are looked at again: " + error.message());
 }
 
 /// The source may have got a partition, a type or an enum's label since the target's were made. Returns where
@@ -314,6 +324,7 @@ void PostgresTarget::settle() {
 
 void PostgresTarget::note(const Lanes::Committed& committed) {
   asked_.clear();
+  checked_again_ = false;
   checkpoint_ = committed.checkpoint;
   flush_watch_.committed(committed.landed, committed.checkpoint.lsn);
 }
