@@ -27,6 +27,12 @@ bool matches(const target::TableRecord& record, const Relation& relation) {
                     });
 }
 
+bool has_recorded_columns(const target::TableRecord& record, const schema::Table& table) {
+  return std::ranges::equal(record.columns, recorded(table), [](const auto& known, const auto& now) {
+    return known.attnum == now.attnum && known.type_oid == now.type_oid && known.typmod == now.typmod;
+  });
+}
+
 std::map<Oid, target::TableRecord> copied_tables(const target::Target& target) {
   std::map<Oid, target::TableRecord> out;
   for (auto& record : target.tables()) {
@@ -140,7 +146,10 @@ DefinitionWatch::Reason DefinitionWatch::mark_changed_tables(const std::vector<s
     if (!reason) reason = unsaid_reason(record->second, table, position, applier);
     if (!reason) {
       auto storage = storage_to_record(record->second, table.storage);
-      if (!suspects_.contains(table.oid) && storage != record->second.storage) noted[table.oid] = storage;
+      // By where the rows were, what becomes of a column that is not followed yet is judged.
+      bool followed = has_recorded_columns(record->second, table);
+      if (followed && !suspects_.contains(table.oid) && storage != record->second.storage)
+        noted[table.oid] = storage;
       continue;
     }
     target_.mark_for_copy(table.oid, *reason);

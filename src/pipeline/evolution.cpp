@@ -62,7 +62,8 @@ std::variant<Evolution, CopyAnew> plan_columns(const TableRecord& record, const 
     out.columns.push_back(
         {attnum, column.name, column.type_oid, column.typmod, column.is_key, attribute.version});
     if (known == nullptr) {
-      if (rewritten) return CopyAnew{"a column was added and its rows were rewritten"};
+      if (has_other_file(record, now.filenode))
+        return CopyAnew{"a column was added and its rows were rewritten"};
       // Its value in older rows is told in the type of now.
       if (attribute.type_oid != column.type_oid)
         return CopyAnew{"a column was added and then changed its type"};

@@ -82,4 +82,10 @@ bool may_be_rewritten(const target::TableRecord& record, Oid filenode, Oid toast
   return heap.filenode != filenode;
 }
 
+bool has_other_file(const target::TableRecord& record, Oid filenode) {
+  if (filenode == 0) return true;
+  auto before = schema::Storage::parse(record.storage);
+  return filenode != (before && !before->heaps.empty() ? before->heaps.front().filenode : record.filenode);
+}
+
 }  // namespace tailrace::pipeline

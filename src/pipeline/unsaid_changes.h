@@ -30,4 +30,9 @@ std::string storage_to_record(const target::TableRecord& record, const schema::S
 /// True where the rows may have been rewritten by an ALTER TABLE. Pure.
 bool may_be_rewritten(const target::TableRecord& record, Oid filenode, Oid toast);
 
+/// True where the rows lie in another file than they did, for whatever reason. What older rows have in a column
+/// that was added since is not known then: VACUUM FULL and CLUSTER write it into them, and the catalogs forget
+/// it. Pure.
+bool has_other_file(const target::TableRecord& record, Oid filenode);
+
 }  // namespace tailrace::pipeline

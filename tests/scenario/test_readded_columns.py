@@ -99,3 +99,43 @@ def test_what_is_proven_copies_nothing(shop_into, kind):
     shop.mirror.look(shop.cluster)
     shop.settle()
     assert "copied anew" not in shop.mirror.log_text()
+
+
+NARROW = "CREATE TABLE {t} (id int PRIMARY KEY, n int); INSERT INTO {t} SELECT i, i FROM generate_series(1, 20) i"
+# What older rows have in a column that came: the catalogs forget it once the rows were written anew.
+ADDED = {
+    "then_vacuumed": [PLAIN, "ALTER TABLE {t} ADD v int DEFAULT 5", "VACUUM FULL {t}"],
+    "then_vacuumed_and_rows": [PLAIN, "ALTER TABLE {t} ADD v int DEFAULT 5", "VACUUM FULL {t}",
+                               "INSERT INTO {t} VALUES (100, 'x')"],
+    "then_clustered": [NARROW, "ALTER TABLE {t} ADD v int DEFAULT 5", "CLUSTER {t} USING {t}_pkey"],
+    "in_rows_between": [NARROW, "ALTER TABLE {t} ADD v int DEFAULT 5", "UPDATE {t} SET n = 0 WHERE id < 5",
+                        "VACUUM FULL {t}", "UPDATE {t} SET v = 6 WHERE id = 9"],
+    "volatile": [NARROW, "ALTER TABLE {t} ADD u uuid NOT NULL DEFAULT gen_random_uuid()"],
+    "volatile_and_toast": [PLAIN, "ALTER TABLE {t} ADD u uuid NOT NULL DEFAULT gen_random_uuid()"],
+    "volatile_and_rows": [NARROW, "ALTER TABLE {t} ADD r float8 DEFAULT random()", "INSERT INTO {t} VALUES (100, 1)"],
+    "serial": [NARROW, "ALTER TABLE {t} ADD s serial"],
+    "identity": [NARROW, "ALTER TABLE {t} ADD s bigint GENERATED ALWAYS AS IDENTITY"],
+    "generated": [NARROW, "ALTER TABLE {t} ADD g int GENERATED ALWAYS AS (n * 2) STORED"],
+}
+
+
+@pytest.mark.parametrize("backlog", [False, True], ids=["live", "backlog"])
+@pytest.mark.parametrize("listed", [False, True], ids=["all_tables", "listed"])
+@pytest.mark.parametrize("kind", ["duckdb", "postgres"])
+def test_what_older_rows_have_in_a_new_column(shop_into, kind, listed, backlog):
+    shop = shop_into(kind)
+    for case, (table, *_) in ADDED.items():
+        shop.execute(table.format(t=case))
+    if listed:
+        shop.mirror.configure(tables=["public.*"])
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    if backlog:
+        shop.mirror.stop()
+    for case, (_, *transactions) in ADDED.items():
+        for transaction in transactions:
+            shop.execute(transaction.format(t=case))
+    if backlog:
+        shop.mirror.start()
+    shop.mirror.look(shop.cluster)
+    shop.settle(tables=[f"public.{case}" for case in ADDED])
