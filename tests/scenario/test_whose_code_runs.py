@@ -191,3 +191,31 @@ def test_grants_on_views_need_their_owners(pair):
     assert pair.mirror.into.execute(
         "SELECT relname, pg_catalog.has_table_privilege('pg_monitor', oid, 'SELECT') FROM pg_class"
         " WHERE relname IN ('t', 'hashes') ORDER BY 1") == [("hashes", False), ("t", True)]
+
+
+@pytest.mark.parametrize("recopied", [False, True], ids=["a partition with rows", "recopy"])
+def test_a_table_is_emptied_without_its_triggers(pair, recopied):
+    """They are made as ordinary ones. A TRUNCATE of ours is not one of the source's, and fires none."""
+    source = hostile_pair(pair)
+    source.execute("""
+        CREATE FUNCTION public.t_trigger() RETURNS trigger LANGUAGE plpgsql AS
+          $$BEGIN PERFORM evil.trap('trigger ' || TG_NAME); RETURN NULL; END$$;
+        CREATE TABLE public.part (id int) PARTITION BY RANGE (id);
+        CREATE TABLE public.rest PARTITION OF public.part DEFAULT;
+        CREATE TRIGGER emptied BEFORE TRUNCATE ON public.part EXECUTE FUNCTION public.t_trigger();
+        CREATE TRIGGER emptied BEFORE TRUNCATE ON public.rest EXECUTE FUNCTION public.t_trigger();
+        CREATE TRIGGER deleted BEFORE DELETE ON public.part FOR EACH ROW EXECUTE FUNCTION public.t_trigger();
+        INSERT INTO public.part VALUES (1), (2)""")
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    if recopied:
+        pair.mirror.stop()
+        pair.mirror.start("--recopy", "public.part")
+    source.execute("CREATE TABLE public.more (id int); INSERT INTO public.more VALUES (101);"
+                   "CREATE TRIGGER emptied BEFORE TRUNCATE ON public.more EXECUTE FUNCTION public.t_trigger();"
+                   "ALTER TABLE public.part ATTACH PARTITION public.more FOR VALUES FROM (100) TO (200)")
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.mirror.look(pair.cluster)
+    pair.mirror.stop()
+    assert trapped(pair, source) == []
+    assert len(pair.mirror.into.execute("SELECT id FROM public.part")) == 3

@@ -89,7 +89,11 @@ void follow_structure(pg::Connection& connection, MadeObjects& made, const Recor
     // Rows that are to be copied anew may lie where a new partition takes them from its default one.
     if (const auto& record = records.at(root); !record.copied && record.copied_at.valid())
       statements.insert(statements.begin(),
-                        {"emptied table " + record.qualified(), "TRUNCATE " + record.target_name});
+                        // Triggers are the source's code, and stay silent.
+                        {"emptied table " + record.qualified(),
+                         fmt::format("SET LOCAL session_replication_role = replica; TRUNCATE {}; "
+                                     "SET LOCAL session_replication_role TO DEFAULT",
+                                     record.target_name)});
     for_table(root, [&] { schema::run_structure(connection, statements); });
   }
 }
