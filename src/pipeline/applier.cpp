@@ -8,6 +8,7 @@
 #include "pipeline/raw_text.h"
 #include "pipeline/unsaid_changes.h"
 #include "source/publication.h"
+#include "source/visibility.h"
 
 namespace tailrace::pipeline {
 namespace {
@@ -221,6 +222,7 @@ bool Applier::reshapes(const ChangeBatch& batch, const TransactionSpan& transact
 
 void Applier::add(const ChangeBatch& batch, const TransactionSpan& transaction) {
   time_in_hand_ = transaction.commit_time;
+  xid_in_hand_ = transaction.xid;
   auto end = transaction.first_change + transaction.change_count;
   for (auto i = transaction.first_change; i < end; ++i) {
     const Change& change = batch.changes[i];
@@ -370,6 +372,8 @@ schema::Catalog& Applier::catalog() {
     connection_->set_patience(std::chrono::seconds(30));
     catalog_.emplace(*connection_);
   }
+  // The catalogs are to be those of the change that is looked at, or later.
+  if (std::exchange(visible_, xid_in_hand_) != xid_in_hand_) source::await_visible(*connection_, xid_in_hand_);
   return *catalog_;
 }
 

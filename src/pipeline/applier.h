@@ -190,6 +190,8 @@ class Applier {
   std::vector<Table*> counted_;         ///< with counts that the board does not show yet
   std::vector<Table*> changed_tables_;  ///< with rows changed in the open target transaction
   PgTimestamp time_in_hand_;            ///< commit time of the last transaction in hand
+  Xid xid_in_hand_ = 0;                 ///< and which it is
+  Xid visible_ = 0;                     ///< one that the catalogs were waited for
   Lsn progress_;                        ///< end of the last whole transaction in hand
   PgTimestamp time_;                    ///< and when it committed
   bool checks_text_ = false;            ///< the source's text may be any bytes, the target's is UTF-8

@@ -1,11 +1,16 @@
 """Rows that are at the target already (a dump, a snapshot, a load of one's own) and a position as of which they are.
 Invariant: everything that was committed after that position arrives, and nothing of before comes again; what cannot be
 known is refused before anything is written."""
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
+from cluster import PgCluster
 from conftest import Shop
 from duckdb_file import DuckdbFile
 from tailrace import run
+from waiting import wait_until
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, 'dumped' FROM generate_series(1, 100) i"
 CHANGES = "INSERT INTO t VALUES ({0}, 'after'); UPDATE t SET v = 'changed' WHERE id = {1}; DELETE FROM t WHERE id = {2}"
@@ -217,3 +222,127 @@ def test_text_stands_in_for_any_type(started):
         file.query("INSERT INTO \"public\".t SELECT i::VARCHAR, 'dumped' FROM range(1, 101) r(i)")
     started.change(1)
     assert started.follow() == 100
+
+
+# Names in a DuckDB file ------------------------------------------------------------------------------------------
+
+
+def only_duckdb(shop):
+    if shop.mirror.into.kind == "postgres":
+        pytest.skip("names in a DuckDB file")
+
+
+def whole(shop):
+    """With a publication of all tables, before the slot, as the guide says."""
+    shop.execute(f"CREATE PUBLICATION {shop.name} FOR ALL TABLES WITH (publish_via_partition_root)")
+    shop.execute(f"SELECT pg_create_logical_replication_slot('{shop.name}', 'pgoutput')")
+    shop.mirror.configure(snapshot={"enabled": False}, publication={"name": shop.name, "create": False})
+
+
+def test_a_snapshot_whose_names_are_others_in_the_file(shop):
+    """The file's database is called after it, so that no schema can be; and DuckDB folds case."""
+    only_duckdb(shop)
+    database = shop.mirror.file.name.split(".")[0]
+    shop.execute(f'CREATE SCHEMA {database}; CREATE TABLE {database}.a (id int PRIMARY KEY);'
+                 f'INSERT INTO {database}.a VALUES (1);'
+                 'CREATE TABLE orders (id int PRIMARY KEY, v text); INSERT INTO orders VALUES (1, \'lower\');'
+                 'CREATE TABLE "Orders" (id int PRIMARY KEY, v text); INSERT INTO "Orders" VALUES (1, \'upper\')')
+    whole(shop)
+    snapshot(shop)
+    shop.execute(f"INSERT INTO {database}.a VALUES (2); INSERT INTO orders VALUES (2, 'lower');"
+                 "INSERT INTO \"Orders\" VALUES (2, 'upper'); UPDATE \"Orders\" SET v = 'UPPER' WHERE id = 1")
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.mirror.stop()
+    with shop.mirror.opened() as file:
+        names = dict(file.query("SELECT source_schema || '.' || source_name, target_schema || '.' || target_name"
+                                " FROM tailrace.tables"))
+    assert len(set(names.values())) == 3 and names[f"{database}.a"] == f"{database}_2.a"
+    assert shop.compared(tables=names) == 6
+
+
+def test_a_snapshot_that_lacks_a_table(shop):
+    shop.execute(TABLE + "; CREATE TABLE b (id int PRIMARY KEY); INSERT INTO b VALUES (1)")
+    whole(shop)
+    outcome = run("snapshot", shop.url, shop.mirror.target, "--name", shop.name, "-t", "public.t")
+    assert outcome.returncode == 0, outcome.stderr
+    shop.mirror.start()
+    if shop.mirror.into.kind == "duckdb":
+        assert shop.mirror.wait_ended() == 3
+        assert "the file has no table public.b" in shop.mirror.log_text(), shop.mirror.tail()
+
+
+@pytest.mark.parametrize("loaded", [True, False], ids=["loaded", "empty"])
+def test_a_rotation(started, loaded):
+    """The table's name is another one's, which came later: its rows come by the stream, into a table of their own."""
+    shop = started.shop
+    only_duckdb(shop)
+    shop.execute(f"DROP PUBLICATION {shop.name}; SELECT pg_drop_replication_slot('{shop.name}')")
+    if not loaded:
+        shop.execute("DELETE FROM t")
+    whole(shop)
+    if loaded:
+        started.dump()
+    shop.mirror.start()
+    shop.execute("UPDATE t SET v = 'before' WHERE id = 9; INSERT INTO t VALUES (2000, 'before')")
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.execute("ALTER TABLE t RENAME TO t_old; CREATE TABLE t (id int PRIMARY KEY, v text);"
+                 "INSERT INTO t VALUES (10, 'new'); INSERT INTO t_old VALUES (5000, 'old')")
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.mirror.look(shop.cluster)
+    shop.settle()
+
+
+def test_a_strangers_table_has_the_name_of_one_that_comes(started):
+    shop = started.shop
+    only_duckdb(shop)
+    shop.execute(f"DROP PUBLICATION {shop.name}; SELECT pg_drop_replication_slot('{shop.name}')")
+    whole(shop)
+    started.dump()
+    with shop.mirror.opened(writable=True) as file:
+        file.query('CREATE SCHEMA mine; CREATE TABLE mine.notes (id INTEGER, v VARCHAR)')
+    shop.mirror.start()
+    shop.execute("UPDATE t SET v = 'before' WHERE id = 9")
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.mirror.stop()
+    with shop.mirror.opened(writable=True) as file:
+        file.query('CREATE TABLE "public".notes (id INTEGER, v VARCHAR)')
+        file.query("INSERT INTO \"public\".notes VALUES (1, 'mine')")
+    shop.mirror.start()
+    shop.execute("CREATE TABLE notes (id int PRIMARY KEY, v text); INSERT INTO notes VALUES (1, 'source');"
+                 "CREATE SCHEMA mine; CREATE TABLE mine.notes (id int PRIMARY KEY, v text);"
+                 "INSERT INTO mine.notes VALUES (1, 'source'); UPDATE notes SET v = 'changed'")
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.mirror.stop()
+    with shop.mirror.opened() as file:
+        assert file.query('SELECT v FROM "public".notes') == [("mine",)]
+        assert file.query('SELECT v FROM "public".notes_2') == [("changed",)]
+        assert file.query("SELECT v FROM mine.notes_2") == [("source",)]
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "postgres"])
+def test_a_transaction_that_the_source_does_not_show_yet(kind, clusters, tmp_path):
+    """It is streamed once its commit is in the log, and waits for a synchronous standby before the catalogs show it."""
+    with PgCluster() as cluster:
+        shop = Shop(cluster, tmp_path, clusters.target(cluster.version) if kind == "postgres" else None)
+        whole(shop)
+        shop.execute("CREATE TABLE t (id int PRIMARY KEY)")
+        shop.mirror.start()
+        shop.execute("INSERT INTO t VALUES (1)")
+        shop.mirror.wait_caught_up(cluster)
+        cluster.configure(synchronous_standby_names="nobody")
+        cluster.reload()
+        wait_until(lambda: cluster.value("SHOW synchronous_standby_names") == "nobody", 10)
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(shop.execute, "CREATE TABLE later (id int PRIMARY KEY);"
+                                                "INSERT INTO later VALUES (1), (2); ALTER TABLE t ADD v int DEFAULT 7;"
+                                                "INSERT INTO t VALUES (2)")
+            waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            wait_until(lambda: cluster.value(waits) > 0, 20)
+            time.sleep(0.5)
+            cluster.configure(synchronous_standby_names="")
+            cluster.reload()
+            waiting.result(timeout=60)
+        shop.mirror.wait_caught_up(cluster)
+        assert shop.settle() == 4
+        shop.close()

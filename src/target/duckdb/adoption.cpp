@@ -57,17 +57,7 @@ bool holds_tables(Session& session) {
   return found.at(0).at(0) != "0";
 }
 
-std::optional<MirrorTable> adopted(Session& session, MirrorTable planned) {
-  bool found = false;
-  for (const auto& line : read_text(session,
-                                    "SELECT schema_name, table_name FROM duckdb_tables() WHERE "
-                                    "database_name = current_database()")) {
-    if (!same_name(line[0], planned.schema) || !same_name(line[1], planned.name)) continue;
-    planned.target_schema = line[0];
-    planned.target_name = line[1];
-    found = true;
-  }
-  if (!found) return std::nullopt;
+MirrorTable adopted(Session& session, MirrorTable planned) {
   refuse_keys(session, planned);
   auto wanted = std::exchange(planned.columns, {});
   for (const auto& there : columns_of(session, planned)) {

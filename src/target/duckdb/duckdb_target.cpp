@@ -1,5 +1,7 @@
 #include "target/duckdb/duckdb_target.h"
 
+#include <algorithm>
+
 #include "base/kill_point.h"
 #include "base/log.h"
 #include "base/sql_text.h"
@@ -64,6 +66,7 @@ class DuckDbTarget : public Target {
   /// Runs `change` in a transaction of its own.
   template <typename Change>
   void durably(const Change& change);
+  bool begins() const;
   std::optional<MirrorTable> rows_of(const schema::Table& table);
   void widen(Oid table, std::size_t column, const std::string& value);
   void settle_names();
@@ -136,12 +139,29 @@ void DuckDbTarget::create_table(const schema::Table& table) {
   kill_point("duckdb.create_table.committed");
 }
 
-/// Nothing where there are no tables at all: then all of them are made, and begin empty.
+/// Rows that somebody loaded are as of where the stream begins. Once it went on, those of a table that came
+/// later are not, and who has its name in the file is a stranger.
+bool DuckDbTarget::begins() const {
+  const auto& checkpoint = mirror_.checkpoint();
+  return !checkpoint || std::ranges::all_of(mirror_.tables(), [&](const auto& each) {
+    return !each.second.copied || each.second.copied_at >= checkpoint->lsn;
+  });
+}
+
+/// Nothing where there are no tables at all, and of one that comes later: it is made, and begins empty.
 std::optional<MirrorTable> DuckDbTarget::rows_of(const schema::Table& table) {
-  // What is ours already keeps its place, and what it holds in text stays so.
   auto planned = mirror_.plan(table, Mirror::Names::as_found);
-  auto found = adopted(session_, std::move(planned));
-  if (found || !holds_tables(session_) || mirror_.checkpoint()) return found;
+  if (mirror_.knows(table.oid) && mirror_.at(table.oid).there) {
+    // What is ours already keeps its place, and what it holds in text stays so.
+    const auto& ours = mirror_.at(table.oid);
+    planned.target_schema = ours.target_schema;
+    planned.target_name = ours.target_name;
+    return adopted(session_, std::move(planned));
+  }
+  if (begins() && mirror_.find_loaded(session_, planned)) return adopted(session_, std::move(planned));
+  // A snapshot has no slot.
+  if (!holds_tables(session_) || (mirror_.checkpoint() && !mirror_.checkpoint()->slot.empty()))
+    return std::nullopt;
   throw Error(Retry::needs_operator, fmt::format("the file has no table {}", table.qualified()),
               "Load it too, into the schema of that name, or leave it out (tables:)");
 }

@@ -200,6 +200,21 @@ std::string Mirror::free_name(const std::string& wanted, const std::vector<std::
   return name;
 }
 
+bool Mirror::find_loaded(Session& session, MirrorTable& planned) const {
+  for (const auto& line : read_text(session,
+                                    "SELECT schema_name, table_name FROM duckdb_tables() WHERE "
+                                    "database_name = current_database()")) {
+    if (!same_name(line[0], planned.schema) || !same_name(line[1], planned.name)) continue;
+    auto others = foreign_.find(folded(line[0]));
+    if (others == foreign_.end() || std::ranges::find(others->second, folded(line[1])) == others->second.end())
+      continue;
+    planned.target_schema = line[0];
+    planned.target_name = line[1];
+    return true;
+  }
+  return false;
+}
+
 std::string Mirror::free_table_name(Oid oid, const std::string& schema, const std::string& wanted) const {
   std::vector<std::string> names;
   for (const auto& [other_oid, other] : tables_) {

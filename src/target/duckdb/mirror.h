@@ -82,6 +82,9 @@ class Mirror {
   /// as_found: the table may be one that stands in the file already under its own name.
   enum class Names { free, as_found };
   MirrorTable plan(const schema::Table& table, Names names = Names::free) const;
+  /// Puts the table into the place of the one that somebody loaded under its source's name. False: there is
+  /// none that is not ours.
+  bool find_loaded(Session& session, MirrorTable& planned) const;
   /// `wanted`, or with a suffix where another table than `oid` has that name in the DuckDB schema.
   std::string free_table_name(Oid oid, const std::string& schema, const std::string& wanted) const;
   /// Keeps names from others until release(): of what is not in the metadata yet.
