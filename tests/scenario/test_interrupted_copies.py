@@ -358,3 +358,82 @@ def test_nothing_is_copied_anew_where_nothing_is_copied(both):
     mirror.configure()
     mirror.start()
     assert both.settle() == 3500
+
+
+# One table's error in a copy --------------------------------------------------------------------------------------
+
+FORBIDDEN = {"privilege": ("REVOKE SELECT ON parted_2 FROM {0}", "GRANT SELECT ON parted_2 TO {0}"),
+             "row security": ("ALTER TABLE parted_2 ENABLE ROW LEVEL SECURITY",
+                              "ALTER TABLE parted_2 DISABLE ROW LEVEL SECURITY")}
+
+
+@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_rows_that_may_not_be_read_any_more(both, what):
+    """Half way through a recopy: the table is held, the other goes on, and once they may be read it is whole again."""
+    mirror = both.mirror
+    forbid, allow = (sql.format(both.name) for sql in FORBIDDEN[what])
+    both.execute(f"CREATE PUBLICATION {both.name} FOR TABLE parted, other WITH (publish_via_partition_root);"
+                 f"CREATE ROLE {both.name} LOGIN REPLICATION; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {both.name}")
+    settings = {"publication": {"name": both.name, "create": False}, "snapshot": {"readers": 1}}
+    try:
+        with Proxy(both.cluster.port) as proxy:
+            mirror.source = both.cluster.url(both.name, user=both.name, port=proxy.port)
+            mirror.configure(**settings)
+            mirror.start()
+            mirror.wait_caught_up(both.cluster)
+            mirror.stop()
+            proxy.stall_at(b'copy "public"."parted_1"')
+            mirror.start("--recopy", "public.parted")
+            mirror.wait_status(lambda status: 1000 in [table["rows_copied"] for table in status["tables"]],
+                               what="the first leaf")
+            both.execute(forbid)
+            proxy.restore()
+            mirror.wait_status(lambda status: status["state"] == "streaming" and "held" in
+                               [table["state"] for table in status["tables"]], what="the table held")
+            both.execute("INSERT INTO other (v) VALUES ('meanwhile'); INSERT INTO parted VALUES (5000, 1, 'meanwhile')")
+            mirror.wait_status(lambda status: 1 in [table["inserts"] for table in status["tables"]], what="the other")
+            status = mirror.status()
+            assert not status["in_step"]
+            assert "the copy of public.parted failed" in mirror.table("public.parted")["last_error"]
+            mirror.stop()
+            assert seen(mirror, "other") == 501
+            if mirror.into.kind == "duckdb":
+                assert seen(mirror, "parted") == 3000, "the state before"
+            else:
+                assert mirror.into.value("(SELECT state FROM tailrace.tables WHERE table_name = 'parted')") == "copying"
+            both.execute(allow)
+            mirror.start("--recopy", "public.parted")
+            assert both.settle() == 3502
+    finally:
+        mirror.close()
+        both.execute(f"DROP OWNED BY {both.name}; DROP ROLE {both.name}")
+
+
+@pytest.mark.parametrize("kind", ["postgres"])
+def test_a_recopy_is_shown_as_such_until_it_is_whole(both):
+    """It fills the table where it stands. Who reads the target can tell, also from its books: through kill -9, a stop,
+    and the starts in between."""
+    mirror = both.mirror
+    mirror.start()
+    mirror.wait_caught_up(both.cluster)
+    mirror.stop()
+
+    def in_the_books():
+        return dict(mirror.into.query("SELECT table_name, state FROM tailrace.tables"))
+
+    assert in_the_books() == {"parted": "copied", "other": "copied"}
+    for how, arguments, code in ((signal.SIGKILL, ["--recopy", "public.parted"], -9), (signal.SIGTERM, [], UNFINISHED),
+                                 (signal.SIGKILL, [], -9)):
+        with stalled_at_the_last_leaf(both, *arguments):
+            assert mirror.table("public.parted")["state"] == "copying"
+            assert mirror.table("public.other")["state"] == "copied"
+            assert in_the_books() == {"parted": "copying", "other": "copied"}
+            assert end(mirror, how) == code
+            if code == UNFINISHED:
+                assert last_line(mirror) == ("tailrace: stopped: 1 of 2 tables is copied; not yet: public.parted;"
+                                             " run again to go on")
+        assert in_the_books() == {"parted": "copying", "other": "copied"}
+    mirror.start()
+    assert both.settle() == 3500
+    assert in_the_books() == {"parted": "copied", "other": "copied"}
