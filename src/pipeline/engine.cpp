@@ -77,7 +77,11 @@ target::OpenOptions open_options(const config::Config& config) {
   return out;
 }
 
-void Engine::mark_for_copy(target::Target& target, const std::vector<std::string>& tables) {
+void Engine::mark_for_copy(target::Target& target, const std::vector<std::string>& tables) const {
+  if (!tables.empty() && !config_.snapshot.enabled) {
+    throw Error(Retry::needs_operator, "a table cannot be copied anew with snapshot.enabled: off",
+                "Run once with snapshot: {enabled: on} and --recopy, until it follows");
+  }
   for (const auto& name : tables) {
     bool found = false;
     for (const auto& record : target.tables()) {
@@ -101,7 +105,7 @@ CopyOutcome Engine::run(const std::vector<std::string>& recopy) {
       established = established || target->checkpoint().has_value();
       if (!std::exchange(marked, true)) {
         mark_for_copy(*target, recopy);
-        tell_and_try_held(*target);
+        tell_and_try_held(*target, config_.snapshot.enabled);
       }
       try {
         attempt(*target);

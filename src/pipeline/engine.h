@@ -52,7 +52,7 @@ class Engine {
  private:
   void attempt(target::Target& target);
   void note_outcome(target::Target& target, const std::vector<std::string>& recopy);
-  static void mark_for_copy(target::Target& target, const std::vector<std::string>& tables);
+  void mark_for_copy(target::Target& target, const std::vector<std::string>& tables) const;
   bool wait_before_retry(const Error& error, bool established);
   bool source_has_slot(const Error& error) const;
 

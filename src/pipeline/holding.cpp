@@ -7,7 +7,7 @@
 namespace tailrace::pipeline {
 namespace {
 
-void hold(const config::Config& config, target::Target& target, const target::Target::HeldTable& table,
+void hold(const config::Config& config, target::Target& target, const target::Target::NamedTable& table,
           const target::TableRefused& refused) {
   if (config.on_schema_error == config::OnSchemaError::stop) throw as_error(refused);
   target.hold(table, refused.reason());
@@ -39,10 +39,10 @@ void hold_table(const config::Config& config, target::Target& target, const targ
   hold(config, target, {record->oid, record->schema, record->name}, refused);
 }
 
-void tell_and_try_held(target::Target& target) {
+void tell_and_try_held(target::Target& target, bool copies) {
   for (const auto& record : target.tables()) {
     if (!record.is_held()) continue;
-    if (!record.copied_at.valid()) {
+    if (!record.copied_at.valid() && copies) {
       target.mark_for_copy(record.oid, "it was never copied whole, because " + record.held);
       continue;
     }

@@ -17,8 +17,8 @@ void hold_table(const config::Config& config, target::Target& target, const sche
 /// The same, of one that the target has a record of.
 void hold_table(const config::Config& config, target::Target& target, const target::TableRefused& refused);
 
-/// At the start of a run: names what is held. One whose copy never became whole is tried again, for nothing of
-/// it is lost by that; the others wait for their user.
-void tell_and_try_held(target::Target& target);
+/// At the start of a run: names what is held. Where it `copies`, one whose copy never became whole is tried
+/// again, for nothing of it is lost by that; the others wait for their user.
+void tell_and_try_held(target::Target& target, bool copies);
 
 }  // namespace tailrace::pipeline

@@ -73,6 +73,8 @@ void Session::run() {
     if (config_.snapshot.enabled) forget_unfinished_snapshot();
     auto tables = schema::Catalog(*connection_).tables(wanted_tables(publication_));
     check_before_writing(tables);
+    auto made = source::read_slot(*connection_, config_.slot.name);
+    if (made && !config_.snapshot.enabled) refuse_altered(tables, stated_position(*made));
     snapshot = create_main_slot();
   }
   if (stop_.requested()) return;

@@ -57,7 +57,12 @@ class Session {
   void copy_missing(std::optional<Snapshot> snapshot);
   source::PublicationInfo published_in(pg::Connection& snapshot) const;
   std::vector<schema::Catalog::Wanted> followed_tables() const;
-  void adopt_rows();
+  void refuse_altered(const std::vector<schema::Table>& tables, Lsn position);
+  void refuse_altered_since_snapshot(const std::vector<schema::Table>& tables, Lsn position);
+  void hold_altered(std::vector<schema::Table>& missing, pg::Connection& reader);
+  void hold_made_again(pg::Connection& reader);
+  void take_rows_as_they_are(const Snapshot* snapshot);
+  void adopt(const schema::Table& table);
   std::vector<schema::Table> tables_to_copy(pg::Connection& connection);
   void hold_refused(std::vector<schema::Table>& missing);
   void prepare_structure(std::vector<schema::Table>& missing, const schema::ReadStructure& read);
@@ -65,6 +70,8 @@ class Session {
   void refuse_lost_publication();
   void drop_replaced_tables();
   bool copies_unasked() const;
+  void expect_copies();
+  void refuse_unfinished_copies(const std::vector<schema::Table>& missing) const;
   void refuse_to_copy_anew(const std::vector<schema::Table>& missing) const;
   /// It was copied once, and is not followed.
   static bool has_left(const target::TableRecord& record);
@@ -95,6 +102,7 @@ class Session {
   std::unique_ptr<DefinitionWatch> watch_;
   bool two_phase_ = false;
   bool failover_ = false;
+  bool first_copy_ = false;  ///< nothing was copied before this session
   Lsn slot_position_;
   std::chrono::steady_clock::time_point last_observed_;
   std::chrono::steady_clock::time_point last_look_;

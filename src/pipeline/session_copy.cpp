@@ -10,7 +10,7 @@
 #include "schema/catalog.h"
 #include "source/foreign_rows.h"
 
-// What a session copies before it streams, and what it takes as it is.
+// What a session copies before it streams.
 
 namespace tailrace::pipeline {
 namespace {
@@ -167,8 +167,8 @@ void Session::refuse_to_copy_anew(const std::vector<schema::Table>& missing) con
                     record.schema, record.name,
                     config_.snapshot.enabled ? "origin: none" : "snapshot.enabled: off"),
         "Tear down the mirror of the other direction, if there is one; run this one with origin: any and "
-        "snapshot.enabled: on until it follows; then set up the other direction again, with "
-        "snapshot.enabled: off");
+        "snapshot: {enabled: on} until it follows; then set up the other direction again, with "
+        "snapshot: {enabled: off}");
   }
 }
 
@@ -182,32 +182,9 @@ source::PublicationInfo Session::published_in(pg::Connection& snapshot) const {
                                             config::publication_names(config_)));
 }
 
-/// Nothing is copied: the rows that are there are as of the checkpoint, and everything after it comes by the
-/// stream. A later position would lose what lies between.
-void Session::adopt_rows() {
-  auto reader = pg::Connection::open(config_.source, {pg::Mode::sql, config_.name + " snapshot"});
-  reader.leave_on(stop_);
-  reader.query("begin isolation level repeatable read read only", "reading what is followed");
-  publication_ = published_in(reader);
-  drop_replaced_tables();
-  auto missing = tables_to_copy(reader);
-  refuse_to_copy_anew(missing);
-  prepare_structure(missing, [&](const auto& tables, const auto& how) {
-    return schema::read_structure(reader, tables, how);
-  });
-  list_tables(missing);
-  for (const auto& table : missing) {
-    try {
-      target_.adopt(table, target_.checkpoint()->lsn);
-    } catch (const target::TableRefused& refused) {
-      hold_table(config_, target_, table, refused);
-    }
-  }
-}
-
 void Session::copy_missing(std::optional<Snapshot> snapshot) {
+  if (!config_.snapshot.enabled) return take_rows_as_they_are(snapshot ? &*snapshot : nullptr);
   if (tables_to_copy(*connection_).empty()) return;
-  if (!config_.snapshot.enabled) return adopt_rows();
   if (!snapshot) snapshot = temporary_snapshot();
   auto reader = pg::Connection::open(config_.source, {pg::Mode::sql, config_.name + " snapshot"});
   reader.leave_on(stop_);
@@ -222,7 +199,7 @@ void Session::copy_missing(std::optional<Snapshot> snapshot) {
   });
   if (missing.empty()) return;
   list_tables(missing);
-  tell_what_begins_anew(missing);
+  if (!first_copy_) tell_what_begins_anew(missing);
   board_.update([&](Status& status) {
     status.state = RunState::copying;
     status.message = fmt::format("copying {} tables", missing.size());
@@ -230,14 +207,11 @@ void Session::copy_missing(std::optional<Snapshot> snapshot) {
   log::info("copy", "copying {} tables at {} with {} readers", missing.size(), snapshot->lsn.str(),
             config_.snapshot.readers);
   CopyOptions options{
-      config_.source,
-      snapshot->name,
-      snapshot->lsn,
-      config_.snapshot.readers,
-      config_.binary != config::Binary::off && !checks_text(),
-      config_.schema.trust_source,
+      config_.source, snapshot->name, snapshot->lsn, config_.snapshot.readers,
+      config_.binary != config::Binary::off && !checks_text(), config_.schema.trust_source,
       [&](const auto& table, const auto& refused) { hold_table(config_, target_, table, refused); },
-      checks_text()};
+      // At the very first somebody is watching.
+      !first_copy_, checks_text()};
   auto unfinished = copy_tables(options, missing, reader, target_, board_, stop_);
   if (!unfinished.empty() && !stop_.requested()) {
     throw target::RestartFromCheckpoint(fmt::format("{} tables need a newer snapshot", unfinished.size()));

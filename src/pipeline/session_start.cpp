@@ -105,6 +105,15 @@ void Session::begin_at(const source::SlotInfo& slot, Lsn position, const std::st
 /// ours.
 void Session::check_start(const std::optional<source::SlotInfo>& slot) const {
   auto taken = target_.checkpoint();  // of 'tailrace snapshot', if anything is there
+  if (!taken && !target_.tables().empty()) {
+    throw Error(
+        Retry::needs_operator,
+        fmt::format("the target has a copy that was interrupted before it was whole ({} tables), and with "
+                    "snapshot.enabled: off it would be taken for all there is",
+                    target_.tables().size()),
+        "Nothing was written. Finish it: 'tailrace snapshot' again, or run with snapshot: {enabled: on}; or "
+        "'tailrace teardown', and bring rows of your own");
+  }
   if (!slot && (taken || config_.start_lsn)) {
     throw Error(
         Retry::needs_operator,
@@ -151,8 +160,18 @@ void Session::follow_a_snapshot() {
   Lsn position = stated_position(*slot);
   auto tables = schema::Catalog(*connection_).tables(wanted_tables(publication_));
   check_before_writing(tables);
+  refuse_altered_since_snapshot(tables, position);
   for (const auto& table : tables) target_.adopt(table, position);
   begin_at(*slot, position, config_.start_lsn ? "" : target_.checkpoint()->seen);
+}
+
+/// What ends before the first row leaves a checkpoint, and tables that look as if they had no rows.
+void Session::expect_copies() {
+  if (!config_.snapshot.enabled) return;
+  first_copy_ = true;
+  std::vector<target::Target::NamedTable> tables;
+  for (const auto& table : publication_.tables) tables.push_back({table.oid, table.schema, table.name});
+  target_.expect_copies(tables);
 }
 
 /// The publication exists by now: a slot cannot see one that is younger than itself.
@@ -162,6 +181,7 @@ std::optional<Session::Snapshot> Session::create_main_slot() {
   if (auto slot = source::acquire_slot(*connection_, config_.slot.name, std::nullopt, stop_)) {
     // Made by 'init', or by a run that ended before its first checkpoint. Its changes begin where it stands;
     // the copy is made under a later snapshot, and what lies between is left out table by table.
+    expect_copies();
     begin_at(*slot, config_.snapshot.enabled ? slot->confirmed_flush : stated_position(*slot), {});
     return std::nullopt;
   }
@@ -179,6 +199,7 @@ std::optional<Session::Snapshot> Session::create_main_slot() {
   auto created = source::create_slot(*exporter, config_.slot.name, {false, config_.slot.failover, true});
   failover_ = config_.slot.failover;
   checkpoint.lsn = slot_position_ = created.consistent_point;
+  expect_copies();
   target_.initialize(checkpoint);
   return Snapshot{std::move(exporter), created.snapshot, created.consistent_point};
 }

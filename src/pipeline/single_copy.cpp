@@ -69,6 +69,9 @@ void SingleCopy::into(target::Target& target) {
   Interrupter interrupter(target, stop_);
   target.prepare_structure(tables_,
                            [this](const auto& tables, const auto& how) { return structure(tables, how); });
+  std::vector<target::Target::NamedTable> expected;
+  for (const auto& table : tables_) expected.push_back({table.oid, table.schema, table.name});
+  target.expect_copies(expected);
   board_.update([&](Status& status) {
     status.state = RunState::copying;
     status.server_version = exporter_.server_version();
@@ -83,6 +86,7 @@ void SingleCopy::into(target::Target& target) {
                       config_.binary != config::Binary::off && !checks_text,
                       config_.schema.trust_source,
                       {},
+                      false,
                       checks_text};
   auto unfinished = copy_tables(options, tables_, exporter_, target, board_, stop_);
   if (stop_.requested()) return;

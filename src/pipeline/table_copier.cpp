@@ -1,6 +1,7 @@
 #include "pipeline/table_copier.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <deque>
@@ -33,6 +34,14 @@ constexpr std::int64_t least_part_pages = 1024;
 constexpr std::int64_t worth_telling = 16;
 constexpr std::size_t binary_header = 19;
 constexpr std::int64_t progress_every = 4096;
+
+/// What a server says of one table's rows: that they may not be read (42501 is also row security), cannot be
+/// computed or are corrupt; at the target, that it does not take them.
+bool is_of_one_table(const Error& error) {
+  constexpr std::array classes = {"0A", "22", "23", "42", "44", "54", "P0", "XX001", "XX002"};
+  return error.retry() == Retry::needs_operator &&
+         std::ranges::any_of(classes, [&](const auto* prefix) { return error.sqlstate().starts_with(prefix); });
+}
 
 /// Thrown inside a reader: this table needs another snapshot, the others go on.
 struct NeedsNewerSnapshot {
@@ -146,6 +155,12 @@ class Reader {
       again = true;
     } catch (const target::TableRefused& refusal) {
       refused = refusal;
+    } catch (const Error& error) {
+      if (!options_.refuses_failed || !is_of_one_table(error)) throw;
+      cancelled_ = true;
+      const auto& table = tables_[part.table];
+      refused.emplace(table.oid, fmt::format("the copy of {} failed: {}", table.qualified(), error.message()),
+                      error.remedy());
     }
     std::lock_guard lock(shared_.mutex);
     if (part.large_rows) shared_.large_rows_at_work = false;
@@ -306,7 +321,7 @@ class Reader {
   Board& shared_;
   StatusBoard& board_;
   const StopSignal& stop_;
-  bool cancelled_ = false;
+  bool cancelled_ = false;  ///< the part's savepoint is to be gone back to
   bool freed_ = false;
 };
 

@@ -24,6 +24,8 @@ struct CopyOptions {
   /// Told of a table that the target refuses, on the calling thread; the others go on. Empty: copy_tables()
   /// throws it.
   std::function<void(const schema::Table& table, const target::TableRefused& refused)> refused = {};
+  /// A table whose rows cannot be read or written is refused by that; else it ends the copy of all.
+  bool refuses_failed = false;
   bool checks_text = false;  ///< rows come as text, and what of it is not UTF-8 is refused
 };
 

@@ -253,15 +253,18 @@ class Target {
   virtual void settle_moved(Oid table, const NameAtSource& now);
   /// Forgets that the table was copied, and that it was held, durably; the next start copies it anew.
   virtual void mark_for_copy(Oid table, const std::string& reason) = 0;
-  /// The table is not followed from here on, until mark_for_copy(): what is there stays as it is. `table` may
-  /// be one that the target knows nothing of yet; then a record of it says no more than its name. Durable; with
-  /// no transaction open.
-  struct HeldTable {
+  struct NamedTable {
     Oid oid = 0;
     std::string schema;
     std::string name;
   };
-  virtual void hold(const HeldTable& table, const std::string& reason) = 0;
+  /// The table is not followed from here on, until mark_for_copy(): what is there stays as it is. `table` may
+  /// be one that the target knows nothing of yet; then a record of it says no more than its name. Durable; with
+  /// no transaction open.
+  virtual void hold(const NamedTable& table, const std::string& reason) = 0;
+  /// These tables are about to be copied: a record of each that is not known says so from now on, and no more
+  /// than its name. Durable.
+  virtual void expect_copies(const std::vector<NamedTable>& tables) = 0;
   /// Records where the rows of these tables are at the source, durably; they are what the stream says.
   virtual void note_storage(const std::map<Oid, std::string>& storage) = 0;
   /// The first checkpoint: where the stream will begin. Durable.

@@ -14,7 +14,7 @@ import definitions  # noqa: F401  (registers its kinds)
 from author import KINDS, Author
 from cluster import VERSIONS
 from field import Fault, Field
-from kill_points import kill_points
+from kill_points import points_of_copies
 
 PAIRS = [pair for source in VERSIONS for pair in
          [(source, None)] * 2 + [(source, target) for target in VERSIONS]]
@@ -62,7 +62,7 @@ class Program:
         self.source, self.target = pair_of(seed)
         other = "duckdb." if self.target else "postgres."
         turn = turn_of(seed)
-        self.points = dealt(turn, [point for point in points or kill_points() if not point.startswith(other)], 3)
+        self.points = dealt(turn, [point for point in points or points_of_copies() if not point.startswith(other)], 3)
         known = {name for name, (group, _) in KINDS.items() if group == "definition"}
         self.kinds = kinds or dealt(turn, known - set(without), 9)
         self.without = without

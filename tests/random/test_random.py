@@ -21,7 +21,7 @@ import pytest
 
 from author import KINDS
 from found import FOUND
-from kill_points import kill_points
+from kill_points import points_of_copies
 from program import PAIRS, PROCESS, SET, Program, Servers, pair_of, play
 from shrink import shrunk
 from tally import Tally
@@ -79,7 +79,7 @@ def play_missing(tally, servers, directory, failures):
     """Programs of what the set did not come to: a step may have been refused, or a point not have been passed."""
     for seed in range(10 * SET, 10 * SET + 24):
         kinds = tally.missing("kind", set(KINDS) - WITHOUT)
-        points = tally.missing("kill point", set(kill_points()))
+        points = tally.missing("kill point", set(points_of_copies()))
         if failures or not (kinds or points):
             return
         if Program(seed, WITHOUT, kinds, points).points or kinds:
@@ -124,7 +124,7 @@ def test_programs(servers, tmp_path):
     if whole:
         tally.must_have("pair", {str(Program(seed).pair) for seed in range(SET)})
         tally.must_have("kind", (set(KINDS) | PROCESS) - WITHOUT)
-        tally.must_have("kill point", set(kill_points()))
+        tally.must_have("kill point", set(points_of_copies()))
 
 
 @pytest.mark.skipif(STEPS is None, reason="no TAILRACE_RANDOM_STEPS")

@@ -14,7 +14,7 @@ from structure import compare_structure, rich_schema
 from tailrace import run
 from waiting import PATIENCE, wait_until
 
-KINDS = ["postgres"]
+BOTH = ["duckdb", "postgres"]
 UNFINISHED = 6
 
 # Leaves are copied one by one, in the order of their names.
@@ -111,6 +111,11 @@ def last_line(mirror):
     return mirror.log_text().splitlines()[-1]
 
 
+def refusal(mirror):
+    """What it ended with, and the remedy."""
+    return " ".join(mirror.log_text().splitlines()[-2:])
+
+
 def hidden_schemas(mirror):
     return mirror.into.query("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'tailrace\\_copy%'")
 
@@ -118,7 +123,7 @@ def hidden_schemas(mirror):
 ENDS = pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["sigterm", "kill9"])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BOTH)
 @ENDS
 def test_a_first_copy(both, how):
     with Reader(both.mirror) as reader:
@@ -133,7 +138,7 @@ def test_a_first_copy(both, how):
     assert reader.seen["parted"] <= {None, 3000, 3001} and reader.seen["other"] <= {None, 500, 501}
 
 
-@pytest.mark.parametrize("kind", ["duckdb", "postgres"])
+@pytest.mark.parametrize("kind", BOTH)
 def test_what_a_stop_says(both):
     """Not 0, and by name what is missing; and the next start says what begins from zero."""
     with stalled_at_the_last_leaf(both):
@@ -154,7 +159,7 @@ def test_what_a_stop_says(both):
     assert both.settle() == 3500
 
 
-@pytest.mark.parametrize("kind", ["postgres"])
+@pytest.mark.parametrize("kind", BOTH)
 def test_a_snapshot(both):
     """It says the same, and the same command begins anew."""
     with Reader(both.mirror) as reader:
@@ -269,3 +274,166 @@ def test_a_table_that_is_not_wanted_any_more(pair):
     assert seen(pair.mirror, "parted") in (None, 0)
     assert hidden_schemas(pair.mirror) == []
     assert pair.settle() == 500
+
+
+# What was never whole is not taken for whole where nothing is copied -------------------------------------------------
+
+
+def refused_without_copying(shop, words="taken for all"):
+    """The start with snapshot.enabled: off after the interruption: it is refused, and a start with it makes all whole."""
+    mirror = shop.mirror
+    mirror.env = {}
+    mirror.configure(snapshot={"enabled": False})
+    for _ in range(2):  # a refusal changes nothing
+        mirror.start()
+        assert mirror.wait_ended() == 3, mirror.tail()
+        assert words in refusal(mirror) and "snapshot: {enabled: on}" in refusal(mirror), mirror.tail()
+        for table, rows in WHOLE.items():
+            assert seen(mirror, table) in (None, rows)
+    mirror.configure()
+    mirror.start()
+    mirror.wait_caught_up(shop.cluster)
+    assert shop.settle() == sum(WHOLE.values())
+
+
+@pytest.mark.parametrize("kind", BOTH)
+@ENDS
+def test_a_start_that_copies_nothing(both, how):
+    with stalled_at_the_last_leaf(both):
+        end(both.mirror, how)
+    refused_without_copying(both)
+
+
+# Before the first row of any table, and between them.
+BEFORE_WHOLE = [(kind, point) for kind, points in {
+    "duckdb": ["duckdb.expect_copies.committed", "duckdb.initialize.committed", "duckdb.create_table.committed:1",
+               "duckdb.finish_copy.committed:1"],
+    "postgres": ["postgres.expect_copies.committed", "postgres.structure.committed", "copy.part.finished:1",
+                 "postgres.copy.committed:1"]}.items() for point in points]
+
+
+@pytest.mark.parametrize("kind, point", BEFORE_WHOLE)
+def test_a_start_that_copies_nothing_after_each_step(both, point):
+    both.mirror.env = killed_at(*point.split(":"))
+    both.mirror.start()
+    assert both.mirror.wait_ended() == -signal.SIGKILL, "the point was passed"
+    refused_without_copying(both)
+
+
+@pytest.mark.parametrize("kind, point", [("duckdb", "duckdb.create_table.committed"),
+                                         ("duckdb", "duckdb.finish_copy.committed"),
+                                         ("postgres", "postgres.structure.committed"),
+                                         ("postgres", "postgres.copy.committed")])
+def test_a_start_that_copies_nothing_after_a_snapshot(both, point):
+    """The slot is older than it, as the guide says."""
+    mirror = both.mirror
+    both.execute(f"CREATE PUBLICATION {both.name} FOR TABLE parted, other WITH (publish_via_partition_root)")
+    both.execute(f"SELECT pg_create_logical_replication_slot('{both.name}', 'pgoutput')")
+    mirror.env = killed_at(point)
+    mirror.start(command="snapshot")
+    assert mirror.wait_ended() == -signal.SIGKILL, "the point was passed"
+    refused_without_copying(both)
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_nothing_is_copied_anew_where_nothing_is_copied(both):
+    """Neither asked for nor after a recopy that was interrupted, and a table that is whole is not marked by asking."""
+    mirror = both.mirror
+    mirror.start()
+    mirror.wait_caught_up(both.cluster)
+    mirror.stop()
+    mirror.configure(snapshot={"enabled": False})
+    mirror.start("--recopy", "public.parted")
+    assert mirror.wait_ended() == 3 and "snapshot: {enabled: on}" in refusal(mirror)
+    mirror.start()
+    mirror.wait_caught_up(both.cluster)
+    mirror.stop()
+    mirror.configure()
+    with stalled_at_the_last_leaf(both, "--recopy", "public.parted"):
+        end(mirror, signal.SIGKILL)
+    mirror.configure(snapshot={"enabled": False})
+    mirror.start()
+    assert mirror.wait_ended() == 3 and "public.parted" in refusal(mirror)
+    assert "snapshot: {enabled: on}" in refusal(mirror) and seen(mirror, "other") == 500
+    mirror.configure()
+    mirror.start()
+    assert both.settle() == 3500
+
+
+# One table's error in a copy --------------------------------------------------------------------------------------
+
+FORBIDDEN = {"privilege": ("REVOKE SELECT ON parted_2 FROM {0}", "GRANT SELECT ON parted_2 TO {0}"),
+             "row security": ("ALTER TABLE parted_2 ENABLE ROW LEVEL SECURITY",
+                              "ALTER TABLE parted_2 DISABLE ROW LEVEL SECURITY")}
+
+
+@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_rows_that_may_not_be_read_any_more(both, what):
+    """Half way through a recopy: the table is held, the other goes on, and once they may be read it is whole again."""
+    mirror = both.mirror
+    forbid, allow = (sql.format(both.name) for sql in FORBIDDEN[what])
+    both.execute(f"CREATE PUBLICATION {both.name} FOR TABLE parted, other WITH (publish_via_partition_root);"
+                 f"CREATE ROLE {both.name} LOGIN REPLICATION; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {both.name}")
+    settings = {"publication": {"name": both.name, "create": False}, "snapshot": {"readers": 1}}
+    try:
+        with Proxy(both.cluster.port) as proxy:
+            mirror.source = both.cluster.url(both.name, user=both.name, port=proxy.port)
+            mirror.configure(**settings)
+            mirror.start()
+            mirror.wait_caught_up(both.cluster)
+            mirror.stop()
+            proxy.stall_at(b'copy "public"."parted_1"')
+            mirror.start("--recopy", "public.parted")
+            mirror.wait_status(lambda status: 1000 in [table["rows_copied"] for table in status["tables"]],
+                               what="the first leaf")
+            both.execute(forbid)
+            proxy.restore()
+            mirror.wait_status(lambda status: status["state"] == "streaming" and "held" in
+                               [table["state"] for table in status["tables"]], what="the table held")
+            both.execute("INSERT INTO other (v) VALUES ('meanwhile'); INSERT INTO parted VALUES (5000, 1, 'meanwhile')")
+            mirror.wait_status(lambda status: 1 in [table["inserts"] for table in status["tables"]], what="the other")
+            status = mirror.status()
+            assert not status["in_step"]
+            assert "the copy of public.parted failed" in mirror.table("public.parted")["last_error"]
+            mirror.stop()
+            assert seen(mirror, "other") == 501
+            if mirror.into.kind == "duckdb":
+                assert seen(mirror, "parted") == 3000, "the state before"
+            else:
+                assert mirror.into.value("(SELECT state FROM tailrace.tables WHERE table_name = 'parted')") == "copying"
+            both.execute(allow)
+            mirror.start("--recopy", "public.parted")
+            assert both.settle() == 3502
+    finally:
+        mirror.close()
+        both.execute(f"DROP OWNED BY {both.name}; DROP ROLE {both.name}")
+
+
+@pytest.mark.parametrize("kind", ["postgres"])
+def test_a_recopy_is_shown_as_such_until_it_is_whole(both):
+    """It fills the table where it stands. Who reads the target can tell, also from its books: through kill -9, a stop,
+    and the starts in between."""
+    mirror = both.mirror
+    mirror.start()
+    mirror.wait_caught_up(both.cluster)
+    mirror.stop()
+
+    def in_the_books():
+        return dict(mirror.into.query("SELECT table_name, state FROM tailrace.tables"))
+
+    assert in_the_books() == {"parted": "copied", "other": "copied"}
+    for how, arguments, code in ((signal.SIGKILL, ["--recopy", "public.parted"], -9), (signal.SIGTERM, [], UNFINISHED),
+                                 (signal.SIGKILL, [], -9)):
+        with stalled_at_the_last_leaf(both, *arguments):
+            assert mirror.table("public.parted")["state"] == "copying"
+            assert mirror.table("public.other")["state"] == "copied"
+            assert in_the_books() == {"parted": "copying", "other": "copied"}
+            assert end(mirror, how) == code
+            if code == UNFINISHED:
+                assert last_line(mirror) == ("tailrace: stopped: 1 of 2 tables is copied; not yet: public.parted;"
+                                             " run again to go on")
+        assert in_the_books() == {"parted": "copying", "other": "copied"}
+    mirror.start()
+    assert both.settle() == 3500
+    assert in_the_books() == {"parted": "copied", "other": "copied"}

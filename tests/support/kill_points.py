@@ -14,6 +14,12 @@ def kill_points():
     return sorted(names)
 
 
+def points_of_copies():
+    """Those that a mirror can pass which copies its tables; the others are of one that goes on from rows that are
+    there (test_start_as_of.py)."""
+    return [name for name in kill_points() if not name.endswith(".adopt.committed")]
+
+
 def killed_at(name, passage=1):
     """What to add to the environment."""
     return {"TAILRACE_KILL_POINT": f"{name}:{passage}"}

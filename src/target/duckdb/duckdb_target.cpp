@@ -43,7 +43,8 @@ class DuckDbTarget : public Target {
   void adopt(const schema::Table& table, Lsn at) override;
   void drop_table(Oid table) override;
   void mark_for_copy(Oid table, const std::string& reason) override;
-  void hold(const HeldTable& table, const std::string& reason) override;
+  void hold(const NamedTable& table, const std::string& reason) override;
+  void expect_copies(const std::vector<NamedTable>& tables) override;
   void note_storage(const std::map<Oid, std::string>& storage) override;
   void initialize(const Checkpoint& checkpoint) override;
 
@@ -68,6 +69,7 @@ class DuckDbTarget : public Target {
   void durably(const Change& change);
   bool begins() const;
   std::optional<MirrorTable> rows_of(const schema::Table& table);
+  MirrorTable known_or_named(const NamedTable& table);
   void widen(Oid table, std::size_t column, const std::string& value);
   void settle_names();
   void drop_unfinished_copies();
@@ -172,14 +174,18 @@ void DuckDbTarget::check_rows(const std::vector<schema::Table>& tables) {
 
 void DuckDbTarget::adopt(const schema::Table& table, Lsn at) {
   auto rows = rows_of(table);
-  if (!rows) {
-    create_table(table);
-    return finish_copy(table.oid, at, 0);
-  }
-  rows->copied = true;
-  rows->copied_at = at;
-  rows->there = true;
-  durably([&] { mirror_.put(session_, *rows); });
+  durably([&] {
+    if (!rows) {
+      copies_.start(mirror_.plan(table), {});
+      return copies_.finish(table.oid, at, 0);
+    }
+    rows->copied = true;
+    rows->copied_at = at;
+    rows->there = true;
+    mirror_.put(session_, *rows);
+  });
+  kill_point("duckdb.adopt.committed");
+  settle_names();
 }
 
 void DuckDbTarget::drop_table(Oid table) {
@@ -197,8 +203,6 @@ void DuckDbTarget::mark_for_copy(Oid table, const std::string& reason) {
   MirrorTable changed = mirror_.at(table);
   log::info("target", "{} will be copied anew: {}", quote_qualified(changed.schema, changed.name), reason);
   durably([&] {
-    // Nothing of one that was held before it was made is kept.
-    if (!changed.made()) return mirror_.remove(session_, table);
     changed.copied = false;
     changed.held.clear();
     mirror_.put(session_, changed);
@@ -206,16 +210,27 @@ void DuckDbTarget::mark_for_copy(Oid table, const std::string& reason) {
   kill_point("duckdb.mark_for_copy.committed");
 }
 
-void DuckDbTarget::hold(const HeldTable& table, const std::string& reason) {
+MirrorTable DuckDbTarget::known_or_named(const NamedTable& table) {
+  if (mirror_.knows(table.oid)) return mirror_.at(table.oid);
+  MirrorTable out;
+  out.oid = table.oid;
+  out.schema = table.schema;
+  out.name = table.name;
+  return out;
+}
+
+void DuckDbTarget::expect_copies(const std::vector<NamedTable>& tables) {
   durably([&] {
-    MirrorTable changed;
-    if (mirror_.knows(table.oid)) {
-      changed = mirror_.at(table.oid);
-    } else {
-      changed.oid = table.oid;
-      changed.schema = table.schema;
-      changed.name = table.name;
+    for (const auto& table : tables) {
+      if (!mirror_.knows(table.oid)) mirror_.put(session_, known_or_named(table));
     }
+  });
+  kill_point("duckdb.expect_copies.committed");
+}
+
+void DuckDbTarget::hold(const NamedTable& table, const std::string& reason) {
+  durably([&] {
+    MirrorTable changed = known_or_named(table);
     changed.copied = false;
     changed.held = reason;
     mirror_.put(session_, changed);

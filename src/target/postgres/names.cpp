@@ -93,6 +93,11 @@ void give_name(pg::Connection& connection, TableRecord& record, const Claim& cla
 
 }  // namespace
 
+bool has_relation(const Records& records, Oid table) {
+  auto record = records.find(table);
+  return record != records.end() && record->second.target_oid != 0;
+}
+
 std::optional<TargetTable> find_own_table(pg::Connection& connection, const TableRecord& record) {
   if (record.target_oid == 0) return std::nullopt;
   auto found = load_table(connection, record.target_oid);

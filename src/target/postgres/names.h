@@ -17,6 +17,9 @@ namespace tailrace::target::postgres {
 
 using Records = std::map<Oid, TableRecord>;
 
+/// The books say which relation is the table's; not so of one that is known by its name only.
+bool has_relation(const Records& records, Oid table);
+
 /// The record's relation, if it is still there under the name that it was left with. One that was renamed by
 /// hand is its owner's again.
 std::optional<TargetTable> find_own_table(pg::Connection& connection, const TableRecord& record);

@@ -54,7 +54,8 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   void give_up_name(Oid /*table*/) override {}  // prepare_structure() moves it out of the way
   void settle_moved(Oid table, const NameAtSource& now) override;
   void mark_for_copy(Oid table, const std::string& reason) override;
-  void hold(const HeldTable& table, const std::string& reason) override;
+  void hold(const NamedTable& table, const std::string& reason) override;
+  void expect_copies(const std::vector<NamedTable>& tables) override;
   void note_storage(const std::map<Oid, std::string>& storage) override;
   void initialize(const Checkpoint& checkpoint) override;
 
@@ -125,6 +126,8 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   void follow_first(Oid table, const Error& error);
   void check_tables_again(const Error& error);
   void show_all();
+  void make_ready(const schema::Table& table, std::optional<Lsn> taken_at);
+  TableRecord known_or_named(const NamedTable& table) const;
   void forget_kept(Oid table);
   schema::StructureOptions structure_options() {
     return postgres::structure_options(books_connection_, options_);

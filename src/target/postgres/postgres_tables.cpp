@@ -50,7 +50,7 @@ void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
     if (!found_.contains(table.oid)) {
       missing.push_back(table.oid);
       made.push_back(table);
-    } else if (records_.contains(table.oid)) {
+    } else if (has_relation(records_, table.oid)) {
       known.push_back(table.oid);
     }
   }
@@ -58,7 +58,7 @@ void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
     tailrace::target::postgres::follow_structure(books_connection_, made_, records_, known, read,
                                                  structure_options());
     for (const auto& table : tables) {
-      if (records_.contains(table.oid)) check_types(made_, table);
+      if (has_relation(records_, table.oid)) check_types(made_, table);
     }
   }
   copies_.hides(!hidden_.left().empty());
@@ -151,6 +151,11 @@ void PostgresTarget::show_all() {
 }
 
 void PostgresTarget::create_table(const schema::Table& table) {
+  make_ready(table, std::nullopt);
+}
+
+/// `taken_at`: what it holds is all there is, as of then.
+void PostgresTarget::make_ready(const schema::Table& table, std::optional<Lsn> taken_at) {
   auto known = records_.find(table.oid);
   std::optional<TargetTable> there;
   if (auto found = found_.extract(table.oid)) {
@@ -179,6 +184,8 @@ void PostgresTarget::create_table(const schema::Table& table) {
     forget_kept(table.oid);
     forget_deletions_of(books_connection_, *there);
     record = record_of(table, *there);
+    record.copied = taken_at.has_value();
+    record.copied_at = taken_at.value_or(Lsn());
     books_.put_table(record);
   });
   records_.insert_or_assign(table.oid, record);
@@ -189,8 +196,9 @@ void PostgresTarget::create_table(const schema::Table& table) {
 /// What the table holds is left alone: see keep_rows.
 void PostgresTarget::adopt(const schema::Table& table, Lsn at) {
   TAILRACE_CHECK(options_.keep_rows);
-  create_table(table);
-  finish_copy(table.oid, at, 0);
+  make_ready(table, at);
+  kill_point("postgres.adopt.committed");
+  indexes_.allow(table.oid);
 }
 
 /// The table at the target stays: whether its rows are still wanted, only its owner knows.
@@ -226,28 +234,36 @@ void PostgresTarget::settle_moved(Oid table, const NameAtSource& now) {
 void PostgresTarget::mark_for_copy(Oid table, const std::string& reason) {
   auto record = records_.at(table);
   log::info("target", "{} will be copied anew: {}", record.target_name, reason);
-  if (record.target_oid == 0) {
-    // Held before it was made here: what has its name at the target is not ours to empty.
-    durably([&] { books_.remove_table(table); });
-    records_.erase(table);
-    return;
-  }
   record.copied = false;
   record.held.clear();
   durably([&] { books_.put_table(record); });
   records_.insert_or_assign(table, record);
 }
 
-void PostgresTarget::hold(const HeldTable& table, const std::string& reason) {
-  TableRecord record;
-  if (auto known = records_.find(table.oid); known != records_.end()) {
-    record = known->second;
-  } else {
-    record.oid = table.oid;
-    record.schema = table.schema;
-    record.name = table.name;
-    record.target_name = quote_qualified(table.schema, table.name);
-  }
+TableRecord PostgresTarget::known_or_named(const NamedTable& table) const {
+  if (auto known = records_.find(table.oid); known != records_.end()) return known->second;
+  TableRecord out;
+  out.oid = table.oid;
+  out.schema = table.schema;
+  out.name = table.name;
+  out.target_name = quote_qualified(table.schema, table.name);
+  return out;
+}
+
+void PostgresTarget::expect_copies(const std::vector<NamedTable>& tables) {
+  auto records = records_;
+  durably([&] {
+    for (const auto& table : tables) {
+      auto [record, added] = records.try_emplace(table.oid, known_or_named(table));
+      if (added) books_.put_table(record->second);
+    }
+  });
+  records_ = std::move(records);
+  kill_point("postgres.expect_copies.committed");
+}
+
+void PostgresTarget::hold(const NamedTable& table, const std::string& reason) {
+  auto record = known_or_named(table);
   record.copied = false;
   record.held = reason;
   durably([&] { books_.put_table(record); });

@@ -80,8 +80,9 @@ class Checks {
       try {
         TableName name(tables[i].schema, tables[i].name);
         if (auto found = out_of_sight.find(name); found != out_of_sight.end()) {
+          if (options_.keep_rows) throw begun(tables[i]);
           // It gets its name when it is copied. What is in the books gets its columns before.
-          if (!records_.contains(tables[i].oid))
+          if (!has_relation(records_, tables[i].oid))
             for_table(tables[i].oid, [&] { check_columns(tables[i], found->second); });
           out_.found.emplace(tables[i].oid, std::move(found->second));
           continue;
@@ -100,6 +101,15 @@ class Checks {
   }
 
  private:
+  static TableRefused begun(const schema::Table& table) {
+    return {
+        table.oid,
+        fmt::format("a copy of {} was begun at the target and never finished, and what there is of it would be "
+                    "taken for all of it",
+                    table.qualified()),
+        "Run with snapshot: {enabled: on}, which copies it"};
+  }
+
   void check(const schema::Table& table, const Claim& claim, const Occupant& occupant, TargetTable* by_name) {
     auto record = records_.find(table.oid);
     const auto* known = record == records_.end() ? nullptr : &record->second;
