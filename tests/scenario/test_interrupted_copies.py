@@ -280,7 +280,7 @@ def test_a_table_that_is_not_wanted_any_more(pair):
 
 
 def refused_without_copying(shop, words="taken for all"):
-    """The start with snapshot.enabled: off after the interruption: it is refused, and a start with it makes all whole."""
+    """The start with snapshot.enabled: off after the interruption is refused, and one with it makes all whole."""
     mirror = shop.mirror
     mirror.env = {}
     mirror.configure(snapshot={"enabled": False})
@@ -374,7 +374,8 @@ def test_rows_that_may_not_be_read_any_more(both, what):
     mirror = both.mirror
     forbid, allow = (sql.format(both.name) for sql in FORBIDDEN[what])
     both.execute(f"CREATE PUBLICATION {both.name} FOR TABLE parted, other WITH (publish_via_partition_root);"
-                 f"CREATE ROLE {both.name} LOGIN REPLICATION; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {both.name}")
+                 f"CREATE ROLE {both.name} LOGIN REPLICATION;"
+                 f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {both.name}")
     settings = {"publication": {"name": both.name, "create": False}, "snapshot": {"readers": 1}}
     try:
         with Proxy(both.cluster.port) as proxy:

@@ -355,16 +355,19 @@ def test_a_transaction_that_the_source_does_not_show_yet(kind, clusters, tmp_pat
 ALTERED = {
     "column re-added": "ALTER TABLE t DROP COLUMN v; ALTER TABLE t ADD COLUMN v text",
     "column re-added with a default": "ALTER TABLE t DROP COLUMN v; ALTER TABLE t ADD COLUMN v text DEFAULT 'new'",
-    "columns that traded names": "ALTER TABLE t RENAME v TO x; ALTER TABLE t RENAME w TO v; ALTER TABLE t RENAME x TO w",
+    "columns that traded names": "ALTER TABLE t RENAME v TO x; ALTER TABLE t RENAME w TO v;"
+                                 "ALTER TABLE t RENAME x TO w",
     "values rewritten": "ALTER TABLE t ALTER v TYPE text USING v || '!'",
     "type changed": "ALTER TABLE t ALTER v TYPE varchar(3) USING left(v, 3)",
     "column dropped": "ALTER TABLE t DROP COLUMN w",
     "column added": "ALTER TABLE t ADD COLUMN x int DEFAULT 7",
     "column renamed": "ALTER TABLE t RENAME v TO x",
     "table renamed": "ALTER TABLE t RENAME TO u",
-    "tables that traded names": "CREATE TABLE s (id int PRIMARY KEY, v text, w text); INSERT INTO s VALUES (1, 'a', 'b');"
+    "tables that traded names": "CREATE TABLE s (id int PRIMARY KEY, v text, w text);"
+                                "INSERT INTO s VALUES (1, 'a', 'b');"
                                 "ALTER TABLE t RENAME TO x; ALTER TABLE s RENAME TO t; ALTER TABLE x RENAME TO s",
-    "made again": "DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, v text, w text); INSERT INTO t VALUES (1, 'a', 'b')",
+    "made again": "DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, v text, w text);"
+                  "INSERT INTO t VALUES (1, 'a', 'b')",
     "unlogged for a while": "ALTER TABLE t SET UNLOGGED; UPDATE t SET v = 'unseen'; ALTER TABLE t SET LOGGED",
 }
 
@@ -429,8 +432,9 @@ def test_a_table_altered_since_the_slot(wide, what):
 
 
 @pytest.mark.parametrize("change, words", [
-    ("TRUNCATE p1", "truncated or rewritten"), ("DELETE FROM p1; ALTER TABLE p DETACH PARTITION p1;"
-                                                "ALTER TABLE p ATTACH PARTITION p1 FOR VALUES IN (1)", "came with rows"),
+    ("TRUNCATE p1", "truncated or rewritten"),
+    ("DELETE FROM p1; ALTER TABLE p DETACH PARTITION p1; ALTER TABLE p ATTACH PARTITION p1 FOR VALUES IN (1)",
+     "came with rows"),
     ("CREATE TABLE p2 (k int, v text, PRIMARY KEY (k, v)); INSERT INTO p2 VALUES (2, 'unseen');"
      "ALTER TABLE p ATTACH PARTITION p2 FOR VALUES IN (2)", "came with rows")])
 def test_a_partition_between_slot_and_start(shop, change, words):
@@ -454,8 +458,11 @@ def test_a_partition_between_slot_and_start(shop, change, words):
 
 
 def test_what_is_harmless_between_slot_and_start(wide):
-    """Rights, indexes, statistics, and a new table, whose rows all come by the stream."""
+    """Rights, indexes, statistics, and a new table, whose rows all come by the stream. A DuckDB file must have it."""
     shop = wide.shop
+    if shop.mirror.into.kind == "duckdb":
+        with shop.mirror.into.opened(writable=True) as into:
+            into.query('CREATE TABLE "public".later (id INTEGER)')
     shop.execute("GRANT SELECT ON t TO PUBLIC; CREATE INDEX ON t (v); ANALYZE t; INSERT INTO t VALUES (60, 'v', 'w');"
                  "CREATE TABLE later (id int PRIMARY KEY)")
     shop.execute("INSERT INTO later SELECT generate_series(1, 20)")
