@@ -120,6 +120,34 @@ def test_a_file_opens_after_a_kill(shop, point, tmp_path):
         assert not [name for name in names if name.startswith("tailrace ")]
 
 
+# What DuckDB's log could not replay when it was opened again, and what leads to it; each a transaction.
+LOGGED = {
+    "widened": ["INSERT INTO t VALUES (4000, 'x', 'NaN')"],
+    "widened_after_a_delete": ["DELETE FROM t WHERE id < 100; INSERT INTO t VALUES (4000, 'x', 'NaN')"],
+    "widened_by_a_default": ["ALTER TABLE t ADD w numeric(4,2) DEFAULT 'NaN'", "INSERT INTO t VALUES (4000)"],
+    "altered_after_a_delete": ["DELETE FROM t WHERE id < 100; ALTER TABLE t ADD w int DEFAULT 7;"
+                               "UPDATE t SET w = 8 WHERE id = 200"],
+    "renamed_after_an_update": ["UPDATE t SET v = 'x' WHERE id < 100; ALTER TABLE t RENAME v TO w;"
+                                "ALTER TABLE t RENAME TO u; INSERT INTO u VALUES (4000)"],
+    "retyped": ["UPDATE t SET v = 'x' WHERE id < 100; ALTER TABLE t ALTER id TYPE bigint; INSERT INTO t VALUES (4000)"],
+}
+
+
+@pytest.mark.parametrize("case", LOGGED)
+def test_a_file_opens_after_kill_9(shop, case, tmp_path):
+    """With everything in DuckDB's log and nothing checkpointed; no place of the program's own is named."""
+    shop.execute(START)
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    for transaction in LOGGED[case]:
+        shop.execute(transaction)
+    shop.mirror.look(shop.cluster)
+    shop.mirror.kill()
+    opened_copy(shop.mirror.file, tmp_path / "seen").close()
+    shop.mirror.start()
+    shop.settle()
+
+
 def test_a_copy_is_whole_or_not_there(shop, tmp_path):
     """Killed after the first of several parts; then again while the table is copied anew, beside the one before."""
     shop.execute("CREATE TABLE t (id int PRIMARY KEY, v text);"

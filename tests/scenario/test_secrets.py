@@ -28,7 +28,8 @@ GOOD = "postgres://postgres@127.0.0.1:1/none"
 
 
 @pytest.mark.parametrize("string", STRINGS)
-def test_no_password_in_an_error(string, tmp_path):
+def test_no_password_in_an_error(string, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # one of the strings names a file
     config = tmp_path / "t.yaml"
     outcomes = []
     for command in ("check", "run", "verify", "status", "bogus"):

@@ -47,12 +47,14 @@ NOTICE = message(b"N", b"SNOTICE\0C00000\0M" + b"x" * 500 + b"\0\0")
 class Evil:
     """What it does to a client once the moment has come: methods, one for each way. Each ends by returning."""
 
-    def __init__(self, client, gone):
+    def __init__(self, server, client):
+        self.server = server
         self.client = client
-        self.gone = gone  # set when all is over
+        self.gone = server.gone
 
     def send(self, data):
         self.client.sendall(data)
+        self.server.sent += len(data)
 
     def forever(self, data, limit=700 << 20):
         """A client that takes it all gets so many bytes, then silence."""
@@ -64,6 +66,7 @@ class Evil:
         self.silence()
 
     def silence(self):
+        self.server.said_all.set()
         self.gone.wait(300)
 
     # At any point ------------------------------------------------------------------------------------------
@@ -184,13 +187,18 @@ class EvilServer:
     at        'start', 'answer' (the n-th with rows), 'copy', 'stream'
     cancels   False: a CancelRequest is swallowed, and its connection stays open
     reached   set once it was done to somebody
+    said_all  set once nothing more is to be sent
+    sent      bytes of what is wrong that were taken
+    gone      set when all is over
     """
 
     def __init__(self, target_port, at, how, nth=6, cancels=True):
         self.target_port, self.at, self.how, self.nth, self.cancels = target_port, at, how, nth, cancels
         self.reached = threading.Event()
         self.cancelled = threading.Event()
-        self._gone = threading.Event()
+        self.said_all = threading.Event()
+        self.sent = 0
+        self.gone = threading.Event()
         self._answers = 0
         self._sockets = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -201,7 +209,7 @@ class EvilServer:
         return self
 
     def __exit__(self, *_):
-        self._gone.set()
+        self.gone.set()
         for one in [self._listener, *self._sockets]:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
@@ -242,7 +250,7 @@ class EvilServer:
         if code == CANCEL:
             self.cancelled.set()
             if not self.cancels:
-                self._gone.wait(300)
+                self.gone.wait(300)
                 return
         if self.at == "start" and code != CANCEL:
             return self._do_evil(client)
@@ -286,8 +294,9 @@ class EvilServer:
         threading.Thread(target=self._quietly, args=(self._swallow, client), daemon=True).start()
         self.reached.set()
         try:
-            getattr(Evil(client, self._gone), self.how)()
+            getattr(Evil(self, client), self.how)()
         finally:
+            self.said_all.set()
             with contextlib.suppress(OSError):
                 client.shutdown(socket.SHUT_RDWR)
             client.close()
