@@ -49,7 +49,7 @@ void read_functions(StructureDraft& draft) {
           "{}, p.prokind = 'p' and 'o' = any(p.proargmodes), p.oid::pg_catalog.regprocedure, "
           "p.prosecdef and {}, pg_catalog.pg_get_userbyid(p.proowner) "
           "from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace "
-          "left join pg_catalog.pg_aggregate a on a.aggfnoid = p.oid where p.oid = any($1::oid[]) "
+          "left join pg_catalog.pg_aggregate a on a.aggfnoid = p.oid where p.oid = any($1::pg_catalog.oid[]) "
           "order by p.prokind = 'a', p.oid",
           aggregate_attributes, draft.from() >= 140000 ? "p.prosqlbody is not null" : "false",
           draft.options.owners ? "false" : draft.untrusted_owner("p.proowner")),

@@ -32,8 +32,9 @@ void read_triggers(StructureDraft& draft) {
       "null, c.relkind "
       "from pg_catalog.pg_trigger t join pg_catalog.pg_class c on c.oid = t.tgrelid "
       "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
-      "left join pg_catalog.pg_trigger p on p.oid = t.tgparentid and p.tgrelid = any($1::oid[]) "
-      "where c.oid = any($1::oid[]) and (not t.tgisinternal or t.tgparentid <> 0 and not exists (select "
+      "left join pg_catalog.pg_trigger p on p.oid = t.tgparentid and p.tgrelid = any($1::pg_catalog.oid[]) "
+      "where c.oid = any($1::pg_catalog.oid[]) and (not t.tgisinternal "
+      "or t.tgparentid <> 0 and not exists (select "
       "from pg_catalog.pg_constraint k where k.oid = t.tgconstraint and k.contype <> 't')) "
       // tailrace's own are made where they are needed.
       "and t.tgname not in ('tailrace_deletion', 'tailrace_key_change') "
@@ -68,12 +69,13 @@ void read_policies(StructureDraft& draft) {
       "when 'a' then 'INSERT' when 'w' then 'UPDATE' when 'd' then 'DELETE' else 'ALL' end, "
       "pg_catalog.pg_get_expr(p.polqual, p.polrelid), pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid) "
       "from pg_catalog.pg_policy p join pg_catalog.pg_class c on c.oid = p.polrelid "
-      "join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.oid = any($1::oid[]) order by p.oid",
+      "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
+      "where c.oid = any($1::pg_catalog.oid[]) order by p.oid",
       {as_array(draft.scope.tables)}, "reading the policies");
   auto names = draft.source.query(
       "select p.oid, r.rolname from pg_catalog.pg_policy p join pg_catalog.pg_roles r on r.oid = "
       "any(p.polroles) "
-      "where p.polrelid = any($1::oid[]) order by 1, 2",
+      "where p.polrelid = any($1::pg_catalog.oid[]) order by 1, 2",
       {as_array(draft.scope.tables)}, "reading the roles of the policies");
   std::map<Oid, std::vector<std::string>> roles;
   for (int row = 0; row < names.rows(); ++row) roles[names.oid(row, 0)].push_back(names.str(row, 1));
@@ -94,7 +96,7 @@ void read_policies(StructureDraft& draft) {
   rows = draft.source.query(
       "select n.nspname, c.relname, c.relrowsecurity, c.relforcerowsecurity from pg_catalog.pg_class c "
       "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
-      "where c.oid = any($1::oid[]) and (c.relrowsecurity or c.relforcerowsecurity) order by c.oid",
+      "where c.oid = any($1::pg_catalog.oid[]) and (c.relrowsecurity or c.relforcerowsecurity) order by c.oid",
       {as_array(draft.scope.tables)}, "reading which tables have row security");
   for (int row = 0; row < rows.rows(); ++row) {
     std::string what = "row security of table " + rows.str(row, 0) + "." + rows.str(row, 1);

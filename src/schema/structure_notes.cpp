@@ -15,7 +15,9 @@ std::vector<std::optional<std::string>> as_parameters(const std::set<Object>& ob
   return {as_array(catalogs), as_array(oids)};
 }
 
-constexpr std::string_view made = "unnest($1::oid[], $2::oid[]) m(catalog, oid)";
+constexpr std::string_view made =
+    "pg_catalog.unnest($1::pg_catalog.oid[], "
+    "$2::pg_catalog.oid[]) m(catalog, oid)";
 
 }  // namespace
 

@@ -98,7 +98,7 @@ bad as (
   from tree t cross join lateral pg_catalog.regexp_matches(t.tree, ':relid ([0-9]+)', 'g') m
   left join role a on a.oid = t.owner
   where m[1]::pg_catalog.oid < 16384 and m[1] <> '0' and not coalesce(a.trusted, false))
-select b.c, b.o, min(b.what), (select rolname from role where role.oid = b.owner),
+select b.c, b.o, pg_catalog.min(b.what), (select rolname from role where role.oid = b.owner),
   case b.c when 3350 then 'partition key of table ' || b.o::pg_catalog.regclass::pg_catalog.text
   when 3541 then 'canonical function of type ' || b.o::pg_catalog.regtype::pg_catalog.text
   when 1247 then case when (select typtype from pg_catalog.pg_type t where t.oid = b.o) = 'd'

@@ -145,14 +145,16 @@ void Bookkeeping::put_checkpoint(const Checkpoint& checkpoint) {
 
 std::string Bookkeeping::advance_sql() const {
   return fmt::format(
-      "update tailrace.checkpoint set lsn = $1::pg_lsn, commit_micros = $2::bigint where subscription = {}",
+      "update tailrace.checkpoint set lsn = $1::pg_catalog.pg_lsn, "
+      "commit_micros = $2::bigint where subscription = {}",
       literal_);
 }
 
 std::vector<Bookkeeping::Pending> Bookkeeping::number(const schema::Structure& structure) {
-  auto last = connection_.query(
-      fmt::format("select coalesce(max(number), 0) from tailrace.structure where subscription = {}", literal_),
-      keeping_books);
+  auto last = connection_.query(fmt::format("select coalesce(pg_catalog.max(number), 0) "
+                                            "from tailrace.structure where subscription = {}",
+                                            literal_),
+                                keeping_books);
   std::int64_t number = last.i64(0, 0);
   std::vector<Pending> out;
   for (const auto& statement : structure.indexes) out.push_back({++number, true, statement});
@@ -165,7 +167,8 @@ schema::Statement Bookkeeping::note(const Pending& pending) const {
   std::string roles;
   for (const auto& role : statement.roles) roles += (roles.empty() ? "" : ", ") + quote_literal(role);
   return {"tailrace's notes",
-          fmt::format("insert into tailrace.structure values ({}, {}, {}, {}, {}, array[{}]::text[], {})",
+          fmt::format("insert into tailrace.structure values ({}, {}, {}, {}, {}, "
+                      "array[{}]::pg_catalog.text[], {})",
                       literal_, pending.number, pending.parallel, quote_literal(statement.what),
                       quote_literal(statement.sql), roles, statement.optional)};
 }
@@ -174,7 +177,8 @@ std::vector<Bookkeeping::Pending> Bookkeeping::read_pending() {
   auto rows = connection_.query(
       fmt::format(
           "select s.number, s.parallel, s.what, s.statement, s.optional, r.role from tailrace.structure s "
-          "left join lateral unnest(s.roles) r(role) on true where s.subscription = {} order by s.number",
+          "left join lateral pg_catalog.unnest(s.roles) r(role) on true "
+          "where s.subscription = {} order by s.number",
           literal_),
       keeping_books);
   std::vector<Pending> out;

@@ -23,7 +23,8 @@ pg::Connection& looked_at(pg::Connection& connection, const PostgresOptions& opt
   auto tables = connection.query(
       "select exists (select from pg_catalog.pg_class where oid >= 16384 "
       "and relkind in ('r', 'p', 'v', 'm', 'f', 'S') and relnamespace <> "
-      "coalesce(pg_catalog.to_regnamespace('tailrace')::oid, 0)) or exists (select from pg_catalog.pg_type "
+      "coalesce(pg_catalog.to_regnamespace('tailrace')::pg_catalog.oid, 0)) or exists ("
+      "select from pg_catalog.pg_type "
       "where "
       "oid >= 16384 and typtype in ('e', 'd', 'r')) or exists (select from pg_catalog.pg_proc where oid >= "
       "16384)",
