@@ -138,7 +138,7 @@ std::vector<Sequence> read_sequences_named(pg::Connection& target,
     of_schema.push_back(name);
   }
   Impatient transaction(target, patience);
-  auto rows = target.query(fmt::format("select {} join pg_catalog.unnest({}, "
+  auto rows = target.query(fmt::format("select {} join unnest({}, "
                                        "{}) with ordinality w(schema, name, at) "
                                        "on w.schema = n.nspname and w.name = c.relname order by w.at",
                                        columns, array_of(schemas), array_of(of_schema)),

@@ -94,6 +94,7 @@ Structure read_structure(pg::Connection& source, const std::vector<Oid>& tables,
   draft.scope = read_scope(source, tables, draft.options.followed);
   leave_out_present(draft);
   read_rights(draft);
+  read_paths(draft);
   read_schemas_and_extensions(draft);
   read_types(draft);
   read_sequences(draft);

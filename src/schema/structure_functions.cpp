@@ -65,6 +65,8 @@ void read_functions(StructureDraft& draft) {
     }
     draft.made.insert(object);
     std::string sql = rows.str(row, 5) + draft.keep_closed('f', rows.get(row, 8), object.oid);
+    if (auto path = draft.paths.find(object.oid); path != draft.paths.end())
+      sql += fmt::format("; ALTER ROUTINE {} SET search_path = {}", rows.get(row, 8), path->second);
     // It belongs to the target's role, whose rights it must not lend.
     if (rows.flag(row, 9)) {
       sql += fmt::format("; ALTER ROUTINE {} SECURITY INVOKER", rows.get(row, 8));

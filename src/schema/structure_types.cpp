@@ -93,8 +93,10 @@ void read_composites(StructureDraft& draft) {
 /// Ranges without their subtype_diff, domains without their default.
 std::vector<Oid> types_that_must_not_run(const StructureDraft& draft) {
   std::vector<Oid> out;
-  for (auto object : draft.untrusted) {
-    if (object.catalog == catalog_oid::type) out.push_back(object.oid);
+  for (const auto* objects : {&draft.untrusted, &draft.cannot_run}) {
+    for (auto object : *objects) {
+      if (object.catalog == catalog_oid::type) out.push_back(object.oid);
+    }
   }
   return out;
 }

@@ -27,6 +27,21 @@ schema::StructureOptions structure_options(pg::Connection& connection, const Pos
       "looking at the default privileges");
   for (int row = 0; row < opened.rows(); ++row)
     out.opened_to[opened.get(row, 0)[0]].push_back(opened.str(row, 1));
+  auto schemas = connection.query(
+      "with trusted as (select r.oid from pg_catalog.pg_roles r where r.rolsuper or r.rolname = current_user "
+      "or r.rolname = 'pg_database_owner' and exists (select from pg_catalog.pg_database d "
+      "join pg_catalog.pg_roles o on o.oid = d.datdba where d.datname = pg_catalog.current_database() "
+      "and (o.rolsuper or o.rolname = current_user))) "
+      "select n.nspname from pg_catalog.pg_namespace n where n.nspname !~ '^pg_' "
+      "and (not n.nspowner in (select oid from trusted) "
+      "or exists (select from pg_catalog.aclexplode(n.nspacl) a where a.privilege_type = 'CREATE' "
+      "and not a.grantee in (select oid from trusted)) "
+      "or exists (select from pg_catalog.pg_proc p where p.pronamespace = n.oid "
+      "and not p.proowner in (select oid from trusted)) "
+      "or exists (select from pg_catalog.pg_operator p where p.oprnamespace = n.oid "
+      "and not p.oprowner in (select oid from trusted))) order by 1",
+      "looking at who may make things at the target");
+  for (int row = 0; row < schemas.rows(); ++row) out.open_schemas.push_back(schemas.str(row, 0));
   return out;
 }
 

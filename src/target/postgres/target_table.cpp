@@ -21,7 +21,7 @@ constexpr const char* column_compression =
 constexpr const char* table_query = R"(
 select n.nspname, c.relname, c.oid, c.relkind,
        case when c.relispartition then pg_catalog.pg_partition_root(c.oid)::pg_catalog.oid else 0 end
-from pg_catalog.unnest($1::pg_catalog.text[], $2::pg_catalog.text[]) w (schema, name)
+from unnest($1::pg_catalog.text[], $2::pg_catalog.text[]) w (schema, name)
 join pg_catalog.pg_namespace n on n.nspname = w.schema
 join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = w.name)";
 
@@ -47,7 +47,7 @@ select m.root,
                where i.indrelid = m.member and (i.indisunique or i.indisexclusion)
                  and not (i.indisprimary and (i.indrelid = m.root or exists (
                    select from pg_catalog.pg_inherits h where h.inhrelid = i.indexrelid))))
-from pg_catalog.unnest($1::pg_catalog.oid[], $2::pg_catalog.oid[]) m (root, member))";
+from unnest($1::pg_catalog.oid[], $2::pg_catalog.oid[]) m (root, member))";
 
 // A domain's base is found by going down; the operator of an extension's type lives in a schema of its own.
 constexpr const char* column_query = R"(
