@@ -43,23 +43,26 @@ void read_triggers(StructureDraft& draft) {
   auto& list = draft.structure.after_data;
   for (int row = 0; row < rows.rows(); ++row) {
     if (draft.scope.on_left_out.contains(rows.oid(row, 0))) continue;
+    std::string table;
+    if (rows.get(row, 8) != "v") table = quote_qualified(rows.get(row, 1), rows.get(row, 2));
     std::string what = fmt::format("trigger {} of {}.{}", rows.get(row, 3), rows.get(row, 1), rows.get(row, 2));
     if (!rows.flag(row, 6)) {
       draft.made.insert({catalog_oid::trigger, rows.oid(row, 0)});
-      list.push_back({what, rows.str(row, 4)});
+      list.push_back({.what = what, .sql = rows.str(row, 4), .relation = table});
     }
     // A view's trigger has no state of its own.
     if (!rows.flag(row, 7) || rows.get(row, 8) == "v") continue;
     char state = rows.get(row, 5)[0];
     // Where rows are applied it would fire; for everybody else it does as at the source.
     if (draft.must_not_run(catalog_oid::trigger, rows.oid(row, 0))) state = state == 'A' ? 'O' : 'D';
-    list.push_back({"state of " + what, fmt::format("ALTER TABLE ONLY {} {} TRIGGER {}",
-                                                    quote_qualified(rows.get(row, 1), rows.get(row, 2)),
-                                                    state == 'D'   ? "DISABLE"
-                                                    : state == 'R' ? "ENABLE REPLICA"
-                                                    : state == 'A' ? "ENABLE ALWAYS"
-                                                                   : "ENABLE",
-                                                    quote_identifier(rows.get(row, 3)))});
+    list.push_back({.what = "state of " + what,
+                    .sql = fmt::format("ALTER TABLE ONLY {} {} TRIGGER {}", table,
+                                       state == 'D'   ? "DISABLE"
+                                       : state == 'R' ? "ENABLE REPLICA"
+                                       : state == 'A' ? "ENABLE ALWAYS"
+                                                      : "ENABLE",
+                                       quote_identifier(rows.get(row, 3))),
+                    .relation = table});
   }
 }
 
@@ -92,6 +95,7 @@ void read_policies(StructureDraft& draft) {
     if (!rows.is_null(row, 7)) tail += fmt::format(" WITH CHECK ({})", rows.get(row, 7));
     draft.made.insert({catalog_oid::policy, rows.oid(row, 0)});
     list.push_back(policy_statement(what, head, roles[rows.oid(row, 0)], tail));
+    list.back().relation = quote_qualified(rows.get(row, 1), rows.get(row, 2));
   }
   rows = draft.source.query(
       "select n.nspname, c.relname, c.relrowsecurity, c.relforcerowsecurity from pg_catalog.pg_class c "
@@ -100,9 +104,13 @@ void read_policies(StructureDraft& draft) {
       {as_array(draft.scope.tables)}, "reading which tables have row security");
   for (int row = 0; row < rows.rows(); ++row) {
     std::string what = "row security of table " + rows.str(row, 0) + "." + rows.str(row, 1);
-    std::string alter = "ALTER TABLE " + quote_qualified(rows.get(row, 0), rows.get(row, 1));
-    if (rows.flag(row, 2)) list.push_back({what, alter + " ENABLE ROW LEVEL SECURITY"});
-    if (rows.flag(row, 3)) list.push_back({what, alter + " FORCE ROW LEVEL SECURITY"});
+    std::string table = quote_qualified(rows.get(row, 0), rows.get(row, 1));
+    for (const char* action : {"ENABLE", "FORCE"}) {
+      if (!rows.flag(row, action[0] == 'E' ? 2 : 3)) continue;
+      list.push_back({.what = what,
+                      .sql = fmt::format("ALTER TABLE {} {} ROW LEVEL SECURITY", table, action),
+                      .relation = table});
+    }
     if (rows.flag(row, 2) && rows.flag(row, 3))
       draft.structure.forced.push_back(rows.str(row, 0) + "." + rows.str(row, 1));
   }

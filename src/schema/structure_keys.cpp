@@ -54,6 +54,7 @@ std::vector<IndexDraft> read_indexes_of(StructureDraft& draft, const std::vector
     index.of_partitioned = rows.get(row, 5) == "p";
     index.parent = rows.oid(row, 10);
     index.statement.table = rows.oid(row, 15);
+    if (rows.get(row, 5) != "m") index.statement.relation = table;
     index.statement.what = "index " + rows.str(row, 2) + of_table;
     index.statement.sql = rows.str(row, 6);
     // One of a partitioned table is invalid while partitions lack theirs, and will be so again.
@@ -90,14 +91,19 @@ void read_marks(StructureDraft& draft) {
   auto& list = draft.structure.after_data;
   for (int row = 0; row < rows.rows(); ++row) {
     std::string what = " of table " + rows.str(row, 0) + "." + rows.str(row, 1);
-    std::string alter = "ALTER TABLE ONLY " + quote_qualified(rows.get(row, 0), rows.get(row, 1));
+    std::string table = quote_qualified(rows.get(row, 0), rows.get(row, 1));
+    std::string alter = "ALTER TABLE ONLY " + table;
     char identity = rows.get(row, 2)[0];
     std::string by = identity == 'f' ? "FULL" : identity == 'n' ? "NOTHING" : "";
     if (!rows.is_null(row, 3)) by = "USING INDEX " + quote_identifier(rows.get(row, 3));
     if (!by.empty())
-      list.push_back({"replica identity" + what, fmt::format("{} REPLICA IDENTITY {}", alter, by)});
+      list.push_back({.what = "replica identity" + what,
+                      .sql = fmt::format("{} REPLICA IDENTITY {}", alter, by),
+                      .relation = table});
     if (!rows.is_null(row, 4))
-      list.push_back({"clustering" + what, alter + " CLUSTER ON " + quote_identifier(rows.get(row, 4))});
+      list.push_back({.what = "clustering" + what,
+                      .sql = alter + " CLUSTER ON " + quote_identifier(rows.get(row, 4)),
+                      .relation = table});
   }
 }
 
@@ -160,10 +166,12 @@ void read_late_constraints(StructureDraft& draft) {
     if (foreign_key && rows.get(row, 3) == "p" && !rows.flag(row, 7) && draft.to() < 180000)
       refuse(what, "NOT VALID on a partitioned table", 18, draft.to());
     draft.made.insert({catalog_oid::constraint, rows.oid(row, 0)});
+    std::string table = quote_qualified(rows.get(row, 1), rows.get(row, 2));
     draft.structure.after_data.push_back(
-        {what,
-         fmt::format("ALTER TABLE {} ADD CONSTRAINT {} {}", quote_qualified(rows.get(row, 1), rows.get(row, 2)),
-                     quote_identifier(rows.get(row, 4)), rows.get(row, 6))});
+        {.what = what,
+         .sql = fmt::format("ALTER TABLE {} ADD CONSTRAINT {} {}", table, quote_identifier(rows.get(row, 4)),
+                            rows.get(row, 6)),
+         .relation = table});
   }
   auto statistics = draft.source.query(
       fmt::format("select s.oid, n.nspname, s.stxname, pg_catalog.pg_get_statisticsobjdef(s.oid), "

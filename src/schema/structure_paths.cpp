@@ -25,7 +25,8 @@ call as (
     where d.classid = 1255 and d.objid = p.oid and d.refclassid = 1255 and d.deptype = 'n'
     union all
     select q.oid from pg_catalog.regexp_matches(p.prosrc, '([A-Za-z_]\w*)"?\s*\(', 'g') m
-    join pg_catalog.pg_proc q on q.proname in (m[1], pg_catalog.lower(m[1])) and q.oid >= 16384) x(f)),
+    cross join lateral (values (m[1]::pg_catalog.name), (pg_catalog.lower(m[1])::pg_catalog.name)) s(name)
+    join pg_catalog.pg_proc q on q.proname = s.name and q.oid >= 16384) x(f)),
 body as (
   select p.oid, p.prosrc from pg_catalog.pg_proc p join pg_catalog.pg_language l on l.oid = p.prolang
   where p.oid in (select f from call) and p.oid >= 16384 and l.lanname not in ('internal', 'c') and {}
@@ -44,32 +45,36 @@ word as (
   union
   select b.oid, 1247, m[1], true from body b
   cross join lateral pg_catalog.regexp_matches(b.prosrc, '(?<![.\w$"])([A-Za-z_]\w*)\M(?!"?\s*[.(])', 'g') m),
-meant as (
-  select w.oid, w.kind, w.name, x.n, pg_catalog.bool_or(w.hard and x.hard) as hard,
-    pg_catalog.bool_or(x.o = any($8::pg_catalog.oid[]) or w.kind <> 1259 and x.n in (select c.relnamespace
-        from pg_catalog.pg_class c where c.oid = any($1) or c.oid = any($9::pg_catalog.oid[]))
-      or exists (select from pg_catalog.pg_depend d where d.classid = w.kind::pg_catalog.oid
-        and d.objid = x.o and d.deptype = 'e')) as copied
-  from word w cross join lateral (
-    select p.oid, p.pronamespace, not exists (select from pg_catalog.pg_proc b
-      where b.proname = p.proname and b.pronamespace = 11)
-    from pg_catalog.pg_proc p where w.kind = 1255 and p.proname in (w.name, pg_catalog.lower(w.name))
-    union all
-    select c.oid, c.relnamespace, true from pg_catalog.pg_class c where w.kind = 1259
-      and c.relname in (w.name, pg_catalog.lower(w.name)) and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
-    union all
-    select t.oid, t.typnamespace, true from pg_catalog.pg_type t where w.kind = 1247
-      and t.typname in (w.name, pg_catalog.lower(w.name)) and (t.typtype in ('b', 'd', 'e', 'r')
-      or t.typtype = 'c' and exists (select from pg_catalog.pg_class c
-        where c.oid = t.typrelid and c.relkind = 'c'))) x(o, n, hard)
-  join pg_catalog.pg_namespace n on n.oid = x.n
-  where n.nspname !~ '^(pg|tailrace)_' and n.nspname not in ('information_schema', 'tailrace')
-  group by w.oid, w.kind, w.name, x.n),
+spelled as (
+  select w.oid, w.kind, w.name, w.hard, s.name::pg_catalog.name as spelled from word w
+  cross join lateral (values (w.name), (pg_catalog.lower(w.name))) s(name)),
 trusted as (
   select r.oid from pg_catalog.pg_roles r where r.rolsuper or r.rolname = $4
   or r.rolname = 'pg_database_owner' and exists (select from pg_catalog.pg_database d
     join pg_catalog.pg_roles o on o.oid = d.datdba
     where d.datname = pg_catalog.current_database() and (o.rolsuper or o.rolname = $4))),
+meant as (
+  select w.oid, w.kind, w.name, x.n, pg_catalog.bool_or(w.hard and x.hard) as hard,
+    pg_catalog.bool_or(x.o = any($8::pg_catalog.oid[]) or w.kind <> 1259 and x.n in (select c.relnamespace
+        from pg_catalog.pg_class c where c.oid = any($1) or c.oid = any($9::pg_catalog.oid[]))
+      or exists (select from pg_catalog.pg_depend d where d.classid = w.kind::pg_catalog.oid
+        and d.objid = x.o and d.deptype = 'e')) as copied,
+    pg_catalog.bool_or(not $7::pg_catalog.bool and not x.owner in (select oid from trusted)) as strange
+  from spelled w cross join lateral (
+    select p.oid, p.pronamespace, p.proowner, not exists (select from pg_catalog.pg_proc b
+      where b.proname = p.proname and b.pronamespace = 11)
+    from pg_catalog.pg_proc p where w.kind = 1255 and p.proname = w.spelled
+    union all
+    select c.oid, c.relnamespace, c.relowner, true from pg_catalog.pg_class c where w.kind = 1259
+      and c.relname = w.spelled and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+    union all
+    select t.oid, t.typnamespace, t.typowner, true from pg_catalog.pg_type t where w.kind = 1247
+      and t.typname = w.spelled and (t.typtype in ('b', 'd', 'e', 'r')
+      or t.typtype = 'c' and exists (select from pg_catalog.pg_class c
+        where c.oid = t.typrelid and c.relkind = 'c'))) x(o, n, owner, hard)
+  join pg_catalog.pg_namespace n on n.oid = x.n
+  where n.nspname !~ '^(pg|tailrace)_' and n.nspname not in ('information_schema', 'tailrace')
+  group by w.oid, w.kind, w.name, x.n),
 unsafe as (
   select n.oid, n.nspname from pg_catalog.pg_namespace n where n.nspname = any($6::pg_catalog.text[])
   or not $7::pg_catalog.bool and (not n.nspowner in (select oid from trusted)
@@ -88,6 +93,8 @@ verdict as (
        group by a.kind, a.name having pg_catalog.count(*) > 1) s),
       (select pg_catalog.min(a.name || ' is not copied') from meant a
        where a.oid = m.oid and a.hard and not a.copied),
+      (select pg_catalog.min(a.name || ' belongs to somebody with fewer rights') from meant a
+       where a.oid = m.oid and a.strange),
       (select pg_catalog.min('others may make things in the schema ' || u.nspname)
        from meant a join unsafe u on u.oid = a.n where a.oid = m.oid)) as why_not
   from meant m group by m.oid)

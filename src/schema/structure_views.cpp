@@ -74,7 +74,8 @@ void read_rules(StructureDraft& draft) {
   std::vector<Oid> relations = draft.scope.tables;
   relations.insert(relations.end(), draft.scope.views.begin(), draft.scope.views.end());
   auto rows = draft.source.query(
-      "select r.oid, n.nspname, c.relname, r.rulename, pg_catalog.pg_get_ruledef(r.oid), r.ev_enabled "
+      "select r.oid, n.nspname, c.relname, r.rulename, pg_catalog.pg_get_ruledef(r.oid), r.ev_enabled, "
+      "c.relkind "
       "from pg_catalog.pg_rewrite r join pg_catalog.pg_class c on c.oid = r.ev_class "
       "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
       "where c.oid = any($1::pg_catalog.oid[]) and r.rulename <> '_RETURN' order by r.oid",
@@ -83,17 +84,20 @@ void read_rules(StructureDraft& draft) {
     if (draft.scope.on_left_out.contains(rows.oid(row, 0))) continue;
     std::string what = fmt::format("rule {} of {}.{}", rows.get(row, 3), rows.get(row, 1), rows.get(row, 2));
     draft.made.insert({catalog_oid::rewrite, rows.oid(row, 0)});
-    draft.structure.after_data.push_back({what, without_semicolon(rows.str(row, 4))});
+    std::string table = quote_qualified(rows.get(row, 1), rows.get(row, 2));
+    std::string noted = rows.get(row, 6) == "v" || rows.get(row, 6) == "m" ? "" : table;
+    draft.structure.after_data.push_back(
+        {.what = what, .sql = without_semicolon(rows.str(row, 4)), .relation = noted});
     char state = rows.get(row, 5)[0];
     if (draft.must_not_run(catalog_oid::rewrite, rows.oid(row, 0))) state = state == 'A' ? 'O' : 'D';
     if (state == 'O') continue;
-    draft.structure.after_data.push_back(
-        {"state of " + what,
-         fmt::format("ALTER TABLE {} {} RULE {}", quote_qualified(rows.get(row, 1), rows.get(row, 2)),
-                     state == 'D'   ? "DISABLE"
-                     : state == 'R' ? "ENABLE REPLICA"
-                                    : "ENABLE ALWAYS",
-                     quote_identifier(rows.get(row, 3)))});
+    draft.structure.after_data.push_back({.what = "state of " + what,
+                                          .sql = fmt::format("ALTER TABLE {} {} RULE {}", table,
+                                                             state == 'D'   ? "DISABLE"
+                                                             : state == 'R' ? "ENABLE REPLICA"
+                                                                            : "ENABLE ALWAYS",
+                                                             quote_identifier(rows.get(row, 3))),
+                                          .relation = noted});
   }
 }
 

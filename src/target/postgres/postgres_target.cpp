@@ -460,7 +460,7 @@ std::unique_ptr<TargetView> PostgresTarget::view() {
 postgres::SequencesSet sync_sequences_postgres(const PostgresOptions& options, pg::Connection& source,
                                                const std::vector<Oid>& tables) {
   auto target = pg::Connection::open(options.conninfo, {pg::Mode::sql, options.subscription + " sequences"});
-  return postgres::set_sequences_exactly(source, tables, target);
+  return postgres::set_sequences_exactly(source, tables, target, ownership_of_sequences(options));
 }
 
 std::unique_ptr<Target> open_postgres(const PostgresOptions& options) {

@@ -60,9 +60,29 @@ void check_roles(pg::Connection& connection, const std::set<std::string>& roles)
       "schema.privileges to off");
 }
 
+namespace {
+
+/// A table of ours that made room, or was dropped by hand, may have left its name to somebody else's.
+void leave_strangers_alone(pg::Connection& connection, Bookkeeping& books,
+                           std::vector<Bookkeeping::Pending>& pending) {
+  auto taken = books.taken_names();
+  std::erase_if(pending, [&](const auto& entry) {
+    const auto& on = entry.statement.relation;
+    if (!taken.contains(on)) return false;
+    log::warn("target",
+              "left out of the target's structure: the {}: what is called {} there now is not tailrace's",
+              entry.statement.what, on);
+    connection.query(books.done(entry).sql, "noting what is not made");
+    return true;
+  });
+}
+
+}  // namespace
+
 void build_pending(pg::Connection& connection, Bookkeeping& books, IndexBuilder& indexes,
                    const StopSignal& stop) {
   auto pending = books.read_pending();
+  leave_strangers_alone(connection, books, pending);
   std::vector<schema::Statement> rest;
   for (const auto& entry : pending) {
     if (entry.parallel) continue;
