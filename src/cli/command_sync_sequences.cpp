@@ -31,6 +31,8 @@ int command_sync_sequences(const Options& options) {
   mirror.kind = config.target.kind;
   mirror.path = config.target.path;
   mirror.name = config.name;
+  mirror.make_structure = config.schema.mode == config::SchemaMode::copy;
+  mirror.keep_rows = !config.snapshot.enabled;
   auto outcome = target::sync_sequences(mirror, source, tables);
   fmt::print("{} sequences stand where the source's do\n", outcome.set);
   for (const auto& problem : outcome.problems) fmt::print(stderr, "{}\n", printable(problem));

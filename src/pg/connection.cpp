@@ -104,13 +104,15 @@ std::string connect_remedy(std::string_view message) {
   if (message.find("could not translate host name") != std::string_view::npos) {
     return "Check the host name in the connection string";
   }
+  if (message.find("startup parameter: replication") != std::string_view::npos)
+    return "A pooler passes no replication on; give the address of the server itself";
   return {};
 }
 
 bool connect_may_succeed_later(std::string_view message) {
-  for (auto hopeless :
-       {"authentication failed", "no password supplied", "no pg_hba.conf entry", "does not exist",
-        "permission denied", "must be superuser", "not permitted to log in"}) {
+  for (auto hopeless : {"authentication failed", "no password supplied", "no pg_hba.conf entry",
+                        "does not exist", "permission denied", "must be superuser", "not permitted to log in",
+                        "startup parameter: replication"}) {
     // "No such file or directory" (a socket of a server that is down) is hopeful, "database x does not exist"
     // not.
     if (message.find(hopeless) != std::string_view::npos) return false;
@@ -490,7 +492,11 @@ Error make_error(pg_conn* connection, pg_result* result, std::string_view purpos
 Error make_error(const ServerError& said, std::string_view purpose) {
   std::string message = fmt::format("PostgreSQL refused while {}: {}", purpose, trim(said.message));
   if (!said.detail.empty()) message += fmt::format(" ({})", trim(said.detail));
-  Error error(classify(said.sqlstate, said.message), message, trim(said.hint));
+  std::string remedy = trim(said.hint);
+  // The server's advice would take along what is not tailrace's.
+  if (remedy.contains("CASCADE"))
+    remedy = "Drop or change what depends on it, which the message names, by hand, and start again";
+  Error error(classify(said.sqlstate, said.message), message, remedy);
   error.with_sqlstate(said.sqlstate);
   return error;
 }

@@ -359,13 +359,13 @@ void Session::look(Applier& applier) {
 
 void Session::observe(Applier& applier) {
   auto row = connection_->query(
-      fmt::format(
-          "select case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() "
-          "else pg_catalog.pg_current_wal_flush_lsn() end, "
-          "(select case when pg_catalog.pg_is_in_recovery() then null else pg_catalog.pg_wal_lsn_diff("
-          "pg_catalog.pg_current_wal_flush_lsn(), restart_lsn)::int8 end from pg_catalog.pg_replication_slots "
-          "where slot_name = {})",
-          quote_literal(config_.slot.name)),
+      fmt::format("select case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() "
+                  "else pg_catalog.pg_current_wal_flush_lsn() end, "
+                  "(select case when pg_catalog.pg_is_in_recovery() then null else pg_catalog.pg_wal_lsn_diff("
+                  "pg_catalog.pg_current_wal_flush_lsn(), restart_lsn)::pg_catalog.int8 end "
+                  "from pg_catalog.pg_replication_slots "
+                  "where slot_name = {})",
+                  quote_literal(config_.slot.name)),
       "reading the source's position");
   board_.update([&](Status& status) {
     status.source_lsn = row.lsn(0, 0);

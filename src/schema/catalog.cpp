@@ -37,17 +37,18 @@ std::vector<Table> Catalog::tables(const std::vector<Wanted>& wanted, Detail det
   std::vector<Oid> oids;
   for (const auto& table : wanted) oids.push_back(table.oid);
   constexpr const char* sizes =
-      "case when c.relkind = 'p' then (select sum(greatest(lc.reltuples, 0))::int8 from "
+      "case when c.relkind = 'p' then (select pg_catalog.sum(greatest(lc.reltuples, 0))::pg_catalog.int8 from "
       "pg_catalog.pg_partition_tree(c.oid) l join pg_catalog.pg_class lc on lc.oid = l.relid where l.isleaf) "
-      "else c.reltuples::int8 end, "
-      "case when c.relkind = 'p' then (select coalesce(sum(pg_catalog.pg_table_size(l.relid)), 0)::int8 from "
+      "else c.reltuples::pg_catalog.int8 end, "
+      "case when c.relkind = 'p' then ("
+      "select coalesce(pg_catalog.sum(pg_catalog.pg_table_size(l.relid)), 0)::pg_catalog.int8 from "
       "pg_catalog.pg_partition_tree(c.oid) l where l.isleaf) else pg_catalog.pg_table_size(c.oid) end";
   auto rows = connection_.query(
       fmt::format("select c.oid, n.nspname, c.relname, c.relreplident, c.relkind, c.relfilenode, {}, "
-                  "c.reltoastrelid, c.relnatts, c.xmin::text::int8, c.relispartition "
+                  "c.reltoastrelid, c.relnatts, c.xmin::pg_catalog.text::pg_catalog.int8, c.relispartition "
                   "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
-                  "where c.oid = any($1::oid[])",
-                  detail == Detail::measured ? sizes : "-1::int8, 0::int8"),
+                  "where c.oid = any($1::pg_catalog.oid[])",
+                  detail == Detail::measured ? sizes : "-1::pg_catalog.int8, 0::pg_catalog.int8"),
       {oid_array(oids)}, "reading the selected tables");
   std::map<Oid, Table> found;
   for (int row = 0; row < rows.rows(); ++row) {
@@ -97,10 +98,11 @@ void Catalog::read_columns(const std::vector<Wanted>& wanted, std::vector<Table>
           "select c.oid, a.attnum, a.attname, a.atttypid, a.atttypmod, a.attndims, a.attnotnull, "
           "exists (select from pg_catalog.pg_index i where i.indrelid = c.oid and a.attnum = any(i.indkey) and "
           "case c.relreplident when 'd' then i.indisprimary and i.indimmediate and i.indisvalid "
-          "when 'i' then i.indisreplident else false end), a.attgenerated <> '', a.xmin::text::int8, {} "
+          "when 'i' then i.indisreplident else false end), a.attgenerated <> '', "
+          "a.xmin::pg_catalog.text::pg_catalog.int8, {} "
           "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
           "join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped "
-          "where c.oid = any($1::oid[]) order by c.oid, a.attnum",
+          "where c.oid = any($1::pg_catalog.oid[]) order by c.oid, a.attnum",
           detail == Detail::measured ? distinct : "false"),
       {oid_array(oids)}, "reading the selected columns");
   std::vector<Oid> type_oids;
@@ -138,10 +140,13 @@ void Catalog::read_leaves(std::vector<Table>& tables) {
   }
   if (roots.empty()) return;
   auto rows = connection_.query(
-      "with recursive tree(root, relid, attached) as (select o, o, '' from pg_catalog.unnest($1::oid[]) o "
-      "union all select t.root, i.inhrelid, i.xmin::text || case t.attached when '' then '' else '.' || "
+      "with recursive tree(root, relid, attached) as (select o, o, '' "
+      "from pg_catalog.unnest($1::pg_catalog.oid[]) o "
+      "union all select t.root, i.inhrelid, i.xmin::pg_catalog.text || case t.attached "
+      "when '' then '' else '.' || "
       "t.attached end from tree t join pg_catalog.pg_inherits i on i.inhparent = t.relid) "
-      "select t.root, c.oid, c.relfilenode, c.reltoastrelid, t.attached, c.xmin::text::int8 "
+      "select t.root, c.oid, c.relfilenode, c.reltoastrelid, t.attached, "
+      "c.xmin::pg_catalog.text::pg_catalog.int8 "
       "from tree t join pg_catalog.pg_class c on c.oid = t.relid where c.relkind = 'r' order by 1, 2",
       {oid_array(roots)}, "reading the partitions of the selected tables");
   for (int row = 0; row < rows.rows(); ++row) {
@@ -156,7 +161,8 @@ std::set<Oid> Catalog::began_empty(Oid root, const std::vector<Oid>& leaves) {
   // those of the system columns, which nothing ever changes. A table's first file has its own number.
   auto rows = connection_.query(
       fmt::format(
-          "with recursive up(leaf, relid) as (select o, o from pg_catalog.unnest($1::oid[]) o union all "
+          "with recursive up(leaf, relid) as (select o, o "
+          "from pg_catalog.unnest($1::pg_catalog.oid[]) o union all "
           "select u.leaf, i.inhparent from up u join pg_catalog.pg_inherits i on i.inhrelid = u.relid "
           "where i.inhparent <> {}) select c.oid from up u join pg_catalog.pg_class c on c.oid = u.leaf "
           "group by c.oid, c.relfilenode having pg_catalog.pg_relation_size(c.oid) = 0 or c.relfilenode = "
@@ -189,7 +195,7 @@ void Catalog::load_types(const std::vector<Oid>& oids) {
   auto rows = connection_.query(
       "select t.oid, n.nspname, t.typname, t.typtype, case when t.typcategory = 'A' then t.typelem else 0 end, "
       "t.typbasetype, t.typtypmod, t.typndims from pg_catalog.pg_type t "
-      "join pg_catalog.pg_namespace n on n.oid = t.typnamespace where t.oid = any($1::oid[])",
+      "join pg_catalog.pg_namespace n on n.oid = t.typnamespace where t.oid = any($1::pg_catalog.oid[])",
       {oid_array(missing)}, "reading types");
   std::vector<Oid> related;
   for (int row = 0; row < rows.rows(); ++row) {
@@ -226,8 +232,8 @@ Catalog::Shape Catalog::shape(Oid table) {
   // own type, and not everything that is split at commas is one value.
   auto rows = connection_.query(
       fmt::format(
-          "select a.attnum, a.attname, a.attndims, a.xmin::text::int8, a.atthasmissing, "
-          "case when a.atthasmissing then a.attmissingval::text end, "
+          "select a.attnum, a.attname, a.attndims, a.xmin::pg_catalog.text::pg_catalog.int8, a.atthasmissing, "
+          "case when a.atthasmissing then a.attmissingval::pg_catalog.text end, "
           "a.atttypid, a.attgenerated <> '', c.relfilenode, c.relnatts, c.reltoastrelid "
           "from pg_catalog.pg_class c left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > "
           "0 "
@@ -257,12 +263,12 @@ std::map<Oid, std::vector<Catalog::Leaf>> Catalog::leaves(const std::vector<Tabl
   for (const auto& table : tables) oids.push_back(table.oid);
   auto rows = connection_.query(
       "select t.oid, n.nspname, c.relname, pg_catalog.pg_relation_size(c.oid) / "
-      "pg_catalog.current_setting('block_size')::int8, "
+      "pg_catalog.current_setting('block_size')::pg_catalog.int8, "
       "pg_catalog.pg_table_size(c.oid) > 64 * pg_catalog.pg_relation_size(c.oid) + 33554432 "
       "from pg_catalog.pg_class t left join lateral pg_catalog.pg_partition_tree(t.oid) p "
       "on t.relkind = 'p' and p.isleaf join pg_catalog.pg_class c on c.oid = coalesce(p.relid, t.oid) "
       "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
-      "where t.oid = any($1::oid[]) and c.relkind = 'r' order by 4 desc, 2, 3",
+      "where t.oid = any($1::pg_catalog.oid[]) and c.relkind = 'r' order by 4 desc, 2, 3",
       {oid_array(oids)}, "measuring the tables");
   std::map<Oid, std::vector<Leaf>> out;
   for (int row = 0; row < rows.rows(); ++row)

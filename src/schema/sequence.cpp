@@ -85,7 +85,7 @@ void read_values(pg::Connection& connection, std::vector<Sequence>& sequences) {
 std::string array_of(const std::vector<std::string>& elements) {
   std::string out;
   for (const auto& element : elements) out += (out.empty() ? "" : ", ") + quote_literal(element);
-  return "array[" + out + "]::text[]";
+  return "array[" + out + "]::pg_catalog.text[]";
 }
 
 /// In the direction of the increment: true when `a` is short of `b`.
@@ -104,7 +104,7 @@ std::vector<Sequence> read_sequences_of(pg::Connection& source, const std::vecto
   // 1247.. are catalogs in pg_depend: 1259 pg_class, 2604 pg_attrdef. A standby has no unlogged sequences.
   auto rows = source.query(
       fmt::format(
-          "with recursive chosen(oid) as (select pg_catalog.unnest($1::oid[]) union "
+          "with recursive chosen(oid) as (select pg_catalog.unnest($1::pg_catalog.oid[]) union "
           "select i.inhrelid from pg_catalog.pg_inherits i join chosen on chosen.oid = i.inhparent "
           "join pg_catalog.pg_class k on k.oid = i.inhrelid and k.relispartition) "
           "select {}"
@@ -138,7 +138,8 @@ std::vector<Sequence> read_sequences_named(pg::Connection& target,
     of_schema.push_back(name);
   }
   Impatient transaction(target, patience);
-  auto rows = target.query(fmt::format("select {} join unnest({}, {}) with ordinality w(schema, name, at) "
+  auto rows = target.query(fmt::format("select {} join unnest({}, "
+                                       "{}) with ordinality w(schema, name, at) "
                                        "on w.schema = n.nspname and w.name = c.relname order by w.at",
                                        columns, array_of(schemas), array_of(of_schema)),
                            purpose);

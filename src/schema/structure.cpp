@@ -54,11 +54,11 @@ void read_schemas_and_extensions(StructureDraft& draft) {
   relations.insert(relations.end(), scope.sequences.begin(), scope.sequences.end());
   auto rows = draft.source.query(
       "select n.oid, n.nspname from pg_catalog.pg_namespace n where n.oid in ("
-      "select relnamespace from pg_catalog.pg_class where oid = any($1::oid[]) "
-      "union all select typnamespace from pg_catalog.pg_type where oid = any($2::oid[]) "
-      "union all select pronamespace from pg_catalog.pg_proc where oid = any($3::oid[]) "
-      "union all select collnamespace from pg_catalog.pg_collation where oid = any($4::oid[]) "
-      "union all select extnamespace from pg_catalog.pg_extension where oid = any($5::oid[])) "
+      "select relnamespace from pg_catalog.pg_class where oid = any($1::pg_catalog.oid[]) "
+      "union all select typnamespace from pg_catalog.pg_type where oid = any($2::pg_catalog.oid[]) "
+      "union all select pronamespace from pg_catalog.pg_proc where oid = any($3::pg_catalog.oid[]) "
+      "union all select collnamespace from pg_catalog.pg_collation where oid = any($4::pg_catalog.oid[]) "
+      "union all select extnamespace from pg_catalog.pg_extension where oid = any($5::pg_catalog.oid[])) "
       "and n.nspname <> 'pg_catalog' and not exists (select from pg_catalog.pg_depend d "
       "where d.classid = 2615 and d.objid = n.oid and d.deptype = 'e') order by 1",
       {as_array(relations), as_array(scope.types), as_array(scope.functions), as_array(scope.collations),
@@ -73,9 +73,10 @@ void read_schemas_and_extensions(StructureDraft& draft) {
   // Functions written as text may use an extension that pg_depend does not know them to need. So the ones in
   // the same schemas come too, unless the target does not have them.
   rows = draft.source.query(
-      "select e.extname, n.nspname, e.oid = any($1::oid[]) from pg_catalog.pg_extension e "
+      "select e.extname, n.nspname, e.oid = any($1::pg_catalog.oid[]) from pg_catalog.pg_extension e "
       "join pg_catalog.pg_namespace n on n.oid = e.extnamespace "
-      "where e.oid >= 16384 and (e.oid = any($1::oid[]) or n.oid = any($2::oid[])) order by e.oid",
+      "where e.oid >= 16384 and (e.oid = any($1::pg_catalog.oid[]) "
+      "or n.oid = any($2::pg_catalog.oid[])) order by e.oid",
       {as_array(scope.extensions), as_array(schemas)}, "reading the extensions");
   for (int row = 0; row < rows.rows(); ++row) {
     list.push_back({"extension " + rows.str(row, 0),
@@ -93,6 +94,7 @@ Structure read_structure(pg::Connection& source, const std::vector<Oid>& tables,
   draft.scope = read_scope(source, tables, draft.options.followed);
   leave_out_present(draft);
   read_rights(draft);
+  read_paths(draft);
   read_schemas_and_extensions(draft);
   read_types(draft);
   read_sequences(draft);

@@ -23,6 +23,7 @@ struct Statement {
   Oid table = 0;  ///< of an index or a table: the source's table whose rows it is of; of a partition: its root
   std::string partition = {};  ///< what makes one, or alters it: its name
   std::string index = {};      ///< what makes one: its name
+  std::string relation = {};   ///< the table that it alters or adds to, by its name, where that is noted
 };
 
 /// A type, function, collation, view or sequence, and what tells whether another of its name is the same.
@@ -61,6 +62,8 @@ struct StructureOptions {
   /// To whom the target's default privileges would open what is made, quoted, by the kind of object
   /// (pg_default_acl).
   std::map<char, std::vector<std::string>> opened_to;
+  /// Schemas of the target in which somebody may make things who has fewer rights than its role.
+  std::vector<std::string> open_schemas = {};
 
   /// Tables that are at the target already, so that what needs them can be made there.
   std::vector<Oid> followed = {};
@@ -71,7 +74,8 @@ struct StructureOptions {
   bool same_for_empty_target(const StructureOptions& other) const {
     return owners == other.owners && privileges == other.privileges && target_version == other.target_version &&
            trust_source == other.trust_source && target_role == other.target_role &&
-           target_superuser == other.target_superuser && opened_to == other.opened_to;
+           target_superuser == other.target_superuser && opened_to == other.opened_to &&
+           open_schemas == other.open_schemas;
   }
 };
 

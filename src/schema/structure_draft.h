@@ -51,9 +51,11 @@ struct StructureDraft {
   StructureOptions options;
   Scope scope;
   Structure structure;
-  std::set<Object> made;              ///< has a statement: so may have a comment, an owner, privileges
-  std::set<Object> untrusted = {};    ///< what must not run, see read_rights(); a range: its subtype_diff
-  std::set<Oid> not_everybodys = {};  ///< functions and types from whose use PUBLIC is kept
+  std::set<Object> made;                  ///< has a statement: so may have a comment, an owner, privileges
+  std::set<Object> untrusted = {};        ///< what must not run, see read_rights(); a range: its subtype_diff
+  std::set<Object> cannot_run = {};       ///< what would fail where it runs, see read_paths()
+  std::map<Oid, std::string> paths = {};  ///< functions that need a search_path, and which: SQL
+  std::set<Oid> not_everybodys = {};      ///< functions and types from whose use PUBLIC is kept
 
   int from() const { return source.server_version(); }
   int to() const { return options.target_version; }
@@ -79,6 +81,9 @@ void leave_out_present(StructureDraft& draft);
 
 /// What of the source must not run at the target, and warns of it.
 void read_rights(StructureDraft& draft);
+/// Which functions that the target itself will call need a search_path of their own, and what cannot be made
+/// since theirs cannot be known or trusted. Warns of both.
+void read_paths(StructureDraft& draft);
 void read_schemas_and_extensions(StructureDraft& draft);
 void read_types(StructureDraft& draft);
 void read_sequences(StructureDraft& draft);
@@ -96,6 +101,10 @@ void read_refreshes(StructureDraft& draft);
 void read_comments(StructureDraft& draft);
 void read_owners(StructureDraft& draft);
 void read_privileges(StructureDraft& draft);
+
+/// SQL for where the target itself evaluates something of the source's; see there. $1: tables, $2: views, $3:
+/// types, $5: whether owners come along.
+std::string evaluated_places(int version);
 
 /// "{1,2}", as a parameter of type oid[].
 std::string as_array(const std::vector<Oid>& oids);

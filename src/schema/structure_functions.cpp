@@ -49,7 +49,7 @@ void read_functions(StructureDraft& draft) {
           "{}, p.prokind = 'p' and 'o' = any(p.proargmodes), p.oid::pg_catalog.regprocedure, "
           "p.prosecdef and {}, pg_catalog.pg_get_userbyid(p.proowner) "
           "from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace "
-          "left join pg_catalog.pg_aggregate a on a.aggfnoid = p.oid where p.oid = any($1::oid[]) "
+          "left join pg_catalog.pg_aggregate a on a.aggfnoid = p.oid where p.oid = any($1::pg_catalog.oid[]) "
           "order by p.prokind = 'a', p.oid",
           aggregate_attributes, draft.from() >= 140000 ? "p.prosqlbody is not null" : "false",
           draft.options.owners ? "false" : draft.untrusted_owner("p.proowner")),
@@ -65,6 +65,8 @@ void read_functions(StructureDraft& draft) {
     }
     draft.made.insert(object);
     std::string sql = rows.str(row, 5) + draft.keep_closed('f', rows.get(row, 8), object.oid);
+    if (auto path = draft.paths.find(object.oid); path != draft.paths.end())
+      sql += fmt::format("; ALTER ROUTINE {} SET search_path = {}", rows.get(row, 8), path->second);
     // It belongs to the target's role, whose rights it must not lend.
     if (rows.flag(row, 9)) {
       sql += fmt::format("; ALTER ROUTINE {} SECURITY INVOKER", rows.get(row, 8));

@@ -27,14 +27,16 @@ std::vector<IndexDraft> read_indexes_of(StructureDraft& draft, const std::vector
           "pg_catalog.pg_get_indexdef(i.indexrelid), con.oid, con.conname, "
           "pg_catalog.pg_get_constraintdef(con.oid), "
           "coalesce((select h.inhparent from pg_catalog.pg_inherits h join pg_catalog.pg_index pi on "
-          "pi.indexrelid = h.inhparent where h.inhrelid = i.indexrelid and pi.indrelid = any($1::oid[])), 0), "
+          "pi.indexrelid = h.inhparent where h.inhrelid = i.indexrelid "
+          "and pi.indrelid = any($1::pg_catalog.oid[])), 0), "
           "i.indisvalid, {}, {}, {}, i.indrelid "
           "from pg_catalog.pg_index i join pg_catalog.pg_class ic on ic.oid = i.indexrelid "
           "join pg_catalog.pg_namespace n on n.oid = ic.relnamespace "
           "join pg_catalog.pg_class t on t.oid = i.indrelid join pg_catalog.pg_namespace tn on tn.oid = "
           "t.relnamespace "
           "left join pg_catalog.pg_constraint con on con.conindid = i.indexrelid and con.conrelid = i.indrelid "
-          "and con.contype in ('p', 'u', 'x') where i.indrelid = any($1::oid[]) order by i.indexrelid",
+          "and con.contype in ('p', 'u', 'x') "
+          "where i.indrelid = any($1::pg_catalog.oid[]) order by i.indexrelid",
           from >= 150000 ? "i.indnullsnotdistinct" : "false",
           from >= 180000 ? "coalesce(con.conperiod, false)" : "false",
           storage_options("ic.reloptions", "", draft.to())),
@@ -52,6 +54,7 @@ std::vector<IndexDraft> read_indexes_of(StructureDraft& draft, const std::vector
     index.of_partitioned = rows.get(row, 5) == "p";
     index.parent = rows.oid(row, 10);
     index.statement.table = rows.oid(row, 15);
+    if (rows.get(row, 5) != "m") index.statement.relation = table;
     index.statement.what = "index " + rows.str(row, 2) + of_table;
     index.statement.sql = rows.str(row, 6);
     // One of a partitioned table is invalid while partitions lack theirs, and will be so again.
@@ -83,19 +86,24 @@ void read_marks(StructureDraft& draft) {
       "(select ic.relname from pg_catalog.pg_index i join pg_catalog.pg_class ic on ic.oid = i.indexrelid "
       "where i.indrelid = t.oid and i.indisclustered and i.indisvalid) "
       "from pg_catalog.pg_class t join pg_catalog.pg_namespace n on n.oid = t.relnamespace "
-      "where t.oid = any($1::oid[]) order by t.oid",
+      "where t.oid = any($1::pg_catalog.oid[]) order by t.oid",
       {as_array(draft.scope.tables)}, "reading the replica identities");
   auto& list = draft.structure.after_data;
   for (int row = 0; row < rows.rows(); ++row) {
     std::string what = " of table " + rows.str(row, 0) + "." + rows.str(row, 1);
-    std::string alter = "ALTER TABLE ONLY " + quote_qualified(rows.get(row, 0), rows.get(row, 1));
+    std::string table = quote_qualified(rows.get(row, 0), rows.get(row, 1));
+    std::string alter = "ALTER TABLE ONLY " + table;
     char identity = rows.get(row, 2)[0];
     std::string by = identity == 'f' ? "FULL" : identity == 'n' ? "NOTHING" : "";
     if (!rows.is_null(row, 3)) by = "USING INDEX " + quote_identifier(rows.get(row, 3));
     if (!by.empty())
-      list.push_back({"replica identity" + what, fmt::format("{} REPLICA IDENTITY {}", alter, by)});
+      list.push_back({.what = "replica identity" + what,
+                      .sql = fmt::format("{} REPLICA IDENTITY {}", alter, by),
+                      .relation = table});
     if (!rows.is_null(row, 4))
-      list.push_back({"clustering" + what, alter + " CLUSTER ON " + quote_identifier(rows.get(row, 4))});
+      list.push_back({.what = "clustering" + what,
+                      .sql = alter + " CLUSTER ON " + quote_identifier(rows.get(row, 4)),
+                      .relation = table});
   }
 }
 
@@ -134,12 +142,14 @@ void read_late_constraints(StructureDraft& draft) {
           "pg_catalog.pg_get_constraintdef(c.oid), "
           "c.convalidated, {}, {}, {} from pg_catalog.pg_constraint c join pg_catalog.pg_class t on t.oid = "
           "c.conrelid "
-          "join pg_catalog.pg_namespace n on n.oid = t.relnamespace where c.conrelid = any($1::oid[]) and case "
+          "join pg_catalog.pg_namespace n on n.oid = t.relnamespace "
+          "where c.conrelid = any($1::pg_catalog.oid[]) and case "
           "when c.contype = 'f' then not exists (select from pg_catalog.pg_constraint p where p.oid = "
           "c.conparentid "
-          "and p.conrelid = any($1::oid[])) "
+          "and p.conrelid = any($1::pg_catalog.oid[])) "
           "when c.contype in ('c', 'n') then not c.convalidated and (c.conislocal or not exists (select from "
-          "pg_catalog.pg_inherits h where h.inhrelid = t.oid and h.inhparent = any($1::oid[]))) else false end "
+          "pg_catalog.pg_inherits h where h.inhrelid = t.oid "
+          "and h.inhparent = any($1::pg_catalog.oid[]))) else false end "
           "order by c.contype, c.oid",
           from >= 150000 ? "c.confdelsetcols is not null" : "false", from >= 180000 ? "c.conperiod" : "false",
           from >= 180000 ? "c.conenforced" : "true"),
@@ -156,16 +166,18 @@ void read_late_constraints(StructureDraft& draft) {
     if (foreign_key && rows.get(row, 3) == "p" && !rows.flag(row, 7) && draft.to() < 180000)
       refuse(what, "NOT VALID on a partitioned table", 18, draft.to());
     draft.made.insert({catalog_oid::constraint, rows.oid(row, 0)});
+    std::string table = quote_qualified(rows.get(row, 1), rows.get(row, 2));
     draft.structure.after_data.push_back(
-        {what,
-         fmt::format("ALTER TABLE {} ADD CONSTRAINT {} {}", quote_qualified(rows.get(row, 1), rows.get(row, 2)),
-                     quote_identifier(rows.get(row, 4)), rows.get(row, 6))});
+        {.what = what,
+         .sql = fmt::format("ALTER TABLE {} ADD CONSTRAINT {} {}", table, quote_identifier(rows.get(row, 4)),
+                            rows.get(row, 6)),
+         .relation = table});
   }
   auto statistics = draft.source.query(
       fmt::format("select s.oid, n.nspname, s.stxname, pg_catalog.pg_get_statisticsobjdef(s.oid), "
                   "case when s.stxstattarget >= 0 then s.stxstattarget end "
                   "from pg_catalog.pg_statistic_ext s join pg_catalog.pg_namespace n on n.oid = s.stxnamespace "
-                  "where s.stxrelid = any($1::oid[]) order by 1"),
+                  "where s.stxrelid = any($1::pg_catalog.oid[]) order by 1"),
       {as_array(draft.scope.tables)}, "reading the statistics objects");
   for (int row = 0; row < statistics.rows(); ++row) {
     if (draft.must_not_run(catalog_oid::statistics, statistics.oid(row, 0))) continue;

@@ -15,7 +15,9 @@ std::vector<std::optional<std::string>> as_parameters(const std::set<Object>& ob
   return {as_array(catalogs), as_array(oids)};
 }
 
-constexpr std::string_view made = "unnest($1::oid[], $2::oid[]) m(catalog, oid)";
+constexpr std::string_view made =
+    "unnest($1::pg_catalog.oid[], "
+    "$2::pg_catalog.oid[]) m(catalog, oid)";
 
 }  // namespace
 
@@ -107,12 +109,14 @@ void read_privileges(StructureDraft& draft) {
   auto rows = draft.source.query(
       fmt::format(
           "select x.kind || ' ' || i.identity, x.kind in ('ROUTINE', 'TYPE'), r.rolname, a.is_grantable, "
-          "pg_catalog.string_agg(a.privilege_type || x.columns, ', ' order by a.privilege_type) "
+          "pg_catalog.string_agg(a.privilege_type || x.columns, ', ' order by a.privilege_type), "
+          "case when x.catalog = 1259 and exists (select from pg_catalog.pg_class c where c.oid = x.oid and "
+          "c.relkind in ('r', 'p')) then i.identity end "
           "from ({}) x left join lateral pg_catalog.aclexplode(x.acl) a on a.grantee <> x.owner "
           "and (a.privilege_type <> 'MAINTAIN' or {}) left join pg_catalog.pg_roles r on r.oid = a.grantee, "
           "lateral pg_catalog.pg_identify_object(x.catalog, x.oid, 0) i where x.acl is not null "
           "and (a.grantee is null or a.grantee = 0 or r.oid is not null) "
-          "group by x.catalog, x.oid, x.part, 1, 2, 3, 4 order by x.catalog, x.oid, x.part, r.rolname nulls "
+          "group by x.catalog, x.oid, x.part, 1, 2, 3, 4, 6 order by x.catalog, x.oid, x.part, r.rolname nulls "
           "first",
           objects, draft.to() >= 170000),
       as_parameters(draft.made), "reading the privileges");
@@ -128,11 +132,12 @@ void read_privileges(StructureDraft& draft) {
     std::vector<std::string> roles;
     if (!rows.is_null(row, 2)) roles.push_back(rows.str(row, 2));
     draft.structure.roles.insert(roles.begin(), roles.end());
-    list.push_back({"privileges on " + on,
-                    fmt::format("GRANT {} ON {} TO {}{}", rows.get(row, 4), on,
-                                roles.empty() ? "PUBLIC" : quote_identifier(roles.front()),
-                                rows.flag(row, 3) ? " WITH GRANT OPTION" : ""),
-                    roles});
+    list.push_back({.what = "privileges on " + on,
+                    .sql = fmt::format("GRANT {} ON {} TO {}{}", rows.get(row, 4), on,
+                                       roles.empty() ? "PUBLIC" : quote_identifier(roles.front()),
+                                       rows.flag(row, 3) ? " WITH GRANT OPTION" : ""),
+                    .roles = roles,
+                    .relation = rows.str(row, 5)});
   }
 }
 

@@ -28,15 +28,17 @@ void leave_out_present(StructureDraft& draft) {
   std::vector<Oid> relations = scope.views;
   relations.insert(relations.end(), scope.sequences.begin(), scope.sequences.end());
   auto rows = draft.source.query(
-      fmt::format("select 1247, t.oid, t.oid::pg_catalog.regtype::text, {} from pg_catalog.pg_type t "
-                  "where t.oid = any($1::oid[]) "
-                  "union all select 1255, p.oid, p.oid::pg_catalog.regprocedure::text, "
+      fmt::format("select 1247, t.oid, t.oid::pg_catalog.regtype::pg_catalog.text, {} "
+                  "from pg_catalog.pg_type t "
+                  "where t.oid = any($1::pg_catalog.oid[]) "
+                  "union all select 1255, p.oid, p.oid::pg_catalog.regprocedure::pg_catalog.text, "
                   "pg_catalog.md5(p.prosrc) from pg_catalog.pg_proc p "
-                  "where p.oid = any($2::oid[]) "
-                  "union all select 3456, c.oid, c.oid::pg_catalog.regcollation::text, '' "
-                  "from pg_catalog.pg_collation c where c.oid = any($3::oid[]) "
-                  "union all select 1259, c.oid, c.oid::pg_catalog.regclass::text, c.relkind::text "
-                  "from pg_catalog.pg_class c where c.oid = any($4::oid[])",
+                  "where p.oid = any($2::pg_catalog.oid[]) "
+                  "union all select 3456, c.oid, c.oid::pg_catalog.regcollation::pg_catalog.text, '' "
+                  "from pg_catalog.pg_collation c where c.oid = any($3::pg_catalog.oid[]) "
+                  "union all select 1259, c.oid, c.oid::pg_catalog.regclass::pg_catalog.text, "
+                  "c.relkind::pg_catalog.text "
+                  "from pg_catalog.pg_class c where c.oid = any($4::pg_catalog.oid[])",
                   type_definition()),
       {as_array(scope.types), as_array(scope.functions), as_array(scope.collations), as_array(relations)},
       "naming what belongs to the tables");

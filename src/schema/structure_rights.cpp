@@ -65,7 +65,7 @@ std::string what_must_not_run(int version) {
   return fmt::format(R"(
 with recursive role as (
   select r.oid, r.rolname, r.rolsuper or r.rolname = $4 as trusted from pg_catalog.pg_roles r),
-place as ({}{}),
+place as ({}),
 tree as (
   select c, o, owner, tree from place
   union
@@ -98,7 +98,7 @@ bad as (
   from tree t cross join lateral pg_catalog.regexp_matches(t.tree, ':relid ([0-9]+)', 'g') m
   left join role a on a.oid = t.owner
   where m[1]::pg_catalog.oid < 16384 and m[1] <> '0' and not coalesce(a.trusted, false))
-select b.c, b.o, min(b.what), (select rolname from role where role.oid = b.owner),
+select b.c, b.o, pg_catalog.min(b.what), (select rolname from role where role.oid = b.owner),
   case b.c when 3350 then 'partition key of table ' || b.o::pg_catalog.regclass::pg_catalog.text
   when 3541 then 'canonical function of type ' || b.o::pg_catalog.regtype::pg_catalog.text
   when 1247 then case when (select typtype from pg_catalog.pg_type t where t.oid = b.o) = 'd'
@@ -109,7 +109,7 @@ select b.c, b.o, min(b.what), (select rolname from role where role.oid = b.owner
     else pg_catalog.pg_describe_object(b.c, b.o, 0) end from pg_catalog.pg_rewrite w where w.oid = b.o)
   else pg_catalog.pg_describe_object(b.c, b.o, 0) end
 from bad b group by b.c, b.o, b.owner order by b.c, b.o)",
-                     places, version >= 140000 ? statistics_places : "", harmless);
+                     evaluated_places(version), harmless);
 }
 
 void warn_of(const pg::Result& rows) {
@@ -128,8 +128,12 @@ void warn_of(const pg::Result& rows) {
 
 }  // namespace
 
+std::string evaluated_places(int version) {
+  return fmt::format("{}{}", places, version >= 140000 ? statistics_places : "");
+}
+
 bool StructureDraft::must_not_run(Oid catalog, Oid object) const {
-  return untrusted.contains({catalog, object});
+  return untrusted.contains({catalog, object}) || cannot_run.contains({catalog, object});
 }
 
 std::string StructureDraft::untrusted_owner(std::string_view owner) const {

@@ -143,9 +143,9 @@ class Dependencies {
 
 std::vector<Oid> with_partitions(pg::Connection& source, const std::vector<Oid>& tables) {
   auto rows = source.query(
-      "select distinct coalesce(p.relid::oid, c.oid) from pg_catalog.pg_class c "
+      "select distinct coalesce(p.relid::pg_catalog.oid, c.oid) from pg_catalog.pg_class c "
       "left join lateral pg_catalog.pg_partition_tree(c.oid) p on c.relkind = 'p' "
-      "where c.oid = any($1::oid[]) order by 1",
+      "where c.oid = any($1::pg_catalog.oid[]) order by 1",
       {as_array(tables)}, "reading the partitions of the selected tables");
   std::vector<Oid> out;
   for (int row = 0; row < rows.rows(); ++row) out.push_back(rows.oid(row, 0));
@@ -156,7 +156,8 @@ std::vector<Oid> with_partitions(pg::Connection& source, const std::vector<Oid>&
 /// table.
 std::set<Object> schema_objects(pg::Connection& source, const std::vector<Oid>& tables) {
   auto rows = source.query(
-      "with n as (select distinct relnamespace as oid from pg_catalog.pg_class where oid = any($1::oid[])) "
+      "with n as (select distinct relnamespace as oid from pg_catalog.pg_class "
+      "where oid = any($1::pg_catalog.oid[])) "
       "select 1247, t.oid from pg_catalog.pg_type t join n on n.oid = t.typnamespace where t.typtype in ('e', "
       "'d', 'r') "
       "or (select relkind from pg_catalog.pg_class c where c.oid = t.typrelid) = 'c' "
@@ -165,7 +166,7 @@ std::set<Object> schema_objects(pg::Connection& source, const std::vector<Oid>& 
       "union all select 1259, c.oid from pg_catalog.pg_class c join n on n.oid = c.relnamespace "
       "where c.relkind in ('v', 'm') or c.relkind = 'S' and not exists (select from pg_catalog.pg_depend d "
       "where d.classid = 1259 and d.objid = c.oid and d.refclassid = 1259 and d.deptype = 'a' "
-      "and d.refobjid <> all($1::oid[]))",
+      "and d.refobjid <> all($1::pg_catalog.oid[]))",
       {as_array(tables)}, "reading what the schemas hold");
   std::set<Object> out;
   for (int row = 0; row < rows.rows(); ++row) out.insert({rows.oid(row, 0), rows.oid(row, 1)});
@@ -263,8 +264,8 @@ std::string described(pg::Connection& source, const std::string& objects) {
 void warn_of_left_out(pg::Connection& source, const Dependencies& dependencies, const Scope& scope) {
   std::string needing;
   auto add = [&](Object object) {
-    needing +=
-        fmt::format("{}({}::oid, {}::oid)", needing.empty() ? "values " : ", ", object.catalog, object.oid);
+    needing += fmt::format("{}({}::pg_catalog.oid, {}::pg_catalog.oid)", needing.empty() ? "values " : ", ",
+                           object.catalog, object.oid);
   };
   for (auto object : scope.left_out) {
     if (!dependencies.is_table(object) && dependencies.is_copied_kind(object)) add(object);
@@ -283,9 +284,11 @@ void warn_of_left_out(pg::Connection& source, const Dependencies& dependencies, 
   // Each of the catalogs has its own columns for the namespace and says nothing of extensions.
   auto of = [&](std::string_view catalog, std::string_view name_space, std::string_view where) {
     return fmt::format(
-        "select '{0}'::regclass::oid, o.oid from pg_catalog.{0} o where o.{1} in (select relnamespace from "
-        "pg_catalog.pg_class where oid = any('{2}'::oid[])) and {3} and not exists (select from "
-        "pg_catalog.pg_depend d where d.classid = '{0}'::regclass and d.objid = o.oid and d.deptype in ('e', "
+        "select 'pg_catalog.{0}'::pg_catalog.regclass::pg_catalog.oid, o.oid from pg_catalog.{0} o "
+        "where o.{1} in (select relnamespace from "
+        "pg_catalog.pg_class where oid = any('{2}'::pg_catalog.oid[])) and {3} and not exists (select from "
+        "pg_catalog.pg_depend d where d.classid = 'pg_catalog.{0}'::pg_catalog.regclass "
+        "and d.objid = o.oid and d.deptype in ('e', "
         "'i'))",
         catalog, name_space, as_array(scope.tables), where);
   };

@@ -10,7 +10,7 @@ void read_sequences(StructureDraft& draft) {
           "c.relpersistence = 'u' from pg_catalog.pg_sequence s "
           "join pg_catalog.pg_class c on c.oid = s.seqrelid "
           "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
-          "where c.oid = any($1::oid[]) order by 1",
+          "where c.oid = any($1::pg_catalog.oid[]) order by 1",
           sequence_options),
       {as_array(draft.scope.sequences)}, "reading the sequences");
   for (int row = 0; row < rows.rows(); ++row) {
@@ -31,7 +31,7 @@ void read_sequence_owners(StructureDraft& draft) {
       "t.relnamespace "
       "join pg_catalog.pg_attribute a on a.attrelid = t.oid and a.attnum = d.refobjsubid "
       "where d.classid = 1259 and d.refclassid = 1259 and d.deptype = 'a' and c.relkind = 'S' "
-      "and d.objid = any($1::oid[]) and d.refobjid = any($2::oid[]) order by d.objid",
+      "and d.objid = any($1::pg_catalog.oid[]) and d.refobjid = any($2::pg_catalog.oid[]) order by d.objid",
       {as_array(draft.scope.sequences), as_array(draft.scope.tables)}, "reading the owners of the sequences");
   for (int row = 0; row < rows.rows(); ++row) {
     draft.structure.before_data.push_back(

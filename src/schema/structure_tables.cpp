@@ -58,7 +58,7 @@ Tables read_relations(StructureDraft& draft) {
                   "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
                   "left join pg_catalog.pg_class tc on tc.oid = c.reltoastrelid left join pg_catalog.pg_am am "
                   "on am.oid = c.relam "
-                  "where c.oid = any($1::oid[])",
+                  "where c.oid = any($1::pg_catalog.oid[])",
                   storage_options("c.reloptions", "", draft.to()),
                   storage_options("tc.reloptions", "toast.", draft.to())),
       {as_array(draft.scope.tables)}, "reading the tables");
@@ -78,8 +78,8 @@ Tables read_relations(StructureDraft& draft) {
     tables.emplace(table.oid, std::move(table));
   }
   rows = draft.source.query(
-      "select inhrelid, inhparent from pg_catalog.pg_inherits where inhrelid = any($1::oid[]) and "
-      "inhparent = any($1::oid[]) order by inhrelid, inhseqno",
+      "select inhrelid, inhparent from pg_catalog.pg_inherits where inhrelid = any($1::pg_catalog.oid[]) and "
+      "inhparent = any($1::pg_catalog.oid[]) order by inhrelid, inhseqno",
       {as_array(draft.scope.tables)}, "reading the inheritance of the tables");
   for (int row = 0; row < rows.rows(); ++row) tables.at(rows.oid(row, 0)).parents.push_back(rows.oid(row, 1));
   for (auto& [oid, table] : tables) {
@@ -101,10 +101,11 @@ void read_columns(StructureDraft& draft, Tables& tables) {
       fmt::format("select a.attrelid, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) || "
                   "pg_catalog.repeat('[]', a.attndims - 1) || "
                   "case when a.attcollation <> t.typcollation then ' COLLATE ' || "
-                  "a.attcollation::pg_catalog.regcollation::text "
+                  "a.attcollation::pg_catalog.regcollation::pg_catalog.text "
                   "else '' end, pg_catalog.pg_get_expr(d.adbin, d.adrelid), a.attgenerated, "
                   "(select 'GENERATED ' || case a.attidentity when 'a' then 'ALWAYS' else 'BY DEFAULT' end || "
-                  "' AS IDENTITY (SEQUENCE NAME ' || s.seqrelid::pg_catalog.regclass::text || {0} || ')' "
+                  "' AS IDENTITY (SEQUENCE NAME ' "
+                  "|| s.seqrelid::pg_catalog.regclass::pg_catalog.text || {0} || ')' "
                   "from pg_catalog.pg_depend sd join pg_catalog.pg_sequence s on s.seqrelid = sd.objid "
                   "where sd.classid = 1259 and sd.refclassid = 1259 and sd.refobjid = a.attrelid and "
                   "sd.refobjsubid = a.attnum and sd.deptype = 'i' and a.attidentity <> ''), "
@@ -115,7 +116,8 @@ void read_columns(StructureDraft& draft, Tables& tables) {
                   "case when a.attstattarget >= 0 then a.attstattarget end, {1}, {2}, {3} "
                   "from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid "
                   "left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum {4} "
-                  "where a.attrelid = any($1::oid[]) and a.attnum > 0 and not a.attisdropped order by "
+                  "where a.attrelid = any($1::pg_catalog.oid[]) and a.attnum > 0 "
+                  "and not a.attisdropped order by "
                   "a.attrelid, a.attnum",
                   sequence_options,
                   storage_options("(select pg_catalog.array_agg(ao) from pg_catalog.unnest(a.attoptions) ao "
@@ -198,7 +200,8 @@ void read_checks(StructureDraft& draft, Tables& tables) {
       "e.objid = d.refobjid and e.refclassid = 1247 where d.classid = 2606 and d.objid = c.oid and "
       "d.refclassid = 1255 and e.refobjid = r.reltype) "
       "from pg_catalog.pg_constraint c join pg_catalog.pg_class r on r.oid = c.conrelid "
-      "where c.conrelid = any($1::oid[]) and c.contype = 'c' and c.convalidated order by c.conrelid, c.conname",
+      "where c.conrelid = any($1::pg_catalog.oid[]) and c.contype = 'c' and c.convalidated "
+      "order by c.conrelid, c.conname",
       {as_array(draft.scope.tables)}, "reading the check constraints of the tables");
   for (int row = 0; row < rows.rows(); ++row) {
     auto& table = tables.at(rows.oid(row, 0));

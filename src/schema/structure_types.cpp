@@ -7,14 +7,14 @@ namespace {
 void read_collations(StructureDraft& draft) {
   int from = draft.from();
   auto rows = draft.source.query(
-      fmt::format(
-          "select c.oid, n.nspname, c.collname, c.collprovider, c.collcollate, c.collctype, "
-          "c.collisdeterministic, {}, {} from pg_catalog.pg_collation c "
-          "join pg_catalog.pg_namespace n on n.oid = c.collnamespace where c.oid = any($1::oid[]) order by 1",
-          from >= 170000   ? "c.colllocale"
-          : from >= 150000 ? "c.colliculocale"
-                           : "c.collcollate",
-          from >= 160000 ? "c.collicurules" : "null"),
+      fmt::format("select c.oid, n.nspname, c.collname, c.collprovider, c.collcollate, c.collctype, "
+                  "c.collisdeterministic, {}, {} from pg_catalog.pg_collation c "
+                  "join pg_catalog.pg_namespace n on n.oid = c.collnamespace "
+                  "where c.oid = any($1::pg_catalog.oid[]) order by 1",
+                  from >= 170000   ? "c.colllocale"
+                  : from >= 150000 ? "c.colliculocale"
+                                   : "c.collcollate",
+                  from >= 160000 ? "c.collicurules" : "null"),
       {as_array(draft.scope.collations)}, "reading the collations");
   for (int row = 0; row < rows.rows(); ++row) {
     std::string what = "collation " + rows.str(row, 1) + "." + rows.str(row, 2);
@@ -58,7 +58,7 @@ void read_enums(StructureDraft& draft) {
       "pg_catalog.string_agg(pg_catalog.quote_literal(e.enumlabel), ', ' "
       "order by e.enumsortorder) from pg_catalog.pg_enum e where e.enumtypid = t.oid) "
       "from pg_catalog.pg_type t join pg_catalog.pg_namespace n on n.oid = t.typnamespace "
-      "where t.oid = any($1::oid[]) and t.typtype = 'e' order by 1",
+      "where t.oid = any($1::pg_catalog.oid[]) and t.typtype = 'e' order by 1",
       {as_array(draft.scope.types)}, "reading the enums");
   for (int row = 0; row < rows.rows(); ++row) {
     auto type = listed(draft, rows, row, "enum");
@@ -74,11 +74,12 @@ void read_composites(StructureDraft& draft) {
       "' ' || "
       "pg_catalog.format_type(a.atttypid, a.atttypmod) || pg_catalog.repeat('[]', a.attndims - 1) || case when "
       "a.attcollation <> at.typcollation then "
-      "' COLLATE ' || a.attcollation::pg_catalog.regcollation::text else '' end, ', ' order by a.attnum) "
+      "' COLLATE ' || a.attcollation::pg_catalog.regcollation::pg_catalog.text "
+      "else '' end, ', ' order by a.attnum) "
       "from pg_catalog.pg_attribute a join pg_catalog.pg_type at on at.oid = a.atttypid "
       "where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped), t.typrelid "
       "from pg_catalog.pg_type t join pg_catalog.pg_namespace n on n.oid = t.typnamespace "
-      "where t.oid = any($1::oid[]) and t.typtype = 'c' order by 1",
+      "where t.oid = any($1::pg_catalog.oid[]) and t.typtype = 'c' order by 1",
       {as_array(draft.scope.types)}, "reading the composite types");
   for (int row = 0; row < rows.rows(); ++row) {
     auto type = listed(draft, rows, row, "type");
@@ -92,8 +93,10 @@ void read_composites(StructureDraft& draft) {
 /// Ranges without their subtype_diff, domains without their default.
 std::vector<Oid> types_that_must_not_run(const StructureDraft& draft) {
   std::vector<Oid> out;
-  for (auto object : draft.untrusted) {
-    if (object.catalog == catalog_oid::type) out.push_back(object.oid);
+  for (const auto* objects : {&draft.untrusted, &draft.cannot_run}) {
+    for (auto object : *objects) {
+      if (object.catalog == catalog_oid::type) out.push_back(object.oid);
+    }
   }
   return out;
 }
@@ -106,16 +109,17 @@ void read_ranges(StructureDraft& draft) {
           "', SUBTYPE_OPCLASS = ' || pg_catalog.quote_ident(cn.nspname) || '.' || "
           "pg_catalog.quote_ident(c.opcname) || "
           "case when r.rngcollation <> s.typcollation then ', COLLATION = ' || "
-          "r.rngcollation::pg_catalog.regcollation::text else '' end || "
+          "r.rngcollation::pg_catalog.regcollation::pg_catalog.text else '' end || "
           "case when r.rngsubdiff <> 0 and r.rngtypid <> all('{}'::pg_catalog.oid[]) then ', SUBTYPE_DIFF = ' "
           "|| "
-          "r.rngsubdiff::text else '' end || {}, "
-          "case when r.rngcanonical <> 0 then ', CANONICAL = ' || r.rngcanonical::text else '' end "
+          "r.rngsubdiff::pg_catalog.text else '' end || {}, "
+          "case when r.rngcanonical <> 0 then ', CANONICAL = ' || r.rngcanonical::pg_catalog.text else '' end "
           "from pg_catalog.pg_range r join pg_catalog.pg_type t on t.oid = r.rngtypid "
           "join pg_catalog.pg_namespace n on n.oid = t.typnamespace "
           "join pg_catalog.pg_type s on s.oid = r.rngsubtype "
           "join pg_catalog.pg_opclass c on c.oid = r.rngsubopc "
-          "join pg_catalog.pg_namespace cn on cn.oid = c.opcnamespace where t.oid = any($1::oid[]) order by 1",
+          "join pg_catalog.pg_namespace cn on cn.oid = c.opcnamespace "
+          "where t.oid = any($1::pg_catalog.oid[]) order by 1",
           as_array(types_that_must_not_run(draft)),
           multiranges
               ? "(select ', MULTIRANGE_TYPE_NAME = ' || pg_catalog.quote_ident(mn.nspname) || '.' || "
@@ -139,19 +143,20 @@ void read_domains(StructureDraft& draft) {
       "select t.oid, n.nspname, t.typname, pg_catalog.format_type(t.typbasetype, t.typtypmod) || "
       "pg_catalog.repeat('[]', t.typndims - 1) || "
       "case when t.typcollation <> b.typcollation then ' COLLATE ' || "
-      "t.typcollation::pg_catalog.regcollation::text "
-      "else '' end || case when t.oid = any($2::oid[]) then '' when t.typdefaultbin is not null then ' DEFAULT "
+      "t.typcollation::pg_catalog.regcollation::pg_catalog.text "
+      "else '' end || case when t.oid = any($2::pg_catalog.oid[]) then '' "
+      "when t.typdefaultbin is not null then ' DEFAULT "
       "' || "
       "pg_catalog.pg_get_expr(t.typdefaultbin, 'pg_catalog.pg_type'::pg_catalog.regclass) "
       "when t.typdefault is not null then ' DEFAULT ' || pg_catalog.quote_literal(t.typdefault) else '' end, "
       "t.typnotnull from pg_catalog.pg_type t "
       "join pg_catalog.pg_namespace n on n.oid = t.typnamespace join pg_catalog.pg_type b on b.oid = "
       "t.typbasetype "
-      "where t.oid = any($1::oid[]) and t.typtype = 'd' order by 1",
+      "where t.oid = any($1::pg_catalog.oid[]) and t.typtype = 'd' order by 1",
       {as_array(draft.scope.types), as_array(types_that_must_not_run(draft))}, "reading the domains");
   auto checks = draft.source.query(
       "select contypid, oid, conname, contype, pg_catalog.pg_get_constraintdef(oid), convalidated "
-      "from pg_catalog.pg_constraint where contypid = any($1::oid[]) order by contypid, conname",
+      "from pg_catalog.pg_constraint where contypid = any($1::pg_catalog.oid[]) order by contypid, conname",
       {as_array(draft.scope.types)}, "reading the constraints of the domains");
   for (int row = 0; row < rows.rows(); ++row) {
     auto type = listed(draft, rows, row, "domain");

@@ -10,7 +10,7 @@ void read_view_defaults(StructureDraft& draft) {
       "from pg_catalog.pg_attrdef d join pg_catalog.pg_class c on c.oid = d.adrelid "
       "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
       "join pg_catalog.pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum "
-      "where c.oid = any($1::oid[]) order by c.oid, a.attnum",
+      "where c.oid = any($1::pg_catalog.oid[]) order by c.oid, a.attnum",
       {as_array(draft.scope.views)}, "reading the defaults of views");
   for (int row = 0; row < rows.rows(); ++row) {
     draft.structure.after_data.push_back({"default of view " + rows.str(row, 0) + "." + rows.str(row, 1),
@@ -29,12 +29,13 @@ std::string without_semicolon(std::string query) {
 
 void read_views(StructureDraft& draft) {
   auto rows = draft.source.query(
-      fmt::format(
-          "select c.oid, n.nspname, c.relname, c.relkind, pg_catalog.pg_get_viewdef(c.oid), {}, "
-          "coalesce(c.reloptions::text like '%security_invoker=%', false), nullif(am.amname, 'heap') "
-          "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
-          "left join pg_catalog.pg_am am on am.oid = c.relam where c.oid = any($1::oid[]) order by c.oid",
-          storage_options("c.reloptions", "", draft.to())),
+      fmt::format("select c.oid, n.nspname, c.relname, c.relkind, pg_catalog.pg_get_viewdef(c.oid), {}, "
+                  "coalesce(c.reloptions::pg_catalog.text like '%security_invoker=%', false), "
+                  "nullif(am.amname, 'heap') "
+                  "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
+                  "left join pg_catalog.pg_am am on am.oid = c.relam "
+                  "where c.oid = any($1::pg_catalog.oid[]) order by c.oid",
+                  storage_options("c.reloptions", "", draft.to())),
       {as_array(draft.scope.views)}, "reading the views");
   for (int row = 0; row < rows.rows(); ++row) {
     bool materialized = rows.get(row, 3) == "m";
@@ -59,7 +60,7 @@ void read_refreshes(StructureDraft& draft) {
       "select n.nspname, c.relname, w.oid from pg_catalog.pg_class c "
       "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
       "join pg_catalog.pg_rewrite w on w.ev_class = c.oid and w.rulename = '_RETURN' "
-      "where c.oid = any($1::oid[]) and c.relkind = 'm' and c.relispopulated order by c.oid",
+      "where c.oid = any($1::pg_catalog.oid[]) and c.relkind = 'm' and c.relispopulated order by c.oid",
       {as_array(draft.scope.views)}, "reading which materialized views are filled");
   for (int row = 0; row < rows.rows(); ++row) {
     if (draft.must_not_run(catalog_oid::rewrite, rows.oid(row, 2))) continue;
@@ -73,26 +74,30 @@ void read_rules(StructureDraft& draft) {
   std::vector<Oid> relations = draft.scope.tables;
   relations.insert(relations.end(), draft.scope.views.begin(), draft.scope.views.end());
   auto rows = draft.source.query(
-      "select r.oid, n.nspname, c.relname, r.rulename, pg_catalog.pg_get_ruledef(r.oid), r.ev_enabled "
+      "select r.oid, n.nspname, c.relname, r.rulename, pg_catalog.pg_get_ruledef(r.oid), r.ev_enabled, "
+      "c.relkind "
       "from pg_catalog.pg_rewrite r join pg_catalog.pg_class c on c.oid = r.ev_class "
       "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
-      "where c.oid = any($1::oid[]) and r.rulename <> '_RETURN' order by r.oid",
+      "where c.oid = any($1::pg_catalog.oid[]) and r.rulename <> '_RETURN' order by r.oid",
       {as_array(relations)}, "reading the rules");
   for (int row = 0; row < rows.rows(); ++row) {
     if (draft.scope.on_left_out.contains(rows.oid(row, 0))) continue;
     std::string what = fmt::format("rule {} of {}.{}", rows.get(row, 3), rows.get(row, 1), rows.get(row, 2));
     draft.made.insert({catalog_oid::rewrite, rows.oid(row, 0)});
-    draft.structure.after_data.push_back({what, without_semicolon(rows.str(row, 4))});
+    std::string table = quote_qualified(rows.get(row, 1), rows.get(row, 2));
+    std::string noted = rows.get(row, 6) == "v" || rows.get(row, 6) == "m" ? "" : table;
+    draft.structure.after_data.push_back(
+        {.what = what, .sql = without_semicolon(rows.str(row, 4)), .relation = noted});
     char state = rows.get(row, 5)[0];
     if (draft.must_not_run(catalog_oid::rewrite, rows.oid(row, 0))) state = state == 'A' ? 'O' : 'D';
     if (state == 'O') continue;
-    draft.structure.after_data.push_back(
-        {"state of " + what,
-         fmt::format("ALTER TABLE {} {} RULE {}", quote_qualified(rows.get(row, 1), rows.get(row, 2)),
-                     state == 'D'   ? "DISABLE"
-                     : state == 'R' ? "ENABLE REPLICA"
-                                    : "ENABLE ALWAYS",
-                     quote_identifier(rows.get(row, 3)))});
+    draft.structure.after_data.push_back({.what = "state of " + what,
+                                          .sql = fmt::format("ALTER TABLE {} {} RULE {}", table,
+                                                             state == 'D'   ? "DISABLE"
+                                                             : state == 'R' ? "ENABLE REPLICA"
+                                                                            : "ENABLE ALWAYS",
+                                                             quote_identifier(rows.get(row, 3))),
+                                          .relation = noted});
   }
 }
 

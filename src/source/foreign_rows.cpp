@@ -11,16 +11,19 @@ std::string tables_filled_from_elsewhere(pg::Connection& source, const std::vect
   wanted += "}";
   // Whoever may not read a tailrace's books does not know of it.
   auto mirrored = source.query(
-      "select coalesce(has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select'), false) "
+      "select coalesce(pg_catalog.has_schema_privilege(n.oid, 'usage') "
+      "and pg_catalog.has_table_privilege(c.oid, 'select'), false) "
       "from pg_catalog.pg_namespace n join pg_catalog.pg_class c on c.relnamespace = n.oid "
       "where n.nspname = 'tailrace' and c.relname = 'tables'",
       purpose);
   bool books = mirrored.rows() > 0 && mirrored.flag(0, 0);
   auto rows = source.query(
       fmt::format(
-          "select pg_catalog.string_agg(c.oid::regclass::text, ', ' order by c.oid::regclass::text) "
+          "select pg_catalog.string_agg(c.oid::pg_catalog.regclass::pg_catalog.text, ', ' "
+          "order by c.oid::pg_catalog.regclass::pg_catalog.text) "
           "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
-          "where c.oid = any($1::oid[]) and (exists (select from pg_catalog.pg_subscription_rel r where "
+          "where c.oid = any($1::pg_catalog.oid[]) and (exists (select "
+          "from pg_catalog.pg_subscription_rel r where "
           "r.srrelid "
           "= c.oid or r.srrelid in (select relid from pg_catalog.pg_partition_tree(c.oid))){})",
           books

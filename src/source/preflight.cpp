@@ -34,21 +34,28 @@ ServerFacts read_facts(pg::Connection& connection) {
   // pg_settings hides what we may not see (output_plugin_libraries, from ordinary roles), where current_setting
   // fails. rds_replication stands for the attribute on Amazon, where nobody may have the attribute itself.
   auto row = connection.query(
-      "select current_setting('server_version'), current_setting('wal_level'), pg_is_in_recovery(),"
-      " current_setting('max_replication_slots')::bigint, (select count(*) from pg_replication_slots),"
-      " current_setting('max_wal_senders')::bigint, (select count(*) from pg_stat_replication),"
-      " current_user, r.rolreplication or r.rolsuper or exists (select 1 from pg_roles g"
-      "   where g.rolname = 'rds_replication' and pg_has_role(r.oid, g.oid, 'member')), r.rolsuper,"
-      " has_database_privilege(current_database(), 'CREATE'), current_database(),"
-      " current_setting('server_encoding'),"
-      " (select setting::bigint from pg_settings where name = 'max_slot_wal_keep_size'),"
-      " (select setting::bigint from pg_settings where name = 'wal_sender_timeout'),"
-      " coalesce((select setting::bigint from pg_settings where name = 'idle_replication_slot_timeout'), 0),"
-      " coalesce((select setting from pg_settings where name = 'output_plugin_libraries'), ''),"
-      " (select count(*) from pg_stat_activity where backend_xid is not null"
-      "   and xact_start < now() - interval '1 minute') + (select count(*) from pg_prepared_xacts),"
-      " current_setting('default_transaction_read_only') = 'on' and not pg_is_in_recovery()"
-      " from pg_roles r where r.rolname = current_user",
+      "select pg_catalog.current_setting('server_version'), pg_catalog.current_setting('wal_level'), "
+      "pg_catalog.pg_is_in_recovery(),"
+      " pg_catalog.current_setting('max_replication_slots')::bigint, (select pg_catalog.count(*) "
+      "from pg_catalog.pg_replication_slots),"
+      " pg_catalog.current_setting('max_wal_senders')::bigint, (select pg_catalog.count(*) "
+      "from pg_catalog.pg_stat_replication),"
+      " current_user, r.rolreplication or r.rolsuper or exists (select 1 from pg_catalog.pg_roles g"
+      "   where g.rolname = 'rds_replication' and pg_catalog.pg_has_role(r.oid, g.oid, 'member')), r.rolsuper,"
+      " pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'), "
+      "pg_catalog.current_database(),"
+      " pg_catalog.current_setting('server_encoding'),"
+      " (select setting::bigint from pg_catalog.pg_settings where name = 'max_slot_wal_keep_size'),"
+      " (select setting::bigint from pg_catalog.pg_settings where name = 'wal_sender_timeout'),"
+      " coalesce((select setting::bigint from pg_catalog.pg_settings "
+      "where name = 'idle_replication_slot_timeout'), 0),"
+      " coalesce((select setting from pg_catalog.pg_settings where name = 'output_plugin_libraries'), ''),"
+      " (select pg_catalog.count(*) from pg_catalog.pg_stat_activity where backend_xid is not null"
+      "   and xact_start < pg_catalog.now() - interval '1 minute') + (select pg_catalog.count(*) "
+      "from pg_catalog.pg_prepared_xacts),"
+      " pg_catalog.current_setting('default_transaction_read_only') = 'on' "
+      "and not pg_catalog.pg_is_in_recovery()"
+      " from pg_catalog.pg_roles r where r.rolname = current_user",
       "reading the server's settings");
   ServerFacts facts;
   facts.version = connection.server_version();

@@ -71,8 +71,9 @@ class TableChecks {
 
   /// Qualified, quoted names of the selected tables for which `condition` holds; `c` is their pg_class row.
   std::vector<std::string> tables_where(const std::string& condition, std::string_view purpose) {
-    auto rows = connection_.query(fmt::format("select c.oid::regclass::text from pg_class c where c.oid = "
-                                              "any('{{{}}}'::oid[]) and ({}) order by 1",
+    auto rows = connection_.query(fmt::format("select c.oid::pg_catalog.regclass::pg_catalog.text "
+                                              "from pg_catalog.pg_class c where c.oid = "
+                                              "any('{{{}}}'::pg_catalog.oid[]) and ({}) order by 1",
                                               oids_, condition),
                                   purpose);
     std::vector<std::string> out;
@@ -89,12 +90,12 @@ class TableChecks {
 
   void size() {
     auto row = connection_.query(
-        fmt::format("with recursive part as (select unnest('{{{}}}'::oid[]) as oid"
-                    " union select i.inhrelid from pg_inherits i join part p on i.inhparent = p.oid"
-                    "   join pg_class c on c.oid = i.inhrelid and c.relispartition)"
-                    " select (select count(*) from unnest('{{{}}}'::oid[])),"
-                    " coalesce(sum(pg_table_size(oid)), 0)::bigint, "
-                    "pg_size_pretty(coalesce(sum(pg_table_size(oid)), 0))"
+        fmt::format("with recursive part as (select pg_catalog.unnest('{{{}}}'::pg_catalog.oid[]) as oid"
+                    " union select i.inhrelid from pg_catalog.pg_inherits i join part p on i.inhparent = p.oid"
+                    "   join pg_catalog.pg_class c on c.oid = i.inhrelid and c.relispartition)"
+                    " select (select pg_catalog.count(*) from pg_catalog.unnest('{{{}}}'::pg_catalog.oid[])),"
+                    " coalesce(pg_catalog.sum(pg_catalog.pg_table_size(oid)), 0)::bigint, "
+                    "pg_catalog.pg_size_pretty(coalesce(pg_catalog.sum(pg_catalog.pg_table_size(oid)), 0))"
                     " from part",
                     oids_, oids_),
         "measuring the tables");
@@ -130,15 +131,17 @@ class TableChecks {
   void ownership() {
     bool ours_to_write = request_.publication.create && (!existing_ || existing_->managed);
     if (!ours_to_write || (existing_ && existing_->all_tables)) return;
-    auto foreign = tables_where("not pg_has_role(c.relowner, 'usage')", "reading the tables' owners");
+    auto foreign =
+        tables_where("not pg_catalog.pg_has_role(c.relowner, 'usage')", "reading the tables' owners");
     if (foreign.empty()) return add(Verdict::pass, "table ownership", "we may publish every selected table");
     // A superuser's role is never ours to ask for.
     auto rows = connection_.query(
-        fmt::format(
-            "select distinct format('GRANT %I TO %I;', r.rolname, current_user) from pg_class c"
-            " join pg_roles r on r.oid = c.relowner where c.oid = any('{{{}}}'::oid[]) and not r.rolsuper"
-            " and not pg_has_role(r.oid, 'usage') order by 1",
-            oids_),
+        fmt::format("select distinct pg_catalog.format('GRANT %I TO %I;', r.rolname, current_user) "
+                    "from pg_catalog.pg_class c"
+                    " join pg_catalog.pg_roles r on r.oid = c.relowner "
+                    "where c.oid = any('{{{}}}'::pg_catalog.oid[]) and not r.rolsuper"
+                    " and not pg_catalog.pg_has_role(r.oid, 'usage') order by 1",
+                    oids_),
         "reading the tables' owners");
     add(Verdict::fail, "table ownership",
         fmt::format("only their owner may publish {} of the tables: {}", foreign.size(), some(foreign)),
@@ -148,16 +151,21 @@ class TableChecks {
   void readable() {
     // A column grant is enough when the publication names columns, so ask for any readable column.
     auto closed = tables_where(
-        "not has_schema_privilege(c.relnamespace, 'usage') or not has_any_column_privilege(c.oid, 'select')",
+        "not pg_catalog.has_schema_privilege(c.relnamespace, 'usage') "
+        "or not pg_catalog.has_any_column_privilege(c.oid, 'select')",
         "reading our privileges");
     if (closed.empty()) return add(Verdict::pass, "SELECT privilege", "we may read every selected table");
     auto rows = connection_.query(
         fmt::format(
-            "select distinct format('GRANT USAGE ON SCHEMA %I TO %I;', n.nspname, current_user) from pg_class c"
-            " join pg_namespace n on n.oid = c.relnamespace where c.oid = any('{{{0}}}'::oid[])"
-            " and not has_schema_privilege(n.oid, 'usage') union all"
-            " select format('GRANT SELECT ON %s TO %I;', c.oid::regclass, current_user) from pg_class c"
-            " where c.oid = any('{{{0}}}'::oid[]) and not has_any_column_privilege(c.oid, 'select')",
+            "select distinct pg_catalog.format('GRANT USAGE ON SCHEMA %I TO %I;', n.nspname, current_user) "
+            "from pg_catalog.pg_class c"
+            " join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
+            "where c.oid = any('{{{0}}}'::pg_catalog.oid[])"
+            " and not pg_catalog.has_schema_privilege(n.oid, 'usage') union all"
+            " select pg_catalog.format('GRANT SELECT ON %s TO %I;', c.oid::pg_catalog.regclass, current_user) "
+            "from pg_catalog.pg_class c"
+            " where c.oid = any('{{{0}}}'::pg_catalog.oid[]) "
+            "and not pg_catalog.has_any_column_privilege(c.oid, 'select')",
             oids_),
         "reading our privileges");
     add(Verdict::fail, "SELECT privilege",
@@ -165,9 +173,10 @@ class TableChecks {
   }
 
   void row_security() {
-    auto hidden = tables_where("row_security_active(c.oid)", "reading row security");
+    auto hidden = tables_where("pg_catalog.row_security_active(c.oid)", "reading row security");
     if (hidden.empty()) return;
-    std::string role = connection_.query("select quote_ident(current_user)", "reading our name").str(0, 0);
+    std::string role =
+        connection_.query("select pg_catalog.quote_ident(current_user)", "reading our name").str(0, 0);
     add(Verdict::fail, "row level security",
         fmt::format("policies would hide rows of {} from the copy, though the stream carries them",
                     some(hidden)),
@@ -177,13 +186,16 @@ class TableChecks {
   void replica_identity() {
     // The leaves of a partitioned table decide, whatever its root says. A deferrable key is no identity.
     auto rows = connection_.query(
-        fmt::format("with recursive part as (select unnest('{{{}}}'::oid[]) as oid"
-                    " union select i.inhrelid from pg_inherits i join part p on i.inhparent = p.oid"
-                    "   join pg_class c on c.oid = i.inhrelid and c.relispartition)"
-                    " select c.oid::regclass::text, c.relreplident, exists (select 1 from pg_index i where "
+        fmt::format("with recursive part as (select pg_catalog.unnest('{{{}}}'::pg_catalog.oid[]) as oid"
+                    " union select i.inhrelid from pg_catalog.pg_inherits i join part p on i.inhparent = p.oid"
+                    "   join pg_catalog.pg_class c on c.oid = i.inhrelid and c.relispartition)"
+                    " select c.oid::pg_catalog.regclass::pg_catalog.text, c.relreplident, exists (select 1 "
+                    "from pg_catalog.pg_index i where "
                     "i.indrelid = c.oid"
-                    "   and i.indisprimary and not i.indimmediate) from part join pg_class c using (oid)"
-                    " where c.relkind = 'r' and c.relreplident <> 'f' and not exists (select 1 from pg_index i"
+                    "   and i.indisprimary and not i.indimmediate) from part "
+                    "join pg_catalog.pg_class c using (oid)"
+                    " where c.relkind = 'r' and c.relreplident <> 'f' and not exists (select 1 "
+                    "from pg_catalog.pg_index i"
                     "   where i.indrelid = c.oid and i.indisvalid and i.indimmediate and"
                     "   (c.relreplident = 'd' and i.indisprimary or c.relreplident = 'i' and "
                     "i.indisreplident)) order by 1",

@@ -51,10 +51,11 @@ class Transaction {
 };
 
 std::string comment_on(pg::Connection& connection, const std::string& name) {
-  auto row =
-      connection.query("select obj_description(oid, 'pg_publication') from pg_publication where pubname = " +
-                           quote_literal(name),
-                       "reading the publication's comment");
+  auto row = connection.query(
+      "select pg_catalog.obj_description(oid, 'pg_publication') "
+      "from pg_catalog.pg_publication where pubname = " +
+          quote_literal(name),
+      "reading the publication's comment");
   return row.rows() == 0 || row.is_null(0, 0) ? "" : row.str(0, 0);
 }
 
@@ -63,17 +64,19 @@ std::string comment_on(pg::Connection& connection, const std::string& name) {
 /// stands what PostgreSQL writes anew when the table comes into its schema, or the partition to its parent.
 std::string membership_sql(bool schemas) {
   std::string by_schema =
-      "union all select 's' || s.oid || coalesce('.' || (select d.xmin::text from pg_catalog.pg_depend d where "
+      "union all select 's' || s.oid || coalesce('.' || (select d.xmin::pg_catalog.text "
+      "from pg_catalog.pg_depend d where "
       "d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.objid = c.oid and d.objsubid = 0 and "
       "d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass limit 1), '') from "
-      "pg_publication_namespace s where s.pnpubid = p.oid and s.pnnspid = c.relnamespace ";
+      "pg_catalog.pg_publication_namespace s where s.pnpubid = p.oid and s.pnnspid = c.relnamespace ";
   return fmt::format(
-      "(select string_agg(m.id, ' ' order by m.id) from (select 'r' || r.oid ||"
-      " case when r.prrelid = c.oid then '' else coalesce('.' || (select pg_catalog.string_agg(i.xmin::text, "
+      "(select pg_catalog.string_agg(m.id, ' ' order by m.id) from (select 'r' || r.oid ||"
+      " case when r.prrelid = c.oid then '' else coalesce('.' || ("
+      "select pg_catalog.string_agg(i.xmin::pg_catalog.text, "
       "'.' order by i.inhrelid) from pg_catalog.pg_inherits i where i.inhrelid in (select relid from "
-      "pg_catalog.pg_partition_ancestors(c.oid))), '') end from pg_publication_rel r"
+      "pg_catalog.pg_partition_ancestors(c.oid))), '') end from pg_catalog.pg_publication_rel r"
       " where r.prpubid = p.oid and (r.prrelid = c.oid or c.relispartition and r.prrelid in"
-      " (select relid from pg_partition_ancestors(c.oid)))"
+      " (select relid from pg_catalog.pg_partition_ancestors(c.oid)))"
       " {}union all select 'p' || p.oid where p.puballtables) m(id))",
       schemas ? by_schema : "");
 }
@@ -82,19 +85,19 @@ std::vector<PublishedTable> read_published_tables(pg::Connection& connection, co
   // Before 15 a publication knew neither columns, filters nor schemas.
   bool detailed = connection.server_version() >= 150000;
   std::string query = fmt::format(
-      "select c.oid, t.schemaname, t.tablename, {}, {} from pg_publication_tables t"
-      " join pg_publication p on p.pubname = t.pubname"
-      " join pg_namespace n on n.nspname = t.schemaname"
-      " join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename {}"
+      "select c.oid, t.schemaname, t.tablename, {}, {} from pg_catalog.pg_publication_tables t"
+      " join pg_catalog.pg_publication p on p.pubname = t.pubname"
+      " join pg_catalog.pg_namespace n on n.nspname = t.schemaname"
+      " join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = t.tablename {}"
       // FOR ALL TABLES has the books of a tailrace that writes into this database, and what it is copying; they
       // are nobody else's.
       " where t.pubname = {} and t.schemaname <> 'tailrace' and t.schemaname !~ '^tailrace_copy_' order by "
       "t.schemaname, t.tablename{}",
-      detailed ? "coalesce(t.rowfilter, ''), exists (select 1 from pg_publication_rel r"
+      detailed ? "coalesce(t.rowfilter, ''), exists (select 1 from pg_catalog.pg_publication_rel r"
                  " where p.oid = r.prpubid and r.prrelid = c.oid and r.prattrs is not null), a.name"
                : "'', false, null",
       membership_sql(detailed),
-      detailed ? "left join lateral unnest(t.attnames) with ordinality a(name, at) on true" : "",
+      detailed ? "left join lateral pg_catalog.unnest(t.attnames) with ordinality a(name, at) on true" : "",
       quote_literal(name), detailed ? ", a.at" : "");
   auto rows = connection.query(query, "reading the publication's tables");
   std::vector<PublishedTable> out;
@@ -116,7 +119,8 @@ std::vector<PublishedTable> read_published_tables(pg::Connection& connection, co
 /// The tables that a publication names itself, as opposed to the leaves that it then publishes.
 std::set<Oid> read_members(pg::Connection& connection, const std::string& name) {
   auto rows = connection.query(
-      "select r.prrelid from pg_publication_rel r join pg_publication p on p.oid = r.prpubid"
+      "select r.prrelid from pg_catalog.pg_publication_rel r "
+      "join pg_catalog.pg_publication p on p.oid = r.prpubid"
       " where p.pubname = " +
           quote_literal(name),
       "reading the publication's members");
@@ -131,22 +135,27 @@ void check_identity_covered(pg::Connection& connection, const std::string& name)
   if (connection.server_version() < 150000) return;
   auto rows = connection.query(
       fmt::format(
-          "with member as (select r.prrelid as oid, r.prattrs::int2[] as listed,"
-          "   array(select m[1]::int2 from regexp_matches(r.prqual::text, ':varattno (\\d+)', 'g') m) as used"
-          "   from pg_publication_rel r join pg_publication p on p.oid = r.prpubid"
+          "with member as (select r.prrelid as oid, r.prattrs::pg_catalog.int2[] as listed,"
+          "   array(select m[1]::pg_catalog.int2 from pg_catalog.regexp_matches(r.prqual::pg_catalog.text, "
+          "':varattno (\\d+)', 'g') m) as used"
+          "   from pg_catalog.pg_publication_rel r join pg_catalog.pg_publication p on p.oid = r.prpubid"
           "   where p.pubname = {} and (r.prattrs is not null or r.prqual is not null)),"
           " identity as (select m.*, c.relreplident, case when c.relreplident = 'f'"
-          "   then array(select attnum from pg_attribute where attrelid = c.oid and attnum > 0 and not "
+          "   then array(select attnum from pg_catalog.pg_attribute "
+          "where attrelid = c.oid and attnum > 0 and not "
           "attisdropped)"
-          "   else (select (i.indkey::int2[])[0:i.indnkeyatts - 1] from pg_index i where i.indrelid = c.oid"
+          "   else (select (i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1] "
+          "from pg_catalog.pg_index i where i.indrelid = c.oid"
           "     and ((c.relreplident = 'd' and i.indisprimary) or (c.relreplident = 'i' and i.indisreplident)) "
           "limit 1)"
-          "   end as key from member m join pg_class c on c.oid = m.oid)"
-          " select oid::regclass::text,"
-          " (select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute where attrelid = "
+          "   end as key from member m join pg_catalog.pg_class c on c.oid = m.oid)"
+          " select oid::pg_catalog.regclass::pg_catalog.text,"
+          " (select pg_catalog.string_agg(pg_catalog.quote_ident(attname), ', ' order by attnum) "
+          "from pg_catalog.pg_attribute where attrelid = "
           "oid"
           "   and attnum = any(key) and not attnum = any(listed)),"
-          " (select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute where attrelid = "
+          " (select pg_catalog.string_agg(pg_catalog.quote_ident(attname), ', ' order by attnum) "
+          "from pg_catalog.pg_attribute where attrelid = "
           "oid"
           "   and attnum = any(used) and not attnum = any(key)) from identity where key is not null",
           quote_literal(name)),
@@ -253,7 +262,8 @@ class Keeper {
 
   bool may_publish_everything() {
     if (!spec_.tables.everything()) return false;
-    return connection_.query("select current_setting('is_superuser') = 'on'", "reading our privileges")
+    return connection_
+        .query("select pg_catalog.current_setting('is_superuser') = 'on'", "reading our privileges")
         .flag(0, 0);
   }
 
@@ -387,7 +397,8 @@ class Keeper {
 
 std::optional<PublicationInfo> read_publication(pg::Connection& connection, const std::string& name) {
   auto row = connection.query(
-      "select puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot from pg_publication"
+      "select puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot "
+      "from pg_catalog.pg_publication"
       " where pubname = " +
           quote_literal(name),
       "reading the publication");

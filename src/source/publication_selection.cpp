@@ -129,8 +129,9 @@ class Selector {
 std::vector<CatalogTable> read_catalog_tables(pg::Connection& connection) {
   auto rows = connection.query(
       "select c.oid, n.nspname, c.relname, c.relkind, c.relpersistence,"
-      " coalesce((select i.inhparent from pg_inherits i where i.inhrelid = c.oid and c.relispartition), 0)"
-      " from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+      " coalesce((select i.inhparent from pg_catalog.pg_inherits i "
+      "where i.inhrelid = c.oid and c.relispartition), 0)"
+      " from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace"
       " where c.relkind in ('r', 'p', 'f') and c.relpersistence <> 't'"
       " and n.nspname not in ('pg_catalog', 'information_schema', 'tailrace') and n.nspname !~ "
       "'^(pg_(toast|temp)|tailrace_copy_)'"

@@ -24,23 +24,27 @@ std::string slot_query(const std::string& name, int version) {
   std::string conflict = since(version, 16, "case when s.conflicting then 'conflict' else '' end", "''");
   // pg_stat_replication shows nothing of other users' connections to those without pg_read_all_stats.
   return fmt::format(
-      "select s.slot_name, coalesce(s.plugin, ''), s.slot_type, coalesce(s.database, ''), current_database(),"
+      "select s.slot_name, coalesce(s.plugin, ''), s.slot_type, coalesce(s.database, ''), "
+      "pg_catalog.current_database(),"
       " s.temporary, {}, {}, {}, s.restart_lsn, s.confirmed_flush_lsn, coalesce(s.wal_status, ''),"
       " coalesce(s.safe_wal_size, -1), {},"
-      " coalesce(pg_wal_lsn_diff(case when pg_is_in_recovery() then pg_last_wal_replay_lsn()"
-      "   else pg_current_wal_lsn() end, s.restart_lsn)::bigint, -1),"
+      " coalesce(pg_catalog.pg_wal_lsn_diff(case when pg_catalog.pg_is_in_recovery() "
+      "then pg_catalog.pg_last_wal_replay_lsn()"
+      "   else pg_catalog.pg_current_wal_lsn() end, s.restart_lsn)::bigint, -1),"
       " coalesce(s.active_pid, c.pid, 0), coalesce(r.application_name, a.application_name, ''),"
-      " coalesce(r.client_hostname, host(r.client_addr), ''),"
+      " coalesce(r.client_hostname, pg_catalog.host(r.client_addr), ''),"
       " (extract(epoch from r.reply_time) * 1000000)::bigint - {}000000"
-      " from pg_replication_slots s left join pg_stat_replication r on r.pid = s.active_pid,"
+      " from pg_catalog.pg_replication_slots s left "
+      "join pg_catalog.pg_stat_replication r on r.pid = s.active_pid,"
       // Whoever reads a backlog holds a copy meanwhile.
-      " lateral (select min(active_pid) as pid from pg_replication_slots"
-      "   where temporary and starts_with(slot_name, left(s.slot_name, 40) || '_backlog_')) c"
-      " left join pg_stat_activity a on a.pid = c.pid"
+      " lateral (select pg_catalog.min(active_pid) as pid from pg_catalog.pg_replication_slots"
+      "   where temporary and pg_catalog.starts_with(slot_name, "
+      "pg_catalog.left(s.slot_name, 40) || '_backlog_')) c"
+      " left join pg_catalog.pg_stat_activity a on a.pid = c.pid"
       " where s.slot_name = {}",
       since(version, 14, "s.two_phase", "false"), since(version, 17, "s.failover", "false"),
       // A promoted standby keeps the mark, where it has no meaning any more.
-      since(version, 17, "s.synced and pg_is_in_recovery()", "false"),
+      since(version, 17, "s.synced and pg_catalog.pg_is_in_recovery()", "false"),
       since(version, 17, "coalesce(s.invalidation_reason, '')", conflict.c_str()), pg_epoch_unix_seconds,
       quote_literal(name));
 }
@@ -208,7 +212,7 @@ bool drop_slot(pg::Connection& connection, const std::string& name) {
                   "Stop the tailrace that reads it first: Ctrl-C, or `tailrace teardown --stop`");
     std::this_thread::sleep_for(std::chrono::milliseconds(150));
   }
-  connection.query(fmt::format("select pg_drop_replication_slot({})", quote_literal(name)),
+  connection.query(fmt::format("select pg_catalog.pg_drop_replication_slot({})", quote_literal(name)),
                    "dropping the replication slot");
   return true;
 }

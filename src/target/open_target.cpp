@@ -29,7 +29,12 @@ std::unique_ptr<Target> open(const OpenOptions& options) {
 postgres::SequencesSet sync_sequences(const OpenOptions& options, pg::Connection& source,
                                       const std::vector<Oid>& tables) {
   TAILRACE_CHECK(options.kind == "postgres");
-  return sync_sequences_postgres({.conninfo = options.path, .subscription = options.name}, source, tables);
+  return sync_sequences_postgres(
+      {.conninfo = options.path,
+       .subscription = options.name,
+       .structure = options.make_structure ? StructureMode::copy : StructureMode::expect,
+       .keep_rows = options.keep_rows},
+      source, tables);
 }
 
 bool forget(const OpenOptions& options) {

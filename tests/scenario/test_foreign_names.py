@@ -1,9 +1,12 @@
 """Names at a PostgreSQL target. A relation there is the mirror's own because its books say so, never because of its
 name. Invariants: nothing that stands there and is not the mirror's ever changes; and each name holds at the target what
 it holds at the source, or the one table that cannot be followed is named, with what is in its way."""
+import signal
+
 import psycopg
 import pytest
 
+from kill_points import killed_at
 from waiting import wait_until
 
 pytestmark = pytest.mark.postgres
@@ -118,6 +121,34 @@ def test_a_strangers_table_takes_the_name_of_ours(pair, how, recopy):
     pair.mirror.start("--recopy", "public.t")
     settled(pair)
     assert pair.mirror.into.value("(SELECT count(*) FROM strangers WHERE v = 'my own')") == "2"
+
+
+def test_a_stranger_takes_the_name_before_all_is_made(pair):
+    """Indexes, keys, triggers and policies wait in the books for the end of the copy: they are our table's."""
+    pair.execute("CREATE TABLE t (id int PRIMARY KEY, v text); CREATE INDEX t_v ON t (v);"
+                 "INSERT INTO t VALUES (1, 'a');"
+                 "CREATE TABLE u (id int PRIMARY KEY, t int REFERENCES t); CREATE INDEX u_t ON u (t);"
+                 "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+                 "CREATE TRIGGER f BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f();"
+                 "ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON t USING (true);"
+                 "ALTER TABLE t REPLICA IDENTITY FULL")
+    pair.mirror.env = killed_at("postgres.copy.committed", 2)
+    pair.mirror.start()
+    assert pair.mirror.wait_ended() == -signal.SIGKILL
+    into = pair.mirror.into
+    into.execute("ALTER TABLE t RENAME TO t_before; DROP INDEX IF EXISTS t_v; CREATE TABLE t (id int, v text);"
+                 "INSERT INTO t VALUES (1, 'my own'), (1, 'my own')")
+    pair.mirror.env = {}
+    pair.mirror.start()
+    wait_until(lambda: is_held(pair, "t"), 40, lambda: pair.mirror.tail())
+    pair.execute("INSERT INTO u VALUES (1)")
+    wait_until(lambda: into.value("(SELECT count(*) FROM u)") == "1", 30, lambda: pair.mirror.tail())
+    assert into.query("SELECT id::text, v FROM t") == [("1", "my own"), ("1", "my own")]
+    marks = "SELECT relhasindex, relhastriggers, relrowsecurity, relreplident FROM pg_class WHERE oid = 't'::regclass"
+    assert into.query(marks) == [("f", "f", "f", "d")]
+    assert into.value("to_regclass('u_t')") == "u_t"
+    for what in ("index t_v", "constraint t_pkey", "trigger f", "policy p"):
+        assert f"the {what} of public.t: what is called" in pair.mirror.log_text(), what
 
 
 # Our own -----------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@ that an owner put there runs with the rights of whoever connects."""
 import subprocess
 
 from hostile import HostileDatabase
+from pooler import Pooler
 from tailrace import BINARY, run
 from waiting import wait_until
 
@@ -97,3 +98,22 @@ def test_what_the_planner_runs(shop):
     shop.mirror.stop()
     assert source.trapped() == []
     assert outcome.returncode == 3 and "a query of public.t, public.p" in outcome.stderr, outcome.stderr
+
+
+def test_through_a_pooler_that_knows_no_options(shop):
+    """The path cannot be pinned by the startup packet then; nothing is asked before it is by a statement."""
+    source = HostileDatabase(shop.cluster, shop.name)
+    source.execute(ROWS)
+    with Pooler(shop.cluster.port) as pooler:
+        mirror = shop.another(source=shop.url.replace(f":{shop.cluster.port}/", f":{pooler.port}/"))
+        assert f":{pooler.port}/" in mirror.source
+        outcome = run("check", "-c", mirror.config)
+        assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+        mirror.start()
+        mirror.wait_caught_up(shop.cluster)
+        source.execute(CHANGES)
+        mirror.wait_caught_up(shop.cluster)
+        assert mirror.verify().returncode == 0
+        mirror.stop()
+        assert pooler.refused > 0
+    assert source.trapped() == []

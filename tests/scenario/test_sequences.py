@@ -81,6 +81,64 @@ def test_what_is_missing_is_said_once(pair):
     assert f"{len(NAMES) - 1} sequences" in outcome.stdout
 
 
+STRANGERS = """
+CREATE SEQUENCE small START 5; CREATE TABLE mine (id int); CREATE SEQUENCE "Down" INCREMENT BY -5 OWNED BY mine.id;
+CREATE TABLE numbered (id int DEFAULT nextval('"Down"'))"""
+
+
+def kept(pair, **settings):
+    """Runs until the sequences were looked at; what those of the strangers are then."""
+    pair.mirror.configure(sequences={"margin": 100, "interval": "100ms"}, **settings)
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    wait_until(lambda: pair.mirror.into.value("(SELECT last_value FROM t_id_seq)") == "110", what="the sequences")
+    pair.execute("SELECT nextval('small'), nextval('\"Down\"'), nextval('other.used'), nextval('untouched'),"
+                 " nextval('around'); INSERT INTO t (v) VALUES ('w')")
+    wait_until(lambda: pair.mirror.into.value("(SELECT last_value FROM t_id_seq)") == "111", what="the sequences")
+
+
+def test_a_strangers_sequence_is_not_set(pair):
+    """Whose a sequence is, the books say, and the tables that use it; the name of one of the source's says nothing."""
+    pair.execute(SETUP)
+    there = pair.mirror.into
+    there.execute(STRANGERS + "; CREATE SCHEMA other; CREATE SEQUENCE other.used")
+    kept(pair)
+    # Those that tailrace made are its own, and so is what its table takes numbers from.
+    assert states(there.execute) | {"public.small": 0, 'public."Down"': 0} == {
+        "public.t_id_seq": ("111", True), 'public."I_id_seq"': ("1140", True), 'public."Down"': 0, "public.small": 0,
+        "public.untouched": ("142", True), "public.around": ("3000", True), "other.used": ("108", True)}
+    assert there.value("(SELECT (last_value, is_called) FROM small)") == "(5,f)"
+    assert there.value('(SELECT (last_value, is_called) FROM "Down")') == "(-1,f)"
+    # One that takes the name of ours later is a stranger's too.
+    there.execute("DROP SEQUENCE untouched; CREATE SEQUENCE untouched START 7")
+    pair.execute("SELECT nextval('untouched'), nextval('other.used')")
+    wait_until(lambda: there.value("(SELECT last_value FROM other.used)") == "109", what="the sequences")
+    outcome = run("sync-sequences", "-c", pair.mirror.config)
+    assert outcome.returncode == 1 and "4 sequences" in outcome.stdout, outcome.stdout
+    for name in ("public.small", "public.Down", "public.untouched"):
+        assert f"the target's sequence {name} is not of tailrace's making" in outcome.stderr, outcome.stderr
+        assert pair.mirror.log_text().count(f"sequence {name} is not of tailrace's making") == 1
+    assert [there.value(f"(SELECT last_value FROM {name})") for name in ("small", '"Down"', "untouched")] == [
+        "5", "-1", "7"]
+    # The way to say that it is the mirror's.
+    there.execute("ALTER SEQUENCE small OWNED BY t.id")
+    outcome = run("sync-sequences", "-c", pair.mirror.config)
+    assert "public.small" not in outcome.stderr and there.value("(SELECT last_value FROM small)") == "32701"
+
+
+def test_a_target_made_by_hand_is_set_by_name(pair):
+    """`schema: expect`: also what no table uses, for its user made it to be set; never what another table owns."""
+    pair.execute(SETUP)
+    there = pair.mirror.into
+    there.execute(SETUP + '; TRUNCATE t, "I"; DROP SEQUENCE "Down", small;' + STRANGERS)
+    kept(pair, schema="expect")
+    assert there.value("(SELECT last_value FROM small)") == "32767"
+    assert there.value('(SELECT (last_value, is_called) FROM "Down")') == "(-1,f)"
+    outcome = run("sync-sequences", "-c", pair.mirror.config)
+    assert outcome.returncode == 1 and "6 sequences" in outcome.stdout and "public.Down" in outcome.stderr
+    assert there.value("(SELECT last_value FROM small)") == "32701"
+
+
 def test_a_held_sequence_holds_nothing_up(pair):
     """Somebody's lock on a sequence is waited for by nobody: rows flow, and the value comes later."""
     pair.execute(SETUP)

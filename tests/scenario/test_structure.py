@@ -218,22 +218,3 @@ def test_written_rows_stay_in_the_shared_buffers(pair):
     # Before 16, a page counts as read when it is added.
     assert int(read) < int(pages) * (1.1 if into.cluster.version < 16 else 0.1)
     pair.settle()
-
-
-def test_an_index_that_leans_on_search_path(pair):
-    """It is left out with its cause, and the run goes on. So is a materialized view."""
-    pair.execute("CREATE TABLE people (id int PRIMARY KEY, last text);"
-                 "INSERT INTO people SELECT i, 'L' || i FROM generate_series(1, 20) i;"
-                 "CREATE FUNCTION clean(t text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT lower(t)';"
-                 "CREATE FUNCTION clean2(t text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS"
-                 " 'BEGIN RETURN clean(t); END'; CREATE INDEX people_clean ON people (clean2(last));"
-                 "CREATE INDEX people_last ON people (last);"
-                 "CREATE MATERIALIZED VIEW cleaned AS SELECT clean2(last) FROM people")
-    pair.mirror.start()
-    pair.mirror.wait_caught_up(pair.cluster)
-    pair.execute("INSERT INTO people VALUES (21, 'new')")
-    assert pair.settle(tables=["public.people"]) == 21
-    into = pair.mirror.into
-    assert into.value("to_regclass('people_clean')") is None and into.value("to_regclass('people_last')") is not None
-    for word in ("index people_clean", "clean(text) does not exist", "SET search_path", "view public.cleaned"):
-        assert word in pair.mirror.log_text(), word

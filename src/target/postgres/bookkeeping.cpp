@@ -145,14 +145,16 @@ void Bookkeeping::put_checkpoint(const Checkpoint& checkpoint) {
 
 std::string Bookkeeping::advance_sql() const {
   return fmt::format(
-      "update tailrace.checkpoint set lsn = $1::pg_lsn, commit_micros = $2::bigint where subscription = {}",
+      "update tailrace.checkpoint set lsn = $1::pg_catalog.pg_lsn, "
+      "commit_micros = $2::bigint where subscription = {}",
       literal_);
 }
 
 std::vector<Bookkeeping::Pending> Bookkeeping::number(const schema::Structure& structure) {
-  auto last = connection_.query(
-      fmt::format("select coalesce(max(number), 0) from tailrace.structure where subscription = {}", literal_),
-      keeping_books);
+  auto last = connection_.query(fmt::format("select coalesce(pg_catalog.max(number), 0) "
+                                            "from tailrace.structure where subscription = {}",
+                                            literal_),
+                                keeping_books);
   std::int64_t number = last.i64(0, 0);
   std::vector<Pending> out;
   for (const auto& statement : structure.indexes) out.push_back({++number, true, statement});
@@ -164,25 +166,51 @@ schema::Statement Bookkeeping::note(const Pending& pending) const {
   const auto& statement = pending.statement;
   std::string roles;
   for (const auto& role : statement.roles) roles += (roles.empty() ? "" : ", ") + quote_literal(role);
-  return {"tailrace's notes",
-          fmt::format("insert into tailrace.structure values ({}, {}, {}, {}, {}, array[{}]::text[], {})",
-                      literal_, pending.number, pending.parallel, quote_literal(statement.what),
-                      quote_literal(statement.sql), roles, statement.optional)};
+  return {
+      "tailrace's notes",
+      fmt::format("insert into tailrace.structure (subscription, number, parallel, what, statement, roles, "
+                  "optional, relation) values ({}, {}, {}, {}, {}, array[{}]::pg_catalog.text[], {}, {})",
+                  literal_, pending.number, pending.parallel, quote_literal(statement.what),
+                  quote_literal(statement.sql), roles, statement.optional, quote_literal(statement.relation))};
 }
 
 std::vector<Bookkeeping::Pending> Bookkeeping::read_pending() {
   auto rows = connection_.query(
-      fmt::format(
-          "select s.number, s.parallel, s.what, s.statement, s.optional, r.role from tailrace.structure s "
-          "left join lateral unnest(s.roles) r(role) on true where s.subscription = {} order by s.number",
-          literal_),
+      fmt::format("select s.number, s.parallel, s.what, s.statement, s.optional, r.role, s.relation "
+                  "from tailrace.structure s "
+                  "left join lateral pg_catalog.unnest(s.roles) r(role) on true "
+                  "where s.subscription = {} order by s.number",
+                  literal_),
       keeping_books);
   std::vector<Pending> out;
   for (int i = 0; i < rows.rows(); ++i) {
-    if (out.empty() || out.back().number != rows.i64(i, 0))
-      out.push_back({rows.i64(i, 0), rows.flag(i, 1), {rows.str(i, 2), rows.str(i, 3), {}, rows.flag(i, 4)}});
+    if (out.empty() || out.back().number != rows.i64(i, 0)) {
+      schema::Statement statement{.what = rows.str(i, 2), .sql = rows.str(i, 3)};
+      statement.optional = rows.flag(i, 4);
+      statement.relation = rows.str(i, 6);
+      out.push_back({rows.i64(i, 0), rows.flag(i, 1), std::move(statement)});
+    }
     if (!rows.is_null(i, 5)) out.back().statement.roles.push_back(rows.str(i, 5));
   }
+  return out;
+}
+
+void Bookkeeping::identify_pending() {
+  connection_.query(fmt::format("update tailrace.structure set relation_oid = "
+                                "coalesce(pg_catalog.to_regclass(relation)::pg_catalog.oid, 0) "
+                                "where subscription = {} and relation <> '' and relation_oid = 0",
+                                literal_),
+                    keeping_books);
+}
+
+std::set<std::string> Bookkeeping::taken_names() {
+  auto rows = connection_.query(
+      fmt::format("select distinct relation from tailrace.structure where subscription = {} "
+                  "and relation_oid <> 0 and pg_catalog.to_regclass(relation)::pg_catalog.oid <> relation_oid",
+                  literal_),
+      keeping_books);
+  std::set<std::string> out;
+  for (int i = 0; i < rows.rows(); ++i) out.insert(rows.str(i, 0));
   return out;
 }
 

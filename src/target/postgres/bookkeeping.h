@@ -4,6 +4,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -47,6 +48,10 @@ class Bookkeeping {
   /// Notes what is to be done later; to be run in the transaction that does what comes first.
   schema::Statement note(const Pending& pending) const;
   std::vector<Pending> read_pending();
+  /// Which tables they are of, once these are made; in the same transaction.
+  void identify_pending();
+  /// The names of such tables under which the target has something else by now.
+  std::set<std::string> taken_names();
   schema::Statement done(const Pending& pending) const;
 
  private:

@@ -63,6 +63,18 @@ create table tailrace.hidden (
   primary key (subscription, relation));
 alter table tailrace.tables add column state text generated always as (
   case when copied then 'copied' when copied_at = '0/0' then 'copying' else 'stale' end) stored)",
+    // 9: on which table what is still to be made is made. Sequences are known by identity, too: what could be
+    // set until now is taken for ours, once.
+    R"(
+alter table tailrace.structure add column relation text not null default '',
+  add column relation_oid oid not null default 0;
+insert into tailrace.made (subscription, catalog, name, oid)
+  select distinct t.subscription, 1259::pg_catalog.oid, pg_catalog.format('%I.%I', n.nspname, c.relname), c.oid
+  from tailrace.tables t join pg_catalog.pg_namespace n on n.nspname operator(pg_catalog.=) t.schema_name
+  join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relkind = 'S'
+  where pg_catalog.pg_has_role(c.relowner, 'usage') and not exists (select from pg_catalog.pg_depend d
+    where d.classid = 1259 and d.objid = c.oid and d.refclassid = 1259 and d.deptype in ('a', 'i'))
+  on conflict do nothing)",
 };
 
 constexpr std::int64_t newest = std::ssize(steps);
@@ -90,6 +102,10 @@ void refuse_newer(std::int64_t format) {
 bool has_books(pg::Connection& connection) {
   return connection.query("select pg_catalog.to_regclass('tailrace.structure') is not null", purpose)
       .flag(0, 0);
+}
+
+bool is_up_to_date(pg::Connection& connection) {
+  return format_of(connection) == newest;
 }
 
 bool is_set_up(pg::Connection& connection, const std::string& subscription) {

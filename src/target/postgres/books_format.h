@@ -15,6 +15,8 @@ namespace tailrace::target::postgres {
 
 /// True when the database has books of any format.
 bool has_books(pg::Connection& connection);
+/// True when it has them in today's format.
+bool is_up_to_date(pg::Connection& connection);
 /// True when the mirror of that name has a checkpoint in them.
 bool is_set_up(pg::Connection& connection, const std::string& subscription);
 

@@ -156,15 +156,17 @@ std::vector<CarefulWriter::Found> CarefulWriter::find_met(std::span<const Value>
     for (std::size_t i : index.columns) {
       auto value = row[i].kind != ValueKind::unchanged
                        ? bind(row[i], i)
-                       : fmt::format("(select u.{} from {} u where u.tableoid = {}::oid and u.ctid = {}::tid)",
-                                     quote_identifier(plan_.columns[i]->name), plan_.table.sql_name(),
-                                     bind(except->part, "text"), bind(except->place, "text"));
+                       : fmt::format(
+                             "(select u.{} from {} u where u.tableoid = {}::pg_catalog.oid and u.ctid = "
+                             "{}::pg_catalog.tid)",
+                             quote_identifier(plan_.columns[i]->name), plan_.table.sql_name(),
+                             bind(except->part, "text"), bind(except->place, "text"));
       columns += fmt::format("{}{} as {}", columns.empty() ? "" : ", ", value,
                              quote_identifier(plan_.columns[i]->name));
     }
     auto condition = index.meets(fmt::format("(select {})", columns));
     if (except != nullptr) {
-      condition += fmt::format(" and not (t.tableoid = {}::oid and t.ctid = {}::tid)",
+      condition += fmt::format(" and not (t.tableoid = {}::pg_catalog.oid and t.ctid = {}::pg_catalog.tid)",
                                bind(except->part, "text"), bind(except->place, "text"));
     }
     auto rows = locked(condition);
@@ -225,8 +227,9 @@ void CarefulWriter::drop(const Found& row) {
   parameters_.clear();
   auto part = bind(row.part, "text");
   auto place = bind(row.place, "text");
-  auto sql = fmt::format("delete from {} t where t.tableoid = {}::oid and t.ctid = {}::tid",
-                         plan_.table.sql_name(), part, place);
+  auto sql =
+      fmt::format("delete from {} t where t.tableoid = {}::pg_catalog.oid and t.ctid = {}::pg_catalog.tid",
+                  plan_.table.sql_name(), part, place);
   session_.change(plan_.oid, "the DELETE", commit_lsn_, sql, parameters_.list());
   session_.settle();
 }
@@ -288,10 +291,11 @@ void CarefulWriter::record(const Conflict& conflict, std::span<const Value> row,
   }
   std::string local;
   for (const auto& found : met) {
-    auto part = bind(found.part, "text");
-    auto place = bind(found.place, "text");
+    auto part = bind(found.part, "pg_catalog.text");
+    auto place = bind(found.place, "pg_catalog.text");
     local += fmt::format(
-        "{}(select pg_catalog.to_jsonb(t) from {} t where t.tableoid = {}::oid and t.ctid = {}::tid)",
+        "{}(select pg_catalog.to_jsonb(t) from {} t where t.tableoid = {}::pg_catalog.oid and t.ctid = "
+        "{}::pg_catalog.tid)",
         local.empty() ? "" : ", ", plan_.table.sql_name(), part, place);
   }
   if (met.size() > 1) local = fmt::format("pg_catalog.jsonb_build_array({})", local);
@@ -299,15 +303,15 @@ void CarefulWriter::record(const Conflict& conflict, std::span<const Value> row,
   const Found* first = met.empty() ? nullptr : &met.front();
   bool timed = first != nullptr && first->stamp;
   std::string values;
-  values += text(settings_.subscription, "text") + ", ";
-  values += text(conflict.relation, "text") + ", ";
-  values += text(std::string(to_string(conflict.kind)), "text") + ", ";
-  values += text(conflict.resolution, "text") + ", ";
-  values += text(conflict.commit_lsn.str(), "pg_lsn") + ", ";
-  values += text(conflict.commit_time.str(), "timestamptz") + ", ";
-  values += (timed ? text(first->stamp->time.str(), "timestamptz") : "null") + ", ";
-  values += (timed ? text(first->origin, "text") : "null") + ", ";
-  values += text(conflict.key, "jsonb") + ", ";
+  values += text(settings_.subscription, "pg_catalog.text") + ", ";
+  values += text(conflict.relation, "pg_catalog.text") + ", ";
+  values += text(std::string(to_string(conflict.kind)), "pg_catalog.text") + ", ";
+  values += text(conflict.resolution, "pg_catalog.text") + ", ";
+  values += text(conflict.commit_lsn.str(), "pg_catalog.pg_lsn") + ", ";
+  values += text(conflict.commit_time.str(), "pg_catalog.timestamptz") + ", ";
+  values += (timed ? text(first->stamp->time.str(), "pg_catalog.timestamptz") : "null") + ", ";
+  values += (timed ? text(first->origin, "pg_catalog.text") : "null") + ", ";
+  values += text(conflict.key, "pg_catalog.jsonb") + ", ";
   values += (local.empty() ? "null" : local) + ", ";
   values += remote.empty() ? "null" : fmt::format("(select pg_catalog.to_jsonb(n) from (select {}) n)", remote);
   ask(
@@ -362,7 +366,7 @@ std::string CarefulWriter::key_json(std::span<const Value> before) {
     columns += fmt::format("{}{} as {}", columns.empty() ? "" : ", ", bind(before[i], i),
                            quote_identifier(plan_.columns[i]->name));
   }
-  auto rows = ask(fmt::format("select pg_catalog.to_jsonb(n)::text from (select {}) n", columns));
+  auto rows = ask(fmt::format("select pg_catalog.to_jsonb(n)::pg_catalog.text from (select {}) n", columns));
   return rows.at(0).at(0).value_or("");
 }
 
@@ -371,8 +375,8 @@ std::string CarefulWriter::stamp_sql(const char* alias) const {
   if (!settings_.knows_times) return "null, null, true";
   auto known = fmt::format("(pg_catalog.pg_xact_commit_timestamp_origin({}.xmin))", alias);
   return fmt::format(
-      "(extract(epoch from {0}.timestamp - '2000-01-01 00:00:00+00'::timestamptz) * 1000000)::bigint, "
-      "{0}.roident, coalesce({0}.roident = any({1}), true)",
+      "(extract(epoch from {0}.timestamp - '2000-01-01 00:00:00+00'::pg_catalog.timestamptz) * "
+      "1000000)::bigint, {0}.roident, coalesce({0}.roident = any({1}), true)",
       known, writers_.own());
 }
 

@@ -11,8 +11,9 @@ constexpr const char* referenced_by_others = "0A000";
 void restart_sequences(pg::Connection& connection, const std::string& sql_name) {
   auto sequences = connection.query(
       fmt::format("select pg_catalog.format('alter sequence %s restart', c.oid::pg_catalog.regclass) "
-                  "from pg_depend d join pg_class c on c.oid = d.objid and c.relkind = 'S' "
-                  "where d.classid = 'pg_class'::pg_catalog.regclass and d.deptype in ('a', 'i') "
+                  "from pg_catalog.pg_depend d join pg_catalog.pg_class c "
+                  "on c.oid = d.objid and c.relkind = 'S' "
+                  "where d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.deptype in ('a', 'i') "
                   "and d.refobjid = {}::pg_catalog.regclass",
                   quote_literal(sql_name)),
       emptying);

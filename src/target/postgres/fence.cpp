@@ -47,10 +47,11 @@ void wait_until_empty(pg::Connection& connection, const std::string& subscriptio
       continue;
     }
     auto pids = connection.query(
-        fmt::format("select pg_catalog.string_agg(l.pid::text, ', ' order by l.pid) from pg_catalog.pg_locks l "
+        fmt::format("select pg_catalog.string_agg(l.pid::pg_catalog.text, ', ' order by l.pid) "
+                    "from pg_catalog.pg_locks l "
                     "where l.locktype = 'advisory' and l.database = (select oid from pg_catalog.pg_database "
                     "where datname = pg_catalog.current_database()) and l.classid = 720602192 "
-                    "and l.objid = (pg_catalog.hashtext({})::bigint & 4294967295)::oid",
+                    "and l.objid = (pg_catalog.hashtext({})::bigint & 4294967295)::pg_catalog.oid",
                     quote_literal(subscription)),
         waiting);
     throw Error(Retry::transient,

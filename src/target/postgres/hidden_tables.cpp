@@ -26,7 +26,7 @@ std::string members_of(const std::vector<TableName>& tables) {
       "join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = w.name and c.relkind in ('r', "
       "'p')), "
       "members as (select oid as relation, oid as root from named union all "
-      "select distinct on (p.relid) p.relid::oid, t.oid from named t "
+      "select distinct on (p.relid) p.relid::pg_catalog.oid, t.oid from named t "
       "cross join lateral pg_catalog.pg_partition_tree(t.oid) p "
       "where p.relid not in (select oid from named)) ",
       values_of(tables));

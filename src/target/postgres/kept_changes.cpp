@@ -13,17 +13,19 @@ constexpr int page = 100;
 
 constexpr const char* create = R"(
 create table if not exists tailrace.skips (
-  subscription text, lsn pg_lsn, state text not null, noted_at timestamptz not null default now(),
+  subscription text, lsn pg_lsn, state text not null,
+  noted_at timestamptz not null default pg_catalog.now(),
   closed_at timestamptz, left_out text not null default '', primary key (subscription, lsn));
 create table if not exists tailrace.held (
-  subscription text, oid oid, table_name text not null, held_since timestamptz not null default now(),
-  error text not null, primary key (subscription, oid));
+  subscription text, oid oid, table_name text not null,
+  held_since timestamptz not null default pg_catalog.now(), error text not null,
+  primary key (subscription, oid));
 create table if not exists tailrace.quarantine (
   subscription text, number bigint, oid oid not null, table_name text not null, operation text not null,
   commit_lsn pg_lsn not null, position bigint not null, xid bigint not null, commit_time timestamptz not null,
   sqlstate text, error text, old_row json, new_row json, columns json, replica_identity "char",
   old_kind text, old_tuple bytea, new_tuple bytea, cascade boolean, restart_identity boolean,
-  recorded_at timestamptz not null default now(), primary key (subscription, number)))";
+  recorded_at timestamptz not null default pg_catalog.now(), primary key (subscription, number)))";
 
 /// JSON of ASCII alone: the target's encoding need not have the source's characters.
 std::string ascii_json(const std::string& text) {
@@ -110,11 +112,12 @@ KeptChanges::KeptChanges(pg::Connection& books, ApplySession& session, const std
     : books_(books), session_(session), literal_(quote_literal(subscription)) {
   insert_sql_ = fmt::format(
       "insert into tailrace.quarantine (subscription, number, oid, table_name, operation, commit_lsn, "
-      "position, "
-      "xid, commit_time, sqlstate, error, old_row, new_row, columns, replica_identity, old_kind, old_tuple, "
-      "new_tuple, cascade, restart_identity) values ({}, $1::bigint, $2::oid, $3::text, $4::text, $5::pg_lsn, "
-      "$6::bigint, $7::bigint, $8::timestamptz, $9::text, $10::text, $11::json, $12::json, $13::json, "
-      "$14::\"char\", $15::text, $16::bytea, $17::bytea, $18::boolean, $19::boolean)",
+      "position, xid, commit_time, sqlstate, error, old_row, new_row, columns, replica_identity, old_kind, "
+      "old_tuple, new_tuple, cascade, restart_identity) values ({}, $1::bigint, $2::pg_catalog.oid, "
+      "$3::pg_catalog.text, $4::pg_catalog.text, $5::pg_catalog.pg_lsn, $6::bigint, $7::bigint, "
+      "$8::pg_catalog.timestamptz, $9::pg_catalog.text, $10::pg_catalog.text, $11::pg_catalog.json, "
+      "$12::pg_catalog.json, $13::pg_catalog.json, $14::pg_catalog.\"char\", $15::pg_catalog.text, "
+      "$16::pg_catalog.bytea, $17::pg_catalog.bytea, $18::boolean, $19::boolean)",
       literal_);
   auto there =
       books_.query("select pg_catalog.to_regclass('tailrace.quarantine') is not null", keeping_changes);
@@ -129,9 +132,9 @@ void KeptChanges::load() {
   all_.clear();
   rows_.clear();
   auto kept = books_.query(
-      fmt::format("select oid, count(*), max(number), (array_agg(error order by number desc) "
-                  "filter (where error is not null))[1] from tailrace.quarantine where subscription = {} "
-                  "group by oid",
+      fmt::format("select oid, pg_catalog.count(*), pg_catalog.max(number), (pg_catalog.array_agg(error order "
+                  "by number desc) filter (where error is not null))[1] from tailrace.quarantine where "
+                  "subscription = {} group by oid",
                   literal_),
       keeping_changes);
   for (int i = 0; i < kept.rows(); ++i) {
@@ -363,8 +366,9 @@ std::shared_ptr<const Relation> KeptChanges::relation_of(const TableRecord& tabl
   out->identity = static_cast<ReplicaIdentity>(identity.at(0));
   auto columns = books_.query(
       fmt::format(
-          "select c ->> 'name', (c ->> 'type_oid')::bigint, (c ->> 'typmod')::int, (c ->> 'key')::boolean "
-          "from json_array_elements({}::json) with ordinality j (c, position) order by position",
+          "select c ->> 'name', (c ->> 'type_oid')::bigint, (c ->> 'typmod')::int, (c ->> 'key')::boolean from "
+          "pg_catalog.json_array_elements({}::pg_catalog.json) with ordinality j (c, position) order by "
+          "position",
           quote_literal(json)),
       keeping_changes);
   for (int i = 0; i < columns.rows(); ++i) {

@@ -68,14 +68,17 @@ Landed Lane::commit(const Checkpoint& checkpoint, const std::string& advance_sql
   if (by_time) {
     auto time = checkpoint.commit_time.str();
     session_.send(
-        "select pg_catalog.pg_sleep(extract(epoch from $1::timestamptz + interval '2 microseconds' - "
-        "pg_catalog.clock_timestamp())::float8)",
+        "select pg_catalog.pg_sleep(extract(epoch "
+        "from $1::pg_catalog.timestamptz + interval '2 microseconds' - "
+        "pg_catalog.clock_timestamp())::pg_catalog.float8)",
         {{time.c_str(), 0, false}});
   }
   if (has_origin()) {
     auto time = checkpoint.commit_time.str();
-    session_.send("select pg_catalog.pg_replication_origin_xact_setup($1::pg_catalog.pg_lsn, $2::timestamptz)",
-                  {{lsn.c_str(), 0, false}, {time.c_str(), 0, false}});
+    session_.send(
+        "select pg_catalog.pg_replication_origin_xact_setup($1::pg_catalog.pg_lsn, "
+        "$2::pg_catalog.timestamptz)",
+        {{lsn.c_str(), 0, false}, {time.c_str(), 0, false}});
   }
   session_.send("commit", {});
   session_.note_commit();

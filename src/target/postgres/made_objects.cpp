@@ -18,9 +18,10 @@ constexpr Oid function_catalog = 1255;
 constexpr Oid relation_catalog = 1259;
 
 constexpr std::string_view identity_of =
-    "case {0} when 1247 then pg_catalog.to_regtype({1})::oid when 1255 then "
-    "pg_catalog.to_regprocedure({1})::oid "
-    "when 3456 then pg_catalog.to_regcollation({1})::oid else pg_catalog.to_regclass({1})::oid end";
+    "case {0} when 1247 then pg_catalog.to_regtype({1})::pg_catalog.oid when 1255 then "
+    "pg_catalog.to_regprocedure({1})::pg_catalog.oid "
+    "when 3456 then pg_catalog.to_regcollation({1})::pg_catalog.oid "
+    "else pg_catalog.to_regclass({1})::pg_catalog.oid end";
 
 std::string quoted(const std::string& name) {
   return quote_literal(name);
@@ -46,7 +47,9 @@ std::vector<bool> MadeObjects::present(const std::vector<schema::NamedObject>& o
           name);
     } else if (object.catalog == relation_catalog) {
       definition = fmt::format(
-          "(select relkind::text from pg_catalog.pg_class where oid = pg_catalog.to_regclass({}))", name);
+          "(select relkind::pg_catalog.text from pg_catalog.pg_class "
+          "where oid = pg_catalog.to_regclass({}))",
+          name);
     }
     auto there =
         look(fmt::format("select i.oid, {}, exists (select from tailrace.made m where m.subscription = {} and "
@@ -97,8 +100,8 @@ std::optional<pg::Result> MadeObjects::look(const std::string& sql) {
 std::vector<std::string> MadeObjects::labels(const std::string& definition) {
   std::vector<std::string> out;
   if (!definition.starts_with('\'') && !definition.starts_with(" E'")) return out;
-  auto rows =
-      connection_.query(fmt::format("select pg_catalog.unnest(array[{}]::text[])", definition), looking);
+  auto rows = connection_.query(
+      fmt::format("select pg_catalog.unnest(array[{}]::pg_catalog.text[])", definition), looking);
   for (int i = 0; i < rows.rows(); ++i) out.push_back(rows.str(i, 0));
   return out;
 }
@@ -147,12 +150,12 @@ std::vector<schema::Statement> MadeObjects::notes() const {
 }
 
 void MadeObjects::identify(bool all_made) {
-  connection_.query(
-      fmt::format("update tailrace.made m set oid = coalesce(case m.catalog when {} then "
-                  "pg_catalog.to_regtype(m.name)::oid else pg_catalog.to_regclass(m.name)::oid end, 0) "
-                  "where subscription = {} and oid = 0 and not again",
-                  type_catalog, literal_),
-      noting);
+  connection_.query(fmt::format("update tailrace.made m set oid = coalesce(case m.catalog when {} then "
+                                "pg_catalog.to_regtype(m.name)::pg_catalog.oid "
+                                "else pg_catalog.to_regclass(m.name)::pg_catalog.oid end, 0) "
+                                "where subscription = {} and oid = 0 and not again",
+                                type_catalog, literal_),
+                    noting);
   if (!all_made) return;
   connection_.query(
       fmt::format("delete from tailrace.made where subscription = {} and oid = 0 and not again", literal_),
@@ -204,8 +207,8 @@ bool MadeObjects::drop_views_on(pg::Connection& session, Oid source_table, Oid r
           "1259 "
           "and d.refobjid = n.oid join pg_catalog.pg_rewrite r on d.classid = 2618 and r.oid = d.objid "
           "where r.ev_class <> n.oid) "
-          "select c.oid::pg_catalog.regclass::text, c.relkind, m.oid is not null "
-          "from (select oid, max(depth) as depth from needing group by oid) n "
+          "select c.oid::pg_catalog.regclass::pg_catalog.text, c.relkind, m.oid is not null "
+          "from (select oid, pg_catalog.max(depth) as depth from needing group by oid) n "
           "join pg_catalog.pg_class c on c.oid = n.oid left join tailrace.made m on m.subscription = {2} "
           "and m.catalog = 1259 and m.oid = c.oid order by n.depth desc",
           relation, quote_literal(column), literal_),

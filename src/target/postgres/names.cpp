@@ -140,16 +140,21 @@ std::vector<Occupant> occupants(pg::Connection& connection, const Records& recor
   for (const auto& claim : claims) names.emplace_back(claim.schema, claim.name);
   // An array type that the server named itself gives way by itself.
   auto rows = connection.query_prepared(
-      "select w.place, c.oid, c.relkind, case when c.relispartition then pg_partition_root(c.oid)::oid else 0 "
+      "select w.place, c.oid, c.relkind, case when c.relispartition "
+      "then pg_catalog.pg_partition_root(c.oid)::pg_catalog.oid else 0 "
       "end "
-      "from unnest($1::text[], $2::text[]) with ordinality w (schema, name, place) "
-      "join pg_namespace n on n.nspname = w.schema join pg_class c on c.relnamespace = n.oid and c.relname = "
+      "from unnest($1::pg_catalog.text[], "
+      "$2::pg_catalog.text[]) with ordinality w (schema, name, place) "
+      "join pg_catalog.pg_namespace n on n.nspname = w.schema join pg_catalog.pg_class c "
+      "on c.relnamespace = n.oid and c.relname = "
       "w.name "
       "union all select w.place, 0, 't', 0 "
-      "from unnest($1::text[], $2::text[]) with ordinality w (schema, name, place) "
-      "join pg_namespace n on n.nspname = w.schema join pg_type t on t.typnamespace = n.oid and t.typname = "
+      "from unnest($1::pg_catalog.text[], "
+      "$2::pg_catalog.text[]) with ordinality w (schema, name, place) "
+      "join pg_catalog.pg_namespace n on n.nspname = w.schema join pg_catalog.pg_type t "
+      "on t.typnamespace = n.oid and t.typname = "
       "w.name "
-      "and t.typrelid = 0 and not exists (select from pg_type e where e.typarray = t.oid)",
+      "and t.typrelid = 0 and not exists (select from pg_catalog.pg_type e where e.typarray = t.oid)",
       text_arrays_of(names), looking);
   std::map<Oid, Oid> ours;
   for (const auto& [oid, record] : records) {

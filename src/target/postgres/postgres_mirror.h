@@ -142,7 +142,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   Bookkeeping books_;
   HiddenTables hidden_;
   IndexBuilder indexes_;
-  SequenceKeeper sequences_{books_connection_};
+  SequenceKeeper sequences_{books_connection_, ownership_of_sequences(options_)};
   FlushWatch flush_watch_{books_connection_};
   MadeObjects made_{books_connection_, options_.subscription};
   Lanes lanes_;

@@ -84,6 +84,7 @@ void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
   // Where no row is copied, none is missing.
   bool hide = !options_.keep_rows && !copies_.looked_for() && hidden_.possible();
   schema::run_structure(books_connection_, first, schema::Missing::refused, [&] {
+    books_.identify_pending();
     if (hide) hidden_.hide(names_of(made));
     kill_point("postgres.structure.made");
   });

@@ -23,7 +23,8 @@ pg::Connection& looked_at(pg::Connection& connection, const PostgresOptions& opt
   auto tables = connection.query(
       "select exists (select from pg_catalog.pg_class where oid >= 16384 "
       "and relkind in ('r', 'p', 'v', 'm', 'f', 'S') and relnamespace <> "
-      "coalesce(pg_catalog.to_regnamespace('tailrace')::oid, 0)) or exists (select from pg_catalog.pg_type "
+      "coalesce(pg_catalog.to_regnamespace('tailrace')::pg_catalog.oid, 0)) or exists ("
+      "select from pg_catalog.pg_type "
       "where "
       "oid >= 16384 and typtype in ('e', 'd', 'r')) or exists (select from pg_catalog.pg_proc where oid >= "
       "16384)",
@@ -459,7 +460,7 @@ std::unique_ptr<TargetView> PostgresTarget::view() {
 postgres::SequencesSet sync_sequences_postgres(const PostgresOptions& options, pg::Connection& source,
                                                const std::vector<Oid>& tables) {
   auto target = pg::Connection::open(options.conninfo, {pg::Mode::sql, options.subscription + " sequences"});
-  return postgres::set_sequences_exactly(source, tables, target);
+  return postgres::set_sequences_exactly(source, tables, target, ownership_of_sequences(options));
 }
 
 std::unique_ptr<Target> open_postgres(const PostgresOptions& options) {

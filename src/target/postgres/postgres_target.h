@@ -40,6 +40,11 @@ struct PostgresOptions {
   std::function<void(pg::Connection& target, bool set_up)> before_writing = {};  ///< see OpenOptions
 };
 
+/// Where the user made the target, he made its sequences.
+inline postgres::SequenceOwnership ownership_of_sequences(const PostgresOptions& options) {
+  return {options.subscription, options.structure == StructureMode::expect || options.keep_rows};
+}
+
 /// Errors: no connection, missing privileges, another tailrace of this name.
 std::unique_ptr<Target> open_postgres(const PostgresOptions& options);
 

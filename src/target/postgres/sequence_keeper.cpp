@@ -1,6 +1,8 @@
 #include "target/postgres/sequence_keeper.h"
 
 #include "base/log.h"
+#include "base/sql_text.h"
+#include "target/postgres/books_format.h"
 
 namespace tailrace::target::postgres {
 namespace {
@@ -14,16 +16,48 @@ constexpr auto patient = 30'000ms;
 struct Pair {
   schema::Sequence source;
   const schema::Sequence* target = nullptr;  ///< null: the target has none of its name
+  bool strange = false;                      ///< what it has there is not ours
 };
 
-std::vector<Pair> pairs_of(std::vector<schema::Sequence> sources,
-                           const std::vector<schema::Sequence>& targets) {
+/// Those of them that are not ours.
+std::set<Oid> strange_ones(pg::Connection& target, const std::vector<schema::Sequence>& sequences,
+                           const SequenceOwnership& ours) {
+  std::string oids;
+  for (const auto& sequence : sequences) oids += fmt::format("{}{}", oids.empty() ? "" : ",", sequence.oid);
+  auto rows = target.query(
+      fmt::format(
+          "with recursive ours(oid) as (select target_oid from tailrace.tables where subscription = {0} "
+          "and target_oid <> 0 union "
+          "select i.inhrelid from pg_catalog.pg_inherits i join ours on ours.oid = i.inhparent), "
+          "owner as (select d.objid, d.refobjid from pg_catalog.pg_depend d where d.classid = 1259 and "
+          "d.refclassid = 1259 and d.deptype in ('a', 'i') and d.objid = any('{{{1}}}'::pg_catalog.oid[])) "
+          "select c.oid from pg_catalog.pg_class c where c.oid = any('{{{1}}}'::pg_catalog.oid[]) "
+          "and not exists (select from tailrace.made m where m.subscription = {0} and m.catalog = 1259 "
+          "and m.oid = c.oid) "
+          "and not exists (select from owner o join ours on ours.oid = o.refobjid where o.objid = c.oid) "
+          "and not exists (select from pg_catalog.pg_depend u join pg_catalog.pg_attrdef a "
+          "on u.classid = 2604 and u.objid = a.oid join ours on ours.oid = a.adrelid "
+          "where u.refclassid = 1259 and u.refobjid = c.oid) "
+          "and (not {2} or exists (select from owner o where o.objid = c.oid))",
+          quote_literal(ours.subscription), oids, ours.by_name),
+      "looking whose the target's sequences are");
+  std::set<Oid> out;
+  for (int i = 0; i < rows.rows(); ++i) out.insert(rows.oid(i, 0));
+  return out;
+}
+
+std::vector<Pair> pairs_of(std::vector<schema::Sequence> sources, const std::vector<schema::Sequence>& targets,
+                           const std::set<Oid>& strange) {
   std::map<std::pair<std::string, std::string>, const schema::Sequence*> found;
   for (const auto& target : targets) found.emplace(std::pair(target.schema, target.name), &target);
   std::vector<Pair> out;
   for (auto& source : sources) {
     auto target = found.find({source.schema, source.name});
-    out.push_back({std::move(source), target == found.end() ? nullptr : target->second});
+    if (target == found.end()) {
+      out.push_back({std::move(source)});
+    } else {
+      out.push_back({std::move(source), target->second, strange.contains(target->second->oid)});
+    }
   }
   return out;
 }
@@ -41,6 +75,11 @@ std::string obstacle(const Pair& pair) {
     return fmt::format("sequence {} cannot be read at the source (GRANT SELECT ON SEQUENCE {} there)", name,
                        name);
   if (pair.target == nullptr) return fmt::format("the target has no sequence {}", name);
+  if (pair.strange)
+    return fmt::format(
+        "the target's sequence {} is not of tailrace's making, and no replicated table there uses "
+        "it (ALTER SEQUENCE {} OWNED BY a column of one, if it is to be set)",
+        name, name);
   if (!pair.target->readable || !pair.target->writable)
     return fmt::format("sequence {} may not be set at the target (GRANT SELECT, UPDATE ON SEQUENCE {} there)",
                        name, name);
@@ -81,7 +120,8 @@ std::int64_t SequenceKeeper::keep(pg::Connection& source, const std::vector<Oid>
   }
   if (moved.empty()) return kept;
   auto targets = schema::read_sequences_named(target_, names_of(moved), brief);
-  for (const auto& pair : pairs_of(std::move(moved), targets)) {
+  auto strange = strange_ones(target_, targets, ours_);
+  for (const auto& pair : pairs_of(std::move(moved), targets, strange)) {
     if (auto why = obstacle(pair); !why.empty()) {
       warn_once(why + ": it is not kept ahead");
       continue;
@@ -116,11 +156,14 @@ void SequenceKeeper::warn_once(const std::string& text) {
 }
 
 SequencesSet set_sequences_exactly(pg::Connection& source, const std::vector<Oid>& tables,
-                                   pg::Connection& target) {
+                                   pg::Connection& target, const SequenceOwnership& ours) {
   SequencesSet out;
   auto sources = schema::read_sequences_of(source, tables, patient);
   auto targets = schema::read_sequences_named(target, names_of(sources), patient);
-  for (const auto& pair : pairs_of(std::move(sources), targets)) {
+  std::set<Oid> strange;
+  if (is_up_to_date(target) && is_set_up(target, ours.subscription))
+    strange = strange_ones(target, targets, ours);
+  for (const auto& pair : pairs_of(std::move(sources), targets, strange)) {
     auto why = obstacle(pair);
     if (why.empty() &&
         (pair.source.value.last < pair.target->least || pair.source.value.last > pair.target->most)) {

@@ -279,7 +279,8 @@ void SetWriter::write_deletes_by_row(const Keyed& deletes) {
   connection.query("set local enable_hashjoin = on; set local enable_seqscan = on", purpose_);
   auto result = connection.query(
       fmt::format("with doomed as (select t.tableoid as part, t.ctid as place, s.{0} as wanted, "
-                  "row_number() over (partition by s.ctid) as number from {1} t join {2} s on {3} = {4}) "
+                  "pg_catalog.row_number() over (partition by s.ctid) as number "
+                  "from {1} t join {2} s on {3} = {4}) "
                   "delete from {1} t using doomed d where t.tableoid = d.part and t.ctid = d.place "
                   "and d.number <= d.wanted",
                   quote_identifier(count_column), plan_.table.sql_name(), stage, plan_.row_text("t"),

@@ -11,7 +11,8 @@ constexpr int latest = 20;
 std::string close(const std::string& subscription, Lsn commit_lsn, const char* state,
                   const std::string& left_out) {
   return fmt::format(
-      "update tailrace.skips set state = '{}', closed_at = now(), left_out = {} where subscription = {} and "
+      "update tailrace.skips set state = '{}', closed_at = pg_catalog.now(), left_out = {} "
+      "where subscription = {} and "
       "lsn = '{}'",
       state, quote_literal(left_out), subscription, commit_lsn.str());
 }

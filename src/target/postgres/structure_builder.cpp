@@ -27,6 +27,21 @@ schema::StructureOptions structure_options(pg::Connection& connection, const Pos
       "looking at the default privileges");
   for (int row = 0; row < opened.rows(); ++row)
     out.opened_to[opened.get(row, 0)[0]].push_back(opened.str(row, 1));
+  auto schemas = connection.query(
+      "with trusted as (select r.oid from pg_catalog.pg_roles r where r.rolsuper or r.rolname = current_user "
+      "or r.rolname = 'pg_database_owner' and exists (select from pg_catalog.pg_database d "
+      "join pg_catalog.pg_roles o on o.oid = d.datdba where d.datname = pg_catalog.current_database() "
+      "and (o.rolsuper or o.rolname = current_user))) "
+      "select n.nspname from pg_catalog.pg_namespace n where n.nspname !~ '^pg_' "
+      "and (not n.nspowner in (select oid from trusted) "
+      "or exists (select from pg_catalog.aclexplode(n.nspacl) a where a.privilege_type = 'CREATE' "
+      "and not a.grantee in (select oid from trusted)) "
+      "or exists (select from pg_catalog.pg_proc p where p.pronamespace = n.oid "
+      "and not p.proowner in (select oid from trusted)) "
+      "or exists (select from pg_catalog.pg_operator p where p.oprnamespace = n.oid "
+      "and not p.oprowner in (select oid from trusted))) order by 1",
+      "looking at who may make things at the target");
+  for (int row = 0; row < schemas.rows(); ++row) out.open_schemas.push_back(schemas.str(row, 0));
   return out;
 }
 
@@ -45,9 +60,29 @@ void check_roles(pg::Connection& connection, const std::set<std::string>& roles)
       "schema.privileges to off");
 }
 
+namespace {
+
+/// A table of ours that made room, or was dropped by hand, may have left its name to somebody else's.
+void leave_strangers_alone(pg::Connection& connection, Bookkeeping& books,
+                           std::vector<Bookkeeping::Pending>& pending) {
+  auto taken = books.taken_names();
+  std::erase_if(pending, [&](const auto& entry) {
+    const auto& on = entry.statement.relation;
+    if (!taken.contains(on)) return false;
+    log::warn("target",
+              "left out of the target's structure: the {}: what is called {} there now is not tailrace's",
+              entry.statement.what, on);
+    connection.query(books.done(entry).sql, "noting what is not made");
+    return true;
+  });
+}
+
+}  // namespace
+
 void build_pending(pg::Connection& connection, Bookkeeping& books, IndexBuilder& indexes,
                    const StopSignal& stop) {
   auto pending = books.read_pending();
+  leave_strangers_alone(connection, books, pending);
   std::vector<schema::Statement> rest;
   for (const auto& entry : pending) {
     if (entry.parallel) continue;

@@ -20,7 +20,7 @@ schema::StructureOptions structure_options(pg::Connection& connection, const Pos
 void check_roles(pg::Connection& connection, const std::set<std::string>& roles);
 
 /// Makes what the bookkeeping has pending and strikes it off. Returns early, with the rest still pending, when
-/// a stop is requested.
+/// a stop is requested. What has the name of one of its tables by now, and is not that table, is left alone.
 void build_pending(pg::Connection& connection, Bookkeeping& books, IndexBuilder& indexes,
                    const StopSignal& stop);
 

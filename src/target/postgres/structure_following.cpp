@@ -23,12 +23,12 @@ bool is_of_a_view(const schema::Statement& statement) {
 
 /// True if the partition is to be made.
 bool lacks_partition(pg::Connection& connection, const TableRecord& root, const std::string& partition) {
-  auto there = connection.query(
-      fmt::format(
-          "select c.oid, case when c.relispartition then pg_catalog.pg_partition_root(c.oid)::oid else 0 end "
-          "from pg_catalog.pg_class c where c.oid = pg_catalog.to_regclass({})",
-          quote_literal(partition)),
-      looking);
+  auto there =
+      connection.query(fmt::format("select c.oid, case when c.relispartition "
+                                   "then pg_catalog.pg_partition_root(c.oid)::pg_catalog.oid else 0 end "
+                                   "from pg_catalog.pg_class c where c.oid = pg_catalog.to_regclass({})",
+                                   quote_literal(partition)),
+                       looking);
   if (there.rows() == 0) return true;
   if (root.target_oid != 0 && there.oid(0, 1) == root.target_oid) return false;
   throw TableRefused(
@@ -121,10 +121,11 @@ void check_indexes(pg::Connection& connection, const std::vector<schema::Table>&
     names += (names.empty() ? "" : ", ") + quote_literal(statement.index);
   }
   if (names.empty()) return;
-  auto rows = connection.query(fmt::format("select name from pg_catalog.unnest(array[{}]::text[]) name where "
-                                           "pg_catalog.to_regclass(name) is not null",
-                                           names),
-                               looking);
+  auto rows = connection.query(
+      fmt::format("select name from pg_catalog.unnest(array[{}]::pg_catalog.text[]) name where "
+                  "pg_catalog.to_regclass(name) is not null",
+                  names),
+      looking);
   for (int i = 0; i < rows.rows(); ++i) {
     auto table = std::ranges::find(tables, wanted.at(rows.str(i, 0)), &schema::Table::oid);
     if (table == tables.end()) continue;

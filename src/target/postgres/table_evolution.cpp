@@ -13,7 +13,7 @@ namespace {
 std::string type_sql(pg::Connection& connection, const schema::Column& column) {
   std::string type =
       column.type->builtin
-          ? fmt::format("{}::oid", column.type->oid)
+          ? fmt::format("{}::pg_catalog.oid", column.type->oid)
           : quote_literal(quote_qualified(column.type->schema, column.type->name)) + "::pg_catalog.regtype";
   auto row = connection.query(fmt::format("select pg_catalog.format_type({}, {})", type, column.typmod),
                               fmt::format("looking for the type of the new column {}", column.name));

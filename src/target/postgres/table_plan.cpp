@@ -130,7 +130,7 @@ std::string TablePlan::deletion_of(const std::string& object) const {
 
 std::string TablePlan::deleted_since(const std::string& micros) const {
   return fmt::format(
-      "{} and pg_catalog.pg_xact_commit_timestamp(d.xmin) >= '2000-01-01 00:00:00+00'::timestamptz "
+      "{} and pg_catalog.pg_xact_commit_timestamp(d.xmin) >= '2000-01-01 00:00:00+00'::pg_catalog.timestamptz "
       "+ {} * interval '1 microsecond'",
       deletions->foreign, micros);
 }

@@ -21,7 +21,7 @@ const std::shared_ptr<const TablePlan>& TablePlans::make(const TableRecord& reco
                                                          pg::Connection& catalogs) {
   auto there = own_table(catalogs, record);
   if (!there.row_order.empty()) row_orders_.always(record.oid, there.row_order);
-  auto late = catalogs.query("select exists (select from pg_constraint where condeferrable)",
+  auto late = catalogs.query("select exists (select from pg_catalog.pg_constraint where condeferrable)",
                              "reading the target's catalogs");
   deferrable_ = late.flag(0, 0);
   auto plan = std::make_shared<TablePlan>(record.oid, relation, std::move(there));

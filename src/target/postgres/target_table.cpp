@@ -20,57 +20,64 @@ constexpr const char* column_compression =
 // What is asked of many tables at once goes down by their indexes, however many others there are.
 constexpr const char* table_query = R"(
 select n.nspname, c.relname, c.oid, c.relkind,
-       case when c.relispartition then pg_partition_root(c.oid)::oid else 0 end
-from unnest($1::text[], $2::text[]) w (schema, name)
-join pg_namespace n on n.nspname = w.schema join pg_class c on c.relnamespace = n.oid and c.relname = w.name)";
+       case when c.relispartition then pg_catalog.pg_partition_root(c.oid)::pg_catalog.oid else 0 end
+from unnest($1::pg_catalog.text[], $2::pg_catalog.text[]) w (schema, name)
+join pg_catalog.pg_namespace n on n.nspname = w.schema
+join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = w.name)";
 
 constexpr const char* own_query = R"(
 select n.nspname, c.relname, c.oid, c.relkind,
-       case when c.relispartition then pg_partition_root(c.oid)::oid else 0 end
-from unnest($1::oid[]) w (oid) join pg_class c on c.oid = w.oid join pg_namespace n on n.oid = c.relnamespace)";
+       case when c.relispartition then pg_catalog.pg_partition_root(c.oid)::pg_catalog.oid else 0 end
+from pg_catalog.unnest($1::pg_catalog.oid[]) w (oid)
+join pg_catalog.pg_class c on c.oid = w.oid join pg_catalog.pg_namespace n on n.oid = c.relnamespace)";
 
 constexpr const char* partition_query =
-    "select r.oid, p.relid::oid from unnest($1::oid[]) r (oid), pg_partition_tree(r.oid) p where p.relid <> "
-    "r.oid";
+    "select r.oid, p.relid::pg_catalog.oid from pg_catalog.unnest($1::pg_catalog.oid[]) r (oid), "
+    "pg_catalog.pg_partition_tree(r.oid) p where p.relid <> r.oid";
 
 // Of tables, and of their partitions for them.
 constexpr const char* traits_query = R"(
 select m.root,
-       (select string_agg(t.tgname, ', ' order by t.tgname) from pg_trigger t
+       (select pg_catalog.string_agg(t.tgname, ', ' order by t.tgname) from pg_catalog.pg_trigger t
         where t.tgrelid = m.member and not t.tgisinternal and t.tgenabled in ('R', 'A')
           and t.tgname not in ('tailrace_deletion', 'tailrace_key_change')),
-       (select string_agg(r.rulename, ', ') from pg_rewrite r
+       (select pg_catalog.string_agg(r.rulename, ', ') from pg_catalog.pg_rewrite r
         where r.ev_class = m.root and r.rulename <> '_RETURN' and r.ev_enabled in ('R', 'A')),
-       exists (select from pg_index i
+       exists (select from pg_catalog.pg_index i
                where i.indrelid = m.member and (i.indisunique or i.indisexclusion)
                  and not (i.indisprimary and (i.indrelid = m.root or exists (
-                   select from pg_inherits h where h.inhrelid = i.indexrelid))))
-from unnest($1::oid[], $2::oid[]) m (root, member))";
+                   select from pg_catalog.pg_inherits h where h.inhrelid = i.indexrelid))))
+from unnest($1::pg_catalog.oid[], $2::pg_catalog.oid[]) m (root, member))";
 
 // A domain's base is found by going down; the operator of an extension's type lives in a schema of its own.
 constexpr const char* column_query = R"(
 with recursive base as (
-  select a.attrelid, a.attnum, a.atttypid as oid, a.atttypmod as typmod from pg_attribute a
-  where a.attrelid = any($1::oid[]) and a.attnum > 0 and not a.attisdropped
+  select a.attrelid, a.attnum, a.atttypid as oid, a.atttypmod as typmod from pg_catalog.pg_attribute a
+  where a.attrelid = any($1::pg_catalog.oid[]) and a.attnum > 0 and not a.attisdropped
   union all
   select b.attrelid, b.attnum, t.typbasetype, t.typtypmod from base b cross join lateral (
-    select typbasetype, typtypmod from pg_type where oid = b.oid and typtype = 'd' offset 0) t)
-select a.attname, format_type(a.atttypid, -1), a.atttypid, t.oid, t.typtype, t.typname, tn.nspname,
+    select typbasetype, typtypmod from pg_catalog.pg_type where oid = b.oid and typtype = 'd' offset 0) t)
+select a.attname, pg_catalog.format_type(a.atttypid, -1), a.atttypid, t.oid, t.typtype, t.typname, tn.nspname,
        t.typreceive <> 0, a.attgenerated <> '', a.attidentity = 'a',
-       (select format('operator(%I.%s)', opn.nspname, o.oprname)
-        from pg_opclass oc join pg_amop ao on ao.amopfamily = oc.opcfamily and ao.amopmethod = oc.opcmethod
+       (select pg_catalog.format('operator(%I.%s)', opn.nspname, o.oprname)
+        from pg_catalog.pg_opclass oc join pg_catalog.pg_amop ao
+          on ao.amopfamily = oc.opcfamily and ao.amopmethod = oc.opcmethod
           and ao.amopstrategy = 3 and ao.amoplefttype = oc.opcintype and ao.amoprighttype = oc.opcintype
-        join pg_operator o on o.oid = ao.amopopr join pg_namespace opn on opn.oid = o.oprnamespace
+        join pg_catalog.pg_operator o on o.oid = ao.amopopr
+        join pg_catalog.pg_namespace opn on opn.oid = o.oprnamespace
         where oc.opcmethod = 403 and oc.opcdefault and oc.opcintype = t.oid),
-       b.typmod, format_type(a.atttypid, a.atttypmod), {}, a.attrelid
-from base b join pg_attribute a on a.attrelid = b.attrelid and a.attnum = b.attnum
-join pg_type t on t.oid = b.oid and t.typtype <> 'd' join pg_namespace tn on tn.oid = t.typnamespace
+       b.typmod, pg_catalog.format_type(a.atttypid, a.atttypmod), {}, a.attrelid
+from base b join pg_catalog.pg_attribute a on a.attrelid = b.attrelid and a.attnum = b.attnum
+join pg_catalog.pg_type t on t.oid = b.oid and t.typtype <> 'd'
+join pg_catalog.pg_namespace tn on tn.oid = t.typnamespace
 order by a.attrelid, a.attnum)";
 
 constexpr const char* key_query = R"(
-select a.attname, i.indrelid from pg_index i, unnest(i.indkey::int2[]) with ordinality k(attnum, place)
-join pg_attribute a on a.attnum = k.attnum
-where i.indrelid = any($1::oid[]) and i.indisprimary and a.attrelid = i.indrelid and k.place <= i.indnkeyatts
+select a.attname, i.indrelid
+from pg_catalog.pg_index i, pg_catalog.unnest(i.indkey::pg_catalog.int2[]) with ordinality k(attnum, place)
+join pg_catalog.pg_attribute a on a.attnum = k.attnum
+where i.indrelid = any($1::pg_catalog.oid[]) and i.indisprimary
+  and a.attrelid = i.indrelid and k.place <= i.indnkeyatts
 order by i.indrelid, k.place)";
 
 std::string array_of(const std::vector<std::string>& texts) {

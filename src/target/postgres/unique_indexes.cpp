@@ -9,30 +9,38 @@ constexpr const char* reading_indexes = "reading the target's unique indexes";
 
 // An index of a constraint depends on the constraint, one of an expression on the columns themselves.
 constexpr const char* indexes = R"(
-select i.indexrelid, ic.relname, coalesce(pg_get_expr(i.indpred, i.indrelid), ''),
-       coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false),
-       (select string_agg(a.attname, chr(10)) from pg_attribute a where a.attrelid = i.indrelid and a.attnum > 0
-          and (a.attnum = any(i.indkey::int2[])
-               or exists (select from pg_depend d where d.classid = 'pg_class'::regclass
-                          and d.objid = i.indexrelid and d.refclassid = 'pg_class'::regclass
+select i.indexrelid, ic.relname, coalesce(pg_catalog.pg_get_expr(i.indpred, i.indrelid), ''),
+       coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::pg_catalog.bool, false),
+       (select pg_catalog.string_agg(a.attname, pg_catalog.chr(10)) from pg_catalog.pg_attribute a
+        where a.attrelid = i.indrelid and a.attnum > 0
+          and (a.attnum = any(i.indkey::pg_catalog.int2[])
+               or exists (select from pg_catalog.pg_depend d
+                          where d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                          and d.objid = i.indexrelid
+                          and d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
                           and d.refobjid = i.indrelid and d.refobjsubid = a.attnum))),
        i.indpred is null and i.indexprs is null
-from pg_index i join pg_class ic on ic.oid = i.indexrelid join pg_am am on am.oid = ic.relam
-where i.indrelid = $1::oid and i.indisunique and i.indimmediate and i.indisready and am.amname = 'btree'
+from pg_catalog.pg_index i join pg_catalog.pg_class ic on ic.oid = i.indexrelid
+join pg_catalog.pg_am am on am.oid = ic.relam
+where i.indrelid = $1::pg_catalog.oid and i.indisunique and i.indimmediate and i.indisready
+  and am.amname = 'btree'
 order by i.indisprimary desc, i.indexrelid)";
 
 constexpr const char* parts = R"(
-select pg_get_indexdef(i.indexrelid, k.n, false)
-         || case when co.oid is null then '' else format(' collate %I.%I', cn.nspname, co.collname) end,
-       format('operator(%I.%s)', opn.nspname, o.oprname)
-from pg_index i cross join lateral generate_series(1, i.indnkeyatts) k(n)
-join pg_opclass oc on oc.oid = (i.indclass::oid[])[k.n - 1]
-join pg_amop ao on ao.amopfamily = oc.opcfamily and ao.amopmethod = oc.opcmethod and ao.amopstrategy = 3
+select pg_catalog.pg_get_indexdef(i.indexrelid, k.n, false)
+         || case when co.oid is null then ''
+            else pg_catalog.format(' collate %I.%I', cn.nspname, co.collname) end,
+       pg_catalog.format('operator(%I.%s)', opn.nspname, o.oprname)
+from pg_catalog.pg_index i cross join lateral pg_catalog.generate_series(1, i.indnkeyatts) k(n)
+join pg_catalog.pg_opclass oc on oc.oid = (i.indclass::pg_catalog.oid[])[k.n - 1]
+join pg_catalog.pg_amop ao on ao.amopfamily = oc.opcfamily
+  and ao.amopmethod = oc.opcmethod and ao.amopstrategy = 3
   and ao.amoplefttype = oc.opcintype and ao.amoprighttype = oc.opcintype
-join pg_operator o on o.oid = ao.amopopr join pg_namespace opn on opn.oid = o.oprnamespace
-left join pg_collation co on co.oid = (i.indcollation::oid[])[k.n - 1]
-left join pg_namespace cn on cn.oid = co.collnamespace
-where i.indexrelid = $1::oid order by k.n)";
+join pg_catalog.pg_operator o on o.oid = ao.amopopr
+join pg_catalog.pg_namespace opn on opn.oid = o.oprnamespace
+left join pg_catalog.pg_collation co on co.oid = (i.indcollation::pg_catalog.oid[])[k.n - 1]
+left join pg_catalog.pg_namespace cn on cn.oid = co.collnamespace
+where i.indexrelid = $1::pg_catalog.oid order by k.n)";
 
 std::vector<std::string> lines_of(const std::string& text) {
   std::vector<std::string> out;
