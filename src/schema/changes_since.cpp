@@ -23,8 +23,8 @@ std::string young(const std::string& xid) {
 
 std::string horizon(const std::string& slot) {
   return fmt::format(
-      "horizon(age) as materialized (select coalesce((select pg_catalog.age(s.catalog_xmin) from "
-      "pg_catalog.pg_replication_slots s where s.slot_name = {}), 2147483647)), ",
+      "horizon as materialized (select coalesce((select pg_catalog.age(s.catalog_xmin) from "
+      "pg_catalog.pg_replication_slots s where s.slot_name = {}), 2147483647) as age), ",
       quote_literal(slot));
 }
 
@@ -92,7 +92,8 @@ std::map<Oid, ChangeSince> changes_since(pg::Connection& connection, const std::
   auto rows = connection.query(
       "with recursive " + horizon(slot) +
           fmt::format(
-              "tree(root, relid, joined) as (select o, o, false from pg_catalog.unnest($1::pg_catalog.oid[]) o "
+              "tree as (select o as root, o as relid, false as joined from "
+              "pg_catalog.unnest($1::pg_catalog.oid[]) o "
               "union all select x.root, i.inhrelid, x.joined or {} from tree x join pg_catalog.pg_inherits i "
               "on "
               "i.inhparent = x.relid cross join horizon h) "
