@@ -74,6 +74,7 @@ void DefinitionWatch::look(Applier& applier) {
     if (!again) again = reason;
   }
   if (!again) again = settle_moved_tables(*publication);
+  if (!again) again = drop_replaced_tables(*publication);
   if (again) throw target::RestartFromCheckpoint(*again);
   look_for_definitions(tables, position, applier);
 }
@@ -132,6 +133,23 @@ DefinitionWatch::Reason DefinitionWatch::settle_moved_tables(const source::Publi
     out = fmt::format("{} gave its name to another table", record.qualified());
   }
   return out;
+}
+
+/// Those whose name is another table's at the source, which was renamed and so needs no copy: it gets its name.
+DefinitionWatch::Reason DefinitionWatch::drop_replaced_tables(const source::PublicationInfo& publication) {
+  std::set<Oid> published;
+  std::set<std::pair<std::string, std::string>> names;
+  for (const auto& table : publication.tables) {
+    published.insert(table.oid);
+    names.emplace(table.schema, table.name);
+  }
+  auto before = target_.tables();
+  for (const auto& record : before) {
+    if (!published.contains(record.oid) && !record.copied && names.contains({record.schema, record.name}))
+      target_.give_up_name(record.oid);
+  }
+  if (target_.tables().size() == before.size()) return std::nullopt;
+  return "a table that the source has no more gave its name to another one";
 }
 
 DefinitionWatch::Reason DefinitionWatch::mark_changed_tables(const std::vector<schema::Table>& tables,

@@ -33,6 +33,7 @@ class DefinitionWatch {
   Reason look_for_new_tables(const source::PublicationInfo& publication);
   Reason mark_outdated_tables(const source::PublicationInfo& publication);
   Reason settle_moved_tables(const source::PublicationInfo& publication);
+  Reason drop_replaced_tables(const source::PublicationInfo& publication);
   Reason mark_changed_tables(const std::vector<schema::Table>& tables, Lsn position, Applier& applier);
   Reason unsaid_reason(const target::TableRecord& record, const schema::Table& table, Lsn position,
                        const Applier& applier);

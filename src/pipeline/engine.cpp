@@ -82,18 +82,18 @@ void Engine::mark_for_copy(target::Target& target, const std::vector<std::string
     throw Error(Retry::needs_operator, "a table cannot be copied anew with snapshot.enabled: off",
                 "Run once with snapshot: {enabled: on} and --recopy, until it follows");
   }
+  std::vector<Oid> marked;
   for (const auto& name : tables) {
-    bool found = false;
+    auto before = marked.size();
     for (const auto& record : target.tables()) {
-      if (record.schema + "." + record.name != name) continue;
-      target.mark_for_copy(record.oid, "asked for");
-      found = true;
+      if (record.schema + "." + record.name == name) marked.push_back(record.oid);
     }
-    if (!found) {
+    if (marked.size() == before) {
       throw Error(Retry::needs_operator, fmt::format("the target has no table {} to copy anew", name),
                   "Write it as SCHEMA.TABLE, as 'tailrace status' lists it");
     }
   }
+  for (Oid table : marked) target.mark_for_copy(table, "asked for");
 }
 
 CopyOutcome Engine::run(const std::vector<std::string>& recopy) {

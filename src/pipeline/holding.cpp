@@ -10,10 +10,11 @@ namespace {
 void hold(const config::Config& config, target::Target& target, const target::Target::NamedTable& table,
           const target::TableRefused& refused) {
   if (config.on_schema_error == config::OnSchemaError::stop) throw as_error(refused);
-  target.hold(table, refused.reason());
   auto name = table.schema + "." + table.name;
   auto remedy = refused.remedy();
   while (remedy.ends_with('.')) remedy.pop_back();
+  // The way out is told again at each start, and by the status.
+  target.hold(table, remedy.empty() ? refused.reason() : fmt::format("{}. {}", refused.reason(), remedy));
   log::warn("hold",
             "{} is held: {}. Its changes are left out, the other tables go on. {}'tailrace run --recopy {}' "
             "copies it anew",

@@ -407,7 +407,7 @@ def test_clients_of_the_line_before_read_it(shop, how, tmp_path):
     assert len(rows) == 4
 
 
-@pytest.mark.parametrize("change", ["ALTER TABLE t RENAME v TO w", "ALTER TABLE t DROP n",
+@pytest.mark.parametrize("change", ["ALTER TABLE t RENAME v TO w", "ALTER TABLE t DROP n", "ALTER TABLE t DROP v",
                                     "ALTER TABLE t RENAME TO u; UPDATE u SET v = 'x' WHERE id = 1"])
 def test_somebodys_index_is_in_the_way(shop, change):
     """DuckDB changes the definition of no table that has an index: the table is held, and the others go on."""
@@ -436,3 +436,50 @@ def test_somebodys_index_is_in_the_way(shop, change):
     shop.mirror.start("--recopy", "public.t")
     shop.mirror.wait_caught_up(shop.cluster)
     shop.settle()
+
+
+@pytest.mark.parametrize("altered", [
+    "CREATE UNIQUE INDEX mine ON public.t (n)", "ALTER TABLE public.t ALTER v SET NOT NULL",
+    "ALTER TABLE public.t ADD COLUMN mine INTEGER", "ALTER TABLE public.t DROP COLUMN v",
+    "ALTER TABLE public.t RENAME COLUMN v TO mine", "ALTER TABLE public.t ALTER v TYPE INTEGER USING 1"])
+def test_somebody_alters_a_table_of_the_file(shop, altered):
+    """That table is held, whatever of it does not fit any more; the others go on."""
+    shop.execute(START)
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.mirror.stop()
+    with shop.mirror.opened(writable=True) as file:
+        file.query(altered)
+    shop.mirror.start()
+    shop.execute("UPDATE t SET n = n + 1; UPDATE t SET v = NULL WHERE id = 1; INSERT INTO t VALUES (5000, 'x', 7)")
+    shop.execute("INSERT INTO bystander VALUES (1)")
+    status = shop.mirror.wait_status(
+        lambda status: any(table["state"] == "held" for table in status["tables"]), 30, "a table that is held")
+    assert not status["in_step"] and "Take back what was altered" in str(status["tables"])
+    end = shop.value("SELECT pg_current_wal_insert_lsn()::text")
+    shop.mirror.wait_status(lambda status: lsn(status["applied"]) >= lsn(end), 30, "the others' changes")
+    shop.mirror.stop()
+    with shop.mirror.opened() as file:
+        assert count(file, "bystander") == 1
+    shop.mirror.start("--recopy", "public.t")
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.settle()
+
+
+def test_a_name_of_a_table_that_is_no_more(shop):
+    """Another one got it by a rename, and needs no copy: nobody reads the rows of the one that was dropped."""
+    shop.execute("CREATE TABLE a (id int PRIMARY KEY, v text); INSERT INTO a VALUES (1, 'old');"
+                 "CREATE TABLE b (id int PRIMARY KEY, v text); INSERT INTO b VALUES (1, 'new'), (2, 'new')")
+    for running in (True, False):
+        shop.mirror.start()
+        shop.mirror.wait_caught_up(shop.cluster)
+        if not running:
+            shop.mirror.stop()
+        shop.execute("DROP TABLE a; ALTER TABLE b RENAME TO a")
+        if not running:
+            shop.mirror.start()
+        wait_until(lambda: "is now called \"public\".\"a\"" in shop.mirror.tail(), 30, lambda: shop.mirror.tail())
+        shop.execute("INSERT INTO a VALUES (3, 'newer'); CREATE TABLE b (id int PRIMARY KEY, v text)")
+        shop.settle()
+        with shop.mirror.opened() as file:
+            assert [name for _, name in file.tables()] == ["a", "b"]

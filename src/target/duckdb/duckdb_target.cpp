@@ -71,6 +71,7 @@ class DuckDbTarget : public Target {
   std::optional<MirrorTable> rows_of(const schema::Table& table);
   MirrorTable known_or_named(const NamedTable& table);
   void widen(Oid table, std::size_t column, const std::string& value);
+  void refuse_altered(Oid table, const Error& error);
   void settle_names();
   void drop_unfinished_copies();
 
@@ -285,6 +286,21 @@ void DuckDbTarget::apply(Oid table, const TableBatch& batch) {
     rollback();
     widen(table, unfit.column, unfit.value);
     throw RestartFromCheckpoint("a column was widened");
+  } catch (const Error& error) {
+    refuse_altered(table, error);
+    throw;
+  }
+}
+
+/// Somebody gave the table in the file another shape, or rules of his own: its changes do not fit any more, and
+/// nothing is wrong with the others. Returns where that is not what failed.
+void DuckDbTarget::refuse_altered(Oid table, const Error& error) {
+  if (error.retry() != Retry::fatal) return;
+  for (auto sign : {"Constraint Error:", "Catalog Error:", "Binder Error:", "AppendDataChunk", "constraint"}) {
+    if (!error.message().contains(sign)) continue;
+    throw TableRefused(
+        table, fmt::format("{} is not as tailrace left it: {}", mirror_.at(table).sql_name(), error.message()),
+        "Take back what was altered of it in the file: a column, a constraint, an index");
   }
 }
 
