@@ -101,6 +101,8 @@ void Session::refuse_altered(const std::vector<schema::Table>& tables, Lsn posit
 void Session::refuse_altered_since_snapshot(const std::vector<schema::Table>& tables, Lsn position) {
   std::vector<schema::Table> unknown;
   auto records = target_.tables();
+  auto changes =
+      schema::changes_since(*connection_, config_.slot.name, config_.publication.names, oids_of(tables));
   for (const auto& table : tables) {
     auto record = std::ranges::find(records, table.oid, &target::TableRecord::oid);
     if (record == records.end()) {
@@ -111,6 +113,13 @@ void Session::refuse_altered_since_snapshot(const std::vector<schema::Table>& ta
           fmt::format("{} cannot be gone on from: it was altered, truncated or rewritten since the snapshot",
                       table.qualified()),
           "Nothing was written. Take the snapshot again, into a new target");
+    } else if (auto change = changes.find(table.oid); change != changes.end() && change->second.joined) {
+      throw Error(
+          Retry::needs_operator,
+          fmt::format("{} cannot be gone on from: what is published of it changed since the slot was made, and "
+                      "what was written before is not sent",
+                      table.qualified()),
+          "Nothing was written. Make the slot again, and take the snapshot again, into a new target");
     }
   }
   refuse_altered(unknown, position);

@@ -28,17 +28,34 @@ std::string horizon(const std::string& slot) {
       quote_literal(slot));
 }
 
+/// By which rows a table is a member, of the publication `p`.
+std::string memberships(bool by_schema, const std::string& condition) {
+  std::string out = fmt::format(
+      "exists (select from pg_catalog.pg_publication_rel m where m.prpubid = p.oid and (m.prrelid = t.oid or "
+      "m.prrelid "
+      "in (select u.relid from pg_catalog.pg_partition_ancestors(t.oid) u)) and {})",
+      condition);
+  if (!by_schema) return out;
+  return out + fmt::format(
+                   " or exists (select from pg_catalog.pg_publication_namespace m where m.pnpubid = p.oid and "
+                   "m.pnnspid = t.relnamespace and {})",
+                   condition);
+}
+
 std::string membership_sql(bool by_schema, const std::string& names) {
-  std::string schemas = fmt::format(
-      " or exists (select from pg_catalog.pg_publication_namespace m where m.pnpubid = p.oid and "
-      "m.pnnspid = t.relnamespace and {})",
-      young("m.xmin"));
+  return fmt::format("exists (select from pg_catalog.pg_publication p where p.pubname in ({}) and ({} or {}))",
+                     names, young("p.xmin"), memberships(by_schema, young("m.xmin")));
+}
+
+/// The same, of publications that were not made together with the slot. Before 18 the server itself refuses a
+/// slot that is older than its publication, as soon as there is a change that would be lost by it.
+std::string joined_sql(bool by_schema, const std::string& names) {
   return fmt::format(
-      "exists (select from pg_catalog.pg_publication p where p.pubname in ({}) and ({} or exists (select from "
-      "pg_catalog.pg_publication_rel m where m.prpubid = p.oid and (m.prrelid = t.oid or m.prrelid in (select "
-      "u.relid "
-      "from pg_catalog.pg_partition_ancestors(t.oid) u)) and {}){}))",
-      names, young("p.xmin"), young("m.xmin"), by_schema ? schemas : "");
+      "exists (select from pg_catalog.pg_publication p where p.pubname in ({}) and ({} and not p.puballtables "
+      "and not "
+      "({}) or {}))",
+      names, young("p.xmin"), memberships(by_schema, "m.xmin = p.xmin"),
+      memberships(by_schema, young("m.xmin") + " and m.xmin <> p.xmin"));
 }
 
 /// Of a table that is young itself.
@@ -103,12 +120,14 @@ std::map<Oid, ChangeSince> changes_since(pg::Connection& connection, const std::
               "exists (select from pg_catalog.pg_type y where y.oid = t.reltype and {}), "
               "exists (select from pg_catalog.pg_attribute a where a.attrelid = t.oid and a.attnum > 0 and "
               "{}), "
-              "exists {}, {}, {}, {}, {} from pg_catalog.pg_class t cross join horizon h where t.oid = "
+              "exists {}, {}, {}, {}, {}, {} from pg_catalog.pg_class t cross join horizon h where t.oid = "
               "any($1::pg_catalog.oid[])",
               young("i.xmin"), young("a.xmin"), young("y.xmin"), young("a.xmin"), of_leaves("", rewritten),
               of_leaves("pg_catalog.string_agg(c.oid::pg_catalog.text, ',')", "x.joined"),
               of_leaves("coalesce(pg_catalog.sum(pg_catalog.pg_relation_size(c.oid)), 0) > 0", "true"),
-              membership_sql(by_schema, names), since_its_birth_sql(by_schema, names)),
+              membership_sql(by_schema, names), since_its_birth_sql(by_schema, names),
+              connection.server_version() < 180000 ? joined_sql(by_schema, names)
+                                                   : membership_sql(by_schema, names)),
       {array_of(tables)}, looking);
   std::map<Oid, ChangeSince> out;
   for (int row = 0; row < rows.rows(); ++row) {
@@ -121,6 +140,7 @@ std::map<Oid, ChangeSince> changes_since(pg::Connection& connection, const std::
       out.emplace(table, change);
       continue;
     }
+    change.joined = rows.flag(row, 9);
     auto joined = rows.is_null(row, 5) ? std::vector<Oid>{} : oids_in(rows.get(row, 5));
     if (rows.flag(row, 2)) {
       change.what = "its name, its schema or its owner changed";

@@ -14,7 +14,9 @@
 namespace tailrace::schema {
 
 struct ChangeSince {
-  std::string what;          ///< in words, of a table that was there; empty: it is the same
+  std::string what;  ///< in words, of a table that was there; empty: it is the same
+  bool joined =
+      false;  ///< of one that was there: published since, or otherwise; the publication's own making aside
   bool made = false;         ///< the table itself is younger
   bool always_sent = false;  ///< of one that is: published since it was made
   bool has_rows = false;     ///< of one that is: at the source, or it had some

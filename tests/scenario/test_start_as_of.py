@@ -498,6 +498,19 @@ def test_a_start_that_ends_between_taking_and_holding(wide):
     assert equal_or_told(wide, "held") == "held"
 
 
+def test_a_table_joins_between_slot_and_start(started):
+    """What is written between the snapshot and the joining is never sent."""
+    shop = started.shop
+    shop.execute("CREATE TABLE other (id int PRIMARY KEY)")
+    shop.execute(f"SELECT pg_drop_replication_slot('{shop.name}')")
+    started.make_slot()
+    snapshot(shop)
+    shop.execute("INSERT INTO other VALUES (1)")
+    shop.execute(f"ALTER PUBLICATION {shop.name} ADD TABLE other")
+    assert equal_or_told(started, "refused") == "refused"
+    assert "public.other" in shop.mirror.log_text() and "is not sent" in shop.mirror.log_text(), shop.mirror.tail()
+
+
 def test_altered_since_the_snapshot(started):
     shop = started.shop
     snapshot(shop)
