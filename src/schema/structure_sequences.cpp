@@ -17,9 +17,11 @@ void read_sequences(StructureDraft& draft) {
     draft.made.insert({catalog_oid::relation, rows.oid(row, 0)});
     bool unlogged = rows.flag(row, 4) && draft.to() >= 150000;
     std::string name = quote_qualified(rows.get(row, 1), rows.get(row, 2));
-    draft.structure.before_data.push_back({"sequence " + rows.str(row, 1) + "." + rows.str(row, 2),
-                                           fmt::format("CREATE {}SEQUENCE {}{}{}", unlogged ? "UNLOGGED " : "",
-                                                       name, rows.get(row, 3), draft.keep_closed('S', name))});
+    draft.structure.before_data.push_back(
+        {.what = "sequence " + rows.str(row, 1) + "." + rows.str(row, 2),
+         .sql = fmt::format("CREATE {}SEQUENCE {}{}{}", unlogged ? "UNLOGGED " : "", name, rows.get(row, 3),
+                            draft.keep_closed('S', name)),
+         .relation = name});
   }
 }
 

@@ -149,6 +149,7 @@ def test_a_stranger_takes_the_name_before_all_is_made(pair):
     assert into.value("to_regclass('u_t')") == "u_t"
     for what in ("index t_v", "constraint t_pkey", "trigger f", "policy p"):
         assert f"the {what} of public.t: what is called" in pair.mirror.log_text(), what
+    assert "constraint u_t_fkey of public.u: what is called" in pair.mirror.log_text()
 
 
 # Our own -----------------------------------------------------------------------------------------------------

@@ -205,8 +205,10 @@ void Bookkeeping::identify_pending() {
 
 std::set<std::string> Bookkeeping::taken_names() {
   auto rows = connection_.query(
-      fmt::format("select distinct relation from tailrace.structure where subscription = {} "
-                  "and relation_oid <> 0 and pg_catalog.to_regclass(relation)::pg_catalog.oid <> relation_oid",
+      fmt::format("select distinct n.name from tailrace.structure s cross join lateral (values (s.relation), "
+                  "(pg_catalog.to_regclass(s.relation)::pg_catalog.text)) n(name) where s.subscription = {} "
+                  "and s.relation_oid <> 0 "
+                  "and pg_catalog.to_regclass(s.relation)::pg_catalog.oid <> s.relation_oid",
                   literal_),
       keeping_books);
   std::set<std::string> out;

@@ -50,7 +50,8 @@ class Bookkeeping {
   std::vector<Pending> read_pending();
   /// Which tables they are of, once these are made; in the same transaction.
   void identify_pending();
-  /// The names of such tables under which the target has something else by now.
+  /// The names of such tables under which the target has something else by now; each as it was noted, and as
+  /// PostgreSQL writes it.
   std::set<std::string> taken_names();
   schema::Statement done(const Pending& pending) const;
 

@@ -1,10 +1,34 @@
 #include <algorithm>
 
+#include "base/sql_text.h"
 #include "target/postgres/postgres_mirror.h"
 
 // The target's tables: found, made, copied into, held and given up.
 
 namespace tailrace::target::postgres {
+
+namespace {
+
+/// In the transaction that made them: whose they are is asked for each before it is set.
+void note_sequences(pg::Connection& connection, const std::string& subscription,
+                    const schema::Structure& structure) {
+  std::string names;
+  for (const auto& statement : structure.before_data) {
+    if (!statement.what.starts_with("sequence ")) continue;
+    names += (names.empty() ? "" : ", ") + quote_literal(statement.relation);
+  }
+  if (names.empty()) return;
+  connection.query(
+      fmt::format("insert into tailrace.made (subscription, catalog, name, oid) "
+                  "select {}, 1259, pg_catalog.to_regclass(s.name)::pg_catalog.text, "
+                  "pg_catalog.to_regclass(s.name)::pg_catalog.oid "
+                  "from pg_catalog.unnest(array[{}]::pg_catalog.text[]) s(name) "
+                  "on conflict (subscription, catalog, name) do update set oid = excluded.oid, again = false",
+                  quote_literal(subscription), names),
+      "noting what was made at the target");
+}
+
+}  // namespace
 
 std::vector<TableRefused> PostgresTarget::check_tables(const std::vector<schema::Table>& tables) {
   return check_can_take(books_connection_, hidden_, tables, records_, options_).refused;
@@ -85,6 +109,7 @@ void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
   bool hide = !options_.keep_rows && !copies_.looked_for() && hidden_.possible();
   schema::run_structure(books_connection_, first, schema::Missing::refused, [&] {
     books_.identify_pending();
+    note_sequences(books_connection_, options_.subscription, structure);
     if (hide) hidden_.hide(names_of(made));
     kill_point("postgres.structure.made");
   });

@@ -1,5 +1,7 @@
 #include "target/postgres/structure_builder.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "base/sql_text.h"
 #include "schema/structure.h"
@@ -67,11 +69,14 @@ void leave_strangers_alone(pg::Connection& connection, Bookkeeping& books,
                            std::vector<Bookkeeping::Pending>& pending) {
   auto taken = books.taken_names();
   std::erase_if(pending, [&](const auto& entry) {
-    const auto& on = entry.statement.relation;
-    if (!taken.contains(on)) return false;
+    const auto& statement = entry.statement;
+    auto name = std::ranges::find_if(taken, [&](const auto& of) {
+      return statement.relation == of || statement.sql.contains(" REFERENCES " + of + "(");
+    });
+    if (name == taken.end()) return false;
     log::warn("target",
               "left out of the target's structure: the {}: what is called {} there now is not tailrace's",
-              entry.statement.what, on);
+              statement.what, *name);
     connection.query(books.done(entry).sql, "noting what is not made");
     return true;
   });
