@@ -428,6 +428,8 @@ void Applier::copy_if_unsaid(Oid oid) {
   if (!unsaid.reason && catalog().began_empty(oid, unsaid.newcomers).size() < unsaid.newcomers.size())
     unsaid.reason = "a partition came with rows";
   if (unsaid.reason) copy_anew(found->second, *unsaid.reason);
+  // What a partition brought, it may have taken along again before anybody looked.
+  if (now.front().partitioned) copy_anew(found->second, "rows of it may have come or gone with a partition");
 }
 
 void Applier::rows_changed(Table& table) {

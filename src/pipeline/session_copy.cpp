@@ -90,6 +90,7 @@ void Session::hold_refused(std::vector<schema::Table>& missing) {
 /// The structure of all tables is made in one transaction. Where that fails for good, each is tried alone,
 /// which tells whose fault it is.
 void Session::prepare_structure(std::vector<schema::Table>& missing, const schema::ReadStructure& read) {
+  target_.forget_unfinished(missing);
   auto records = target_.tables();
   bool followed_before =
       std::ranges::any_of(records, [](const auto& record) { return record.copied_at.valid(); });

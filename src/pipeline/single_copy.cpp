@@ -67,6 +67,7 @@ schema::Structure SingleCopy::structure(const std::vector<Oid>& tables, const sc
 
 void SingleCopy::into(target::Target& target) {
   Interrupter interrupter(target, stop_);
+  target.forget_unfinished(tables_);
   target.prepare_structure(tables_,
                            [this](const auto& tables, const auto& how) { return structure(tables, how); });
   std::vector<target::Target::NamedTable> expected;

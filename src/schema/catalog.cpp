@@ -158,19 +158,19 @@ void Catalog::read_leaves(std::vector<Table>& tables) {
 
 std::set<Oid> Catalog::began_empty(Oid root, const std::vector<Oid>& leaves) {
   // ATTACH writes the columns' pg_attribute rows anew, which CREATE TABLE ... PARTITION OF writes together with
-  // those of the system columns, which nothing ever changes. A table's first file has its own number.
+  // those of the system columns, which nothing ever changes. A table's first file has its own number: one that
+  // was truncated since may have had rows that the stream told of.
   auto rows = connection_.query(
       fmt::format(
           "with recursive up(leaf, relid) as (select o, o "
           "from pg_catalog.unnest($1::pg_catalog.oid[]) o union all "
           "select u.leaf, i.inhparent from up u join pg_catalog.pg_inherits i on i.inhrelid = u.relid "
           "where i.inhparent <> {}) select c.oid from up u join pg_catalog.pg_class c on c.oid = u.leaf "
-          "group by c.oid, c.relfilenode having pg_catalog.pg_relation_size(c.oid) = 0 or c.relfilenode = "
-          "c.oid "
-          "and pg_catalog.bool_and(exists (select from pg_catalog.pg_attribute a join pg_catalog.pg_attribute "
-          "s "
+          "group by c.oid, c.relfilenode having c.relfilenode = c.oid "
+          "and (pg_catalog.pg_relation_size(c.oid) = 0 or pg_catalog.bool_and(exists ("
+          "select from pg_catalog.pg_attribute a join pg_catalog.pg_attribute s "
           "on s.attrelid = a.attrelid and s.attnum = -1 and s.xmin = a.xmin and s.cmin = a.cmin "
-          "where a.attrelid = u.relid and a.attnum > 0))",
+          "where a.attrelid = u.relid and a.attnum > 0)))",
           root),
       {oid_array(leaves)}, "looking at new partitions");
   std::set<Oid> out;

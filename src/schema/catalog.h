@@ -54,7 +54,7 @@ class Catalog {
   Shape shape(Oid table);
 
   /// Which of these leaves of a partitioned table can hold no row that was there before they were its leaves:
-  /// they are empty, or were created as partitions and have the file that they began with.
+  /// they have the file that they began with, and are empty or were created as partitions.
   std::set<Oid> began_empty(Oid root, const std::vector<Oid>& leaves);
 
   /// A table that holds rows itself.

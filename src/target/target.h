@@ -220,6 +220,8 @@ class Target {
   /// Those of the tables that the target cannot take as they are; nothing is written. Throws Error when that
   /// cannot be found out.
   virtual std::vector<TableRefused> check_tables(const std::vector<schema::Table>& tables);
+  /// Before tables are copied, all of these: of copies that were interrupted goes what they cannot go on from.
+  virtual void forget_unfinished(const std::vector<schema::Table>& tables);
   /// Before tables are copied: makes what the target lacks for them (schemas, types, the tables themselves), as
   /// far as it keeps the source's own structure; `read` gives that as the copy's snapshot shows it. Durable.
   virtual void prepare_structure(const std::vector<schema::Table>& tables, const schema::ReadStructure& read);

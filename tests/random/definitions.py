@@ -318,6 +318,18 @@ def guest_view(author):
 
 
 @kind("guest")
+def guest_index(author):
+    """On a column, the definition of which then changes."""
+    table, columns = columned(author, lambda column: column.kind in ("integer", "text"))
+    if not table or table.name in author.guests:
+        return None
+    column, name = columns[0], quoted(author.fresh("r"))
+    return [("guest_index", "guest_index", author.fresh("index"), table.sql, column.sql),
+            f"ALTER TABLE {table.sql} RENAME {column.sql} TO {name}",
+            f"INSERT INTO {table.sql} ({name}) SELECT {name} FROM {table.sql} LIMIT 0"]
+
+
+@kind("guest")
 def name_of_a_guest(author):
     """The source comes to use a name that is a stranger's at the target."""
     taken = {table.name for table in author.tables}

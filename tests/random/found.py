@@ -29,6 +29,16 @@ FOUND = {
         *COPIED, ("sql", "partition_attach", "CREATE TABLE more (LIKE parts INCLUDING ALL);"
                   " INSERT INTO more VALUES (900, 9, 'brought', 1); ALTER TABLE parts ATTACH PARTITION more"
                   " FOR VALUES IN (9)"), ("settle", "stop")]),
+    "a_new_leaf_is_emptied": (13, None, [
+        *COPIED, ("sql", "partition_create", "CREATE TABLE more PARTITION OF parts FOR VALUES IN (9)"),
+        ("sql", "insert", "INSERT INTO parts VALUES (900, 9, 'new leaf', 1)"),
+        ("sql", "partition_truncate", "TRUNCATE more"), ("settle", "kill")]),
+    "a_leaf_came_and_went": (15, None, [
+        *COPIED, ("stop",), ("sql", "partition_attach", "CREATE TABLE more (LIKE parts INCLUDING ALL);"
+                             " INSERT INTO more VALUES (900, 9, 'brought', 1);"
+                             " ALTER TABLE parts ATTACH PARTITION more FOR VALUES IN (9)"),
+        ("sql", "delete", "DELETE FROM parts WHERE id % 3 = 0"),
+        ("sql", "partition_detach", "ALTER TABLE parts DETACH PARTITION more"), ("settle", "stop")]),
     "unlogged_for_a_while": (17, None, [
         *COPIED, ("sql", "unlogged_for_a_while", "ALTER TABLE lots SET UNLOGGED"),
         ("sql", "unlogged_for_a_while", "DELETE FROM lots WHERE id < 5"),
@@ -42,6 +52,9 @@ FOUND = {
     "a_table_comes_where_an_enum_is": (15, 16, [
         *COPIED, ("sql", "create_table", "CREATE TABLE fresh (id int PRIMARY KEY); INSERT INTO fresh VALUES (1)"),
         ("settle", "stop")]),
+    "another_name_while_a_copy_is_interrupted": (16, 13, [
+        ("setup",), ("arm", "postgres.structure.committed:1"), ("kill", "20000"),
+        ("sql", "rename_table", "ALTER TABLE orders RENAME TO others"), ("settle", "stop")]),
     "a_strangers_name_at_postgres": (18, 13, [
         *COPIED, ("guest", "guest_table", "theirs"), ("sql", "name_of_a_guest", "ALTER TABLE stock RENAME TO theirs"),
         ("sql", "delete", "DELETE FROM theirs WHERE id < 9"), ("settle", "stop")]),

@@ -19,12 +19,16 @@ from kill_points import points_of_copies
 PAIRS = [pair for source in VERSIONS for pair in
          [(source, None)] * 2 + [(source, target) for target in VERSIONS]]
 SET = len(PAIRS)
-PHASES = 4
+PHASES = 2  # of the programs of the first set, which is all that is run where minutes count; later ones have more
+AT_START = ["initialize", "expect_copies", "format", "books"]  # passed by the first start, and never again
+COPYING = ["create_table", "copy_part", "finish_copy", "part", "structure", "copy"]  # passed by it, and by later copies
 # What makes the process pass a kill point, by the second word of its name; otherwise what follows under None.
-PROVOKES = {"widen": ["widened"], "evolve": ["add_column", "drop_column"], "create_table": ["create_table"],
+PROVOKES = {"widen": ["widened"] * 3, "evolve": ["add_column", "drop_column"], "create_table": ["create_table"],
             "structure": ["create_table", "new_type"], "drop_table": ["recreate_table"],
-            "settle_names": ["rotate_table_names", "trade_table_names"],
-            "initialize": [], "commit": ["insert"], None: ["create_table", "recopy"]}
+            "settle_names": ["rotate_table_names", "trade_table_names"], "drop_copies": ["interrupted_copy"],
+AT_START = ["initialize", "expect_copies", "format", "books"]  # passed by the first start, and never again
+COPYING = ["create_table", "copy_part", "finish_copy", "part", "structure", "copy"]  # by it, and by later copies
+RARE = {*AT_START, "drop_copies", "drop_table", "hold", "widen"}  # not passed twice in a program
 PROCESS = {"kill", "recopy", "interrupted_copy"}
 serial = itertools.count(1)
 
@@ -48,8 +52,13 @@ def turn_of(seed):
     return seed // SET * to_file.count(one) + to_file[:seed % SET].count(one)
 
 
-def provoking(point):
-    return PROVOKES.get(point.split(".")[1], PROVOKES[None])
+def step_of(point):
+    return point.split(".")[1]
+
+
+def provoking(point, phase):
+    """The first start copies all that is there."""
+    return [] if phase == 0 and step_of(point) in COPYING else PROVOKES.get(step_of(point), PROVOKES[None])
 
 
 class Program:
@@ -62,9 +71,15 @@ class Program:
         self.source, self.target = pair_of(seed)
         other = "duckdb." if self.target else "postgres."
         turn = turn_of(seed)
-        self.points = dealt(turn, [point for point in points or points_of_copies() if not point.startswith(other)], 3)
+        self.number = PHASES if seed < SET else 2 * PHASES
+        fit = [point for point in points or points_of_copies() if not point.startswith(other)]
+        first = [point for point in fit if step_of(point) in AT_START + COPYING]
+        later = [point for point in fit if point not in first]
+        later = later or [point for point in fit if step_of(point) not in AT_START]
+        # One a phase; how the first ones are spread must not go with how the others are.
+        self.points = [*dealt(turn, first, 1), *dealt(turn, later, self.number - 1)]
         known = {name for name, (group, _) in KINDS.items() if group == "definition"}
-        self.kinds = kinds or dealt(turn, known - set(without), 9)
+        self.kinds = kinds or dealt(turn, known - set(without), 3 * self.number)
         self.without = without
         self.chance = random.Random(f"program/{seed}")
 
@@ -87,8 +102,8 @@ class Program:
         chance.shuffle(wanted)
         points = self.points[:]
         rows = [name for name, (group, _) in KINDS.items() if group == "rows"]
-        for phase in range(PHASES):
-            items = [wanted.pop() for _ in range(len(wanted) // (PHASES - phase))]
+        for phase in range(self.number):
+            items = [wanted.pop() for _ in range(len(wanted) // (self.number - phase))]
             items += chance.choices(rows, k=chance.randint(3, 6))
             items += ["widened"] * (chance.random() < 0.4)
             chance.shuffle(items)
@@ -97,9 +112,11 @@ class Program:
                 items.insert(chance.randint(1, len(items)), "name_of_a_guest")
             if chance.random() < 0.3:
                 items.append("guest_leaves")
+            if chance.random() < 0.15:
+                items.append("guest_index")
             if points:
-                point = points.pop()
-                items[0:0] = [f"arm {point}", *provoking(point)]
+                point = points.pop(0)
+                items[0:0] = [f"arm {point}", *provoking(point, phase)]
             how = chance.choice(["live", "live", "backlog", "interrupted"])
             if how == "backlog":
                 items.insert(chance.randint(0, 2), chance.choice(["stop", "kill"]))
@@ -129,13 +146,17 @@ class Program:
         chance = self.chance
         word, _, point = item.partition(" ")
         if word == "arm":
-            yield ("arm", f"{point}:{chance.choice([1, 1, 1, 1, 2])}")
+            rare = step_of(point) in RARE
+            yield ("arm", f"{point}:{1 if rare else chance.choice([1, 1, 1, 1, 2])}")
         elif word == "stop":
             yield ("stop",)
         elif word == "restart":
             yield from [("stop",), ("start",)]
         elif word == "kill":
             yield ("kill", str(int(chance.random() ** 2 * 1500)))
+        elif word == "idle":
+            # It tidies after five seconds without a change, and is ended then, if not by itself.
+            yield ("kill", "8000")
         elif word == "interrupted_copy":
             yield ("interrupted_copy", "interrupted_copy", chance.choice(["kill", "term"]), str(chance.randint(30, 90)))
         elif word == "recopy":

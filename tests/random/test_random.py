@@ -83,7 +83,7 @@ def play_missing(tally, servers, directory, failures):
         if failures or not (kinds or points):
             return
         if Program(seed, WITHOUT, kinds, points).points or kinds:
-            outcome = play(Program(seed, WITHOUT, kinds[:9], points or None), servers, directory)
+            outcome = play(Program(seed, WITHOUT, kinds[:12], points or None), servers, directory)
             tally.add(outcome, 0)
             failures += [outcome] if outcome.fault else []
 

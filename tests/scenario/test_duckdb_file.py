@@ -441,7 +441,7 @@ def test_somebodys_index_is_in_the_way(shop, change):
 @pytest.mark.parametrize("altered", [
     "CREATE UNIQUE INDEX mine ON public.t (n)", "ALTER TABLE public.t ALTER v SET NOT NULL",
     "ALTER TABLE public.t ADD COLUMN mine INTEGER", "ALTER TABLE public.t DROP COLUMN v",
-    "ALTER TABLE public.t RENAME COLUMN v TO mine", "ALTER TABLE public.t ALTER v TYPE INTEGER USING 1"])
+    "ALTER TABLE public.t ALTER v TYPE INTEGER USING 1"])
 def test_somebody_alters_a_table_of_the_file(shop, altered):
     """That table is held, whatever of it does not fit any more; the others go on."""
     shop.execute(START)
@@ -478,7 +478,7 @@ def test_a_name_of_a_table_that_is_no_more(shop):
         shop.execute("DROP TABLE a; ALTER TABLE b RENAME TO a")
         if not running:
             shop.mirror.start()
-        wait_until(lambda: "is now called \"public\".\"a\"" in shop.mirror.tail(), 30, lambda: shop.mirror.tail())
+        wait_until(lambda: "gave its name to another" in shop.mirror.tail(), 30, lambda: shop.mirror.tail())
         shop.execute("INSERT INTO a VALUES (3, 'newer'); CREATE TABLE b (id int PRIMARY KEY, v text)")
         shop.settle()
         with shop.mirror.opened() as file:

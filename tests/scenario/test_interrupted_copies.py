@@ -235,6 +235,34 @@ def test_an_interrupted_structure_ends_like_the_source(pair):
     assert hidden_schemas(pair.mirror) == []
 
 
+CHANGES = {
+    "another_name": "ALTER TABLE other RENAME TO another",
+    "traded_names": "ALTER TABLE other RENAME TO aside; ALTER TABLE parted RENAME TO other;"
+                    " ALTER TABLE aside RENAME TO parted",
+    "another_table": "DROP TABLE other; CREATE TABLE other (id int PRIMARY KEY, n int);"
+                     " INSERT INTO other SELECT i, i FROM generate_series(1, 500) i",
+    "another_column": "ALTER TABLE other DROP v, ADD n int",
+}
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("point", ["postgres.structure.committed", "copy.part.finished", "postgres.copy.finished"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_the_source_alters_meanwhile(pair, point, change):
+    """What was made for the copy that did not end is as the source was then; keys and indexes too."""
+    pair.execute(SOURCE)
+    pair.mirror.env = killed_at(point)
+    pair.mirror.start()
+    assert pair.mirror.wait_ended() == -signal.SIGKILL, "the point was passed"
+    pair.mirror.env = {}
+    pair.execute(CHANGES[change])
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    assert pair.settle() == 3500
+    assert hidden_schemas(pair.mirror) == []
+    compare_structure(pair.cluster, pair.name, pair.mirror.into.cluster, pair.mirror.into.database)
+
+
 @pytest.mark.postgres
 def test_teardown_takes_away_what_is_out_of_sight(pair):
     pair.execute(SOURCE)

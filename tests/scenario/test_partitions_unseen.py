@@ -34,6 +34,9 @@ CASES = {
                                      "CREATE TABLE {t}_3 PARTITION OF {t} FOR VALUES IN (3)",
                                      "INSERT INTO {t} VALUES (90, 3)", "TRUNCATE {t}_3",
                                      "INSERT INTO {t} VALUES (91, 3)"],
+    "created_filled_and_emptied": [PARTS, "DELETE FROM {t} WHERE d = 3",
+                                   "CREATE TABLE {t}_3 PARTITION OF {t} FOR VALUES IN (3)",
+                                   "INSERT INTO {t} VALUES (90, 3)", "TRUNCATE {t}_3"],
     "unlogged_partition": [PARTS, "ALTER TABLE {t}_1 SET UNLOGGED", "INSERT INTO {t} VALUES (90, 1)",
                            "ALTER TABLE {t}_1 SET LOGGED", "INSERT INTO {t} VALUES (91, 1)"],
     "unlogged": [WIDE, *UNLOGGED],
@@ -47,6 +50,12 @@ DUCKDB_CASES = {
                  "INSERT INTO {t} VALUES (91, 2)"],
     "detached_and_back": [PARTS, "ALTER TABLE {t} DETACH PARTITION {t}_1", "INSERT INTO {t}_1 VALUES (90, 1)",
                           "ALTER TABLE {t} ATTACH PARTITION {t}_1 FOR VALUES IN (1)"],
+    "attached_changed_and_detached": [PARTS, "DELETE FROM {t} WHERE d = 3",
+                                      "CREATE TABLE {t}_3 (LIKE {t} INCLUDING ALL);"
+                                      "INSERT INTO {t}_3 VALUES (90, 3), (91, 3), (92, 3);"
+                                      "ALTER TABLE {t} ATTACH PARTITION {t}_3 FOR VALUES IN (3)",
+                                      "UPDATE {t} SET v = 'late' WHERE id IN (1, 90)", "DELETE FROM {t} WHERE id = 91",
+                                      "ALTER TABLE {t} DETACH PARTITION {t}_3"],
 }
 
 

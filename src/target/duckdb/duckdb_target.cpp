@@ -35,9 +35,7 @@ class DuckDbTarget : public Target {
   std::optional<Checkpoint> checkpoint() const override { return mirror_.checkpoint(); }
   std::vector<TableRecord> tables() const override;
 
-  void prepare_structure(const std::vector<schema::Table>&, const schema::ReadStructure&) override {
-    drop_unfinished_copies();
-  }
+  void forget_unfinished(const std::vector<schema::Table>&) override { drop_unfinished_copies(); }
   void create_table(const schema::Table& table) override;
   void check_rows(const std::vector<schema::Table>& tables) override;
   void adopt(const schema::Table& table, Lsn at) override;

@@ -162,6 +162,32 @@ std::vector<Bookkeeping::Pending> Bookkeeping::number(const schema::Structure& s
   return out;
 }
 
+schema::Statement Bookkeeping::instead_of_earlier(const std::vector<Pending>& pending) const {
+  std::string objects;
+  for (const auto& entry : pending)
+    objects += (objects.empty() ? "" : ", ") + quote_literal(entry.statement.what);
+  return {
+      "tailrace's notes",
+      fmt::format("delete from tailrace.structure where subscription = {} and what = any(array[{}]::text[])",
+                  literal_, objects)};
+}
+
+void Bookkeeping::forget_pending(const std::vector<std::pair<std::string, std::string>>& tables) {
+  // The notes have the table in what they say to people, as its index, its constraint, its trigger.
+  std::string ends;
+  for (const auto& [schema, name] : tables) {
+    for (const char* of : {" of ", " of table "})
+      ends += (ends.empty() ? "" : ", ") + quote_literal(of + schema + "." + name);
+  }
+  if (ends.empty()) return;
+  connection_.query(
+      fmt::format(
+          "delete from tailrace.structure where subscription = {} and exists (select from "
+          "pg_catalog.unnest(array[{}]::text[]) e where pg_catalog.right(what, pg_catalog.length(e)) = e)",
+          literal_, ends),
+      keeping_books);
+}
+
 schema::Statement Bookkeeping::note(const Pending& pending) const {
   const auto& statement = pending.statement;
   std::string roles;

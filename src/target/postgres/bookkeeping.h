@@ -45,6 +45,10 @@ class Bookkeeping {
   };
   /// All of it, numbered after what is noted already.
   std::vector<Pending> number(const schema::Structure& structure);
+  /// Strikes off what was noted of the same objects before.
+  schema::Statement instead_of_earlier(const std::vector<Pending>& pending) const;
+  /// Strikes off what is of these tables.
+  void forget_pending(const std::vector<std::pair<std::string, std::string>>& tables);
   /// Notes what is to be done later; to be run in the transaction that does what comes first.
   schema::Statement note(const Pending& pending) const;
   std::vector<Pending> read_pending();

@@ -149,13 +149,45 @@ bool HiddenTables::show(const TableName& table) {
 }
 
 std::vector<TableName> HiddenTables::left() {
-  auto rows = connection_.query(fmt::format("select schema_name, table_name from tailrace.hidden "
+  std::vector<TableName> out;
+  for (auto& root : roots()) out.push_back(std::move(root.name));
+  return out;
+}
+
+std::vector<HiddenTables::Root> HiddenTables::roots() {
+  auto rows = connection_.query(fmt::format("select schema_name, table_name, relation from tailrace.hidden "
                                             "where subscription = {} and relation = root",
                                             literal_),
                                 hiding);
-  std::vector<TableName> out;
-  for (int i = 0; i < rows.rows(); ++i) out.emplace_back(rows.str(i, 0), rows.str(i, 1));
+  std::vector<Root> out;
+  for (int i = 0; i < rows.rows(); ++i) out.push_back({{rows.str(i, 0), rows.str(i, 1)}, rows.oid(i, 2)});
   return out;
+}
+
+std::vector<TableName> HiddenTables::drop(const std::vector<Root>& roots) {
+  std::vector<TableName> out;
+  std::string oids;
+  for (const auto& root : roots) oids += fmt::format("{}{}", oids.empty() ? "" : ", ", root.relation);
+  if (oids.empty()) return out;
+  drop_where(fmt::format("and h.root in ({})", oids));
+  auto gone =
+      connection_.query(fmt::format("delete from tailrace.hidden where subscription = {} and root in ({}) "
+                                    "returning schema_name, table_name",
+                                    literal_, oids),
+                        hiding);
+  for (int i = 0; i < gone.rows(); ++i) out.emplace_back(gone.str(i, 0), gone.str(i, 1));
+  return out;
+}
+
+/// Functions and views that use what is dropped here were made for it, for nobody else knows of it.
+void HiddenTables::drop_where(const std::string& condition) {
+  auto tables = connection_.query(
+      fmt::format("select pg_catalog.format('drop table if exists %s cascade', c.oid::pg_catalog.regclass) "
+                  "from tailrace.hidden h join pg_catalog.pg_class c on c.oid = h.relation "
+                  "join tailrace.hiding_places p on p.place = c.relnamespace where h.subscription = {} {}",
+                  literal_, condition),
+      hiding);
+  for (int i = 0; i < tables.rows(); ++i) connection_.query(tables.str(i, 0), hiding);
 }
 
 void HiddenTables::tidy() {
@@ -191,15 +223,8 @@ void HiddenTables::drop_empty_places() {
   }
 }
 
-/// Functions and views that use what is dropped here were made for it, for nobody else knows of it.
 void HiddenTables::remove_all() {
-  auto tables = connection_.query(
-      fmt::format("select pg_catalog.format('drop table if exists %s cascade', c.oid::pg_catalog.regclass) "
-                  "from tailrace.hidden h join pg_catalog.pg_class c on c.oid = h.relation "
-                  "join tailrace.hiding_places p on p.place = c.relnamespace where h.subscription = {}",
-                  literal_),
-      hiding);
-  for (int i = 0; i < tables.rows(); ++i) connection_.query(tables.str(i, 0), hiding);
+  drop_where("");
   connection_.query(
       fmt::format("delete from tailrace.hidden where subscription = {}; select {}", literal_, lock), hiding);
   drop_empty_places();

@@ -32,6 +32,14 @@ class HiddenTables {
   bool show(const TableName& table);
   /// Whatever is hidden still, by its own name.
   std::vector<TableName> left();
+  struct Root {
+    TableName name;  ///< of its place
+    Oid relation = 0;
+  };
+  std::vector<Root> roots();
+  /// Drops these, with whatever was made for them alone, in the open transaction. Returns the names of their
+  /// places, and of their partitions'.
+  std::vector<TableName> drop(const std::vector<Root>& roots);
   /// Drops schemas of ours that nothing lies in any more. In a transaction of its own.
   void tidy();
   /// Drops what is hidden, and the schemas, in the open transaction.
@@ -40,6 +48,7 @@ class HiddenTables {
  private:
   Oid place_for(Oid name_space);
   void drop_empty_places();
+  void drop_where(const std::string& condition);
 
   pg::Connection& connection_;
   std::string literal_;

@@ -36,6 +36,11 @@ void IndexBuilder::expect(const std::vector<Bookkeeping::Pending>& indexes) {
   }
 }
 
+void IndexBuilder::forget(Oid table) {
+  std::lock_guard lock(mutex_);
+  expected_.erase(table);
+}
+
 void IndexBuilder::allow(Oid table) {
   std::lock_guard lock(mutex_);
   auto found = expected_.extract(table);

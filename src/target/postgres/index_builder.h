@@ -28,6 +28,8 @@ class IndexBuilder {
 
   /// What may be made once its table is copied.
   void expect(const std::vector<Bookkeeping::Pending>& indexes);
+  /// What was expected of it is not wanted any more.
+  void forget(Oid table);
   /// `table` is copied. Like expect(), by the thread that calls finish().
   void allow(Oid table);
   /// One more connection may work from now on until finish(). From any thread.

@@ -51,6 +51,41 @@ void PostgresTarget::take_names_of(const std::vector<Claim>& claims) {
   plans_.forget_all();
 }
 
+/// What was made for a copy that did not begin, or for one of a table that has another name by now, is as the
+/// source was then. Nothing is lost with it.
+void PostgresTarget::forget_unfinished(const std::vector<schema::Table>& tables) {
+  std::vector<HiddenTables::Root> outdated;
+  for (const auto& root : hidden_.roots()) {
+    auto record =
+        std::ranges::find(records_, root.relation, [](const auto& entry) { return entry.second.target_oid; });
+    if (record == records_.end()) {
+      outdated.push_back(root);
+      continue;
+    }
+    auto named = std::ranges::find_if(
+        tables, [&](const auto& table) { return TableName(table.schema, table.name) == root.name; });
+    auto own = std::ranges::find(tables, record->first, &schema::Table::oid);
+    if (named != own) outdated.push_back(root);
+  }
+  if (outdated.empty()) return;
+  std::vector<Oid> forgotten;
+  for (const auto& [oid, record] : records_) {
+    if (std::ranges::find(outdated, record.target_oid, &HiddenTables::Root::relation) != outdated.end())
+      forgotten.push_back(oid);
+  }
+  durably([&] {
+    books_.forget_pending(hidden_.drop(outdated));
+    for (Oid table : forgotten) {
+      forget_kept(table);
+      books_.remove_table(table);
+    }
+  });
+  for (Oid table : forgotten) records_.erase(table);
+  for (const auto& table : tables) {
+    if (!records_.contains(table.oid)) indexes_.forget(table.oid);
+  }
+}
+
 void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
                                        const schema::ReadStructure& read) {
   if (copies_.looked_for()) show_all();
@@ -103,6 +138,7 @@ void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
   check_row_security(books_connection_, structure.forced);
   auto first = structure.before_data;
   auto later = books_.number(structure);
+  first.push_back(books_.instead_of_earlier(later));
   for (const auto& pending : later) first.push_back(books_.note(pending));
   for (auto& note : made_.notes()) first.push_back(std::move(note));
   // Where no row is copied, none is missing.
