@@ -168,8 +168,9 @@ schema::Statement Bookkeeping::instead_of_earlier(const std::vector<Pending>& pe
     objects += (objects.empty() ? "" : ", ") + quote_literal(entry.statement.what);
   return {
       "tailrace's notes",
-      fmt::format("delete from tailrace.structure where subscription = {} and what = any(array[{}]::text[])",
-                  literal_, objects)};
+      fmt::format(
+          "delete from tailrace.structure where subscription = {} and what = any(array[{}]::pg_catalog.text[])",
+          literal_, objects)};
 }
 
 void Bookkeeping::forget_pending(const std::vector<std::pair<std::string, std::string>>& tables) {
@@ -181,10 +182,10 @@ void Bookkeeping::forget_pending(const std::vector<std::pair<std::string, std::s
   }
   if (ends.empty()) return;
   connection_.query(
-      fmt::format(
-          "delete from tailrace.structure where subscription = {} and exists (select from "
-          "pg_catalog.unnest(array[{}]::text[]) e where pg_catalog.right(what, pg_catalog.length(e)) = e)",
-          literal_, ends),
+      fmt::format("delete from tailrace.structure where subscription = {} and exists (select from "
+                  "pg_catalog.unnest(array[{}]::pg_catalog.text[]) e where pg_catalog.right(what, "
+                  "pg_catalog.length(e)) = e)",
+                  literal_, ends),
       keeping_books);
 }
 
