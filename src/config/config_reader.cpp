@@ -69,7 +69,7 @@ auto one_of(const std::array<Word<T>, N>& words) {
 
 std::expected<Lsn, std::string> parse_lsn(const std::string& text) {
   if (auto lsn = Lsn::parse(text); lsn && lsn->valid()) return *lsn;
-  return std::unexpected("must be a position as pg_current_wal_lsn() prints it, such as 16/B374D848");
+  return std::unexpected("must be a position as pg_current_wal_insert_lsn() prints it, such as 16/B374D848");
 }
 
 /// As chmod takes it. Whoever keeps a file in step reads and writes it, and nobody executes it.

@@ -83,11 +83,16 @@ Lsn Session::stated_position(const source::SlotInfo& slot) const {
         "Nothing was written. Take the rows anew while the slot is there, and state the position as of which "
         "they are");
   }
-  if (*config_.start_lsn > identity_.wal_position) {
+  // A commit that its session did not wait for is seen, and in a dump, before it is written.
+  auto inserted = connection_->query(
+      "select case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() "
+      "else pg_catalog.pg_current_wal_insert_lsn() end",
+      "reading the source's position");
+  if (*config_.start_lsn > inserted.lsn(0, 0)) {
     throw Error(Retry::needs_operator,
                 fmt::format("start_lsn is {}, but the source has written no further than {}",
-                            config_.start_lsn->str(), identity_.wal_position.str()),
-                "Nothing was written. State the position that pg_current_wal_lsn() gave at this source");
+                            config_.start_lsn->str(), inserted.lsn(0, 0).str()),
+                "Nothing was written. State the position that pg_current_wal_insert_lsn() gave at this source");
   }
   return *config_.start_lsn;
 }

@@ -33,7 +33,7 @@ class Started:
         self.shop.execute(CHANGES.format(1000 + first, first, first + 1))
 
     def position(self):
-        return self.shop.value("SELECT pg_current_wal_lsn()::text")
+        return self.shop.value("SELECT pg_current_wal_insert_lsn()::text")
 
     def dump(self):
         """What a dump would bring to the target, by its words."""
