@@ -2,8 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include "pipeline/published_tables.h"
+#include "schema/written_code.h"
 #include "source/publication.h"
+#include "target/postgres/target_table.h"
 #include "target/postgres/target_user.h"
 
 namespace tailrace::cli {
@@ -23,12 +28,9 @@ CheckResult judged(const std::string& title, const std::string& pass, const Chec
   return {Verdict::pass, title, pass, ""};
 }
 
-std::string selected(const config::Config& config, pg::Connection& source) {
-  std::string oids = "{";
-  for (const auto& table :
-       source::select_tables(source::read_catalog_tables(source), pipeline::publication_spec(config)))
-    oids += fmt::format("{}{}", oids.size() > 1 ? "," : "", table.table.oid);
-  return oids + "}";
+template <typename Oids>
+std::string as_list(const Oids& oids) {
+  return fmt::format("{{{}}}", fmt::join(oids, ","));
 }
 
 std::vector<std::string> forced_at(pg::Connection& source, const std::string& tables) {
@@ -54,6 +56,42 @@ std::string other_owners(pg::Connection& source, const std::string& tables) {
   return rows.str(0, 0);
 }
 
+std::vector<Oid> there_already(pg::Connection& target, const std::vector<source::SelectedTable>& selected) {
+  std::vector<target::postgres::TableName> names;
+  for (const auto& one : selected) names.emplace_back(one.table.schema, one.table.name);
+  std::vector<Oid> out;
+  for (const auto& [_, table] : target::postgres::load_tables(target, names)) out.push_back(table.oid);
+  return out;
+}
+
+/// What a superuser's tailrace would run by writing to tables that the target has.
+std::vector<CheckResult> check_code_there(const config::Config& config, pg::Connection& target,
+                                          const std::vector<Oid>& tables) {
+  constexpr const char* title = "code of the target's tables";
+  constexpr const char* remedy =
+      "Connect to the target as a role that is no superuser; or set schema.trust_source: on if these owners "
+      "are "
+      "trusted with a superuser's rights";
+  if (tables.empty()) return {};
+  if (auto code = schema::code_of_others(target, tables); !code.empty()) {
+    auto verdict = config.schema.trust_source ? Verdict::warn : Verdict::fail;
+    return {{verdict, title, "would run with the rights of the target's superuser: " + code, remedy}};
+  }
+  auto rows = target.query(
+      "select pg_catalog.string_agg(distinct pg_catalog.quote_ident(r.rolname), ', ') from pg_catalog.pg_class "
+      "c "
+      "join pg_catalog.pg_namespace n on n.oid = c.relnamespace join pg_catalog.pg_roles r on r.oid in "
+      "(c.relowner, n.nspowner) where c.oid = any($1::pg_catalog.oid[]) and not r.rolsuper "
+      "and r.rolname <> 'pg_database_owner'",
+      {as_list(tables)}, "looking at the owners of the target's tables");
+  if (rows.is_null(0, 0)) return {{Verdict::pass, title, "nobody else's", ""}};
+  return {{Verdict::warn, title,
+           fmt::format("none now; but the target's user is a superuser, and {}, who own such tables or their "
+                       "schemas there, can add some that runs with its rights",
+                       rows.get(0, 0)),
+           remedy}};
+}
+
 }  // namespace
 
 std::vector<CheckResult> check_target_user(const config::Config& config, pg::Connection& source,
@@ -62,12 +100,18 @@ std::vector<CheckResult> check_target_user(const config::Config& config, pg::Con
   out.push_back(judged("target's writes", "not read-only", [&] { target::postgres::check_writable(target); }));
   out.push_back(
       judged("target's books", "nobody else's", [&] { target::postgres::check_books_owner(target); }));
-  auto tables = selected(config, source);
+  auto selected =
+      source::select_tables(source::read_catalog_tables(source), pipeline::publication_spec(config));
+  std::vector<Oid> oids;
+  for (const auto& one : selected) oids.push_back(one.table.oid);
+  auto tables = as_list(oids);
   out.push_back(judged("row security at the target", "no table's policies bind the target's user",
                        [&] { target::postgres::check_row_security(target, forced_at(source, tables)); }));
   auto role = target.query("select rolsuper from pg_catalog.pg_roles where rolname = current_user",
                            "looking at the target's user");
-  if (!role.flag(0, 0) || config.schema.mode != config::SchemaMode::copy) return out;
+  if (!role.flag(0, 0)) return out;
+  std::ranges::move(check_code_there(config, target, there_already(target, selected)), std::back_inserter(out));
+  if (config.schema.mode != config::SchemaMode::copy) return out;
   auto owners = other_owners(source, tables);
   if (owners.empty()) return out;
   if (config.schema.trust_source) {

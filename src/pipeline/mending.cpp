@@ -74,8 +74,8 @@ void write_once(target::Target& target, const std::shared_ptr<const Relation>& r
 
 }  // namespace
 
-void Mending::work(pg::Connection& source, const schema::Table& table, target::Target& target,
-                   const Checkpoint& checkpoint, const StopSignal& stop) {
+void Mending::work(pg::Connection& source, const schema::Table& table, const verify::Around& around,
+                   target::Target& target, const Checkpoint& checkpoint, const StopSignal& stop) {
   if (auto* quarantine = target.quarantine(); quarantine && quarantine->kept_back().contains(table.oid)) {
     throw Error(Retry::needs_operator,
                 fmt::format("changes of {} wait in quarantine, so its rows are not to be mended yet",
@@ -100,7 +100,7 @@ void Mending::work(pg::Connection& source, const schema::Table& table, target::T
     auto count = std::min(most, keys_.size());
     chosen_ = {keys_.end() - static_cast<std::ptrdiff_t>(count), keys_.end()};
     bytes_ = 0;
-    auto here = read_source(source, table, stop);
+    auto here = read_source(source, table, around, stop);
     auto there = read_target(*view, table, stop);
     if (bytes_ > most_bytes && count > 1) {
       most = count / 2;
@@ -161,9 +161,11 @@ void Mending::keep(const verify::Row& row, Rows& rows) {
   rows[key].push_back(std::move(canonical));
 }
 
-Mending::Rows Mending::read_source(pg::Connection& source, const schema::Table& table, const StopSignal& stop) {
+Mending::Rows Mending::read_source(pg::Connection& source, const schema::Table& table,
+                                   const verify::Around& around, const StopSignal& stop) {
   Rows out;
-  verify::SqlTable from(source, quote_qualified(table.schema, table.name), table.partitioned, table.row_filter);
+  verify::SqlTable from(source, quote_qualified(table.schema, table.name), table.partitioned, table.row_filter,
+                        around);
   read_chosen(source, from, table, stop, out);
   return out;
 }

@@ -29,10 +29,10 @@ class Mending {
 
   bool done() const { return keys_.empty(); }
   /// For some seconds, then comes back although keys are left. `source` is in a transaction that sees what the
-  /// target holds apart from the differences; no transaction of the target's is open. Throws Error when the
-  /// target refuses a row, NeedsRowOrder never.
-  void work(pg::Connection& source, const schema::Table& table, target::Target& target,
-            const Checkpoint& checkpoint, const StopSignal& stop);
+  /// target holds apart from the differences, `around` its queries of the table; no transaction of the target's
+  /// is open. Throws Error when the target refuses a row, NeedsRowOrder never.
+  void work(pg::Connection& source, const schema::Table& table, const verify::Around& around,
+            target::Target& target, const Checkpoint& checkpoint, const StopSignal& stop);
   const verify::Mended& mended() const { return mended_; }
 
  private:
@@ -45,7 +45,8 @@ class Mending {
     verify::Mended counts;
   };
 
-  Rows read_source(pg::Connection& source, const schema::Table& table, const StopSignal& stop);
+  Rows read_source(pg::Connection& source, const schema::Table& table, const verify::Around& around,
+                   const StopSignal& stop);
   Rows read_target(target::TargetView& view, const schema::Table& table, const StopSignal& stop);
   void read_chosen(pg::Connection& connection, verify::SqlTable& from, const schema::Table& table,
                    const StopSignal& stop, Rows& out);

@@ -48,6 +48,11 @@ struct NeedsNewerSnapshot {
   std::string reason;
 };
 
+/// The same: this table is not to be queried, so its leaves are copied whole.
+struct CopyWhole {
+  std::string reason;
+};
+
 struct Progress {
   std::size_t table = 0;
   std::int64_t rows = 0;
@@ -56,6 +61,8 @@ struct Progress {
 
 /// What the readers and the calling thread share.
 struct Board {
+  Board(const std::string& source, const StopSignal& stop) : guard(source, "tailrace snapshot", stop) {}
+
   std::mutex mutex;
   std::condition_variable changed;
   std::deque<CopyPart> parts;
@@ -63,6 +70,7 @@ struct Board {
   std::vector<std::int64_t> rows;  // per table, of finished parts
   std::vector<bool> given_up;      // per table: needs a newer snapshot
   std::vector<bool> copy_again;    // per table: a column must be widened first
+  std::vector<bool> copy_whole;    // per table: again, but no part of it by a query
   std::map<std::size_t, target::TableRefused> refused;
   std::vector<std::size_t> settled;  // tables without work left, to be finished by the calling thread
   bool large_rows_at_work = false;
@@ -70,6 +78,8 @@ struct Board {
   std::exception_ptr error;
   bool done = false;
   std::atomic<bool> failed{false};  // there is an error: who is in the middle of a part leaves
+  std::set<Oid> open_to_others;     // as it stands before there are parts
+  schema::QueryGuard guard;
 
   /// With the mutex held.
   void fail(std::exception_ptr why) {
@@ -78,6 +88,12 @@ struct Board {
     changed.notify_all();
   }
 };
+
+/// COPY takes these from a query only.
+bool needs_query(const schema::Table& table) {
+  return !table.row_filter.empty() || table.columns.empty() ||
+         std::ranges::any_of(table.columns, &schema::Column::generated);
+}
 
 class Reader {
  public:
@@ -146,6 +162,7 @@ class Reader {
     std::optional<std::string> give_up;
     std::optional<target::TableRefused> refused;
     bool again = false;
+    bool whole = false;
     try {
       rows = copy(connection, part);
     } catch (const NeedsNewerSnapshot& needs) {
@@ -153,6 +170,10 @@ class Reader {
     } catch (const target::CopyAgain& wide) {
       log::warn("copy", "{}; the table is copied again", wide.what());
       again = true;
+    } catch (const CopyWhole& unsafe) {
+      log::warn("copy", "{} is copied again, by one reader for all of it: {}", tables_[part.table].qualified(),
+                unsafe.reason);
+      again = whole = true;
     } catch (const target::TableRefused& refusal) {
       refused = refusal;
     } catch (const Error& error) {
@@ -174,6 +195,7 @@ class Reader {
                 *give_up);
     }
     if (again) shared_.copy_again[part.table] = true;
+    if (whole) shared_.copy_whole[part.table] = true;
     if (shared_.parts_left[part.table] == 0) shared_.settled.push_back(part.table);
     shared_.changed.notify_all();
   }
@@ -201,7 +223,10 @@ class Reader {
     std::string purpose = "copying " + table.qualified();
     std::optional<pg::CopyOut> begun;
     try {
-      begun.emplace(connection, copy_command(table, part, binary), purpose);
+      begin_reading(part, [&] { begun.emplace(connection, copy_command(table, part, binary), purpose); });
+    } catch (const CopyWhole&) {
+      connection.query("rollback to savepoint part", purpose);
+      throw;
     } catch (const Error& error) {
       // The snapshot shows columns that were dropped or renamed before the lock was had.
       if (error.sqlstate() != "42703" && error.sqlstate() != "42P01") throw;
@@ -246,6 +271,17 @@ class Reader {
     report(progress);
     connection.query("release savepoint part", "copying");
     return rows;
+  }
+
+  /// A COPY that is a query is planned when it begins.
+  void begin_reading(const CopyPart& part, const std::function<void()>& begin) {
+    const auto& table = tables_[part.table];
+    bool queries = !part.whole || needs_query(table);
+    if (!queries || !shared_.open_to_others.contains(table.oid)) return begin();
+    auto refused = shared_.guard.while_judged(part.schema, part.name, /*tree=*/false, begin);
+    if (!refused) return;
+    if (needs_query(table)) throw Error(*refused);
+    throw CopyWhole{refused->message()};
   }
 
   /// The next message; false at the end of the copy. Leaves at once when a stop is asked for, also when the
@@ -349,6 +385,17 @@ std::vector<CopyPart> split(const std::vector<schema::Catalog::Leaf>& leaves, st
   return parts;
 }
 
+/// Of the same leaves, without ctid ranges.
+std::vector<CopyPart> whole_leaves(std::vector<CopyPart> parts) {
+  std::erase_if(parts, [](const CopyPart& part) { return part.first_block > 0; });
+  for (auto& part : parts) {
+    part.whole = true;
+    part.end_block = -1;
+    part.alone = parts.size() == 1 && part.pages >= worth_telling;
+  }
+  return parts;
+}
+
 void set_table_state(StatusBoard& board, const schema::Table& table, TableState state, bool reset) {
   board.update([&](Status& status) {
     for (auto& entry : status.tables) {
@@ -357,12 +404,6 @@ void set_table_state(StatusBoard& board, const schema::Table& table, TableState 
       if (reset) entry.rows_copied = entry.bytes_copied = 0;
     }
   });
-}
-
-/// COPY takes these from a query only.
-bool needs_query(const schema::Table& table) {
-  return !table.row_filter.empty() || table.columns.empty() ||
-         std::ranges::any_of(table.columns, &schema::Column::generated);
 }
 
 /// The calling thread's side: it alone uses the target's metadata.
@@ -416,13 +457,14 @@ class Coordinator {
     if (options_.trust_source) return {};
     std::vector<Oid> oids;
     for (const auto& table : tables_) oids.push_back(table.oid);
-    auto out = schema::run_code_of_others(connection, oids);
+    auto judged = schema::judge_queries(connection, oids);
+    shared_.open_to_others = std::move(judged.open_to_others);
     std::set<Oid> refused;
     for (const auto& table : tables_) {
-      if (out.contains(table.oid) && needs_query(table)) refused.insert(table.oid);
+      if (judged.refused.contains(table.oid) && needs_query(table)) refused.insert(table.oid);
     }
     if (!refused.empty()) schema::refuse_to_query(connection, refused);
-    return out;
+    return std::move(judged.refused);
   }
 
   void enqueue(std::size_t index) {
@@ -434,7 +476,7 @@ class Coordinator {
     set_table_state(board_, tables_[index], TableState::pending, /*reset=*/true);
     std::lock_guard lock(shared_.mutex);
     shared_.rows[index] = 0;
-    shared_.copy_again[index] = false;
+    shared_.copy_again[index] = shared_.copy_whole[index] = false;
     shared_.parts_left[index] = static_cast<int>(parts_[index].size());
     shared_.parts.insert(shared_.parts.end(), parts_[index].begin(), parts_[index].end());
     if (parts_[index].empty()) shared_.settled.push_back(index);
@@ -456,6 +498,7 @@ class Coordinator {
     {
       std::lock_guard lock(shared_.mutex);
       again = shared_.copy_again[index];
+      if (shared_.copy_whole[index]) parts_[index] = whole_leaves(std::move(parts_[index]));
       given_up = shared_.given_up[index];
       rows = shared_.rows[index];
       if (auto found = shared_.refused.find(index); found != shared_.refused.end()) refused = found->second;
@@ -530,11 +573,12 @@ std::vector<Oid> copy_tables(const CopyOptions& options, const std::vector<schem
                              pg::Connection& connection, target::Target& target, StatusBoard& board,
                              const StopSignal& stop) {
   if (tables.empty()) return {};
-  Board shared;
+  Board shared(options.source, stop);
   shared.parts_left.resize(tables.size());
   shared.rows.resize(tables.size());
   shared.given_up.resize(tables.size());
   shared.copy_again.resize(tables.size());
+  shared.copy_whole.resize(tables.size());
   std::vector<Oid> unfinished;
   {
     std::vector<std::jthread> readers;

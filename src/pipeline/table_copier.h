@@ -20,7 +20,7 @@ struct CopyOptions {
   Lsn snapshot_lsn;
   int readers = 4;
   bool allow_binary = true;
-  bool trust_source = false;  ///< see run_code_of_others()
+  bool trust_source = false;  ///< see schema/reading.h
   /// Told of a table that the target refuses, on the calling thread; the others go on. Empty: copy_tables()
   /// throws it.
   std::function<void(const schema::Table& table, const target::TableRefused& refused)> refused = {};

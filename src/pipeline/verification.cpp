@@ -64,7 +64,12 @@ struct Verification::Meeting {
 
 Verification::Verification(const config::Config& config, RunningApplier& applier, StatusBoard& board,
                            const StopSignal& engine_stop, const StopSignal& stop)
-    : config_(config), applier_(applier), board_(board), engine_stop_(engine_stop), stop_(stop) {}
+    : config_(config),
+      applier_(applier),
+      board_(board),
+      engine_stop_(engine_stop),
+      stop_(stop),
+      guard_(config.source, config.name + " verify", stop) {}
 
 Verification::~Verification() {
   board_.update([](Status& status) { status.verify.reset(); });
@@ -173,8 +178,20 @@ void Verification::refuse_code_of_others(const std::vector<std::pair<Oid, std::s
   if (config_.schema.trust_source) return;
   std::vector<Oid> oids;
   for (const auto& [oid, name] : wanted) oids.push_back(oid);
-  auto running = schema::run_code_of_others(*meeting_->source, oids);
-  if (!running.empty()) schema::refuse_to_query(*meeting_->source, running);
+  auto judged = schema::judge_queries(*meeting_->source, oids);
+  if (!judged.refused.empty()) schema::refuse_to_query(*meeting_->source, judged.refused);
+}
+
+/// What was judged may have changed when the table's turn comes.
+verify::Around Verification::guarded(pg::Connection& source, const schema::Table& table) {
+  if (config_.schema.trust_source) return {};
+  auto judged = schema::judge_queries(source, {table.oid});
+  if (!judged.refused.empty()) schema::refuse_to_query(source, judged.refused);
+  if (judged.open_to_others.empty()) return {};
+  return [this, table](const std::function<void()>& query) {
+    auto refused = guard_.while_judged(table.schema, table.name, table.partitioned, query);
+    if (refused) throw Error(*refused);
+  };
 }
 
 verify::Comparison Verification::compare(Oid oid) {
@@ -200,7 +217,8 @@ verify::Comparison Verification::compare(Oid oid) {
   auto counted = [this](std::int64_t rows) {
     board_.update([&](Status& status) { status.verify->rows += rows; });
   };
-  auto out = verify::compare_table(*meeting_->source, *table, *meeting_->view, stop_, counted);
+  auto out = verify::compare_table(*meeting_->source, *table, *meeting_->view, stop_,
+                                   guarded(*meeting_->source, *table), counted);
   out.report.lsn = meeting_->lsn;
   compare_names(*table, *meeting_->view, out.report);
   return out;
@@ -235,7 +253,7 @@ verify::Mended Verification::mend(Oid oid, const verify::RowShape& shape, std::v
           auto table = std::ranges::find(tables, oid, &schema::Table::oid);
           if (table == tables.end())
             throw Error(Retry::transient, "a table left the publication while it was mended", "Try again");
-          mending.work(source, *table, target, checkpoint, stop_);
+          mending.work(source, *table, guarded(source, *table), target, checkpoint, stop_);
         },
         lsn);
   }

@@ -18,6 +18,7 @@
 #include "config/config.h"
 #include "pipeline/applier.h"
 #include "pipeline/status.h"
+#include "schema/reading.h"
 #include "verify/comparison.h"
 
 namespace tailrace::pipeline {
@@ -65,6 +66,7 @@ class Verification {
   void meet_to_compare();
   std::vector<schema::Table> published(pg::Connection& source) const;
   void refuse_code_of_others(const std::vector<std::pair<Oid, std::string>>& wanted);
+  verify::Around guarded(pg::Connection& source, const schema::Table& table);
   verify::Comparison compare(Oid oid);
   verify::TableReport repair(Oid oid, verify::Comparison found);
   verify::Mended mend(Oid oid, const verify::RowShape& shape, std::vector<std::string> keys);
@@ -75,6 +77,7 @@ class Verification {
   const StopSignal& engine_stop_;
   const StopSignal& stop_;
   std::unique_ptr<Meeting> meeting_;
+  schema::QueryGuard guard_;
 };
 
 }  // namespace tailrace::pipeline

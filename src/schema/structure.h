@@ -10,6 +10,7 @@
 
 #include "base/lsn.h"
 #include "pg/connection.h"
+#include "schema/role_rights.h"
 
 namespace tailrace::schema {
 
@@ -59,6 +60,7 @@ struct StructureOptions {
   bool trust_source = false;
   std::string target_role;  ///< that makes everything
   bool target_superuser = true;
+  RoleRights target_rights = {};
   /// To whom the target's default privileges would open what is made, quoted, by the kind of object
   /// (pg_default_acl).
   std::map<char, std::vector<std::string>> opened_to;
@@ -74,8 +76,8 @@ struct StructureOptions {
   bool same_for_empty_target(const StructureOptions& other) const {
     return owners == other.owners && privileges == other.privileges && target_version == other.target_version &&
            trust_source == other.trust_source && target_role == other.target_role &&
-           target_superuser == other.target_superuser && opened_to == other.opened_to &&
-           open_schemas == other.open_schemas;
+           target_superuser == other.target_superuser && target_rights == other.target_rights &&
+           opened_to == other.opened_to && open_schemas == other.open_schemas;
   }
 };
 

@@ -56,6 +56,10 @@ struct StructureDraft {
   std::set<Object> cannot_run = {};       ///< what would fail where it runs, see read_paths()
   std::map<Oid, std::string> paths = {};  ///< functions that need a search_path, and which: SQL
   std::set<Oid> not_everybodys = {};      ///< functions and types from whose use PUBLIC is kept
+  std::set<std::string> trusted = {};     ///< roles whose code may run with the rights of the target's
+  std::set<std::string> stronger = {};    ///< roles that may do more at the target than at the source
+  /// Roles whose objects run with rights at the target that are no more than theirs at the source.
+  std::set<std::string> keep_their_own = {};
 
   int from() const { return source.server_version(); }
   int to() const { return options.target_version; }
@@ -64,6 +68,7 @@ struct StructureDraft {
   /// The list for a type or a function.
   std::vector<Statement>& list_for(Object object);
   bool must_not_run(Oid catalog, Oid object) const;
+  /// The role of the source whose rights at the target are no more than it has there, by its name; or empty.
   std::string acts_as() const;
   /// SQL for a condition: what this role, an expression of type oid, owns must not run with the target's
   /// rights.

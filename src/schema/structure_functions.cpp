@@ -52,7 +52,7 @@ void read_functions(StructureDraft& draft) {
           "left join pg_catalog.pg_aggregate a on a.aggfnoid = p.oid where p.oid = any($1::pg_catalog.oid[]) "
           "order by p.prokind = 'a', p.oid",
           aggregate_attributes, draft.from() >= 140000 ? "p.prosqlbody is not null" : "false",
-          draft.options.owners ? "false" : draft.untrusted_owner("p.proowner")),
+          draft.untrusted_owner("p.proowner")),
       {as_array(draft.scope.functions)}, "reading the functions");
   std::string invokers;
   for (int row = 0; row < rows.rows(); ++row) {

@@ -75,6 +75,7 @@ void read_owners(StructureDraft& draft) {
           made),
       as_parameters(draft.made), "reading the owners");
   for (int row = 0; row < rows.rows(); ++row) {
+    if (draft.stronger.contains(rows.str(row, 2))) continue;
     std::string of = rows.str(row, 0) + " " + rows.str(row, 1);
     draft.structure.roles.insert(rows.str(row, 2));
     // With what makes it, in one transaction: nobody must find it with the rights of who made it.
@@ -105,7 +106,7 @@ void read_privileges(StructureDraft& draft) {
       "union all select 1, m.catalog, m.oid, 'SCHEMA', '', nspacl, nspowner "
       "from {0} join pg_catalog.pg_namespace o on m.catalog = 2615 and o.oid = m.oid",
       // A view reads with its owner's rights; without owners that is the target's role.
-      made, draft.options.owners ? "false" : draft.untrusted_owner("relowner"));
+      made, draft.untrusted_owner("relowner"));
   auto rows = draft.source.query(
       fmt::format(
           "select x.kind || ' ' || i.identity, x.kind in ('ROUTINE', 'TYPE'), r.rolname, a.is_grantable, "

@@ -1,6 +1,7 @@
 #include "base/log.h"
 #include "base/sql_text.h"
 #include "schema/structure_draft.h"
+#include "schema/written_code.h"
 
 namespace tailrace::schema {
 namespace {
@@ -59,12 +60,13 @@ or p.proname in ('nextval', 'currval', 'lastval', 'random', 'random_normal', 'ge
   'pg_current_xact_id', 'pg_backend_pid', 'suppress_redundant_updates_trigger', 'tsvector_update_trigger',
   'tsvector_update_trigger_column')))";
 
-/// A superuser's objects may call what superusers own. Anybody else's may call what is harmless, whoever has
-/// written it. A view counts with what it reads.
+/// Of tables $1, views $2 and types $3. What roles $4 own may call what such roles own. Anybody else's may call
+/// what is harmless, whoever has written it. A view counts with what it reads; a materialized one, if $5, does
+/// not, for it is filled with its owner's rights.
 std::string what_must_not_run(int version) {
   return fmt::format(R"(
 with recursive role as (
-  select r.oid, r.rolname, r.rolsuper or r.rolname = $4 as trusted from pg_catalog.pg_roles r),
+  select r.oid, r.rolname, r.rolname = any($4::pg_catalog.text[]) as trusted from pg_catalog.pg_roles r),
 place as ({}),
 tree as (
   select c, o, owner, tree from place
@@ -112,18 +114,36 @@ from bad b group by b.c, b.o, b.owner order by b.c, b.o)",
                      evaluated_places(version), harmless);
 }
 
-void warn_of(const pg::Result& rows) {
-  std::string names;
-  for (int row = 0; row < rows.rows(); ++row) {
-    names += fmt::format("{}{} of {} ({})", names.empty() ? "" : ", ", rows.get(row, 4), rows.get(row, 3),
-                         rows.get(row, 2));
-  }
+/// What the row of what_must_not_run() is about, for people.
+std::string named(const pg::Result& rows, int row) {
+  return fmt::format("{} of {} ({})", rows.get(row, 4), rows.get(row, 3), rows.get(row, 2));
+}
+
+/// By the server, with the rights of its owner, who has no more of them at the target.
+bool runs_as_owner(const StructureDraft& draft, const pg::Result& rows, int row) {
+  return draft.options.owners && rows.oid(row, 0) == catalog_oid::rewrite &&
+         rows.get(row, 4).starts_with("contents of materialized view") &&
+         draft.keep_their_own.contains(rows.str(row, 3));
+}
+
+void warn_of(const std::string& names) {
   if (names.empty()) return;
   log::warn("schema",
             "left out of the target's structure, or made so that it does not run, for the target's user has "
             "rights that its owner does not have: {}. See \"Whose code runs\" in docs/postgres-target.md; "
             "schema.trust_source: on makes all of it as at the source",
             names);
+}
+
+void warn_of_stronger(const StructureDraft& draft) {
+  std::string names;
+  for (const auto& role : draft.stronger) names += (names.empty() ? "" : ", ") + quote_identifier(role);
+  log::warn(
+      "schema",
+      "schema.owners: what these roles own at the source stays the target user's, for the roles of their "
+      "names at the target may do more there (attributes, memberships): {}. Give both the same rights, or "
+      "set schema.trust_source: on",
+      names);
 }
 
 }  // namespace
@@ -139,15 +159,41 @@ bool StructureDraft::must_not_run(Oid catalog, Oid object) const {
 std::string StructureDraft::untrusted_owner(std::string_view owner) const {
   if (options.trust_source) return "false";
   return fmt::format(
-      "not exists (select from pg_catalog.pg_roles tr where tr.oid = {} and (tr.rolsuper or "
-      "tr.rolname = {}))",
-      owner, quote_literal(acts_as()));
+      "(not exists (select from pg_catalog.pg_roles tr where tr.oid = {} and (tr.rolsuper or "
+      "tr.rolname = any({}::pg_catalog.text[]))))",
+      owner, quote_literal(as_text_array(keep_their_own)));
 }
 
-/// The role of the source whose rights at the target are no more than it has there, by its name.
 std::string StructureDraft::acts_as() const {
-  return options.target_superuser ? "" : options.target_role;
+  bool fewer = !options.target_superuser && !stronger.contains(options.target_role);
+  return fewer ? options.target_role : "";
 }
+
+namespace {
+
+/// Holds the roles of the source against those of their names at the target.
+void read_roles(StructureDraft& draft) {
+  auto here = read_role_rights(draft.source);
+  const auto& there = draft.options.target_rights;
+  draft.stronger = stronger_there(here, there);
+  draft.trusted = superusers(here);
+  if (draft.options.owners) {
+    auto powerful = superusers(there);
+    for (const auto& [role, _] : here) {
+      if (!draft.stronger.contains(role)) draft.keep_their_own.insert(role);
+      // It owns what is made, and could change it: in a superuser's sessions.
+      if (draft.options.target_superuser && there.contains(role) && !powerful.contains(role))
+        draft.trusted.erase(role);
+    }
+    if (!draft.stronger.empty()) warn_of_stronger(draft);
+  }
+  if (auto ours = draft.acts_as(); !ours.empty()) {
+    draft.trusted.insert(ours);
+    draft.keep_their_own.insert(ours);
+  }
+}
+
+}  // namespace
 
 void read_rights(StructureDraft& draft) {
   auto rows = draft.source.query(
@@ -159,12 +205,14 @@ void read_rights(StructureDraft& draft) {
       {as_array(draft.scope.functions), as_array(draft.scope.types)}, "reading what is not everybody's");
   for (int row = 0; row < rows.rows(); ++row) draft.not_everybodys.insert(rows.oid(row, 0));
   if (draft.options.trust_source) return;
-  rows = draft.source.query(
-      what_must_not_run(draft.from()),
-      {as_array(draft.scope.tables), as_array(draft.scope.views), as_array(draft.scope.types), draft.acts_as(),
-       draft.options.owners ? "true" : "false"},
-      "reading whose code the structure runs");
+  read_roles(draft);
+  rows = draft.source.query(what_must_not_run(draft.from()),
+                            {as_array(draft.scope.tables), as_array(draft.scope.views),
+                             as_array(draft.scope.types), as_text_array(draft.trusted), "false"},
+                            "reading whose code the structure runs");
+  std::string names;
   for (int row = 0; row < rows.rows(); ++row) {
+    if (runs_as_owner(draft, rows, row)) continue;
     if (rows.oid(row, 0) == catalog_oid::partitioned || rows.oid(row, 0) == catalog_oid::range) {
       throw Error(Retry::needs_operator,
                   fmt::format("the {} of {} calls {}, which would run with the rights of the target's user",
@@ -176,8 +224,46 @@ void read_rights(StructureDraft& draft) {
                   "hand");
     }
     draft.untrusted.insert({rows.oid(row, 0), rows.oid(row, 1)});
+    names += (names.empty() ? "" : ", ") + named(rows, row);
   }
-  warn_of(rows);
+  warn_of(names);
+}
+
+std::string code_of_others(pg::Connection& connection, const std::vector<Oid>& tables) {
+  constexpr const char* looking = "looking at whose code the target's tables run";
+  auto mine =
+      connection.query("select from pg_catalog.pg_roles where rolname = current_user and rolsuper", looking);
+  if (tables.empty() || mine.rows() == 0) return {};
+  auto all = connection.query(
+      "with recursive leaf (oid) as (select oid from pg_catalog.pg_class where oid = any($1::pg_catalog.oid[]) "
+      "union select p.relid::pg_catalog.oid from pg_catalog.pg_class t cross join lateral "
+      "pg_catalog.pg_partition_tree(t.oid) p where t.oid = any($1::pg_catalog.oid[]) and t.relkind = 'p'), "
+      "used (oid) as (select a.atttypid from leaf join pg_catalog.pg_attribute a on a.attrelid = leaf.oid "
+      "where a.attnum > 0 and not a.attisdropped union select x.oid from used join pg_catalog.pg_type t on "
+      "t.oid = used.oid cross join lateral (select t.typbasetype union all select t.typelem union all "
+      "select r.rngsubtype from pg_catalog.pg_range r where r.rngtypid = t.oid union all select b.atttypid "
+      "from pg_catalog.pg_attribute b where b.attrelid = t.typrelid and t.typtype = 'c' and b.attnum > 0) x "
+      "(oid) where x.oid >= 16384) "
+      "select array(select oid from leaf), array(select oid from used where oid >= 16384)",
+      {as_array(tables)}, looking);
+  auto rows = connection.query(
+      what_must_not_run(connection.server_version()),
+      {all.str(0, 0), "{}", all.str(0, 1), as_text_array(superusers(read_role_rights(connection))), "false"},
+      looking);
+  // tailrace's own triggers, on tables of anybody; who owns the schema tailrace has been looked at.
+  auto own = connection.query(
+      "select t.oid from pg_catalog.pg_trigger t join pg_catalog.pg_proc p on p.oid = t.tgfoid "
+      "join pg_catalog.pg_namespace n on n.oid = p.pronamespace where n.nspname = 'tailrace' and t.tgqual is "
+      "null",
+      looking);
+  std::set<Oid> ours;
+  for (int row = 0; row < own.rows(); ++row) ours.insert(own.oid(row, 0));
+  std::string names;
+  for (int row = 0; row < rows.rows(); ++row) {
+    if (rows.oid(row, 0) == catalog_oid::trigger && ours.contains(rows.oid(row, 1))) continue;
+    names += (names.empty() ? "" : ", ") + named(rows, row);
+  }
+  return names;
 }
 
 std::string StructureDraft::keep_closed(char kind, std::string_view name, Oid object) const {

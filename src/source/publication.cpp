@@ -8,6 +8,7 @@
 #include "base/fnv.h"
 #include "base/log.h"
 #include "base/sql_text.h"
+#include "source/hiding_places.h"
 
 namespace tailrace::source {
 namespace {
@@ -91,8 +92,7 @@ std::vector<PublishedTable> read_published_tables(pg::Connection& connection, co
       " join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = t.tablename {}"
       // FOR ALL TABLES has the books of a tailrace that writes into this database, and what it is copying; they
       // are nobody else's.
-      " where t.pubname = {} and t.schemaname <> 'tailrace' and t.schemaname !~ '^tailrace_copy_' order by "
-      "t.schemaname, t.tablename{}",
+      " where t.pubname = {} and t.schemaname <> 'tailrace' order by t.schemaname, t.tablename{}",
       detailed ? "coalesce(t.rowfilter, ''), exists (select 1 from pg_catalog.pg_publication_rel r"
                  " where p.oid = r.prpubid and r.prrelid = c.oid and r.prattrs is not null), a.name"
                : "'', false, null",
@@ -100,8 +100,10 @@ std::vector<PublishedTable> read_published_tables(pg::Connection& connection, co
       detailed ? "left join lateral pg_catalog.unnest(t.attnames) with ordinality a(name, at) on true" : "",
       quote_literal(name), detailed ? ", a.at" : "");
   auto rows = connection.query(query, "reading the publication's tables");
+  auto hidden = hiding_places(connection);
   std::vector<PublishedTable> out;
   for (int i = 0; i < rows.rows(); ++i) {
+    if (hidden.contains(rows.str(i, 1))) continue;
     if (out.empty() || out.back().oid != rows.oid(i, 0)) {
       out.push_back({rows.oid(i, 0),
                      rows.str(i, 1),

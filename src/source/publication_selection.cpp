@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "base/sql_text.h"
+#include "source/hiding_places.h"
 #include "source/publication.h"
 
 namespace tailrace::source {
@@ -134,12 +135,14 @@ std::vector<CatalogTable> read_catalog_tables(pg::Connection& connection) {
       " from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace"
       " where c.relkind in ('r', 'p', 'f') and c.relpersistence <> 't'"
       " and n.nspname not in ('pg_catalog', 'information_schema', 'tailrace') and n.nspname !~ "
-      "'^(pg_(toast|temp)|tailrace_copy_)'"
+      "'^pg_(toast|temp)'"
       " order by n.nspname, c.relname",
       "listing the source's tables");
+  auto hidden = hiding_places(connection);
   std::vector<CatalogTable> out;
   out.reserve(static_cast<std::size_t>(rows.rows()));
   for (int i = 0; i < rows.rows(); ++i) {
+    if (hidden.contains(rows.str(i, 1))) continue;
     char kind = rows.get(i, 3).front();
     out.push_back(
         {rows.oid(i, 0), rows.str(i, 1), rows.str(i, 2), kind == 'p', rows.oid(i, 5), rows.str(i, 4), kind});

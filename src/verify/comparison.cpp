@@ -15,8 +15,9 @@ constexpr std::uint64_t most_rows_read_again = 50'000;
 class TableComparison {
  public:
   TableComparison(pg::Connection& source, const schema::Table& table, target::TargetView& view,
-                  const StopSignal& stop, const std::function<void(std::int64_t)>& counted)
-      : here_(source, quote_qualified(table.schema, table.name), table.partitioned, table.row_filter),
+                  const StopSignal& stop, const Around& around,
+                  const std::function<void(std::int64_t)>& counted)
+      : here_(source, quote_qualified(table.schema, table.name), table.partitioned, table.row_filter, around),
         table_(table),
         view_(view),
         stop_(stop),
@@ -210,8 +211,9 @@ std::optional<RowShape> common_shape(const schema::Table& table, const target::T
 }
 
 Comparison compare_table(pg::Connection& source, const schema::Table& table, target::TargetView& view,
-                         const StopSignal& stop, const std::function<void(std::int64_t)>& counted) {
-  return TableComparison(source, table, view, stop, counted).run();
+                         const StopSignal& stop, const Around& around,
+                         const std::function<void(std::int64_t)>& counted) {
+  return TableComparison(source, table, view, stop, around, counted).run();
 }
 
 }  // namespace tailrace::verify

@@ -11,6 +11,7 @@
 #include "schema/table.h"
 #include "target/target.h"
 #include "verify/report.h"
+#include "verify/sql_table.h"
 #include "verify/table_digest.h"
 
 namespace tailrace::verify {
@@ -23,10 +24,11 @@ struct Comparison {
 };
 
 /// `source` is in a transaction that sees the position of `view`. The source is read on a thread of its own.
-/// `counted` is told now and then how many more of its rows were read, from that thread. Throws Error when one
-/// side cannot be read, and StopRequested.
+/// `around`: the source's queries of the table (sql_table.h). `counted` is told now and then how many more of
+/// its rows were read, from that thread. Throws Error when one side cannot be read, and StopRequested.
 Comparison compare_table(pg::Connection& source, const schema::Table& table, target::TargetView& view,
-                         const StopSignal& stop, const std::function<void(std::int64_t)>& counted);
+                         const StopSignal& stop, const Around& around,
+                         const std::function<void(std::int64_t)>& counted);
 
 /// The columns that the target has of the table, and the key among them; nothing where the source cannot be
 /// asked for them. `report` says what only one side has.

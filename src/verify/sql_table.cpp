@@ -115,12 +115,19 @@ std::string in_buckets(const ChecksumPlan& plan, const std::vector<bool>& bucket
   return fmt::format("{} = any('{{{}}}'::pg_catalog.int8[])", plan.row_bucket, list);
 }
 
-SqlTable::SqlTable(pg::Connection& connection, std::string name, bool partitioned, std::string filter)
+SqlTable::SqlTable(pg::Connection& connection, std::string name, bool partitioned, std::string filter,
+                   Around around)
     : connection_(connection),
       name_(std::move(name)),
       from_((partitioned ? "" : "only ") + name_),
       filter_(std::move(filter)),
-      purpose_("comparing " + name_) {}
+      purpose_("comparing " + name_),
+      around_(std::move(around)) {}
+
+void SqlTable::guarded(const std::function<void()>& query) const {
+  if (around_) return around_(query);
+  query();
+}
 
 std::string SqlTable::dialect() {
   auto row = connection_.query(
@@ -170,17 +177,19 @@ void SqlTable::sum(const ChecksumPlan& plan, TableDigest& digest, const StopSign
   for (const auto& piece : pieces()) {
     if (stop.requested()) throw StopRequested();
     // OFFSET 0 keeps the server from working each part out twice.
-    auto sums = connection_.query(
-        fmt::format("select {}, pg_catalog.count(*), pg_catalog.sum({}), pg_catalog.sum({}) "
-                    "from (select {} from {}{} offset 0) s group by 1",
-                    plan.bucket, plan.first_hash, plan.second_hash, plan.parts, from_, where(piece)),
-        purpose_);
+    auto sql = fmt::format(
+        "select {}, pg_catalog.count(*), pg_catalog.sum({}), pg_catalog.sum({}) "
+        "from (select {} from {}{} offset 0) s group by 1",
+        plan.bucket, plan.first_hash, plan.second_hash, plan.parts, from_, where(piece));
     std::int64_t rows = 0;
-    for (int i = 0; i < sums.rows(); ++i) {
-      rows += sums.i64(i, 1);
-      digest.add_sums(static_cast<std::size_t>(sums.i64(i, 0)), static_cast<std::uint64_t>(sums.i64(i, 1)),
-                      wrapped(sums.get(i, 2)), wrapped(sums.get(i, 3)));
-    }
+    guarded([&] {
+      auto sums = connection_.query(sql, purpose_);
+      for (int i = 0; i < sums.rows(); ++i) {
+        rows += sums.i64(i, 1);
+        digest.add_sums(static_cast<std::size_t>(sums.i64(i, 0)), static_cast<std::uint64_t>(sums.i64(i, 1)),
+                        wrapped(sums.get(i, 2)), wrapped(sums.get(i, 3)));
+      }
+    });
     counted(rows);
   }
 }
@@ -190,9 +199,8 @@ void SqlTable::read(const std::vector<std::string>& columns, const std::string& 
   std::vector<std::string> list;
   for (const auto& column : columns) list.push_back(quote_identifier(column));
   connection_.leave_on(stop);
-  connection_.query(
-      fmt::format("copy (select {} from {}{}) to stdout", joined(list, ", "), from_, where(condition)),
-      purpose_);
+  auto sql = fmt::format("copy (select {} from {}{}) to stdout", joined(list, ", "), from_, where(condition));
+  guarded([&] { connection_.query(sql, purpose_); });
   pg::CopyStream stream(connection_, purpose_);
   Row row(columns.size());
   std::vector<std::string> scratch(columns.size());

@@ -15,6 +15,9 @@ namespace tailrace::verify {
 
 using RowVisitor = std::function<void(const Row&)>;
 
+/// Runs a query, by the end of which it is planned; or throws Error where it must not be.
+using Around = std::function<void(const std::function<void()>& query)>;
+
 /// What one side is asked about: the same on both, so that equal rows have equal sums.
 struct ChecksumPlan {
   ChecksumPlan(const schema::Table& table, const RowShape& shape);
@@ -32,8 +35,10 @@ struct ChecksumPlan {
 /// Borrows the connection, which is in the transaction to look with. One thread.
 class SqlTable {
  public:
-  /// `name`: as SQL writes it. `filter`: a WHERE condition, or empty.
-  SqlTable(pg::Connection& connection, std::string name, bool partitioned, std::string filter);
+  /// `name`: as SQL writes it. `filter`: a WHERE condition, or empty. `around`: every query of the table;
+  /// empty: they just run.
+  SqlTable(pg::Connection& connection, std::string name, bool partitioned, std::string filter,
+           Around around = {});
 
   /// Equal for two servers that hash equal rows alike: same encoding, same byte order.
   std::string dialect();
@@ -45,6 +50,7 @@ class SqlTable {
             const RowVisitor& visit);
 
  private:
+  void guarded(const std::function<void()>& query) const;
   std::vector<std::string> pieces();
   std::string where(const std::string& condition, const std::string& more = {}) const;
 
@@ -53,6 +59,7 @@ class SqlTable {
   std::string from_;
   std::string filter_;
   std::string purpose_;
+  Around around_;
 };
 
 /// The condition that a row is in one of the buckets.

@@ -229,6 +229,38 @@ def test_names_of_ours(pair, case, backlog):
     pair.mirror.stop()
 
 
+def test_a_stranger_has_the_schema_for_what_makes_room(pair):
+    """Whoever owns the schema that a table is moved to could drop it there."""
+    into = pair.mirror.into
+    follow(pair, "CREATE TABLE log (id int PRIMARY KEY, v text); INSERT INTO log VALUES (1, 'day1');"
+                 "CREATE TABLE log_1 (id int PRIMARY KEY, v text); INSERT INTO log_1 VALUES (1, 'day0')")
+    stranger = f"stranger_of_{pair.name}"
+    into.execute(f"CREATE ROLE {stranger} LOGIN; GRANT CREATE ON DATABASE {into.database} TO {stranger}")
+    oids = into.execute("SELECT oid FROM pg_class WHERE relname IN ('log', 'log_1') AND relkind = 'r'")
+    names = [f"tailrace_moved_{oid}" for (oid,) in oids]
+    try:
+        with into.cluster.connect(into.database, user=stranger) as connection:
+            connection.execute("; ".join(f"CREATE SCHEMA {name}" for name in names))
+        # Nobody makes `log` anew yet: it stays where it was moved to.
+        with pair.connect(autocommit=False) as open_one:
+            open_one.execute("ALTER TABLE log RENAME TO x; ALTER TABLE log_1 RENAME TO log; ALTER TABLE x RENAME TO"
+                             " log_1; INSERT INTO log VALUES (2, 'day0')")
+        wait_until(lambda: same_by_name(pair) is not None, 40, lambda: pair.mirror.tail())
+        pair.execute("INSERT INTO log_1 VALUES (2, 'day1')")
+        wait_until(lambda: same_by_name(pair) is not None, 40, lambda: pair.mirror.tail())
+        # What was moved had a schema of its own; the stranger's are as he left them.
+        left = into.execute("SELECT n.nspname, r.rolname, count(c) FROM pg_namespace n JOIN pg_roles r ON r.oid ="
+                            " nspowner LEFT JOIN pg_class c ON c.relnamespace = n.oid WHERE nspname LIKE"
+                            " 'tailrace\\_moved%' GROUP BY 1, 2")
+        assert sorted(left) == sorted((name, stranger, 0) for name in names)
+        moved_to = [line for line in pair.mirror.log_text().splitlines() if "until that has settled" in line]
+        assert moved_to and all(any(f"{name}_1.log" in line for name in names) for line in moved_to), moved_to
+        pair.mirror.stop()
+        assert pair.mirror.into.execute("SELECT count(*) FROM tailrace.moved_places") == [(0,)]
+    finally:
+        into.execute(f"DROP OWNED BY {stranger}; DROP ROLE {stranger}")
+
+
 def test_a_partition_is_detached_and_kept(pair):
     follow(pair, "CREATE TABLE m (id int, d int, PRIMARY KEY (id, d)) PARTITION BY LIST (d);"
                  "CREATE TABLE m1 PARTITION OF m FOR VALUES IN (1); CREATE TABLE m2 PARTITION OF m FOR VALUES IN (2);"

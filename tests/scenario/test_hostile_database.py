@@ -88,7 +88,11 @@ def test_what_the_planner_runs(shop):
                    " $$BEGIN PERFORM evil.trap('planner'); RETURN $1; END$$;"
                    "CREATE INDEX ON public.t ((public.f(1) + id));"
                    "CREATE INDEX ON public.p1 (id) WHERE public.f(1) > 0;"
-                   "CREATE STATISTICS public.s ON n, (id + public.f(2)) FROM public.t")
+                   "CREATE STATISTICS public.s ON n, (id + public.f(2)) FROM public.t;"
+                   # By an operator, which is what the index depends on.
+                   "CREATE FUNCTION public.f(text, text) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT public.f(3)';"
+                   "CREATE OPERATOR public.&&& (LEFTARG = text, RIGHTARG = text, FUNCTION = public.f);"
+                   "CREATE INDEX ON public.u ((text 'a' OPERATOR(public.&&&) text 'b'), v)")
     shop.mirror.configure(tables=["public.*"])
     shop.mirror.start()
     shop.mirror.wait_caught_up(shop.cluster)
@@ -97,7 +101,7 @@ def test_what_the_planner_runs(shop):
     outcome = shop.mirror.verify()
     shop.mirror.stop()
     assert source.trapped() == []
-    assert outcome.returncode == 3 and "a query of public.t, public.p" in outcome.stderr, outcome.stderr
+    assert outcome.returncode == 3 and "a query of public.t, public.u, public.p" in outcome.stderr, outcome.stderr
 
 
 def test_through_a_pooler_that_knows_no_options(shop):

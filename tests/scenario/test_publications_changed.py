@@ -159,3 +159,25 @@ def test_fewer_connections_than_the_copy_wants(shop_into, kind):
         mirror.teardown()
     finally:
         shop.execute(f"DROP OWNED BY {shop.name}; DROP ROLE {shop.name}")
+
+
+@KINDS
+def test_a_schema_that_is_called_like_a_hiding_place(shop_into, kind):
+    """Of somebody, whether a tailrace writes into this database or not."""
+    shop = shop_into(kind)
+    shop.execute("CREATE SCHEMA tailrace_copy_2024; CREATE TABLE tailrace_copy_2024.t (id int PRIMARY KEY);"
+                 "INSERT INTO tailrace_copy_2024.t VALUES (1)")
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    assert (shop.mirror.table("tailrace_copy_2024.t") or {}).get("state") == "streaming"
+    shop.mirror.stop()
+    # The books of one that fills a table out of sight.
+    shop.execute("CREATE SCHEMA tailrace_copy_2200; CREATE TABLE tailrace_copy_2200.half (id int PRIMARY KEY);"
+                 "CREATE SCHEMA tailrace; CREATE TABLE tailrace.hiding_places (place oid primary key, name_space oid);"
+                 "INSERT INTO tailrace.hiding_places SELECT oid, 2200 FROM pg_namespace WHERE nspname ="
+                 " 'tailrace_copy_2200'; INSERT INTO tailrace_copy_2024.t VALUES (2)")
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    assert shop.mirror.table("tailrace_copy_2200.half") is None
+    shop.mirror.stop()
+    assert shop.mirror.opened().value("(SELECT count(*) FROM tailrace_copy_2024.t)") == "2"

@@ -219,3 +219,103 @@ def test_a_table_is_emptied_without_its_triggers(pair, recopied):
     pair.mirror.stop()
     assert trapped(pair, source) == []
     assert len(pair.mirror.into.execute("SELECT id FROM public.part")) == 3
+
+
+# Each gives a table of his own code that runs when somebody reads it, writes to it, or copies into it.
+GIVES = {
+    "statistics": "CREATE STATISTICS m.s ON (m.evil(1) + v), id FROM m.a",
+    "index": "CREATE INDEX ON m.a ((m.evil(1) + v))",
+    "operator": "CREATE OPERATOR m.&&& (LEFTARG = int, RIGHTARG = int, FUNCTION = m.evil2); CREATE INDEX ON m.a"
+                " ((1 OPERATOR(m.&&&) 2), v)",
+    "check": "ALTER TABLE m.a ADD CHECK (m.evil(v) > 0)",
+    "trigger": "CREATE TRIGGER g BEFORE INSERT ON m.a FOR EACH ROW EXECUTE FUNCTION m.evil_trigger(); ALTER TABLE m.a"
+               " ENABLE ALWAYS TRIGGER g",
+    "domain": "CREATE DOMAIN m.d AS int CHECK (m.evil(VALUE) > 0); ALTER TABLE m.a ALTER v TYPE m.d",
+}
+
+
+@pytest.mark.parametrize("gift", GIVES)
+def test_code_of_a_table_that_the_target_has(pair, gift):
+    """Its owner owns the database, and wants to be superuser."""
+    into = pair.mirror.into
+    hostile = HostileDatabase(into.cluster, into.database, traps=False)
+    hostile.execute("CREATE SCHEMA m; CREATE TABLE m.a (id int PRIMARY KEY, v int);"
+                    "CREATE FUNCTION m.evil(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS"
+                    " $$BEGIN PERFORM evil.trap('evil'); RETURN 1; END$$;"
+                    "CREATE FUNCTION m.evil2(int, int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT m.evil($1)';"
+                    "CREATE FUNCTION m.evil_trigger() RETURNS trigger LANGUAGE plpgsql AS"
+                    " $$BEGIN PERFORM evil.trap('trigger'); RETURN NEW; END$$;" + GIVES[gift])
+    pair.execute("CREATE SCHEMA m; CREATE TABLE m.a (id int PRIMARY KEY, v int); INSERT INTO m.a VALUES (1, 1)")
+    try:
+        checked = run("check", "-c", pair.mirror.config)
+        assert checked.returncode == 1 and "code of the target's tables" in checked.stdout, checked.stdout
+        pair.mirror.start()
+        assert pair.mirror.process.wait(60) == 3
+        assert hostile.trapped() == []
+        assert "schema.trust_source" in pair.mirror.log_text()
+        pair.mirror.configure(schema={"trust_source": True})
+        pair.mirror.start()
+        pair.mirror.wait_caught_up(pair.cluster)
+        pair.mirror.stop()
+        assert hostile.trapped(), "as it was asked for"
+    finally:
+        pair.mirror.close()
+
+
+def test_a_table_gets_code_between_two_runs(pair):
+    into = pair.mirror.into
+    hostile = HostileDatabase(into.cluster, into.database, traps=False)
+    hostile.execute("CREATE SCHEMA m; CREATE TABLE m.a (id int PRIMARY KEY, v int)")
+    pair.execute("CREATE SCHEMA m; CREATE TABLE m.a (id int PRIMARY KEY, v int); INSERT INTO m.a VALUES (1, 1)")
+    checked = run("check", "-c", pair.mirror.config)
+    assert checked.returncode == 0 and f"{hostile.owner}, who own such tables" in checked.stdout, checked.stdout
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.mirror.stop()
+    hostile.execute("CREATE FUNCTION m.evil(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS"
+                    " $$BEGIN PERFORM evil.trap('evil'); RETURN 1; END$$;" + GIVES["statistics"])
+    pair.execute("UPDATE m.a SET v = 2; CREATE TABLE m.b (id int PRIMARY KEY); INSERT INTO m.b VALUES (1)")
+    pair.mirror.start()
+    pair.mirror.wait_status(lambda _: (pair.mirror.table("m.a") or {}).get("state") == "held")
+    pair.mirror.wait_status(lambda _: (pair.mirror.table("m.b") or {}).get("state") == "streaming")
+    assert pair.mirror.verify().returncode == 1
+    pair.mirror.stop()
+    assert hostile.trapped() == []
+
+
+STRONG = """
+CREATE FUNCTION public.evil() RETURNS int LANGUAGE plpgsql AS $$BEGIN
+  IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN EXECUTE 'CREATE ROLE {made}'; END IF;
+  RETURN 1; END$$;
+CREATE FUNCTION public.lends() RETURNS name LANGUAGE sql SECURITY DEFINER AS 'SELECT current_user';
+CREATE TABLE public.t (id int PRIMARY KEY); INSERT INTO public.t VALUES (1);
+CREATE MATERIALIZED VIEW public.m AS SELECT public.evil() AS x;
+CREATE VIEW public.v AS SELECT pg_catalog.count(*) FROM public.t; GRANT SELECT ON public.v TO pg_monitor;
+"""
+
+
+@pytest.mark.parametrize("right", ["SUPERUSER", "CREATEROLE", "member"])
+def test_an_owner_who_may_do_more_at_the_target(pair, right):
+    """The role of his name there is somebody else."""
+    source = hostile_pair(pair)
+    into = pair.mirror.into
+    made = f"made_by_{source.owner}"
+    source.execute(STRONG.format(made=made))
+    into.execute(f"GRANT pg_read_all_settings TO {source.owner}" if right == "member" else
+                 f"ALTER ROLE {source.owner} {right}")
+    pair.mirror.configure(schema={"owners": True, "privileges": True})
+    try:
+        pair.mirror.start()
+        pair.mirror.wait_caught_up(pair.cluster)
+        pair.mirror.stop()
+        assert into.execute("SELECT rolname FROM pg_roles WHERE rolname = %s" % f"'{made}'") == []
+        assert into.execute("SELECT relname, relowner::regrole::text FROM pg_class WHERE relname IN ('t', 'm')"
+                            " ORDER BY 1") == [("m", "postgres"), ("t", "postgres")]
+        assert into.execute("SELECT prosecdef, proowner::regrole::text FROM pg_proc WHERE proname = 'lends'") == [
+            (False, "postgres")]
+        assert into.execute("SELECT has_table_privilege('pg_monitor', 'public.v', 'SELECT')") == [(False,)]
+        log = pair.mirror.log_text()
+        assert "stays the target user's" in log and "contents of materialized view" in log
+    finally:
+        pair.mirror.close()
+        into.execute(f"ALTER ROLE {source.owner} NOSUPERUSER; DROP OWNED BY {source.owner} CASCADE")

@@ -112,8 +112,10 @@ def described(rows, sign, verb):
 def from_clause(connection, names):
     """Children that inherit are tables of their own; partitions are not."""
     qualified = ".".join(identifier(name) for name in names)
-    kind = connection.execute(KIND, names).fetchone()[0]
-    return qualified if kind == "p" else f"ONLY {qualified}"
+    kind = connection.execute(KIND, names).fetchone()
+    if kind is None:
+        raise Difference(f"{qualified} went while it was looked at")
+    return qualified if kind[0] == "p" else f"ONLY {qualified}"
 
 
 def lines(connection, names, listed, where):

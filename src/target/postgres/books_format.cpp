@@ -75,6 +75,14 @@ insert into tailrace.made (subscription, catalog, name, oid)
   where pg_catalog.pg_has_role(c.relowner, 'usage') and not exists (select from pg_catalog.pg_depend d
     where d.classid = 1259 and d.objid = c.oid and d.refclassid = 1259 and d.deptype in ('a', 'i'))
   on conflict do nothing)",
+    // 10: the schemas that tables were moved to out of the way (names.h), by their identity. Until now a name
+    // told.
+    R"(
+create table tailrace.moved_places (relation oid primary key, place oid not null);
+insert into tailrace.moved_places select t.target_oid, pg_catalog.min(n.oid) from tailrace.tables t
+  join pg_catalog.pg_namespace n on n.nspname operator(pg_catalog.=) t.target_schema
+  where t.target_schema operator(pg_catalog.=) pg_catalog.concat('tailrace_moved_', t.target_oid)
+  group by t.target_oid)",
 };
 
 constexpr std::int64_t newest = std::ssize(steps);

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/sql_text.h"
+#include "target/postgres/places.h"
 
 namespace tailrace::target::postgres {
 namespace {
@@ -52,20 +53,10 @@ Oid HiddenTables::place_for(Oid name_space) {
           name_space),
       hiding);
   if (known.rows() > 0) return known.oid(0, 0);
-  std::string name = fmt::format("tailrace_copy_{}", name_space);
-  for (int next = 1;; ++next) {
-    auto taken = connection_.query(
-        fmt::format("select pg_catalog.to_regnamespace({}) is not null", quote_literal(quote_identifier(name))),
-        hiding);
-    if (!taken.flag(0, 0)) break;
-    name = fmt::format("tailrace_copy_{}_{}", name_space, next);
-  }
-  auto made = connection_.query(
-      fmt::format("create schema {0}; insert into tailrace.hiding_places "
-                  "select oid, {1} from pg_catalog.pg_namespace where nspname = {2} returning place",
-                  quote_identifier(name), name_space, quote_literal(name)),
-      hiding);
-  return made.oid(0, 0);
+  auto place = make_place(connection_, fmt::format("tailrace_copy_{}", name_space));
+  connection_.query(fmt::format("insert into tailrace.hiding_places values ({}, {})", place.schema, name_space),
+                    hiding);
+  return place.schema;
 }
 
 void HiddenTables::hide(const std::vector<TableName>& tables) {

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/sql_text.h"
+#include "target/postgres/places.h"
 
 namespace tailrace::target::postgres {
 namespace {
@@ -11,8 +12,19 @@ namespace {
 constexpr const char* naming = "giving the target's tables their names";
 constexpr const char* looking = "looking for who has a name at the target";
 
-std::string aside_schema(const TableRecord& record) {
-  return fmt::format("tailrace_moved_{}", record.target_oid);
+/// The schema that the record's relation was moved to out of the way, by its name; empty: it stands elsewhere.
+std::string place_aside(pg::Connection& connection, const TableRecord& record) {
+  auto known = connection.query(
+      fmt::format("select n.nspname from tailrace.moved_places p join pg_catalog.pg_namespace n on n.oid = "
+                  "p.place where p.relation = {} and n.nspname = {}",
+                  record.target_oid, quote_literal(record.target_schema)),
+      looking);
+  return known.rows() == 0 ? "" : known.str(0, 0);
+}
+
+std::string forget_place(const TableRecord& record, const std::string& place) {
+  return fmt::format("drop schema {}; delete from tailrace.moved_places where relation = {}",
+                     quote_identifier(place), record.target_oid);
 }
 
 void put_name(TableRecord& record, const std::string& schema, const std::string& name) {
@@ -22,9 +34,10 @@ void put_name(TableRecord& record, const std::string& schema, const std::string&
 }
 
 /// Where one of these fails, it is the fault of what stands in its way, or of what the user may not do.
-void alter(pg::Connection& connection, const TableRecord& record, const std::string& sql) {
+template <typename Work>
+auto blaming(const TableRecord& record, const Work& work) {
   try {
-    connection.query(sql, naming);
+    return work();
   } catch (const Error& error) {
     if (error.retry() == Retry::transient || error.sqlstate().empty()) throw;
     throw TableRefused(record.oid,
@@ -34,25 +47,29 @@ void alter(pg::Connection& connection, const TableRecord& record, const std::str
   }
 }
 
+void alter(pg::Connection& connection, const TableRecord& record, const std::string& sql) {
+  blaming(record, [&] { connection.query(sql, naming); });
+}
+
 /// Indexes, constraints and sequences come along, and back, with a change of schema: their names are free then.
-void set_schema(pg::Connection& connection, TableRecord& record, const std::string& schema) {
-  std::string left = record.target_schema;
+/// `aside`: to a place of its own, which is there.
+void set_schema(pg::Connection& connection, TableRecord& record, const std::string& schema, bool aside) {
+  auto left = place_aside(connection, record);
   // Partitions bear names of their own: they make room with their root, and come back with it.
   auto partitions = connection.query(
       fmt::format("select p.relid::pg_catalog.regclass from pg_catalog.pg_partition_tree({0}) p "
                   "join pg_catalog.pg_class c on c.oid = p.relid join pg_catalog.pg_namespace n on n.oid = "
                   "c.relnamespace where p.relid <> {0} and (n.nspname = {1} or {2})",
-                  record.target_oid, quote_literal(aside_schema(record)), schema == aside_schema(record)),
+                  record.target_oid, quote_literal(left), aside),
       naming);
+  if (!aside) alter(connection, record, "create schema if not exists " + quote_identifier(schema));
   alter(connection, record,
-        fmt::format("create schema if not exists {0}; alter table {1} set schema {0}", quote_identifier(schema),
-                    record.target_name));
+        fmt::format("alter table {} set schema {}", record.target_name, quote_identifier(schema)));
   for (int i = 0; i < partitions.rows(); ++i)
     alter(connection, record,
           fmt::format("alter table {} set schema {}", partitions.get(i, 0), quote_identifier(schema)));
   put_name(record, schema, record.target_table);
-  if (left == aside_schema(record))
-    alter(connection, record, "drop schema if exists " + quote_identifier(left));
+  if (!left.empty()) alter(connection, record, forget_place(record, left));
 }
 
 void rename(pg::Connection& connection, TableRecord& record, const std::string& name) {
@@ -62,11 +79,16 @@ void rename(pg::Connection& connection, TableRecord& record, const std::string& 
 }
 
 void move_aside(pg::Connection& connection, TableRecord& record) {
-  auto schema = aside_schema(record);
-  if (record.target_schema == schema) return;
+  if (!place_aside(connection, record).empty()) return;
+  auto place = blaming(
+      record, [&] { return make_place(connection, fmt::format("tailrace_moved_{}", record.target_oid)); });
+  connection.query(fmt::format("delete from tailrace.moved_places where relation = {0}; "
+                               "insert into tailrace.moved_places values ({0}, {1})",
+                               record.target_oid, place.schema),
+                   naming);
   log::info("target", "the name of {} is another table's at the source now: it is {}.{} until that has settled",
-            record.target_name, schema, record.target_table);
-  set_schema(connection, record, schema);
+            record.target_name, place.name, record.target_table);
+  set_schema(connection, record, place.name, /*aside=*/true);
 }
 
 /// Of a table that is copied anew, without what the partition held.
@@ -88,7 +110,7 @@ void give_name(pg::Connection& connection, TableRecord& record, const Claim& cla
   // Under its old name it may meet somebody in the new schema, and under its new one in the old.
   if (other_schema && record.target_table != claim.name) move_aside(connection, record);
   if (record.target_table != claim.name) rename(connection, record, claim.name);
-  if (other_schema) set_schema(connection, record, claim.schema);
+  if (other_schema) set_schema(connection, record, claim.schema, /*aside=*/false);
 }
 
 }  // namespace
@@ -248,8 +270,8 @@ void drop_moved(pg::Connection& connection, const TableRecord& record) {
                        sequences.get(i, 0), sequences.get(i, 0), quote_identifier(record.schema));
   }
   sql += "drop table " + record.target_name;
-  if (record.target_schema == aside_schema(record))
-    sql += "; drop schema " + quote_identifier(record.target_schema);
+  auto place = place_aside(connection, record);
+  if (!place.empty()) sql += "; " + forget_place(record, place);
   // Several statements at once are one transaction.
   connection.query(sql, "removing what the source has no more");
 }

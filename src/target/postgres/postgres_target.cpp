@@ -102,6 +102,11 @@ const std::shared_ptr<const TablePlan>& PostgresTarget::plan_for(
   // What was altered in the open transaction only that sees.
   auto& catalogs = open_ ? lanes_.alone().session().direct() : books_connection_;
   return for_table(table, [&]() -> const std::shared_ptr<const TablePlan>& {
+    // What a start finds is looked at when the first change comes.
+    const auto& record = records_.at(table);
+    if (!options_.trust_source && is_somebodys(catalogs, record.target_oid)) {
+      if (auto own = find_own_table(catalogs, record)) refuse_code_of_others(catalogs, table, *own);
+    }
     return plans_.make(records_.at(table), relation, catalogs);
   });
 }
@@ -452,7 +457,7 @@ std::int64_t PostgresTarget::replay(Oid table, bool discard) {
 }
 
 std::unique_ptr<TargetView> PostgresTarget::view() {
-  return std::make_unique<PostgresView>(options_.conninfo, options_.subscription);
+  return std::make_unique<PostgresView>(options_.conninfo, options_.subscription, options_.trust_source);
 }
 
 }  // namespace postgres

@@ -3,14 +3,15 @@
 #include "base/sql_text.h"
 #include "pg/copy_stream.h"
 #include "pg/copy_text.h"
+#include "schema/reading.h"
 #include "target/postgres/bookkeeping.h"
 #include "target/postgres/names.h"
 #include "target/postgres/target_user.h"
 
 namespace tailrace::target::postgres {
 
-PostgresView::PostgresView(const std::string& conninfo, const std::string& subscription)
-    : connection_(pg::Connection::open(conninfo, {pg::Mode::sql, subscription + " verify"})) {
+PostgresView::PostgresView(const std::string& conninfo, const std::string& subscription, bool trusts)
+    : trusts_(trusts), connection_(pg::Connection::open(conninfo, {pg::Mode::sql, subscription + " verify"})) {
   check_books_owner(connection_);
   Bookkeeping bookkeeping(connection_, subscription);
   // The first query of the transaction fixes what it sees.
@@ -35,6 +36,10 @@ std::optional<QueryableTable> PostgresView::queryable(Oid table) {
         Retry::needs_operator,
         fmt::format("the target has no table {} of tailrace's any more", record.target_name),
         fmt::format("'tailrace run --recopy {}.{}' makes and copies it anew", record.schema, record.name));
+  }
+  if (!trusts_) {
+    auto judged = schema::judge_queries(connection_, {there->oid});
+    if (!judged.refused.empty()) schema::refuse_to_query(connection_, judged.refused);
   }
   return QueryableTable{&connection_, there->sql_name(), there->kind == 'p'};
 }

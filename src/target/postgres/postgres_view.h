@@ -11,7 +11,8 @@ namespace tailrace::target::postgres {
 
 class PostgresView : public TargetView {
  public:
-  PostgresView(const std::string& conninfo, const std::string& subscription);
+  /// `trusts`: the target's tables are queried whatever code of others that runs.
+  PostgresView(const std::string& conninfo, const std::string& subscription, bool trusts);
 
   std::optional<Checkpoint> checkpoint() const override { return checkpoint_; }
   std::vector<TableRecord> tables() const override;
@@ -19,6 +20,7 @@ class PostgresView : public TargetView {
   std::optional<QueryableTable> queryable(Oid table) override;
 
  private:
+  const bool trusts_;
   pg::Connection connection_;
   std::optional<Checkpoint> checkpoint_;
   std::map<Oid, TableRecord> tables_;

@@ -17,6 +17,7 @@ schema::StructureOptions structure_options(pg::Connection& connection, const Pos
                                "looking at our role");
   out.target_role = role.str(0, 0);
   out.target_superuser = role.flag(0, 1);
+  out.target_rights = schema::read_role_rights(connection);
   // Everybody may call a function and use a type by PostgreSQL's own defaults.
   auto opened = connection.query(
       "select distinct d.defaclobjtype, case when a.grantee = 0 then 'PUBLIC' else "

@@ -1,6 +1,7 @@
 #include "target/postgres/table_checks.h"
 
 #include "base/sql_text.h"
+#include "schema/written_code.h"
 #include "target/postgres/table_plan.h"
 #include "target/postgres/target_user.h"
 
@@ -47,6 +48,27 @@ void check_columns(const schema::Table& table, const TargetTable& there) {
   for (const auto& column : table.columns) check_fits(table, column, *there.find(column.name));
 }
 
+void refuse_code_of_others(pg::Connection& connection, Oid table, const TargetTable& there) {
+  auto code = schema::code_of_others(connection, {there.oid});
+  if (code.empty()) return;
+  throw TableRefused(
+      table,
+      fmt::format("the target's table {} has code of others, which would run with the rights of the target's "
+                  "superuser: {}",
+                  there.sql_name(), code),
+      "Connect to the target as a role that is no superuser; or set schema.trust_source: on if whoever owns "
+      "this there is trusted with a superuser's rights; or drop it there");
+}
+
+bool is_somebodys(pg::Connection& connection, Oid relation) {
+  auto rows = connection.query_prepared(
+      "select exists (select from pg_catalog.pg_class c join pg_catalog.pg_roles r on r.oid = c.relowner "
+      "where not r.rolsuper and (c.oid = $1::pg_catalog.oid or c.oid in (select relid from "
+      "pg_catalog.pg_partition_tree($1::pg_catalog.oid))))",
+      {std::to_string(relation)}, "looking at the owner of a table of the target");
+  return rows.flag(0, 0);
+}
+
 namespace {
 
 /// Those whose policies bind their owner too.
@@ -76,6 +98,7 @@ class Checks {
     auto by_name = load_tables(connection_, names_of(tables));
     auto forced = with_forced_policies(connection_, by_name);
     auto out_of_sight = hidden_.find(names_of(tables));
+    look_for_code(tables, by_name);
     for (std::size_t i = 0; i < tables.size(); ++i) {
       try {
         TableName name(tables[i].schema, tables[i].name);
@@ -110,11 +133,25 @@ class Checks {
         "Run with snapshot: {enabled: on}, which copies it"};
   }
 
+  /// One look at all of them tells whether any has to be looked at.
+  void look_for_code(const std::vector<schema::Table>& tables,
+                     const std::map<TableName, TargetTable>& by_name) {
+    if (options_.trust_source) return;
+    std::vector<Oid> there;
+    for (const auto& [name, table] : by_name) there.push_back(table.oid);
+    for (const auto& table : tables) {
+      if (auto record = records_.find(table.oid); record != records_.end())
+        there.push_back(record->second.target_oid);
+    }
+    any_code_ = !schema::code_of_others(connection_, there).empty();
+  }
+
   void check(const schema::Table& table, const Claim& claim, const Occupant& occupant, TargetTable* by_name) {
     auto record = records_.find(table.oid);
     const auto* known = record == records_.end() ? nullptr : &record->second;
     auto own = known != nullptr ? find_own_table(connection_, *known) : std::nullopt;
     if (own) {
+      if (any_code_) refuse_code_of_others(connection_, table.oid, *own);
       if (occupant.whose != Occupant::Whose::ours || occupant.table != table.oid)
         claim_name(claim, occupant, known);
       // Else its columns are altered once it is empty.
@@ -132,6 +169,8 @@ class Checks {
       }
       return claim_name(claim, occupant, nullptr);
     }
+    // Before anything asks about its rows.
+    if (any_code_) refuse_code_of_others(connection_, table.oid, *by_name);
     check_columns(table, *by_name);
     empty_or_kept(table, *by_name);
     out_.found.emplace(table.oid, std::move(*by_name));
@@ -160,6 +199,7 @@ class Checks {
   HiddenTables& hidden_;
   const Records& records_;
   const PostgresOptions& options_;
+  bool any_code_ = false;
   Checked out_;
 };
 

@@ -25,6 +25,12 @@ std::vector<TableName> names_of(const std::vector<schema::Table>& tables);
 /// Throws Error where the target's table lacks a column, or has one that does not fit.
 void check_columns(const schema::Table& table, const TargetTable& there);
 
+/// Throws TableRefused where writing to the target's table would run code of others with a superuser's rights.
+/// `table`: the source's.
+void refuse_code_of_others(pg::Connection& connection, Oid table, const TargetTable& there);
+/// It, or a partition of it, belongs to somebody who is no superuser, and may give it such code.
+bool is_somebodys(pg::Connection& connection, Oid relation);
+
 struct Checked {
   std::map<Oid, TargetTable> found;  ///< by the source's: what is there for it
   std::vector<Claim> claims;  ///< names that are to be given to what is ours, or made free for what is made
