@@ -297,10 +297,6 @@ Connection Connection::open(const std::string& conninfo, const ConnectOptions& o
   return connection;
 }
 
-void Connection::leave_connecting_on(const StopSignal& stop) {
-  end_with(stop);
-}
-
 bool Connection::raw_text() const {
   const char* encoding = PQparameterStatus(raw_.get(), "server_encoding");
   return encoding != nullptr && std::string_view(encoding) == "SQL_ASCII";
