@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <iterator>
 
 #include "base/json.h"
@@ -17,6 +18,9 @@ namespace {
 
 using source::CheckResult;
 using source::Verdict;
+
+/// With a server that has fallen silent.
+constexpr auto patience = std::chrono::seconds(30);
 
 void print_text(const std::vector<CheckResult>& results) {
   bool colour = colour_wanted(stdout);
@@ -56,6 +60,7 @@ void look_at_target(const config::Config& config, pg::Connection& source, std::v
   std::vector<CheckResult> user;
   try {
     auto target = pg::Connection::open(config.target.path, {pg::Mode::sql, config.name});
+    target.set_patience(patience);
     pg::refuse_one_database(source, target);
     user = check_target_user(config, source, target);
   } catch (const Error& error) {
@@ -70,6 +75,7 @@ void look_at_target(const config::Config& config, pg::Connection& source, std::v
 int command_check(const Options& options) {
   auto config = load(options, {true, false});
   auto connection = open_source(config);
+  connection.set_patience(patience);
   source::PreflightRequest request{pipeline::publication_spec(config),
                                    config.slot.name,
                                    config.slot.create,
@@ -78,6 +84,7 @@ int command_check(const Options& options) {
                                    config.name};
   auto results = source::preflight(connection, request);
   if (config.target.kind == "postgres") look_at_target(config, connection, results);
+  if (stop_signal().requested()) throw Error(Retry::transient, "it was stopped before everything was checked");
   if (options.json)
     print_json(results);
   else

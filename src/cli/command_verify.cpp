@@ -28,7 +28,7 @@ struct Verifier {
 
 void print_table(const pipeline::VerifyTable& table) {
   if (!table.held.empty())
-    return fmt::print("HELD     {}  {}\n", serve::pad_right(table.table, 40), table.held);
+    return fmt::print("HELD     {}  {}\n", serve::pad_right(printable(table.table), 40), printable(table.held));
   auto total = table.mended.total();
   fmt::print("{}  {}  source {} rows, target {} rows",
              !table.equal ? "DIFFERS"

@@ -10,6 +10,7 @@
 
 #include "base/errand.h"
 #include "base/printable.h"
+#include "base/system_failure.h"
 #include "cli/command.h"
 
 namespace tailrace::cli {
@@ -289,9 +290,7 @@ int run(int argc, char** argv) {
   } catch (const Error& error) {
     return report(error);
   } catch (const std::system_error& error) {
-    return report(
-        Error(Retry::transient, fmt::format("the system gives no more: {}", error.what()),
-              "Raise the limit of threads and open files (ulimit -u, ulimit -n, pids of a container)"));
+    return report(as_error(error));
   } catch (const std::exception& error) {
     return report(Error(Retry::fatal, error.what(), "This is a bug; please report it with what was running"));
   }

@@ -9,6 +9,7 @@
 #include "base/printable.h"
 #include "cli/command.h"
 #include "pg/connection.h"
+#include "pg/process_stop.h"
 
 namespace tailrace::cli {
 namespace {
@@ -32,7 +33,7 @@ void catch_signals() {
   action.sa_handler = on_signal;
   sigemptyset(&action.sa_mask);
   for (int number : {SIGINT, SIGTERM, SIGHUP}) sigaction(number, &action, nullptr);
-  pg::Connection::leave_connecting_on(stop_signal());
+  pg::end_with(stop_signal());
   // A reader of our output that went away shows as a failed write.
   std::signal(SIGPIPE, SIG_IGN);
 }
@@ -57,7 +58,7 @@ bool may_hold_secret(std::string_view text) {
 
 int report(const pipeline::CopyOutcome& outcome, const char* again) {
   if (outcome.whole()) return exit_ok;
-  fmt::print(stderr, "tailrace: {}; {}\n", pipeline::describe(outcome), again);
+  fmt::print(stderr, "tailrace: {}; {}\n", printable(pipeline::describe(outcome)), again);
   return exit_unfinished;
 }
 

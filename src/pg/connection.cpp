@@ -11,6 +11,7 @@
 #include <limits>
 
 #include "base/errand.h"
+#include "pg/process_stop.h"
 #include "pg/session_settings.h"
 #include "pg/socket.h"
 
@@ -57,6 +58,16 @@ const char* find_option(const PQconninfoOption* options, std::string_view keywor
   return nullptr;
 }
 
+/// "password = ..." of a keyword string that is taken for a name.
+bool holds_password(std::string_view text) {
+  constexpr std::string_view keyword = "password";
+  for (auto at = text.find(keyword); at != std::string_view::npos; at = text.find(keyword, at + 1)) {
+    auto next = text.find_first_not_of(" \t", at + keyword.size());
+    if (next != std::string_view::npos && text[next] == '=') return true;
+  }
+  return false;
+}
+
 /// A part of a password stands where the host, the port or the database should: it holds a character that ends
 /// it in a URL.
 bool is_misread(const PQconninfoOption* options) {
@@ -67,7 +78,7 @@ bool is_misread(const PQconninfoOption* options) {
   // A socket in the abstract namespace begins with an @.
   return value("host").find('@', 1) != std::string_view::npos ||
          value("port").find_first_not_of("0123456789,") != std::string_view::npos ||
-         value("dbname").contains("://") || value("dbname").contains("password");
+         value("dbname").contains("://") || holds_password(value("dbname"));
 }
 
 Options parse(const std::string& conninfo) {
@@ -120,7 +131,27 @@ bool connect_may_succeed_later(std::string_view message) {
   return true;
 }
 
-std::atomic<const StopSignal*> leave_connecting{nullptr};
+/// How long a stop has been seen by one wait.
+class StopWatch {
+ public:
+  /// `moment`: for a server that answers all the same; what is finished after a stop may need it.
+  bool over(std::chrono::milliseconds moment) {
+    if (!ending()) return false;
+    auto now = std::chrono::steady_clock::now();
+    seen_ = std::min(seen_, now);
+    return now - seen_ >= moment;
+  }
+
+ private:
+  std::chrono::steady_clock::time_point seen_ = std::chrono::steady_clock::time_point::max();
+};
+
+/// Nobody waits any more for what it does.
+void give_up(const Connection& connection) {
+  connection.cancel_soon();
+  // Nothing else can be asked here now, and closing must not wait either.
+  ::shutdown(connection.socket(), SHUT_RDWR);
+}
 
 /// What a connection needs that was asked for and may be waited for in vain.
 struct Attempt {
@@ -151,15 +182,10 @@ pg_conn* connect_or_leave(const char* const* keywords, const char* const* values
     attempt->connect();
     return attempt->made.exchange(nullptr);
   }
-  // A server that answers is waited for all the same: what is finished after a stop may need it.
   constexpr auto nearly_there = 1s;
-  auto stopped_since = std::chrono::steady_clock::time_point::max();
+  StopWatch stop;
   while (!errand->wait_for(100ms)) {
-    const StopSignal* stop = leave_connecting;
-    if (stop == nullptr || !stop->requested()) continue;
-    auto now = std::chrono::steady_clock::now();
-    stopped_since = std::min(stopped_since, now);
-    if (now - stopped_since >= nearly_there) return nullptr;
+    if (stop.over(nearly_there)) return nullptr;
   }
   return attempt->made.exchange(nullptr);
 }
@@ -271,10 +297,6 @@ Connection Connection::open(const std::string& conninfo, const ConnectOptions& o
   return connection;
 }
 
-void Connection::leave_connecting_on(const StopSignal& stop) {
-  leave_connecting = &stop;
-}
-
 bool Connection::raw_text() const {
   const char* encoding = PQparameterStatus(raw_.get(), "server_encoding");
   return encoding != nullptr && std::string_view(encoding) == "SQL_ASCII";
@@ -359,20 +381,31 @@ void Connection::wait_until_answered(std::size_t& bytes, std::string_view purpos
 void Connection::wait_while(const std::function<bool()>& while_this, const std::function<void()>& read,
                             std::string_view purpose) {
   constexpr auto look_up_every = 100ms;
+  // Longer than an Interrupter lets the target finish what it does.
+  constexpr auto last_moment = 3s;
   auto since = std::chrono::steady_clock::now();
+  StopWatch stop;
   while (while_this()) {
     pollfd descriptor{socket(), POLLIN, 0};
-    if (poll(&descriptor, 1, static_cast<int>(look_up_every.count())) > 0) {
-      read();
-      continue;
+    bool said = poll(&descriptor, 1, static_cast<int>(look_up_every.count())) > 0;
+    if (said) read();
+    if (stop.over(last_moment) && while_this()) {
+      give_up(*this);
+      throw Error(
+          Retry::transient,
+          fmt::format("a stop was requested, and there was no answer from the server while {}", purpose));
     }
+    if (said) continue;
     if (leaves()) {
       cancel_soon();
       throw StopRequested();
     }
     if (patience_.count() > 0 && std::chrono::steady_clock::now() - since >= patience_) {
-      throw Error(Retry::transient, fmt::format("no answer from the server for {} s while {}",
-                                                patience_.count() / 1000, purpose));
+      give_up(*this);
+      throw Error(
+          Retry::transient,
+          fmt::format("no answer from the server for {} s while {}", patience_.count() / 1000, purpose),
+          "The network lost it, or it waits for somebody's lock there, as pg_catalog.pg_stat_activity says");
     }
   }
 }

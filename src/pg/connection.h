@@ -61,9 +61,6 @@ class Connection {
   /// session_settings.h: search_path before anything runs, so that no name means what a database's owner put in
   /// its way.
   static Connection open(const std::string& conninfo, const ConnectOptions& options = {});
-  /// From now on open() does not wait for a server that does not answer once this stop is requested: the Error
-  /// is transient. Borrows the signal for the rest of the process.
-  static void leave_connecting_on(const StopSignal& stop);
 
   Connection(Connection&&) noexcept = default;
   Connection& operator=(Connection&&) noexcept = default;
@@ -85,12 +82,13 @@ class Connection {
   /// One statement with one binary parameter, $1.
   Result query_binary(const std::string& sql, std::string_view parameter, std::string_view purpose);
 
-  /// From now on a query() that waits leaves by StopRequested once a stop is requested. Borrows the signal.
+  /// From now on a query() that waits leaves at once, by StopRequested, when a stop is requested; without it, a
+  /// moment after the stop of the process (process_stop.h). Borrows the signal.
   void leave_on(const StopSignal& stop) { stop_ = &stop; }
   bool leaves() const { return stop_ != nullptr && stop_->requested(); }
 
-  /// From now on a query() that gets no answer for so long counts as a lost connection: a network that swallows
-  /// packets tells nobody. 0, the default, waits for ever, as a copy under a lock must.
+  /// From now on a query() that gets no answer for so long counts as a lost connection, and is one then: a
+  /// network that swallows packets tells nobody. 0, the default, waits for ever, as a copy under a lock must.
   void set_patience(std::chrono::milliseconds patience) { patience_ = patience; }
 
   /// Calls `read` whenever the socket has something, `while_this()` holds; leaves and gives up as query() does.

@@ -19,7 +19,8 @@ bool is_wanted(const target::TableRecord& record, const TableStatus* shown, bool
 
 }  // namespace
 
-CopyOutcome copy_outcome(target::Target& target, const Status& board, const std::vector<std::string>& asked) {
+CopyOutcome copy_outcome(const target::Target& target, const Status& board,
+                         const std::vector<std::string>& asked, std::optional<bool> structure_complete) {
   std::map<std::string, const TableStatus*> shown;
   std::set<std::string> missing;
   std::set<std::string> copied;
@@ -46,11 +47,13 @@ CopyOutcome copy_outcome(target::Target& target, const Status& board, const std:
   out.copied = static_cast<std::int64_t>(copied.size());
   out.missing.assign(missing.begin(), missing.end());
   out.begun = target.checkpoint().has_value() || !board.tables.empty() || !missing.empty();
-  out.structure_missing = !target.structure_is_complete();
+  out.structure_missing = !structure_complete.value_or(true);
+  out.known = structure_complete || !out.begun || !out.missing.empty();
   return out;
 }
 
 std::string describe(const CopyOutcome& outcome) {
+  if (!outcome.known) return "stopped while it is not known what the target has; it could not be asked";
   if (!outcome.begun) return "stopped before the copy began";
   auto all = outcome.copied + static_cast<std::int64_t>(outcome.missing.size());
   if (outcome.missing.empty()) {

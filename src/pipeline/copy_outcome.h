@@ -2,6 +2,7 @@
 // CopyOutcome: what a run or a snapshot that was stopped leaves to be copied.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,17 +12,19 @@
 namespace tailrace::pipeline {
 
 struct CopyOutcome {
+  bool known = false;                ///< false: the target was not reached, or not for long enough to know
   std::int64_t copied = 0;           ///< tables
   std::vector<std::string> missing;  ///< tables, qualified
   bool begun = true;                 ///< false: it was stopped before it was known which there are
   bool structure_missing = false;    ///< indexes, keys and the like of a PostgreSQL target
 
-  bool whole() const { return begun && missing.empty() && !structure_missing; }
+  bool whole() const { return known && begun && missing.empty() && !structure_missing; }
 };
 
-/// Of a target between two sessions. `board` as the last session left it; `asked`: tables that were to be
-/// copied anew, qualified.
-CopyOutcome copy_outcome(target::Target& target, const Status& board, const std::vector<std::string>& asked);
+/// Of a target between two sessions, whose connection may be lost. `board` as the last session left it;
+/// `asked`: tables that were to be copied anew, qualified; `structure_complete`: null where nobody can say.
+CopyOutcome copy_outcome(const target::Target& target, const Status& board,
+                         const std::vector<std::string>& asked, std::optional<bool> structure_complete);
 
 /// One sentence: how many tables are copied and which are not.
 std::string describe(const CopyOutcome& outcome);

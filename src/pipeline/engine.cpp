@@ -7,9 +7,11 @@
 #include <set>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #include "base/log.h"
 #include "base/sql_text.h"
+#include "base/system_failure.h"
 #include "pg/one_database.h"
 #include "pipeline/holding.h"
 #include "pipeline/open_options.h"
@@ -25,6 +27,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int most_restarts_a_minute = 20;
 constexpr auto patience_with_the_stream = 10s;
+constexpr auto patience_with_the_source = 30s;
 
 bool may_retry(const Error& error) {
   return error.retry() == Retry::transient || error.retry() == Retry::in_doubt;
@@ -44,6 +47,7 @@ void tell_apart(const config::Config& config, pg::Connection& target, bool set_u
   std::optional<pg::Connection> source;
   try {
     source.emplace(pg::Connection::open(config.source, {pg::Mode::sql, config.name}));
+    source->set_patience(patience_with_the_source);
   } catch (const Error& error) {
     if (!set_up || !may_retry(error)) throw;
     return;
@@ -97,6 +101,7 @@ void Engine::mark_for_copy(target::Target& target, const std::vector<std::string
 }
 
 CopyOutcome Engine::run(const std::vector<std::string>& recopy) {
+  recopy_ = recopy;
   bool marked = false;
   bool established = false;
   while (!stop_.requested()) {
@@ -109,21 +114,16 @@ CopyOutcome Engine::run(const std::vector<std::string>& recopy) {
       }
       try {
         attempt(*target);
-      } catch (const std::system_error& error) {
-        established = established || target->checkpoint().has_value();
-        // A thread that could not be started, above all.
-        throw Error(Retry::transient, fmt::format("the system gives no more: {}", error.what()),
-                    "Raise the limit of threads (ulimit -u, the pids of a container)");
       } catch (...) {
         established = established || target->checkpoint().has_value();
-        if (stop_.requested()) note_outcome(*target, recopy);
+        note_outcome(*target);
         throw;
       }
       if (stop_.requested()) {
+        note_outcome(*target);
         target->tidy();
-        note_outcome(*target, recopy);
       }
-    } catch (Error& error) {
+    } catch (const Error& error) {
       if (stop_.requested() && may_retry(error)) {
         log::debug("run", "left without waiting for it: {}", error.what());
         break;
@@ -141,13 +141,18 @@ CopyOutcome Engine::run(const std::vector<std::string>& recopy) {
   return outcome_;
 }
 
-void Engine::note_outcome(target::Target& target, const std::vector<std::string>& recopy) {
+/// After each session: where the next one does not come about, this is what is left.
+void Engine::note_outcome(target::Target& target) {
+  // Nothing is made any more once it streams.
+  std::optional<bool> structure;
+  if (streamed_) structure = true;
   try {
-    outcome_ = copy_outcome(target, board_.read(), recopy);
+    structure = target.structure_is_complete();
   } catch (const std::exception& error) {
-    // A stop that cut the connection to the target: nothing more can be known.
+    // What ended the session may be the connection to the target.
     log::debug("run", "{}", error.what());
   }
+  outcome_ = copy_outcome(target, board_.read(), recopy_, structure);
 }
 
 /// A target that is away cannot say whether it was set up; the source's slot can.
@@ -155,6 +160,7 @@ bool Engine::source_has_slot(const Error& error) const {
   if (error.retry() != Retry::transient || config_.target.kind != "postgres") return false;
   try {
     auto source = pg::Connection::open(config_.source, {pg::Mode::sql, config_.name});
+    source.set_patience(patience_with_the_source);
     auto rows = source.query(fmt::format("select from pg_catalog.pg_replication_slots where slot_name = {}",
                                          quote_literal(config_.slot.name)),
                              "looking for the slot");
@@ -170,9 +176,11 @@ void Engine::attempt(target::Target& target) {
   auto since = Clock::now();
   int restarts = 0;
   for (;;) {
+    streamed_ = false;
     try {
       Session session(config_, target, board_, stop_, looks_, [this](Applier* applier) {
         if (applier != nullptr) streaming_since_ = Clock::now();
+        streamed_ = true;
         applier_.set(applier);
       });
       session.run();
@@ -183,7 +191,7 @@ void Engine::attempt(target::Target& target) {
       target.rollback();
       hold_table(config_, target, refused);
     } catch (const std::system_error& error) {
-      throw Error(Retry::transient, fmt::format("no thread can be started: {}", error.what()));
+      throw tailrace::as_error(error);
     } catch (const target::RestartFromCheckpoint& restart) {
       log::info("run", "going back to the checkpoint: {}", restart.what());
       if (Clock::now() - since > 1min) {
@@ -338,7 +346,14 @@ CopyOutcome snapshot(const config::Config& config, StatusBoard& board, const Sto
   } catch (...) {
     unread = std::current_exception();
   }
-  auto target = opening.get();
+  std::unique_ptr<target::Target> target;
+  try {
+    target = opening.get();
+  } catch (const Error& error) {
+    if (!stop.requested() || !may_retry(error)) throw;
+    log::debug("copy", "left without waiting for it: {}", error.what());
+    return {};
+  }
   if (target->checkpoint()) {
     throw Error(Retry::needs_operator, fmt::format("{} holds a mirror already", config.target.url()),
                 "A snapshot needs a new file, or another --name; to go on following, use 'tailrace run'");
@@ -365,9 +380,17 @@ CopyOutcome snapshot(const config::Config& config, StatusBoard& board, const Sto
   }
   if (!stop.requested()) {
     target->tidy();
-    return {};
+    CopyOutcome all;
+    all.known = true;
+    return all;
   }
-  auto outcome = copy_outcome(*target, board.read(), {});
+  std::optional<bool> structure;
+  try {
+    structure = target->structure_is_complete();
+  } catch (const Error& error) {
+    log::debug("copy", "{}", error.what());
+  }
+  auto outcome = copy_outcome(*target, board.read(), {}, structure);
   // The position comes last: until then there is no snapshot.
   if (!target->checkpoint() && outcome.whole()) outcome.begun = false;
   return outcome;

@@ -51,7 +51,7 @@ class Engine {
 
  private:
   void attempt(target::Target& target);
-  void note_outcome(target::Target& target, const std::vector<std::string>& recopy);
+  void note_outcome(target::Target& target);
   void mark_for_copy(target::Target& target, const std::vector<std::string>& tables) const;
   bool wait_before_retry(const Error& error, bool established);
   bool source_has_slot(const Error& error) const;
@@ -63,6 +63,8 @@ class Engine {
   std::chrono::milliseconds backoff_{0};
   Lsn failed_at_;  ///< how far the target was when the run last failed
   std::optional<std::chrono::steady_clock::time_point> streaming_since_;
+  bool streamed_ = false;  ///< the session, or the last one
+  std::vector<std::string> recopy_;
   RunningApplier applier_;
   CopyOutcome outcome_;
 };

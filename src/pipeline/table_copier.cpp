@@ -510,7 +510,11 @@ class Coordinator {
       enqueue(index);
       return;
     } else {
-      target_.finish_copy(tables_[index].oid, options_.snapshot_lsn, rows);
+      try {
+        target_.finish_copy(tables_[index].oid, options_.snapshot_lsn, rows);
+      } catch (const target::TableRefused& late) {
+        return refuse(index, late);
+      }
       set_table_state(board_, tables_[index], TableState::copied, /*reset=*/false);
       log::info("copy", "{}: {} rows copied", tables_[index].qualified(), rows);
     }

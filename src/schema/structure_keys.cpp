@@ -116,15 +116,16 @@ void read_indexes(StructureDraft& draft) {
   for (auto& index : indexes) {
     if (index.of_partitioned) partitioned.emplace(index.oid, index.name);
     index.statement.index = index.name;
-    (index.of_partitioned ? after_data : draft.structure.indexes).push_back(std::move(index.statement));
+    (index.of_partitioned ? after_data : draft.structure.indexes).push_back(index.statement);
   }
   // The partitioned table's index was made ON ONLY it; so each partition's keeps the name that it has at the
   // source.
   for (const auto& index : indexes) {
     auto parent = partitioned.find(index.parent);
     if (parent == partitioned.end()) continue;
-    after_data.push_back({"index of a partition, " + index.name,
-                          fmt::format("ALTER INDEX {} ATTACH PARTITION {}", parent->second, index.name)});
+    after_data.push_back({.what = "index of a partition, " + index.name,
+                          .sql = fmt::format("ALTER INDEX {} ATTACH PARTITION {}", parent->second, index.name),
+                          .relation = index.statement.relation});
   }
   read_marks(draft);
 }

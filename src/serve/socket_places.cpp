@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/fnv.h"
+#include "base/real_path.h"
 
 namespace tailrace::serve {
 namespace {
@@ -80,9 +81,9 @@ SocketPlaces places_of(const std::string& identity) {
 
 SocketPlaces places_beside(const std::string& target_file) {
   // Both sides must arrive at one name, wherever they were started.
-  auto file = std::filesystem::weakly_canonical(std::filesystem::absolute(target_file));
-  auto out = places_of(file.string());
-  std::string beside = file.string() + ".tailrace.sock";
+  auto file = real_path(target_file);
+  auto out = places_of(file);
+  std::string beside = file + ".tailrace.sock";
   if (beside.size() <= longest_path) out.paths.insert(out.paths.begin(), std::move(beside));
   return out;
 }

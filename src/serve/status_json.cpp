@@ -1,10 +1,10 @@
 #include "serve/status_json.h"
 
-#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "serve/in_step.h"
 
 namespace tailrace::serve {
 namespace {
@@ -61,16 +61,6 @@ State parse_state(const json& value, State last) {
   for (int i = 0; i <= static_cast<int>(last); ++i)
     if (value.get_ref<const std::string&>() == to_string(static_cast<State>(i))) return static_cast<State>(i);
   throw Error(Retry::fatal, "a state in the status is not known to this version");
-}
-
-/// Of tables that are not published any more nothing is due.
-bool in_step(const Status& status) {
-  auto due = [](const TableStatus& table) {
-    bool left = table.state == TableState::stopped && table.last_error.empty();
-    return table.state != TableState::streaming && !left;
-  };
-  return status.state == RunState::streaming && status.lag_seconds == 0 &&
-         std::ranges::none_of(status.tables, due);
 }
 
 /// The kinds that were met.

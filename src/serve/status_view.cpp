@@ -6,6 +6,7 @@
 
 #include "base/printable.h"
 #include "serve/human.h"
+#include "serve/in_step.h"
 
 namespace tailrace::serve {
 namespace {
@@ -35,16 +36,6 @@ double copied_fraction(const TableStatus& table) {
   if (table.estimated_rows <= 0) return 0;
   // The estimate may be short of the truth: an unfinished table is never shown as finished.
   return std::min(0.99, static_cast<double>(table.rows_copied) / static_cast<double>(table.estimated_rows));
-}
-
-std::string lag_text(const Status& status) {
-  std::string out = status.lag_seconds < 0    ? "lag unknown"
-                    : status.lag_seconds == 0 ? "in step"
-                                              : "lag " + human_duration(status.lag_seconds);
-  if (status.source_lsn > status.applied && status.applied.valid())
-    out += fmt::format(" · {} of WAL behind",
-                       human_bytes(static_cast<std::int64_t>(status.source_lsn.value - status.applied.value)));
-  return out;
 }
 
 std::int64_t activity(const TableStatus& table) {

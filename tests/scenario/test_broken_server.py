@@ -1,6 +1,7 @@
 """Whatever a server sends, and wherever it stops sending: the process does not crash, writes nothing that the server
 did not commit, needs no more memory than it may, and ends soon after it is asked to."""
 import contextlib
+import subprocess
 import threading
 from pathlib import Path
 
@@ -113,6 +114,101 @@ def test_sigterm_while_it_connects(shop, how):
         assert shop.mirror.running()
         shop.mirror.process.terminate()
         assert shop.mirror.wait_ended(10) in DOCUMENTED
+
+
+def ends_soon(process):
+    """True if SIGTERM ends it, and not by a second one."""
+    process.terminate()
+    try:
+        process.wait(10 * PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def set_up(pair):
+    """A target that was followed into before."""
+    pair.execute("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'one')")
+    with pair.mirror:
+        pair.mirror.wait_caught_up(pair.cluster)
+        pair.mirror.stop()
+    yield pair.mirror
+    assert pair.mirror.process.returncode in DOCUMENTED, pair.mirror.tail()
+    assert "This is a bug" not in pair.mirror.log_text()
+
+
+def test_sigterm_while_somebody_locks_what_is_opened(pair):
+    with set_up(pair) as mirror:
+        into = mirror.into
+        with into.cluster.connect(into.database, autocommit=False) as other:
+            other.execute("LOCK TABLE tailrace.checkpoint")
+            mirror.start()
+            wait_until(lambda: into.query("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                                          " AND datname = current_database()"), what="a wait for the lock")
+            assert ends_soon(mirror.process), mirror.tail()
+            assert not into.query("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                                  " AND datname = current_database()"), "the server was told"
+
+
+# What the process says last before it hears nothing more, by the end that falls silent.
+SILENCES = [("source", b"pg_try_advisory_xact_lock"), ("source", b"IDENTIFY_SYSTEM"), ("target", b"nspowner"),
+            ("target", b"tailrace.checkpoint"), ("target", b"session_replication_role"),
+            ("target", b"pg_try_advisory_lock"), ("source", b"pg_publication"), ("target", b"tailrace.skips")]
+
+
+@pytest.mark.parametrize("command", ["run", "snapshot"])
+@pytest.mark.parametrize("end, words", SILENCES)
+def test_sigterm_while_a_server_is_silent_at_the_start(pair, end, words, command):
+    pair.execute("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'one')")
+    server = pair.cluster if end == "source" else pair.target_server
+    with Proxy(server.port) as proxy:
+        if end == "source":
+            pair.mirror.source = f"postgres://postgres@127.0.0.1:{proxy.port}/{pair.name}"
+        else:
+            pair.mirror.into.url = f"postgres://postgres@127.0.0.1:{proxy.port}/{pair.mirror.into.database}"
+        pair.mirror.configure()
+        proxy.stall_at(words)
+        pair.mirror.start(command=command)
+        process = pair.mirror.process
+        wait_until(lambda: not proxy.flowing or process.poll() is not None, what="the silence")
+        if process.poll() is None:
+            assert ends_soon(process), pair.mirror.tail()
+        proxy.restore()
+    assert process.returncode in DOCUMENTED, pair.mirror.tail()
+    assert "This is a bug" not in pair.mirror.log_text()
+
+
+@pytest.mark.parametrize("end", ["source", "target"])
+def test_sigterm_while_check_asks_a_silent_server(pair, end):
+    server = pair.cluster if end == "source" else pair.target_server
+    with Proxy(server.port) as proxy:
+        if end == "source":
+            pair.mirror.source = f"postgres://postgres@127.0.0.1:{proxy.port}/{pair.name}"
+        else:
+            pair.mirror.into.url = f"postgres://postgres@127.0.0.1:{proxy.port}/{pair.mirror.into.database}"
+        pair.mirror.configure()
+        proxy.stall_at(b"pg_catalog")
+        pair.mirror.start(command="check")
+        wait_until(lambda: not proxy.flowing, what="the silence")
+        assert ends_soon(pair.mirror.process), pair.mirror.tail()
+        assert pair.mirror.process.returncode == 5, "nothing failed, nothing passed"
+
+
+@pytest.mark.parametrize("command", ["init", "teardown", "sync-sequences", "tail"])
+def test_sigterm_while_a_command_asks_a_silent_server(pair, command):
+    pair.execute("CREATE TABLE t (id serial PRIMARY KEY)")
+    with Proxy(pair.cluster.port) as proxy:
+        pair.mirror.source = f"postgres://postgres@127.0.0.1:{proxy.port}/{pair.name}"
+        pair.mirror.configure()
+        proxy.stall_at(b"pg_catalog")
+        pair.mirror.start(command=command)
+        wait_until(lambda: not proxy.flowing or pair.mirror.process.poll() is not None, what="the silence")
+        if pair.mirror.process.poll() is None:
+            assert ends_soon(pair.mirror.process), pair.mirror.tail()
+        assert "This is a bug" not in pair.mirror.log_text()
 
 
 def test_a_target_that_falls_silent(pair):

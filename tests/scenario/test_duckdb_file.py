@@ -307,6 +307,53 @@ def test_a_log_that_cannot_be_replayed_is_rescued(shop, tmp_path):
                     ("100", "NaN", "0.1000", "1.00"), ("101", "NaN", "NaN", "1.00")]
 
 
+def rescued(mirror):
+    mirror.start()
+    wait_until(lambda: "was replayed" in mirror.log_text() or not mirror.running(), 30, "the log's replay")
+    wait_until(lambda: not mirror.running() or mirror.status(), 30, "an open file")
+    mirror.close()
+    assert "was replayed" in mirror.log_text() and "cannot be replayed" not in mirror.log_text(), mirror.tail()
+    with DuckdbFile(mirror.file) as opened:
+        return opened.query("SELECT count(*)::VARCHAR FROM public.t")[0][0]
+
+
+def test_a_rescue_that_was_killed_is_begun_anew(shop, tmp_path):
+    """What it had copied is there: the file, and the log that DuckDB cannot replay."""
+    file = tmp_path / "mirror.duckdb"
+    unpacked("unreadable_log", file)
+    for suffix in ("", ".wal"):
+        original = file.with_name(file.name + suffix)
+        original.with_name(f"{file.name}.tailrace-replayed{suffix}").write_bytes(original.read_bytes())
+    assert rescued(shop.another(into=DuckdbTarget(file))) == "52"
+    assert not list(tmp_path.glob("*replayed*"))
+
+
+@pytest.mark.parametrize("link", ["real/mirror.duckdb", "{0}/real/mirror.duckdb", "second"])
+def test_a_rescue_of_a_file_behind_a_link(shop, tmp_path, link):
+    (tmp_path / "real").mkdir()
+    unpacked("unreadable_log", tmp_path / "real/mirror.duckdb")
+    (tmp_path / "second").symlink_to("real/mirror.duckdb")
+    file = tmp_path / "mirror.duckdb"
+    file.symlink_to(link.format(tmp_path))
+    assert rescued(shop.another(into=DuckdbTarget(file))) == "52"
+    assert file.is_symlink() and not (tmp_path / "real/mirror.duckdb").is_symlink()
+
+
+def test_a_new_file_behind_a_link(shop, tmp_path):
+    """It is asked by the link and by its own name, and made whole in its own place."""
+    shop.execute(START)
+    (tmp_path / "real").mkdir()
+    file = tmp_path / "mirror.duckdb"
+    file.symlink_to("real/own.duckdb")
+    mirror = shop.another(into=DuckdbTarget(file))
+    mirror.start()
+    mirror.wait_caught_up(shop.cluster)
+    for name in (file, tmp_path / "real/own.duckdb"):
+        assert run("status", f"duckdb:{name}").returncode == 0, name
+    assert shop.settle(mirror) > 0
+    assert file.is_symlink() and (tmp_path / "real/own.duckdb").is_file()
+
+
 def test_a_log_that_cannot_be_rescued_is_left_as_it_is(shop, tmp_path):
     file = tmp_path / "mirror.duckdb"
     unpacked("unreadable_log", file)

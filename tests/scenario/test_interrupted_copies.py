@@ -93,10 +93,8 @@ def stalled_at_the_last_leaf(shop, *arguments, command="run"):
         mirror.start(*arguments, command=command)
         mirror.wait_status(lambda status: 2000 in [table["rows_copied"] for table in status["tables"]],
                            what="all but the last leaf")
-        yield
+        yield proxy
         proxy.restore()
-        if mirror.running():
-            assert mirror.wait_ended() == 3
     mirror.source = shop.url
     mirror.configure()
 
@@ -193,6 +191,33 @@ def test_somebody_has_a_lock_at_the_target(pair):
     assert pair.settle() == 3500
 
 
+@pytest.mark.postgres
+def test_a_stop_while_the_target_is_away(pair, own_cluster):
+    """In the middle of the first copy: what is known of it is said, and it is not that all is well."""
+    pair.target_on(own_cluster())
+    pair.execute(SOURCE)
+    with stalled_at_the_last_leaf(pair):
+        pair.target_server.stop("immediate")
+    pair.mirror.wait_status(lambda status: status["state"] == "reconnecting", what="it tries again")
+    assert end(pair.mirror, signal.SIGTERM) == UNFINISHED
+    assert "not yet: public.other, public.parted" in last_line(pair.mirror)
+    # Nor where nothing at all is known.
+    pair.mirror.start()
+    wait_until(lambda: "trying again" in pair.mirror.log_text().rsplit("run again to go on", 1)[1],
+               what="it tries again")
+    assert end(pair.mirror, signal.SIGTERM) == UNFINISHED
+    assert "not known" in last_line(pair.mirror)
+    pair.target_server.start()
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    # All was copied when it went away.
+    pair.target_server.stop("immediate")
+    pair.mirror.wait_status(lambda status: status["state"] == "reconnecting", what="it tries again")
+    assert end(pair.mirror, signal.SIGTERM) == 0
+    pair.target_server.start()
+    assert pair.compared() == 3500
+
+
 # Each durable step of a copy into PostgreSQL, and the second passage where the first is too early to tell.
 POINTS = ["postgres.structure.made", "postgres.structure.committed", "copy.part.finished:1", "copy.part.finished:3",
           "postgres.copy.finished:1", "postgres.copy.finished:2", "postgres.copy.committed:1",
@@ -217,6 +242,33 @@ def test_killed_at_each_durable_step(pair, point):
     assert all(counts <= {None, WHOLE[table]} for table, counts in reader.seen.items()), reader.seen
     assert hidden_schemas(pair.mirror) == []
     compare_structure(pair.cluster, pair.name, pair.mirror.into.cluster, pair.mirror.into.database)
+
+
+ALTERATIONS = ["ALTER TABLE other ADD n int DEFAULT 5", "ALTER TABLE other DROP v", "ALTER TABLE other RENAME v TO w",
+               "ALTER TABLE other ALTER v TYPE varchar(40)", "CREATE INDEX by_v ON other (v)", "DROP INDEX other_v",
+               "ALTER TABLE other RENAME TO another", "DROP TABLE other CASCADE",
+               "ALTER TABLE parted DETACH PARTITION parted_2", "ALTER TABLE parted ADD n int DEFAULT 5",
+               "CREATE TABLE third (id int PRIMARY KEY)"]
+# What the source has no more stays there: empty, where it was never filled.
+LEFT_AT_THE_TARGET = ["ALTER TABLE other RENAME TO another", "DROP TABLE other CASCADE"]
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("alteration", ALTERATIONS)
+def test_a_source_that_is_altered_after_a_kill(pair, alteration):
+    """What was made out of sight, and not noted as anybody's, is as the source was."""
+    pair.execute(SOURCE + "CREATE INDEX other_v ON other (v); CREATE VIEW ids AS SELECT id FROM other")
+    pair.mirror.env = killed_at("postgres.structure.committed")
+    pair.mirror.start()
+    assert pair.mirror.wait_ended() == -signal.SIGKILL
+    pair.mirror.env = {}
+    pair.execute(alteration)
+    pair.mirror.start()
+    rows = pair.settle()
+    assert rows == (3000 if alteration.startswith("DROP TABLE") else 3500)
+    assert hidden_schemas(pair.mirror) == []
+    if alteration not in LEFT_AT_THE_TARGET:
+        compare_structure(pair.cluster, pair.name, pair.mirror.into.cluster, pair.mirror.into.database)
 
 
 @pytest.mark.postgres
@@ -276,14 +328,31 @@ def test_teardown_takes_away_what_is_out_of_sight(pair):
 
 @pytest.mark.postgres
 def test_a_name_that_somebody_takes_meanwhile(pair):
-    """His table stays as it is, and the copy says whose name it cannot have."""
-    pair.execute(SOURCE)
-    with stalled_at_the_last_leaf(pair):
-        pair.mirror.into.execute("CREATE TABLE parted (mine text); INSERT INTO parted VALUES ('mine')")
-    assert "public.parted" in pair.mirror.log_text() and "took meanwhile" in pair.mirror.log_text()
-    assert pair.mirror.into.query("SELECT mine FROM parted") == [("mine",)]
-    pair.mirror.into.execute("ALTER TABLE parted RENAME TO his")
+    """His table stays as it is, the source's is held, and nothing else is; a start does not copy it in vain."""
+    pair.execute(SOURCE + "CREATE INDEX by_v ON parted (v)")
+
+    def check():
+        status = pair.mirror.wait_status(lambda it: it["state"] == "streaming", what="the others flow")
+        assert not status["in_step"]
+        states = {table["name"]: table["state"] for table in status["tables"]}
+        assert states == {"parted": "held", "other": "streaming"}
+        assert seen(pair.mirror, "other") == 500
+        assert pair.mirror.into.query("SELECT mine FROM parted") == [("mine",)]
+        assert pair.mirror.into.query("SELECT indexname FROM pg_indexes WHERE tablename = 'parted'") == []
+        assert hidden_schemas(pair.mirror) == []
+        pair.mirror.stop()
+
+    with stalled_at_the_last_leaf(pair) as proxy:
+        pair.mirror.into.execute("CREATE TABLE parted (mine text, v text); INSERT INTO parted VALUES ('mine')")
+        proxy.restore()
+        check()
+    copied = pair.mirror.log_text().count("rows copied")
     pair.mirror.start()
+    check()
+    assert pair.mirror.log_text().count("rows copied") == copied
+    assert "took meanwhile" in pair.mirror.log_text()
+    pair.mirror.into.execute("ALTER TABLE parted RENAME TO his")
+    pair.mirror.start("--recopy", "public.parted")
     assert pair.settle() == 3500
     assert pair.mirror.into.query("SELECT mine FROM his") == [("mine",)]
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from evil_server import EvilServer
+from proxy import Proxy
 from tailrace import BINARY, run
+from waiting import wait_until
 
 SECRET = "topsecret2"
 STRINGS = [f"host=127.0.0.1 port=1 user=app password={SECRET} dbname=shop",
@@ -74,6 +76,24 @@ def with_terminal(*command):
     return data
 
 
+@pytest.mark.parametrize("name", ["password_store", "my_password", "no password"])
+def test_a_database_that_is_called_so(cluster, tmp_path, name):
+    """By URL and by keywords; and a password that is mistaken for a name is still not told."""
+    cluster.create_database(name)
+    try:
+        cluster.execute("CREATE TABLE t (id int PRIMARY KEY)", name)
+        quoted = name.replace(" ", "%20")
+        for source in (f"postgres://postgres@127.0.0.1:{cluster.port}/{quoted}",
+                       f"host=127.0.0.1 port={cluster.port} user=postgres dbname='{name}'"):
+            outcome = run("check", source, f"duckdb:{tmp_path / 'm.duckdb'}")
+            assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+    finally:
+        cluster.drop_database(name)
+    for secret in ("postgres://u@h/db password=topsecret", "postgres://u@h/db password = topsecret"):
+        outcome = run("check", secret, f"duckdb:{tmp_path / 'm.duckdb'}")
+        assert outcome.returncode == 3 and "topsecret" not in outcome.stdout + outcome.stderr
+
+
 @pytest.mark.parametrize("log_format", ["text", "json"])
 def test_a_servers_escapes_in_an_error(shop, log_format):
     shop.execute("CREATE TABLE t (id int)")
@@ -85,6 +105,33 @@ def test_a_servers_escapes_in_an_error(shop, log_format):
         shop.mirror.wait_ended()
         assert "end" in clean(Path(shop.mirror.log).read_bytes())
         assert "owned" in clean(with_terminal("check", url, shop.mirror.target))
+
+
+def test_a_held_tables_name_and_an_unfinished_ones(pair):
+    """In what verify says, and in the last line of a run."""
+    name = "t\x1b]0;owned\x07\x9b31m\u202e"
+    pair.mirror.configure(schema={"mode": "expect"})
+    pair.execute("CREATE TABLE plain (id int PRIMARY KEY)")
+    pair.mirror.into.execute("CREATE TABLE plain (id int PRIMARY KEY)")
+    with pair.mirror as mirror:
+        mirror.wait_caught_up(pair.cluster)
+        pair.execute(f'CREATE TABLE "{name}" (id int PRIMARY KEY); INSERT INTO "{name}" VALUES (1)')
+        run("refresh", *mirror.named())
+        mirror.wait_status(lambda it: "held" in [table["state"] for table in it["tables"]], what="a held table")
+        said = clean(with_terminal("verify", "-c", str(mirror.config)))
+        assert "HELD" in said and "owned" in said
+        mirror.stop()
+    copied = pair.another()
+    with Proxy(pair.cluster.port) as proxy:
+        copied.source = pair.cluster.url(pair.name, port=proxy.port)
+        copied.configure()
+        proxy.stall_at(b'copy "public"."plain"')
+        copied.start()
+        wait_until(lambda: not proxy.flowing, what="the copy")
+        copied.process.terminate()
+        assert copied.wait_ended() == 6
+    last = Path(copied.log).read_bytes().splitlines()[-1]
+    assert "owned" in clean(last)
 
 
 def test_a_name_that_a_terminal_would_obey(shop):

@@ -4,12 +4,12 @@
 
 #include <algorithm>
 #include <condition_variable>
-#include <filesystem>
 #include <map>
 #include <mutex>
 #include <thread>
 #include <utility>
 
+#include "base/real_path.h"
 #include "target/duckdb/new_file.h"
 #include "target/duckdb/unreadable_log.h"
 
@@ -199,7 +199,8 @@ void Session::rollback() noexcept {
   duckdb_destroy_result(&raw);
 }
 
-Database::Database(const DatabaseOptions& options) : file_(options.file) {
+Database::Database(const DatabaseOptions& options)
+    : file_(options.file == in_memory ? options.file : real_path(options.file)) {
   if (file_ == in_memory) {
     raw_ = open_file(file_, options);
     return;
@@ -235,7 +236,7 @@ std::shared_ptr<Database> share_database(const DatabaseOptions& options) {
   static std::condition_variable closed;
   static std::map<std::string, OpenFile> files;
   std::unique_lock lock(mutex);
-  OpenFile& file = files[std::filesystem::absolute(options.file).lexically_normal().string()];
+  OpenFile& file = files[real_path(options.file)];
   for (;;) {
     if (auto alive = file.database.lock()) return alive;
     if (!file.open) break;

@@ -22,7 +22,6 @@ std::string name_of(duckdb_logical_type type) {
 }
 
 const ColumnType& type_of(duckdb_vector vector, const std::vector<ColumnType>& types) {
-  if (types.size() == 1) return types[0];
   duckdb_logical_type type = duckdb_vector_get_column_type(vector);
   std::string name = name_of(type);
   duckdb_destroy_logical_type(&type);
@@ -66,8 +65,8 @@ std::string text_function(Session& session, const ColumnType& type) {
 void register_text_function(Session& session, const std::string& name, const std::vector<ColumnType>& types) {
   duckdb_scalar_function function = duckdb_create_scalar_function();
   duckdb_scalar_function_set_name(function, name.c_str());
-  duckdb_logical_type argument =
-      types.size() == 1 ? make_logical_type(types[0]) : duckdb_create_logical_type(DUCKDB_TYPE_ANY);
+  // DuckDB would cast what is of another type, and its digits with it.
+  duckdb_logical_type argument = duckdb_create_logical_type(DUCKDB_TYPE_ANY);
   duckdb_logical_type result = duckdb_create_logical_type(DUCKDB_TYPE_VARCHAR);
   duckdb_scalar_function_add_parameter(function, argument);
   duckdb_scalar_function_set_return_type(function, result);

@@ -64,6 +64,8 @@ void sync(const std::string& path) {
 }
 
 void replay(const std::string& file, const std::string& copy, std::int64_t memory_bytes) {
+  // Of an attempt that was killed: DuckDB would replay it as soon as the copy is opened.
+  fs::remove(log_of(copy));
   fs::copy_file(file, copy, fs::copy_options::overwrite_existing);
   auto types = types_in(copy);
   fs::copy_file(log_of(file), log_of(copy), fs::copy_options::overwrite_existing);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <thread>
+#include <utility>
 
 #include "base/log.h"
 #include "base/sql_text.h"
@@ -132,6 +133,31 @@ void Copies::refused(const Error& error) {
   throw RestartFromCheckpoint("a value looks for a table that is out of sight: " + error.message());
 }
 
+/// A connection that is interrupted with the others, and counted, until it is given back or goes.
+class Copies::Use {
+ public:
+  Use(Copies& copies, const pg::Connection& connection) : copies_(copies), connection_(&connection) {
+    std::lock_guard lock(copies_.mutex_);
+    copies_.used_.insert(connection_);
+    ++copies_.under_way_;
+  }
+  Use(const Use&) = delete;
+  Use& operator=(const Use&) = delete;
+  ~Use() { end(); }
+
+  void end() {
+    const auto* connection = std::exchange(connection_, nullptr);
+    if (connection == nullptr) return;
+    std::lock_guard lock(copies_.mutex_);
+    copies_.used_.erase(connection);
+    --copies_.under_way_;
+  }
+
+ private:
+  Copies& copies_;
+  const pg::Connection* connection_;
+};
+
 std::unique_ptr<CopyWriter> Copies::begin(Oid table, bool binary, bool alone) {
   auto used = connection();
   Statements statements;
@@ -139,26 +165,20 @@ std::unique_ptr<CopyWriter> Copies::begin(Oid table, bool binary, bool alone) {
     std::lock_guard lock(mutex_);
     statements = statements_.at(table);
   }
-  ++under_way_;
-  {
-    std::lock_guard lock(mutex_);
-    used_.insert(used.get());
-  }
-  std::shared_ptr<void> counted(nullptr, [this, connection = used.get()](void*) {
-    --under_way_;
-    std::lock_guard lock(mutex_);
-    used_.erase(connection);
-  });
+  auto use = std::make_shared<Use>(*this, *used);
   auto cached = alone ? begin_frozen(*used, statements) : std::nullopt;
-  return std::make_unique<PostgresCopyWriter>(
+  auto writer = std::make_unique<PostgresCopyWriter>(
       std::move(used),
       PostgresCopyWriter::Copy{statements.copy, statements.purpose, binary, cached.has_value(),
                                cached.value_or(0), [this](const Error& error) { refused(error); }},
-      [this, counted](std::unique_ptr<pg::Connection> done) {
+      // With the writer that fails this goes before its connection.
+      [this, use = std::move(use)](std::unique_ptr<pg::Connection> done) {
+        use->end();
         std::lock_guard lock(mutex_);
-        used_.erase(done.get());
         idle_.push_back(std::move(done));
       });
+  writer->open();
+  return writer;
 }
 
 }  // namespace tailrace::target::postgres

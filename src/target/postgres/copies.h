@@ -42,6 +42,7 @@ class Copies {
   void close_idle();
 
  private:
+  class Use;
   struct Statements {
     std::string copy;
     std::string table;  ///< as SQL writes it; empty where rows cannot be frozen

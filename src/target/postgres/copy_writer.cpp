@@ -24,12 +24,10 @@ const char* options_of(const PostgresCopyWriter::Copy& how) {
 
 PostgresCopyWriter::PostgresCopyWriter(std::unique_ptr<pg::Connection> connection, Copy how,
                                        std::function<void(std::unique_ptr<pg::Connection>)> give_back)
-    : connection_(std::move(connection)), how_(std::move(how)), give_back_(std::move(give_back)) {
-  buffer_.reserve(piece_bytes + 4096);
-  open();
-}
+    : connection_(std::move(connection)), how_(std::move(how)), give_back_(std::move(give_back)) {}
 
 void PostgresCopyWriter::open() {
+  buffer_.reserve(piece_bytes + 4096);
   copy_ = std::make_unique<pg::CopyIn>(*connection_, how_.sql + options_of(how_), how_.purpose);
   filled_in_this_ = 0;
   if (how_.binary) buffer_ = pg::copy_binary_header;

@@ -22,9 +22,12 @@ class PostgresCopyWriter : public CopyWriter {
     std::function<void(const Error&)> refused;
   };
 
-  /// `give_back` takes the connection when the copy is finished; after a failure it is not of use any more.
+  /// Nothing is asked of the connection before open(). `give_back` takes the connection when the copy is
+  /// finished; after a failure it is not of use any more.
   PostgresCopyWriter(std::unique_ptr<pg::Connection> connection, Copy how,
                      std::function<void(std::unique_ptr<pg::Connection>)> give_back);
+
+  void open();
 
   void row(std::string_view copy_row) override;
   Rows take(pg::CopyOut& stream) override;
@@ -34,13 +37,12 @@ class PostgresCopyWriter : public CopyWriter {
  private:
   template <typename Work>
   void heeding(const Work& work);
-  void open();
   void send();
   void close();
 
   std::unique_ptr<pg::Connection> connection_;
   Copy how_;
-  std::function<void(std::unique_ptr<pg::Connection>)> give_back_;
+  std::function<void(std::unique_ptr<pg::Connection>)> give_back_;  ///< goes before the connection
   std::string buffer_;
   std::size_t filled_ = 0;            ///< bytes of the table, about
   std::size_t filled_in_this_ = 0;    ///< by this statement

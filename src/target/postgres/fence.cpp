@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/sql_text.h"
+#include "pg/process_stop.h"
 
 namespace tailrace::target::postgres {
 namespace {
@@ -42,6 +43,7 @@ void wait_until_empty(pg::Connection& connection, const std::string& subscriptio
   for (;;) {
     auto got = connection.query(fmt::format("select pg_catalog.pg_try_advisory_lock({})", lock), waiting);
     if (got.flag(0, 0)) break;
+    if (pg::ending()) throw Error(Retry::transient, fmt::format("a stop was requested while {}", waiting));
     if (std::chrono::steady_clock::now() < until) {
       std::this_thread::sleep_for(ask_again);
       continue;

@@ -111,6 +111,10 @@ std::map<TableName, TargetTable> HiddenTables::find(const std::vector<TableName>
   return out;
 }
 
+bool HiddenTables::has_lost_name(const Error& error) {
+  return error.sqlstate() == "42P07" || error.sqlstate() == "42710";
+}
+
 bool HiddenTables::show(const TableName& table) {
   auto moves = connection_.query(
       fmt::format(
@@ -128,13 +132,13 @@ bool HiddenTables::show(const TableName& table) {
   try {
     connection_.query(sql, hiding);
   } catch (const Error& error) {
-    if (error.sqlstate() != "42P07" && error.sqlstate() != "42710") throw;
-    throw Error(
-        Retry::needs_operator,
-        fmt::format("{}.{} is copied, and cannot take its name at the target, which something else took "
-                    "meanwhile: {}",
-                    table.first, table.second, error.message()),
-        "Rename or drop what has the name there, and start again: the table is then copied anew");
+    if (!has_lost_name(error)) throw;
+    Error lost(Retry::needs_operator,
+               fmt::format("{}.{} is copied, and cannot take its name at the target, which something else took "
+                           "meanwhile: {}",
+                           table.first, table.second, error.message()),
+               "Rename or drop what has the name there");
+    throw Error(lost.with_sqlstate(error.sqlstate()));
   }
   return true;
 }

@@ -27,9 +27,10 @@ class HiddenTables {
   void hide(const std::vector<TableName>& tables);
   /// Those of the tables that are hidden: where they lie now, under the names of their places.
   std::map<TableName, TargetTable> find(const std::vector<TableName>& tables);
-  /// Moves the table into its place; false: it is not hidden. Throws Error(needs_operator) when somebody took
-  /// the name.
+  /// Moves the table into its place; false: it is not hidden. Where something else took the name, the Error is
+  /// one of which has_lost_name() is true, and the open transaction has failed.
   bool show(const TableName& table);
+  static bool has_lost_name(const Error& error);
   /// Whatever is hidden still, by its own name.
   std::vector<TableName> left();
   struct Root {

@@ -178,7 +178,6 @@ std::set<std::string> MadeObjects::to_make_again() {
 void MadeObjects::forget_to_make_again() {
   connection_.query(fmt::format("delete from tailrace.made where subscription = {} and again", literal_),
                     noting);
-  gave_way_ = false;
 }
 
 std::optional<std::string> MadeObjects::differs(const schema::Type& type) const {

@@ -34,7 +34,10 @@ class MadeObjects {
   /// Views that gave way; and: those among them that the source has no more are nobody's now.
   std::set<std::string> to_make_again();
   void forget_to_make_again();
+  /// Since the last heed(), and not in a transaction that was rolled back.
   bool gave_way() const { return gave_way_; }
+  void heed() { gave_way_ = false; }
+  void rolled_back() { gave_way_ = !to_make_again().empty(); }
 
   /// Why the target's type of that name cannot take the source's values; nothing if it can, or is not there.
   std::optional<std::string> differs(const schema::Type& type) const;

@@ -47,7 +47,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   void complete_structure(const StopSignal& stop) override;
   bool wants_structure() const override { return structure_wanted_ || made_.gave_way(); }
   void follow_structure(const schema::ReadStructure& read) override;
-  bool structure_is_complete() override { return books_.read_pending().empty(); }
+  bool structure_is_complete() override;
   void create_table(const schema::Table& table) override;
   void check_rows(const std::vector<schema::Table>&) override {}  // check_tables() did
   void adopt(const schema::Table& table, Lsn at) override;
@@ -129,6 +129,8 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   void show_all();
   void make_ready(const schema::Table& table, std::optional<Lsn> taken_at);
   TableRecord known_or_named(const NamedTable& table) const;
+  void show_empty(const TableName& name);
+  void discard(const HiddenTables::Root& root);
   void forget_kept(Oid table);
   schema::StructureOptions structure_options() {
     return postgres::structure_options(books_connection_, options_);

@@ -167,8 +167,11 @@ void PostgresTarget::follow_structure(const schema::ReadStructure& read) {
   for (const auto& [oid, record] : records_) {
     if (record.copied && !record.is_held() && !record.is_moved()) tables.push_back(oid);
   }
-  tailrace::target::postgres::follow_structure(books_connection_, made_, records_, tables, read,
-                                               structure_options());
+  made_.heed();
+  bool all_made = tailrace::target::postgres::follow_structure(books_connection_, made_, records_, tables, read,
+                                                               structure_options());
+  // A view of a table that is held is not read, and comes again with it.
+  if (all_made && tables.size() == records_.size()) made_.forget_to_make_again();
   structure_wanted_ = false;
   plans_.forget_all();
 }
@@ -192,24 +195,56 @@ void PostgresTarget::complete_structure(const StopSignal& stop) {
   conflicts_.start(books_connection_, lanes_.alone().has_origin(), tables);
 }
 
+/// Its table stays in the books, without one at the target.
+void PostgresTarget::discard(const HiddenTables::Root& root) {
+  auto records = records_;
+  durably([&] {
+    for (auto& [oid, record] : records) {
+      if (record.target_oid != root.relation) continue;
+      record.target_oid = 0;
+      record.target_schema.clear();
+      record.target_table.clear();
+      record.target_name = quote_qualified(record.schema, record.name);
+      books_.put_table(record);
+      indexes_.forget(oid);
+    }
+    books_.forget_pending(hidden_.drop({root}));
+  });
+  records_ = std::move(records);
+}
+
 /// Empty, into their places.
 void PostgresTarget::show_all() {
-  for (const auto& name : hidden_.left()) {
-    durably([&] {
-      books_connection_.query("set local session_replication_role = replica", "emptying a table");
-      for (const auto& [_, there] : hidden_.find({name})) {
-        empty_tables(books_connection_, {{{there.sql_name(), there.kind == 'p'}}}, false);
-        for (auto& [oid, record] : records_) {
-          if (record.target_oid != there.oid) continue;
-          record.target_schema = name.first;
-          record.target_table = name.second;
-          record.target_name = quote_qualified(name.first, name.second);
-          books_.put_table(record);
-        }
-      }
-      hidden_.show(name);
-    });
+  for (const auto& root : hidden_.roots()) {
+    const auto& name = root.name;
+    try {
+      show_empty(name);
+    } catch (const Error& error) {
+      if (!HiddenTables::has_lost_name(error)) throw;
+      discard(root);
+      log::warn("target", "{}.{} is not made at the target: what has its name there now is not tailrace's",
+                name.first, name.second);
+    }
   }
+}
+
+void PostgresTarget::show_empty(const TableName& name) {
+  auto records = records_;
+  durably([&] {
+    books_connection_.query("set local session_replication_role = replica", "emptying a table");
+    for (const auto& [_, there] : hidden_.find({name})) {
+      empty_tables(books_connection_, {{{there.sql_name(), there.kind == 'p'}}}, false);
+      for (auto& [oid, record] : records) {
+        if (record.target_oid != there.oid) continue;
+        record.target_schema = name.first;
+        record.target_table = name.second;
+        record.target_name = quote_qualified(name.first, name.second);
+        books_.put_table(record);
+      }
+    }
+    hidden_.show(name);
+  });
+  records_ = std::move(records);
 }
 
 void PostgresTarget::create_table(const schema::Table& table) {
@@ -355,15 +390,20 @@ void PostgresTarget::finish_copy(Oid table, Lsn snapshot, std::int64_t rows) {
   record.copied = true;
   record.copied_at = snapshot;
   record.rows_copied = rows;
-  durably([&] {
-    if (hidden_.show({record.schema, record.name})) {
-      record.target_schema = record.schema;
-      record.target_table = record.name;
-      record.target_name = quote_qualified(record.schema, record.name);
-    }
-    books_.put_table(record);
-    kill_point("postgres.copy.finished");
-  });
+  try {
+    durably([&] {
+      if (hidden_.show({record.schema, record.name})) {
+        record.target_schema = record.schema;
+        record.target_table = record.name;
+        record.target_name = quote_qualified(record.schema, record.name);
+      }
+      books_.put_table(record);
+      kill_point("postgres.copy.finished");
+    });
+  } catch (const Error& error) {
+    if (!HiddenTables::has_lost_name(error)) throw;
+    throw TableRefused(table, error.message(), error.remedy());
+  }
   kill_point("postgres.copy.committed");
   records_.insert_or_assign(table, record);
   indexes_.allow(table);

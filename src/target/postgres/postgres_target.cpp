@@ -11,11 +11,14 @@ namespace {
 // Sorted by key, more changes do not lie much closer together, and the connections would share them out less
 // evenly. What is staged of so many bytes has room in the usual temp_buffers.
 constexpr Target::Worth enough{.bytes = 8 << 20, .changes = 50'000};
+/// Until it is open, nobody could tell that it waits: for a lock on tailrace's own tables, above all.
+constexpr auto opening_patience = std::chrono::seconds(60);
 constexpr const char* deadlock = "40P01";
 constexpr const char* unique_violation = "23505";
 
 /// What is asked, and told, before tailrace makes tables of its own, which takes a while.
 pg::Connection& looked_at(pg::Connection& connection, const PostgresOptions& options) {
+  connection.set_patience(opening_patience);
   check_books_owner(connection);
   if (options.before_writing) options.before_writing(connection, is_set_up(connection, options.subscription));
   check_writable(connection);
@@ -64,6 +67,7 @@ PostgresTarget::PostgresTarget(const PostgresOptions& options)
   structure_wanted_ = !made_.to_make_again().empty();
   // What was committed may not have been flushed by whoever committed it.
   if (checkpoint_) initialize(*checkpoint_);
+  books_connection_.set_patience({});
   auto& lane = lanes_.alone();
   if (lane.has_origin()) {
     // A server has place for few origins, so copies take some only where it matters whose the rows are.
@@ -118,6 +122,13 @@ Target::Worth PostgresTarget::worth_a_commit() const {
 void PostgresTarget::begin() {
   taken_.emplace();
   plans_.forget_old();
+}
+
+bool PostgresTarget::structure_is_complete() {
+  books_connection_.set_patience(std::chrono::seconds(5));
+  bool complete = books_.read_pending().empty();
+  books_connection_.set_patience({});
+  return complete;
 }
 
 /// The lane for the open transaction, once it cannot wait any longer: with what was taken so far applied.
@@ -388,6 +399,7 @@ void PostgresTarget::rollback() noexcept {
   try {
     kept_.forget_uncommitted();
     if (!std::exchange(evolved_, false)) return;
+    made_.rolled_back();
     records_ = books_.read_tables();
     plans_.forget_all();
     lanes_.forget_statements();

@@ -41,10 +41,10 @@ bool lacks_partition(pg::Connection& connection, const TableRecord& root, const 
 
 }  // namespace
 
-void follow_structure(pg::Connection& connection, MadeObjects& made, const Records& records,
+bool follow_structure(pg::Connection& connection, MadeObjects& made, const Records& records,
                       const std::vector<Oid>& tables, const schema::ReadStructure& read,
                       schema::StructureOptions how) {
-  if (tables.empty()) return;
+  if (tables.empty()) return true;
   made.forget();
   auto again = made.to_make_again();
   how.leaves_out = [&](const auto& objects) {
@@ -71,6 +71,7 @@ void follow_structure(pg::Connection& connection, MadeObjects& made, const Recor
     }
     if (known->second) partitions[statement.table].push_back(statement);
   }
+  bool all_made = true;
   auto notes = made.notes();
   if (!notes.empty()) {
     std::ranges::copy_if(structure.after_data, std::back_inserter(first), is_of_a_view);
@@ -80,11 +81,11 @@ void follow_structure(pg::Connection& connection, MadeObjects& made, const Recor
       made.identify(false);
     } catch (const Error& error) {
       if (error.retry() == Retry::transient) throw;
-      // A table that needs it is told when it does.
+      // A table that needs it is told when it does, and views that gave way are tried again.
       log::warn("schema", "{}", error.message());
+      all_made = false;
     }
   }
-  made.forget_to_make_again();
   for (auto& [root, statements] : partitions) {
     // Rows that are to be copied anew may lie where a new partition takes them from its default one.
     if (const auto& record = records.at(root); !record.copied && record.copied_at.valid())
@@ -96,6 +97,7 @@ void follow_structure(pg::Connection& connection, MadeObjects& made, const Recor
                                      record.target_name)});
     for_table(root, [&] { schema::run_structure(connection, statements); });
   }
+  return all_made;
 }
 
 void check_types(const MadeObjects& made, const schema::Table& table) {

@@ -10,8 +10,9 @@
 namespace tailrace::target::postgres {
 
 /// For these tables of the source, which the target has, in transactions of its own. Throws TableRefused for
-/// one whose partitions cannot be made; notes in `made` what types differ.
-void follow_structure(pg::Connection& connection, MadeObjects& made, const Records& records,
+/// one whose partitions cannot be made; notes in `made` what types differ. False: what belongs to several
+/// tables could not be made, which was told.
+bool follow_structure(pg::Connection& connection, MadeObjects& made, const Records& records,
                       const std::vector<Oid>& tables, const schema::ReadStructure& read,
                       schema::StructureOptions how);
 

@@ -102,12 +102,13 @@ class Checks {
     for (std::size_t i = 0; i < tables.size(); ++i) {
       try {
         TableName name(tables[i].schema, tables[i].name);
-        if (auto found = out_of_sight.find(name); found != out_of_sight.end()) {
-          if (options_.keep_rows) throw begun(tables[i]);
-          // It gets its name when it is copied. What is in the books gets its columns before.
-          if (!has_relation(records_, tables[i].oid))
-            for_table(tables[i].oid, [&] { check_columns(tables[i], found->second); });
-          out_.found.emplace(tables[i].oid, std::move(found->second));
+        auto hidden = out_of_sight.find(name);
+        if (hidden != out_of_sight.end() && options_.keep_rows) throw begun(tables[i]);
+        // What is not in the books is made anew.
+        if (hidden != out_of_sight.end() && has_relation(records_, tables[i].oid)) {
+          // It gets its name when it is copied, and its columns before.
+          if (there[i].whose == Occupant::Whose::somebodys) throw taken(claims[i], there[i], nullptr);
+          out_.found.emplace(tables[i].oid, std::move(hidden->second));
           continue;
         }
         auto found = by_name.find(name);
