@@ -21,13 +21,13 @@ PAIRS = [pair for source in VERSIONS for pair in
 SET = len(PAIRS)
 PHASES = 2  # of the programs of the first set, which is all that is run where minutes count; later ones have more
 AT_START = ["initialize", "format", "books"]  # passed by the first start, and never again
-COPYING = ["create_table", "copy_part", "finish_copy", "part", "structure", "copy"]  # passed by it, and by later copies
+COPYING = ["create_table", "copy_part", "finish_copy", "part", "structure", "copy"]  # passed by later copies too
 # What makes the process pass a kill point, by the second word of its name; otherwise what follows under None.
 PROVOKES = {"widen": ["widened"] * 3, "evolve": ["add_column", "drop_column"], "create_table": ["create_table"],
             "structure": ["create_table", "new_type"], "drop_table": ["recreate_table"],
             "settle_names": ["rotate_table_names", "trade_table_names"], "drop_copies": ["interrupted_copy"],
-            "hold": ["guest_index", "guest_index"], "commit": ["insert"], "tidy": ["idle"], None: ["create_table", "recopy"],
-            **dict.fromkeys(AT_START, [])}
+            "hold": ["guest_index", "guest_index"], "commit": ["insert"], "tidy": ["insert", "idle"],
+            None: ["create_table", "recopy"], **dict.fromkeys(AT_START, [])}
 RARE = {*AT_START, "drop_copies", "drop_table", "hold", "widen"}  # not passed twice in a program
 PROCESS = {"kill", "recopy", "interrupted_copy"}
 serial = itertools.count(1)
@@ -156,7 +156,7 @@ class Program:
             yield ("kill", str(int(chance.random() ** 2 * 1500)))
         elif word == "idle":
             # It tidies after five seconds without a change, and is ended then, if not by itself.
-            yield ("kill", "8000")
+            yield ("kill", "20000")
         elif word == "interrupted_copy":
             yield ("interrupted_copy", "interrupted_copy", chance.choice(["kill", "term"]), str(chance.randint(30, 90)))
         elif word == "recopy":
