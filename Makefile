@@ -21,7 +21,7 @@ export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help deps build demo test test-found test-slow test-unit test-end-to-end test-sanitize test-sanitize-scenarios lint bench random soak fuzz install package clean
+.PHONY: help deps build demo test test-found test-random test-slow test-unit test-end-to-end test-sanitize test-sanitize-scenarios lint bench random soak fuzz install package clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,7 +38,7 @@ demo:  ## from nothing to a live mirror of a shop's database, in front of your e
 	@tools/build release -j $(JOBS) --target tailrace
 	@demo/run
 
-test: deps build test-unit test-end-to-end test-found test-sanitize test-sanitize-scenarios  ## everything: unit, scenario and crash tests, what random programs found, sanitizers; each tier tells its time
+test: deps build test-unit test-end-to-end test-found test-random test-sanitize test-sanitize-scenarios  ## everything: unit, scenario and crash tests, random programs, sanitizers; each tier tells its time
 
 test-unit: build  ## unit tests
 	@tools/timed "unit tests" ctest --test-dir build/release --output-on-failure -j $(JOBS) --no-tests=error
@@ -49,6 +49,10 @@ test-end-to-end: deps build  ## scenario and crash tests against real servers, P
 test-found: deps build  ## the short programs that are left of what random ones found
 	@TAILRACE_PATIENCE=$${TAILRACE_PATIENCE:-2} tools/timed "what random programs found" \
 	  bash -c "$(PYTEST) -n $(WORKERS) -k found random"
+
+test-random: deps build  ## the first set of random programs: every kind of step, kill point, target and pair of versions
+	@TAILRACE_PATIENCE=$${TAILRACE_PATIENCE:-2} tools/timed "the set of random programs" \
+	  bash -c "$(PYTEST) -s -k programs random"
 
 test-slow: deps build  ## what make test has no time for: scenario and crash tests into PostgreSQL, random programs for 15 minutes
 	@TAILRACE_PATIENCE=$${TAILRACE_PATIENCE:-2} tools/timed "scenario and crash tests into PostgreSQL" \

@@ -51,7 +51,7 @@ def rename_column(author):
 @kind("definition")
 def readd_column(author):
     """Under its name and type; the rows' old values are gone with it."""
-    table, columns = columned(author)
+    table, columns = columned(author, lambda column: column.kind in PLAIN)
     if not table:
         return None
     column = columns[0]
@@ -59,9 +59,11 @@ def readd_column(author):
     if author.chance.random() < 0.3:
         again = [f"ALTER TABLE {table.sql} RENAME {column.sql} TO {quoted(author.fresh('was'))}", again[1]]
     steps = author.definite(again)
-    if table.updatable and author.chance.random() < 0.6:
-        steps.insert(0, f"UPDATE {table.sql} SET {column.sql} = {author.value(column)}"
-                        f" WHERE {author.some_rows(table)}")
+    if table.updatable:
+        # There is a value to be lost, whatever came before.
+        value = author.chance.choice(PLAIN[column.kind])
+        steps.insert(0, f"{author.insertion(table)}; UPDATE {table.sql} SET {column.sql} = CAST({value} AS"
+                        f" {column.kind})")
     if table.updatable and author.chance.random() < 0.4:
         steps.append(f"UPDATE {table.sql} SET {column.sql} = {author.value(column)} WHERE {author.some_rows(table)}")
     return steps

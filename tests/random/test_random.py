@@ -111,6 +111,7 @@ def test_programs(servers, tmp_path):
             tally.add(outcome, time.monotonic() - begun)
             if outcome.fault:
                 failures.append(outcome)
+                print(f"{outcome.program}: {outcome.fault.sort}", flush=True)
 
     with ThreadPoolExecutor(WORKERS) as pool:
         for worker in [pool.submit(work) for _ in range(WORKERS)]:
