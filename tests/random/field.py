@@ -68,6 +68,7 @@ class Field:
         self.settings = {"snapshot": {"readers": 2}}
         self.guests = {}  # name: its rows, as text
         self.sorts = {}  # name: table or view
+        self.indexed = set()  # by a stranger, under the target's names
         self.armed = None
         self.recopied = []
         self.done = Counter()  # kinds that were run since the last settle
@@ -179,6 +180,7 @@ class Field:
     def do_guest_index(self, kind, name, table, column):
         """Somebody makes an index on a table of the mirror's, under the name that the source has for it."""
         if self.changed_by_hand(f"CREATE INDEX {name} ON {table} ({column})"):
+            self.indexed.add(table.replace('"', ""))
             self.done[kind] += 1
 
     def do_interrupted_copy(self, kind, how, percent):
@@ -359,8 +361,9 @@ class Field:
             return str(error)
 
     def expected_names(self):
-        """{source name: target name} of all that is compared. Where a stranger has the name, it is the one that the
-        status tells, or none while the table is held."""
+        """{source name: target name} of all that is compared. Where a stranger has the name, or an index on the table
+        by which a DuckDB file lets it not take its name, it is the one that the status tells, or none while the table
+        is held."""
         names = {}
         followed = {name: table for name, table in self.known() if table["state"] != "held"}
         held = [name for name, table in self.known() if table["state"] == "held"]
@@ -368,10 +371,11 @@ class Field:
             name = table.qualified
             if table.is_partition or table.persistence != "p":
                 continue
+            here = followed[name]["target_name"].replace('"', "") if name in followed else None
             if not self.is_guests(name):
-                names[name] = name
-            elif name in followed:
-                names[name] = followed[name]["target_name"].replace('"', "")
+                names[name] = here if here in self.indexed else name
+            elif here:
+                names[name] = here
             elif not held:
                 raise Fault("not told", f"{name} is not in the status, and nothing is held\n{self.mirror.tail()}")
         return names

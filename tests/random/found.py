@@ -55,6 +55,11 @@ FOUND = {
     "another_name_while_a_copy_is_interrupted": (16, 13, [
         ("setup",), ("arm", "postgres.structure.committed:1"), ("kill", "20000"),
         ("sql", "rename_table", "ALTER TABLE orders RENAME TO others"), ("settle", "stop")]),
+    "a_strangers_index_on_a_table_that_waits_for_its_name": (15, None, [
+        *COPIED, ("guest", "guest_table", "theirs"), ("sql", "name_of_a_guest", "ALTER TABLE stock RENAME TO theirs"),
+        ("settle", "stop"), ("guest_index", "guest_index", "by_hand", "public.theirs_2", "note"),
+        ("guest_gone", "guest_leaves", "theirs"), ("sql", "insert", "INSERT INTO theirs (id) VALUES (1000)"),
+        ("settle", "stop")]),
     "a_strangers_name_at_postgres": (18, 13, [
         *COPIED, ("guest", "guest_table", "theirs"), ("sql", "name_of_a_guest", "ALTER TABLE stock RENAME TO theirs"),
         ("sql", "delete", "DELETE FROM theirs WHERE id < 9"), ("settle", "stop")]),

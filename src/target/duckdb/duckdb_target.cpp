@@ -350,12 +350,20 @@ void DuckDbTarget::evolve(Oid oid, const Evolution& evolution) {
 /// that was renamed, came under another. In transactions of their own, for a rename must not follow changes of
 /// the table's rows.
 void DuckDbTarget::settle_names() {
-  while (const MirrorTable* misnamed = mirror_.misnamed()) {
+  std::set<Oid> stuck;
+  while (const MirrorTable* misnamed = mirror_.misnamed(stuck)) {
     MirrorTable table = *misnamed;
-    durably([&] {
-      TableShape(session_, mirror_, table).rename(table.name);
-      mirror_.put(session_, table);
-    });
+    try {
+      durably([&] {
+        TableShape(session_, mirror_, table).rename(table.name);
+        mirror_.put(session_, table);
+      });
+    } catch (const TableRefused& refused) {
+      // It is as good under the name that it has.
+      log::warn("target", "{} cannot be called {} yet: {}", table.sql_name(), table.name, refused.reason());
+      stuck.insert(table.oid);
+      continue;
+    }
     kill_point("duckdb.settle_names.committed");
     log::info("target", "{} is now called {}", table.qualified(), table.sql_name());
   }

@@ -234,9 +234,9 @@ void Mirror::claim(Oid oid, const std::string& schema, std::vector<std::string> 
   claimed_[oid] = {schema, std::move(names)};
 }
 
-const MirrorTable* Mirror::misnamed() const {
+const MirrorTable* Mirror::misnamed(const std::set<Oid>& but) const {
   for (const auto& [oid, table] : tables_) {
-    if (!table.there || !table.held.empty() || table.target_name == table.name) continue;
+    if (but.contains(oid) || !table.there || !table.held.empty() || table.target_name == table.name) continue;
     if (free_table_name(oid, table.target_schema, table.name) == table.name) return &table;
   }
   return nullptr;

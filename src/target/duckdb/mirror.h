@@ -5,6 +5,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -91,7 +92,7 @@ class Mirror {
   void claim(Oid oid, const std::string& schema, std::vector<std::string> names);
   void release(Oid oid) { claimed_.erase(oid); }
   /// The next table that stands under another name than its own, which is free by now; null: none.
-  const MirrorTable* misnamed() const;
+  const MirrorTable* misnamed(const std::set<Oid>& but) const;
   void put(Session& session, MirrorTable table);
   void remove(Session& session, Oid table);
   void put_checkpoint(Session& session, const Checkpoint& checkpoint);
