@@ -184,7 +184,7 @@ class Reader {
                  {word("level", config_.log.level, levels), word("format", config_.log.format, formats)}),
          {"file_mode",
           [this](const Node& n, const std::string& p) {
-            if (auto mode = walker_.parsed(n, p, parse_file_mode)) config_.file_mode = *mode;
+            if (auto mode = walker_.parsed(n, p, parse_file_mode)) config_.file_mode = mode;
           }},
          string("control_socket", config_.control_socket)});
     secrets(node);

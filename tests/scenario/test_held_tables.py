@@ -60,6 +60,7 @@ def recopied(shop, table="public.t"):
 def test_what_people_read_of_a_held_table(pair):
     """Caught up with the source, and not in step: as the JSON has it."""
     follow(pair)
+    pair.mirror.wait_status(lambda status: status["in_step"], what="in step")
     assert " in step" in pair.mirror.text_status() and "not in step" not in pair.mirror.text_status()
     blocked_by_a_view(pair)
     wait_held(pair.mirror)

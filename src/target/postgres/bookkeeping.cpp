@@ -178,7 +178,7 @@ void Bookkeeping::forget_pending(const std::vector<std::pair<std::string, std::s
   std::string ends;
   for (const auto& [schema, name] : tables) {
     for (const char* of : {" of ", " of table "})
-      ends += (ends.empty() ? "" : ", ") + quote_literal(of + schema + "." + name);
+      ends += (ends.empty() ? "" : ", ") + quote_literal(fmt::format("{}{}.{}", of, schema, name));
   }
   if (ends.empty()) return;
   connection_.query(
