@@ -125,7 +125,7 @@ def test_a_held_tables_name_and_an_unfinished_ones(pair):
     with Proxy(pair.cluster.port) as proxy:
         copied.source = pair.cluster.url(pair.name, port=proxy.port)
         copied.configure()
-        proxy.stall_at(b'copy "public"."plain"')
+        proxy.stall_at(b'copy "public"."t\x1b')
         copied.start()
         wait_until(lambda: not proxy.flowing, what="the copy")
         copied.process.terminate()
