@@ -126,8 +126,8 @@ def test_indexes_are_made_after_the_snapshot(pair, command):
     earlier = run("snapshot", pair.url, pair.mirror.target, "--name", "earlier")
     assert earlier.returncode == 0, earlier.stderr
     into.execute("DROP TABLE t; CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS"
-                 " 'BEGIN PERFORM pg_advisory_xact_lock(42); RETURN NULL; END';"
-                 "CREATE TRIGGER wait BEFORE DELETE ON tailrace.structure EXECUTE FUNCTION wait()")
+                 " 'BEGIN PERFORM pg_advisory_xact_lock(42); RETURN OLD; END';"
+                 "CREATE TRIGGER wait BEFORE DELETE ON tailrace.structure FOR EACH ROW EXECUTE FUNCTION wait()")
     with into.cluster.connect(into.database) as holder, pair.mirror.log.open("w") as log:
         holder.execute("SELECT pg_advisory_lock(42)")
         pair.mirror.process = subprocess.Popen([BINARY, command, "-c", pair.mirror.config], stdout=log, stderr=log)
