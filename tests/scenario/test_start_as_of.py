@@ -1,7 +1,6 @@
 """Rows that are at the target already (a dump, a snapshot, a load of one's own) and a position as of which they are.
 Invariant: everything that was committed after that position arrives, and nothing of before comes again; what cannot be
 known is refused before anything is written."""
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -338,9 +337,10 @@ def test_a_transaction_that_the_source_does_not_show_yet(kind, clusters, tmp_pat
             waiting = pool.submit(shop.execute, "CREATE TABLE later (id int PRIMARY KEY);"
                                                 "INSERT INTO later VALUES (1), (2); ALTER TABLE t ADD v int DEFAULT 7;"
                                                 "INSERT INTO t VALUES (2)")
-            waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-            wait_until(lambda: cluster.value(waits) > 0, 20)
-            time.sleep(0.5)
+            looks = ("SELECT count(*) FROM pg_stat_activity writer, pg_stat_activity mirror WHERE writer.wait_event ="
+                     " 'SyncRep' AND mirror.application_name = 'tailrace catalog'"
+                     " AND mirror.query_start > writer.query_start")
+            wait_until(lambda: cluster.value(looks) > 0, 20, "a look at the catalogs before they show it")
             cluster.configure(synchronous_standby_names="")
             cluster.reload()
             waiting.result(timeout=60)
