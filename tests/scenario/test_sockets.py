@@ -59,6 +59,14 @@ def as_nobody():
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
 
+def let_through(path):
+    """Another user comes to what lies there: pytest's own folders, however many there are, are for nobody else."""
+    for folder in (path, *path.parents):
+        if folder.owner() == pwd.getpwuid(os.geteuid()).pw_name and folder != Path("/tmp"):
+            with contextlib.suppress(PermissionError):
+                folder.chmod(folder.stat().st_mode | 0o011)
+
+
 @contextlib.contextmanager
 def squatting(path, answer=None):
     """Another user listens at the path."""
@@ -74,10 +82,7 @@ def squatting(path, answer=None):
 @pytest.fixture
 def shared(shop, tmp_path):
     """A folder that everybody may write to, as /tmp, with the mirror's file in it."""
-    for folder in (tmp_path, *tmp_path.parents):  # pytest's own are for nobody else
-        if folder.owner() == pwd.getpwuid(os.geteuid()).pw_name and folder != Path("/tmp"):
-            with contextlib.suppress(PermissionError):
-                folder.chmod(folder.stat().st_mode | 0o011)
+    let_through(tmp_path)
     folder = tmp_path / "shared"
     folder.mkdir()
     folder.chmod(0o1777)
@@ -138,8 +143,7 @@ def test_a_squatter_keeps_it_from_nothing(shop, shared, how):
 @as_root
 def test_root_does_not_believe_another_user(shop, tmp_path):
     """A status, and where another user's socket stands in a folder of that user's."""
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o711)
+    let_through(tmp_path)
     theirs = tmp_path / "theirs"
     theirs.mkdir()
     os.chown(theirs, pwd.getpwnam("nobody").pw_uid, -1)
@@ -225,8 +229,7 @@ def limit_threads(process, limits):
 @as_root
 def test_no_thread_for_who_asks(shop, tmp_path):
     """Root's own processes have no limit of threads."""
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o711)
+    let_through(tmp_path)
     os.chown(shop.mirror.directory, pwd.getpwnam("nobody").pw_uid, -1)
     named(shop.mirror, f"{shop.mirror.directory}/control.sock")
     with open(shop.mirror.log, "ab") as log:
