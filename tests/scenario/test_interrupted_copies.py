@@ -271,6 +271,52 @@ def test_a_source_that_is_altered_after_a_kill(pair, alteration):
         compare_structure(pair.cluster, pair.name, pair.mirror.into.cluster, pair.mirror.into.database)
 
 
+MOVES = {
+    "renamed": "ALTER TABLE other RENAME TO another; ALTER TABLE parted RENAME TO parted_before",
+    "renamed_and_made": "ALTER TABLE other RENAME TO another; CREATE TABLE other (id bigint PRIMARY KEY, v numeric);"
+                        "INSERT INTO other VALUES (1, 1.5)",
+    "dropped_and_made": "DROP TABLE other CASCADE; CREATE TABLE other (id bigint PRIMARY KEY, v numeric UNIQUE);"
+                        "INSERT INTO other VALUES (1, 1.5)",
+    "traded": "ALTER TABLE other RENAME TO third; ALTER TABLE parted RENAME TO other; ALTER TABLE third RENAME TO parted",
+    "to_another_schema": "CREATE SCHEMA s; ALTER TABLE other SET SCHEMA s",
+    "other_indexes": "DROP INDEX other_v; CREATE INDEX by_id ON other (id DESC); ALTER TABLE other ADD UNIQUE (v);"
+                     "ALTER TABLE child DROP CONSTRAINT child_other_fkey",
+    "attached": "CREATE TABLE parted_3 (LIKE parted INCLUDING ALL); INSERT INTO parted_3 VALUES (1, 3, 'x');"
+                "ALTER TABLE parted ATTACH PARTITION parted_3 FOR VALUES IN (3)",
+}
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("move", MOVES)
+def test_a_source_that_is_altered_in_the_middle_of_a_copy(pair, move):
+    """What was out of sight and unfinished is as the source was, under the name that it had. It is made anew, under
+    today's, with all that belongs to it."""
+    pair.execute(SOURCE + "CREATE INDEX other_v ON other (v);"
+                          "CREATE TABLE child (id int PRIMARY KEY, other int REFERENCES other)")
+    with stalled_at_the_last_leaf(pair):
+        end(pair.mirror, signal.SIGKILL)
+    pair.execute(MOVES[move])
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.mirror.wait_status(lambda status: status["in_step"], what="in step")
+    log = pair.mirror.log_text()
+    assert "left out" not in log and "stays there" not in log and "held" not in log, pair.mirror.tail()
+    pair.settle()
+    assert hidden_schemas(pair.mirror) == []
+    compare_structure(pair.cluster, pair.name, pair.mirror.into.cluster, pair.mirror.into.database)
+
+
+@pytest.mark.postgres
+def test_a_sequence_that_another_table_counts_by_outlives_an_unfinished_copy(pair):
+    """The table that it came from is made anew; the one that was made LIKE it is whole, and keeps its default."""
+    pair.execute(SOURCE + "CREATE TABLE like_other (LIKE other INCLUDING ALL)")
+    with stalled_at_the_last_leaf(pair):
+        end(pair.mirror, signal.SIGKILL)
+    pair.mirror.start()
+    pair.settle()
+    compare_structure(pair.cluster, pair.name, pair.mirror.into.cluster, pair.mirror.into.database)
+
+
 @pytest.mark.postgres
 def test_an_interrupted_structure_ends_like_the_source(pair):
     """Identities, owned sequences, partitions, functions, views, policies: what was out of sight is like the rest."""

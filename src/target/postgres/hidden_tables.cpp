@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/sql_text.h"
+#include "target/postgres/names.h"
 #include "target/postgres/places.h"
 
 namespace tailrace::target::postgres {
@@ -174,15 +175,21 @@ std::vector<TableName> HiddenTables::drop(const std::vector<Root>& roots) {
   return out;
 }
 
-/// Functions and views that use what is dropped here were made for it, for nobody else knows of it.
+/// Functions and views that use what is dropped here were made for it, for nobody else knows of it, unless a
+/// table that is in its place counts by a sequence of it, which stays.
 void HiddenTables::drop_where(const std::string& condition) {
   auto tables = connection_.query(
-      fmt::format("select pg_catalog.format('drop table if exists %s cascade', c.oid::pg_catalog.regclass) "
+      fmt::format("select h.relation, h.schema_name, "
+                  "pg_catalog.format('drop table if exists %s cascade', c.oid::pg_catalog.regclass) "
                   "from tailrace.hidden h join pg_catalog.pg_class c on c.oid = h.relation "
                   "join tailrace.hiding_places p on p.place = c.relnamespace where h.subscription = {} {}",
                   literal_, condition),
       hiding);
-  for (int i = 0; i < tables.rows(); ++i) connection_.query(tables.str(i, 0), hiding);
+  std::string sql;
+  for (int i = 0; i < tables.rows(); ++i)
+    sql += hand_on_sequences(connection_, tables.oid(i, 0), tables.str(i, 1));
+  for (int i = 0; i < tables.rows(); ++i) sql += tables.str(i, 2) + ";";
+  if (!sql.empty()) connection_.query(sql, hiding);
 }
 
 void HiddenTables::tidy() {
