@@ -192,7 +192,7 @@ void PostgresTarget::complete_structure(const StopSignal& stop) {
   }
   show_all();
   hidden_.tidy();
-  build_pending(books_connection_, books_, indexes_, stop);
+  build_pending(books_connection_, books_, made_, indexes_, stop);
   made_.identify(!stop.requested());
   plans_.forget_all();
   copies_.close_idle();

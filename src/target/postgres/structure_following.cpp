@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
+#include <string_view>
 
 #include "base/log.h"
 #include "base/sql_text.h"
@@ -19,6 +21,13 @@ bool is_of_a_view(const schema::Statement& statement) {
     if (statement.what.starts_with(kind)) return true;
   }
   return false;
+}
+
+/// What gave way, and how it is switched.
+bool is_one_of(const std::set<std::string>& again, const schema::Statement& statement) {
+  constexpr std::string_view state = "state of ";
+  return again.contains(statement.what) ||
+         statement.what.starts_with(state) && again.contains(statement.what.substr(state.size()));
 }
 
 /// True if the partition is to be made.
@@ -78,9 +87,16 @@ bool follow_structure(pg::Connection& connection, MadeObjects& made, const Recor
   }
   bool all_made = true;
   auto notes = made.notes();
-  if (!notes.empty()) {
+  if (notes.empty()) {
+    first.clear();
+  } else {
     std::ranges::copy_if(structure.after_data, std::back_inserter(first), is_of_a_view);
     first.insert(first.end(), notes.begin(), notes.end());
+  }
+  for (const auto& statement : structure.after_data) {
+    if (is_one_of(again, statement)) first.push_back(made.noting(statement));
+  }
+  if (!first.empty()) {
     try {
       schema::run_structure(connection, first);
       made.identify(false);
