@@ -282,7 +282,8 @@ ATTACHED = {
     "to_a_new_table": (ROOT, ["CREATE TABLE n (LIKE m INCLUDING ALL) PARTITION BY LIST (d);"
                               "ALTER TABLE n ATTACH PARTITION q FOR VALUES IN (2)"]),
     "under_the_new_tables_name": (
-        "CREATE TABLE m (id int PRIMARY KEY, d int, v text); INSERT INTO m SELECT i, 2, 'q' FROM generate_series(1, 5) i",
+        "CREATE TABLE m (id int PRIMARY KEY, d int, v text);"
+        "INSERT INTO m SELECT i, 2, 'q' FROM generate_series(1, 5) i",
         ["ALTER TABLE m RENAME TO q; ALTER INDEX m_pkey RENAME TO q_pkey;"
          "CREATE TABLE m (id int PRIMARY KEY, d int, v text) PARTITION BY RANGE (id);"
          "ALTER TABLE m ATTACH PARTITION q FOR VALUES FROM (0) TO (1000)"]),

@@ -277,12 +277,14 @@ MOVES = {
                         "INSERT INTO other VALUES (1, 1.5)",
     "dropped_and_made": "DROP TABLE other CASCADE; CREATE TABLE other (id bigint PRIMARY KEY, v numeric UNIQUE);"
                         "INSERT INTO other VALUES (1, 1.5)",
-    "traded": "ALTER TABLE other RENAME TO third; ALTER TABLE parted RENAME TO other; ALTER TABLE third RENAME TO parted",
+    "traded": "ALTER TABLE other RENAME TO third; ALTER TABLE parted RENAME TO other;"
+              "ALTER TABLE third RENAME TO parted",
     "to_another_schema": "CREATE SCHEMA s; ALTER TABLE other SET SCHEMA s",
     "other_indexes": "DROP INDEX other_v; CREATE INDEX by_id ON other (id DESC); ALTER TABLE other ADD UNIQUE (v);"
                      "ALTER TABLE child DROP CONSTRAINT child_other_fkey",
     "attached": "CREATE TABLE parted_3 (LIKE parted INCLUDING ALL); INSERT INTO parted_3 VALUES (1, 3, 'x');"
                 "ALTER TABLE parted ATTACH PARTITION parted_3 FOR VALUES IN (3)",
+    "attached_unfinished": "ALTER TABLE parted ATTACH PARTITION alone FOR VALUES IN (7)",
 }
 
 
@@ -292,7 +294,8 @@ def test_a_source_that_is_altered_in_the_middle_of_a_copy(pair, move):
     """What was out of sight and unfinished is as the source was, under the name that it had. It is made anew, under
     today's, with all that belongs to it."""
     pair.execute(SOURCE + "CREATE INDEX other_v ON other (v);"
-                          "CREATE TABLE child (id int PRIMARY KEY, other int REFERENCES other)")
+                          "CREATE TABLE child (id int PRIMARY KEY, other int REFERENCES other);"
+                          "CREATE TABLE alone (LIKE parted INCLUDING ALL); INSERT INTO alone VALUES (1, 7, 'x')")
     with stalled_at_the_last_leaf(pair):
         end(pair.mirror, signal.SIGKILL)
     pair.execute(MOVES[move])

@@ -47,8 +47,8 @@ class MadeObjects {
   schema::Statement noting(schema::Statement statement) const;
 
   /// Drops what is ours and stands in the way of an alteration of the column, in the open transaction of
-  /// `session`: triggers, policies, views, those that need them, and where the column `goes` foreign keys to it.
-  /// They are made again by the next following of structure, as far as the source still has them. Throws
+  /// `session`: triggers, policies, views, those that need them, and where the column `goes` foreign keys to
+  /// it. They are made again by the next following of structure, as far as the source still has them. Throws
   /// TableRefused naming a view that is not ours. False: there was nothing.
   bool make_way(pg::Connection& session, Oid source_table, Oid relation, const std::string& column, bool goes);
 

@@ -26,8 +26,8 @@ bool is_of_a_view(const schema::Statement& statement) {
 /// What gave way, and how it is switched.
 bool is_one_of(const std::set<std::string>& again, const schema::Statement& statement) {
   constexpr std::string_view state = "state of ";
-  return again.contains(statement.what) ||
-         statement.what.starts_with(state) && again.contains(statement.what.substr(state.size()));
+  if (again.contains(statement.what)) return true;
+  return statement.what.starts_with(state) && again.contains(statement.what.substr(state.size()));
 }
 
 /// True if the partition is to be made.
