@@ -1,8 +1,8 @@
 #pragma once
 // MadeObjects: the types, functions, views, sequences, triggers, policies and foreign keys of the target that
-// tailrace made there, and what the
-// target has besides under the source's names. One is ours because the books have its object identifier: then
-// it may follow the source's. Another is used, if it is the same; else the tables that need it are named.
+// tailrace made there, and what the target has besides under the source's names. One is ours because the books
+// have its object identifier: then it may follow the source's. Another is used, if it is the same; else the
+// tables that need it are named.
 
 #include <functional>
 #include <map>

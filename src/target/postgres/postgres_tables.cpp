@@ -141,12 +141,13 @@ void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
   }
   auto structure = read(missing, how);
   // One that was not copied whole before it was attached.
-  for (const auto& name : hidden_.left()) {
-    auto quoted = quote_qualified(name.first, name.second);
-    if (std::ranges::find(structure.before_data, quoted, &schema::Statement::partition) !=
-        structure.before_data.end())
-      discard(name);
-  }
+  auto attached = hidden_.roots();
+  std::erase_if(attached, [&](const auto& root) {
+    auto quoted = quote_qualified(root.name.first, root.name.second);
+    return std::ranges::find(structure.before_data, quoted, &schema::Statement::partition) ==
+           structure.before_data.end();
+  });
+  if (!attached.empty()) discard(attached);
   check_makeable(books_connection_, made_, made, structure, make_room);
   check_roles(books_connection_, structure.roles);
   check_row_security(books_connection_, structure.forced);
