@@ -336,6 +336,37 @@ def test_an_interrupted_structure_ends_like_the_source(pair):
     assert hidden_schemas(pair.mirror) == []
 
 
+@pytest.mark.postgres
+def test_heirs_of_what_was_not_copied_whole(pair):
+    """A whole table that inherits from an unfinished one is made anew with it, and with those that inherit from both; a
+    stranger's, who found out what it inherits from, stays with its rows."""
+    pair.execute("CREATE TABLE base (id int PRIMARY KEY, v text);"
+                 "INSERT INTO base SELECT i, 'base' FROM generate_series(1, 9) i;"
+                 "CREATE TABLE heir (n int, PRIMARY KEY (id)) INHERITS (base);"
+                 "INSERT INTO heir SELECT i, repeat('heir', 50), i FROM generate_series(1, 5000) i;"
+                 "CREATE INDEX ON heir (n);"
+                 "CREATE TABLE heir_of_heir (m int, PRIMARY KEY (id)) INHERITS (heir);"
+                 "INSERT INTO heir_of_heir SELECT i, 'third', i, i FROM generate_series(1, 100) i")
+    pair.mirror.configure(snapshot={"readers": 1})
+    pair.mirror.env = killed_at("postgres.copy.committed")
+    pair.mirror.start()
+    assert pair.mirror.wait_ended() == -signal.SIGKILL
+    pair.mirror.env = {}
+    [[schema]] = hidden_schemas(pair.mirror)
+    into = pair.mirror.into
+    assert into.query("SELECT relname FROM pg_class WHERE relname LIKE '%heir%' AND relkind = 'r'"
+                      " AND relnamespace = 'public'::regnamespace"), "one was whole"
+    into.execute(f"CREATE TABLE of_a_stranger (x int) INHERITS ({schema}.base);"
+                 "INSERT INTO of_a_stranger VALUES (1, 'mine', 1)")
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    assert into.query("SELECT * FROM of_a_stranger") == [("1", "mine", "1")]
+    into.execute("DROP TABLE of_a_stranger")
+    pair.settle()
+    assert hidden_schemas(pair.mirror) == []
+    compare_structure(pair.cluster, pair.name, into.cluster, into.database)
+
+
 CHANGES = {
     "another_name": "ALTER TABLE other RENAME TO another",
     "traded_names": "ALTER TABLE other RENAME TO aside; ALTER TABLE parted RENAME TO other;"

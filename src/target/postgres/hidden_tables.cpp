@@ -34,6 +34,12 @@ std::string members_of(const std::vector<TableName>& tables) {
       values_of(tables));
 }
 
+std::string list_of(const std::vector<HiddenTables::Root>& roots) {
+  std::string oids;
+  for (const auto& root : roots) oids += fmt::format("{}{}", oids.empty() ? "" : ", ", root.relation);
+  return oids;
+}
+
 }  // namespace
 
 HiddenTables::HiddenTables(pg::Connection& connection, const std::string& subscription)
@@ -162,9 +168,8 @@ std::vector<HiddenTables::Root> HiddenTables::roots() {
 
 std::vector<TableName> HiddenTables::drop(const std::vector<Root>& roots) {
   std::vector<TableName> out;
-  std::string oids;
-  for (const auto& root : roots) oids += fmt::format("{}{}", oids.empty() ? "" : ", ", root.relation);
-  if (oids.empty()) return out;
+  if (roots.empty()) return out;
+  auto oids = list_of(roots);
   drop_where(fmt::format("and h.root in ({})", oids));
   auto gone =
       connection_.query(fmt::format("delete from tailrace.hidden where subscription = {} and root in ({}) "
@@ -172,6 +177,21 @@ std::vector<TableName> HiddenTables::drop(const std::vector<Root>& roots) {
                                     literal_, oids),
                         hiding);
   for (int i = 0; i < gone.rows(); ++i) out.emplace_back(gone.str(i, 0), gone.str(i, 1));
+  return out;
+}
+
+std::vector<Oid> HiddenTables::heirs(const std::vector<Root>& roots) {
+  if (roots.empty()) return {};
+  auto rows = connection_.query(
+      fmt::format(
+          "with recursive heirs as (select i.inhrelid from pg_catalog.pg_inherits i where i.inhparent in ({0}) "
+          "union select i.inhrelid from heirs h join pg_catalog.pg_inherits i on i.inhparent = h.inhrelid) "
+          "select c.oid from heirs h join pg_catalog.pg_class c on c.oid = h.inhrelid "
+          "where not c.relispartition and c.oid not in ({0}) order by 1",
+          list_of(roots)),
+      hiding);
+  std::vector<Oid> out;
+  for (int i = 0; i < rows.rows(); ++i) out.push_back(rows.oid(i, 0));
   return out;
 }
 
@@ -185,7 +205,17 @@ void HiddenTables::drop_where(const std::string& condition) {
                   "join tailrace.hiding_places p on p.place = c.relnamespace where h.subscription = {} {}",
                   literal_, condition),
       hiding);
+  auto heirs = connection_.query(
+      fmt::format(
+          "with gone as (select h.relation from tailrace.hidden h where h.subscription = {} {}) "
+          "select pg_catalog.format('alter table %s no inherit %s', i.inhrelid::pg_catalog.regclass, "
+          "i.inhparent::pg_catalog.regclass) from pg_catalog.pg_inherits i "
+          "join pg_catalog.pg_class c on c.oid = i.inhrelid and not c.relispartition "
+          "where i.inhparent in (select relation from gone) and i.inhrelid not in (select relation from gone)",
+          literal_, condition),
+      hiding);
   std::string sql;
+  for (int i = 0; i < heirs.rows(); ++i) sql += heirs.str(i, 0) + ";";
   for (int i = 0; i < tables.rows(); ++i)
     sql += hand_on_sequences(connection_, tables.oid(i, 0), tables.str(i, 1));
   for (int i = 0; i < tables.rows(); ++i) sql += tables.str(i, 2) + ";";

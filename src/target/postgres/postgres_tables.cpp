@@ -211,12 +211,31 @@ void PostgresTarget::complete_structure(const StopSignal& stop) {
   conflicts_.start(books_connection_, lanes_.alone().has_origin(), tables);
 }
 
-/// Their tables stay in the books, without one at the target.
+/// Their tables stay in the books, without one at the target. So do those that inherit from them, which are
+/// made with their columns.
 void PostgresTarget::discard(const std::vector<HiddenTables::Root>& roots) {
   auto records = records_;
+  bool whole = false;
   durably([&] {
+    auto gone = hidden_.heirs(roots);
+    auto outdated = roots;
+    for (auto& root : hidden_.roots()) {
+      if (std::erase(gone, root.relation) > 0) outdated.push_back(std::move(root));
+    }
+    auto pending = hidden_.drop(outdated);
+    std::string sql;
+    std::string dropped;
     for (auto& [oid, record] : records) {
-      if (std::ranges::find(roots, record.target_oid, &HiddenTables::Root::relation) == roots.end()) continue;
+      if (std::ranges::find(gone, record.target_oid) != gone.end()) {
+        pending.emplace_back(record.schema, record.name);
+        whole |= record.copied;
+        record.copied = false;
+        books_connection_.query(fmt::format("drop table {} cascade", record.target_name),
+                                "making a table anew");
+      } else if (std::ranges::find(outdated, record.target_oid, &HiddenTables::Root::relation) ==
+                 outdated.end()) {
+        continue;
+      }
       record.target_oid = 0;
       record.target_schema.clear();
       record.target_table.clear();
@@ -224,9 +243,13 @@ void PostgresTarget::discard(const std::vector<HiddenTables::Root>& roots) {
       books_.put_table(record);
       indexes_.forget(oid);
     }
-    books_.forget_pending(hidden_.drop(roots));
+    // What somebody else made of them does not go with them: then they stay, and the error names it.
+    if (!dropped.empty())
+      books_connection_.query(sql + dropped, "making tables anew that inherit from another");
+    books_.forget_pending(pending);
   });
   records_ = std::move(records);
+  if (whole) throw RestartFromCheckpoint("a table inherits from one that is made anew");
 }
 
 /// Empty, into their places.
