@@ -1,5 +1,7 @@
 #include "target/postgres/hidden_tables.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "base/sql_text.h"
 #include "target/postgres/names.h"
@@ -157,12 +159,20 @@ std::vector<TableName> HiddenTables::left() {
 }
 
 std::vector<HiddenTables::Root> HiddenTables::roots() {
-  auto rows = connection_.query(fmt::format("select schema_name, table_name, relation from tailrace.hidden "
-                                            "where subscription = {} and relation = root",
-                                            literal_),
-                                hiding);
+  auto rows =
+      connection_.query(fmt::format("select schema_name, table_name, relation, root from tailrace.hidden "
+                                    "where subscription = {} order by relation <> root",
+                                    literal_),
+                        hiding);
   std::vector<Root> out;
-  for (int i = 0; i < rows.rows(); ++i) out.push_back({{rows.str(i, 0), rows.str(i, 1)}, rows.oid(i, 2)});
+  for (int i = 0; i < rows.rows(); ++i) {
+    TableName name(rows.str(i, 0), rows.str(i, 1));
+    if (rows.oid(i, 2) == rows.oid(i, 3)) {
+      out.push_back({std::move(name), rows.oid(i, 2), {}});
+    } else if (auto root = std::ranges::find(out, rows.oid(i, 3), &Root::relation); root != out.end()) {
+      root->partitions.push_back(std::move(name));
+    }
+  }
   return out;
 }
 

@@ -36,6 +36,7 @@ class HiddenTables {
   struct Root {
     TableName name;  ///< of its place
     Oid relation = 0;
+    std::vector<TableName> partitions;  ///< likewise
   };
   std::vector<Root> roots();
   /// Drops these, with whatever was made for them alone, in the open transaction. Returns the names of their

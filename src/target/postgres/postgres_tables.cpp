@@ -66,7 +66,11 @@ void PostgresTarget::forget_unfinished(const std::vector<schema::Table>& tables)
     auto record = noted.find(root.relation);
     bool wanted =
         record != noted.end() && std::ranges::find(tables, record->second, &schema::Table::oid) != tables.end();
-    if (record == noted.end() || wanted || names.contains(root.name)) unfinished.push_back(root);
+    // A partition's name, too, that was detached since.
+    bool in_the_way = names.contains(root.name) || std::ranges::any_of(root.partitions, [&](const auto& name) {
+                        return names.contains(name);
+                      });
+    if (record == noted.end() || wanted || in_the_way) unfinished.push_back(root);
   }
   if (unfinished.empty()) return;
   discard(unfinished);
