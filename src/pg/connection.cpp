@@ -28,14 +28,20 @@ bool starts_with_any(std::string_view text, std::initializer_list<std::string_vi
   return false;
 }
 
+bool is_race_of_catalogs(std::string_view sqlstate, std::string_view message) {
+  return sqlstate == "XX000" && starts_with_any(message, {"cache lookup failed for ", "tuple concurrently ",
+                                                          "could not open relation with OID "});
+}
+
 Retry classify(std::string_view sqlstate, std::string_view message) {
   // 08 connection, 53 resources, 57014 cancelled by somebody, 57P0x shutdown or start-up, 40 rollback for
   // concurrency, 55006 in use, 55P03 a lock not had in time, 58030 I/O, 25006 and the like a standby, which is
-  // promoted or left for another host: the same attempt may succeed later.
+  // promoted or left for another host: the same attempt may succeed later. So it may where the server had to
+  // look for something in its catalogs that somebody drops or alters at this very moment.
   if (starts_with_any(sqlstate, {"08", "53", "57014", "57P01", "57P02", "57P03", "57P05", "40001", "40P01",
                                  "55006", "55P03", "58030", "25006"}) ||
       message.contains("while in recovery") || message.contains("recovery is in progress") ||
-      message.contains("during recovery")) {
+      message.contains("during recovery") || is_race_of_catalogs(sqlstate, message)) {
     return Retry::transient;
   }
   return Retry::needs_operator;

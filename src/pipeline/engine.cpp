@@ -209,7 +209,9 @@ void Engine::attempt(target::Target& target) {
 /// The one place where retry or stop is decided.
 bool Engine::wait_before_retry(const Error& error, bool established) {
   // Before anything is set up, somebody is watching: a wrong address is better said than waited for.
-  if (!may_retry(error) || !established) return false;
+  // What met somebody's DDL at the source in the middle is another matter.
+  bool raced = error.retry() == Retry::transient && error.sqlstate() == "XX000";
+  if (!may_retry(error) || !(established || raced)) return false;
   // A run that got somewhere, or held for a while, starts afresh; one that fails again and again at the same
   // place (a full disk) does not, though it connects each time.
   auto since = std::exchange(streaming_since_, std::nullopt);

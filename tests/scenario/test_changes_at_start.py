@@ -2,6 +2,7 @@
 and what the tables look like then is what counts, not what they looked like before."""
 
 import pytest
+from proxy import Proxy
 from waiting import wait_until
 
 START = """
@@ -46,6 +47,28 @@ def test_changes_before_a_later_copy(either, case):
     either.execute("CREATE TABLE later (id int PRIMARY KEY, v text, n int); INSERT INTO later VALUES (1, 'one', 1)")
     alter_while(either, CASES[case].replace(" t ", " later "))
     either.settle()
+
+
+# What a start asks last before its server looks for something that goes meanwhile.
+RACES = {"constraint": b"pg_get_constraintdef(con.oid)"}
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("race", RACES)
+def test_an_object_goes_while_its_definition_is_read(pair, race):
+    """The server fails to find what its own catalogs showed it. Nothing is wrong then with anything."""
+    pair.execute(START + "; ALTER TABLE t ADD CONSTRAINT once UNIQUE (v)")
+    with Proxy(pair.cluster.port) as proxy:
+        pair.mirror.source = pair.cluster.url(pair.name, port=proxy.port)
+        pair.mirror.configure()
+        proxy.stall_at(RACES[race])
+        pair.mirror.start()
+        wait_until(lambda: not proxy.flowing, what="a start that reads the structure")
+        pair.execute("ALTER TABLE t DROP CONSTRAINT once; INSERT INTO t VALUES (300, 'v1', 1)")
+        proxy.restore()
+        pair.mirror.wait_caught_up(pair.cluster)
+        assert "cache lookup failed" in pair.mirror.log_text(), pair.mirror.tail()
+        assert pair.settle() == 201
 
 
 def alter_while(shop, sql):

@@ -269,3 +269,58 @@ def test_a_partition_is_detached_and_kept(pair):
     pair.execute("ALTER TABLE m DETACH PARTITION m2")
     pair.execute("INSERT INTO m VALUES (3, 1); INSERT INTO m2 VALUES (4, 2)")
     settled(pair)
+
+
+# What was followed by itself, then is a partition of a table.
+ROOT = """CREATE TABLE m (id int, d int, v text, PRIMARY KEY (id, d)) PARTITION BY LIST (d);
+          CREATE TABLE m1 PARTITION OF m FOR VALUES IN (1); INSERT INTO m VALUES (1, 1, 'a');
+          CREATE TABLE q (LIKE m INCLUDING ALL); INSERT INTO q SELECT i, 2, 'q' FROM generate_series(1, 5) i;"""
+ATTACHED = {
+    "as_it_is": (ROOT, ["ALTER TABLE m ATTACH PARTITION q FOR VALUES IN (2)"]),
+    "under_another_name": (ROOT, ["ALTER TABLE q RENAME TO q2; ALTER TABLE m ATTACH PARTITION q2 FOR VALUES IN (2);"
+                                  "CREATE TABLE q (id int PRIMARY KEY); INSERT INTO q VALUES (7)"]),
+    "to_a_new_table": (ROOT, ["CREATE TABLE n (LIKE m INCLUDING ALL) PARTITION BY LIST (d);"
+                              "ALTER TABLE n ATTACH PARTITION q FOR VALUES IN (2)"]),
+    "under_the_new_tables_name": (
+        "CREATE TABLE m (id int PRIMARY KEY, d int, v text);"
+        "INSERT INTO m SELECT i, 2, 'q' FROM generate_series(1, 5) i",
+        ["ALTER TABLE m RENAME TO q; ALTER INDEX m_pkey RENAME TO q_pkey;"
+         "CREATE TABLE m (id int PRIMARY KEY, d int, v text) PARTITION BY RANGE (id);"
+         "ALTER TABLE m ATTACH PARTITION q FOR VALUES FROM (0) TO (1000)"]),
+    "from_another_table": (
+        ROOT + "CREATE TABLE n (LIKE m INCLUDING ALL) PARTITION BY LIST (d);"
+               "ALTER TABLE n ATTACH PARTITION q FOR VALUES IN (2)",
+        ["ALTER TABLE n DETACH PARTITION q; ALTER TABLE m ATTACH PARTITION q FOR VALUES IN (2)"]),
+    "and_taken_back": (ROOT, ["ALTER TABLE m ATTACH PARTITION q FOR VALUES IN (2)", "ALTER TABLE m DETACH PARTITION q",
+                              "INSERT INTO q VALUES (70, 2, 'alone')"]),
+}
+
+
+@pytest.mark.parametrize("backlog", [False, True], ids=["live", "backlog"])
+@pytest.mark.parametrize("case", ATTACHED)
+def test_a_table_of_ours_is_attached(pair, case, backlog):
+    setup, transactions = ATTACHED[case]
+    follow(pair, setup)
+    if backlog:
+        pair.mirror.stop()
+    for transaction in transactions:
+        pair.execute(transaction)
+        if not backlog:
+            pair.mirror.look(pair.cluster)  # the rows alone may be the same under each name
+            settled(pair)
+    pair.execute("UPDATE q SET id = id + 100" + (", v = 'after'" if case != "under_another_name" else ""))
+    if backlog:
+        pair.mirror.start()
+    settled(pair)
+    assert "is held" not in pair.mirror.log_text()
+    partitions = "SELECT c.oid::regclass::text FROM pg_class c WHERE c.relispartition AND c.relkind = 'r' ORDER BY 1"
+    with pair.connect() as source:
+        assert pair.mirror.into.query(partitions) == source.execute(partitions).fetchall()
+
+
+def test_a_strangers_table_is_in_the_way_of_a_partition(pair):
+    """What stands there and is not the mirror's makes no way."""
+    follow(pair, ROOT.split("CREATE TABLE q")[0], "CREATE TABLE q (mine text); INSERT INTO q VALUES ('mine')")
+    pair.execute("CREATE TABLE q PARTITION OF m FOR VALUES IN (2); INSERT INTO m VALUES (2, 2, 'b')")
+    wait_until(lambda: is_held(pair, "m"), 40, lambda: pair.mirror.tail())
+    assert pair.mirror.into.query("SELECT mine FROM q") == [("mine",)]

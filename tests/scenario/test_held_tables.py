@@ -2,6 +2,7 @@
 held table's rows stay as they were, it is named wherever somebody looks, and `--recopy` is the way back."""
 import pytest
 
+from structure import compare_structure
 from tailrace import run
 from waiting import wait_until
 
@@ -277,6 +278,60 @@ def test_a_table_that_somebody_changes_at_the_target_meanwhile(pair, change):
     others_arrive(pair)
     assert not pair.mirror.status()["in_step"]
     assert pair.mirror.into.query("SELECT count(*) FROM bystander") == [("3",)]
+
+
+GUARDED = START + """;
+CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE TRIGGER g BEFORE UPDATE OF n ON t FOR EACH ROW EXECUTE FUNCTION f();
+CREATE POLICY p ON t USING (n > 0);
+CREATE VIEW looks_at_n AS SELECT n FROM t"""
+# What the source alters under triggers, policies, views and keys, and what of them it has afterwards.
+GIVES_WAY = {
+    "dropped": "DROP TRIGGER g ON t; DROP POLICY p ON t; DROP VIEW looks_at_n; ALTER TABLE t DROP n",
+    "cascade": "ALTER TABLE t DROP n CASCADE",
+    "retyped": "DROP TRIGGER g ON t; DROP POLICY p ON t; DROP VIEW looks_at_n; ALTER TABLE t ALTER n TYPE bigint;"
+               "CREATE TRIGGER g BEFORE UPDATE OF n, v ON t FOR EACH ROW EXECUTE FUNCTION f();"
+               "ALTER TABLE t DISABLE TRIGGER g; CREATE POLICY p ON t USING (n > 1)",
+    "key": "ALTER TABLE t DROP id CASCADE; ALTER TABLE t ADD PRIMARY KEY (v)",
+}
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("case", GIVES_WAY)
+def test_what_tailrace_made_gives_way(pair, case):
+    """As it did at the source. What the source has again is made again."""
+    sql = GUARDED
+    if case == "key":
+        sql += "; CREATE TABLE child (id int PRIMARY KEY, t int REFERENCES t); INSERT INTO child VALUES (1, 1)"
+    follow(pair, sql)
+    pair.execute(GIVES_WAY[case])
+    pair.execute("UPDATE t SET v = v || '.'")
+    others_arrive(pair)
+    pair.mirror.look(pair.cluster)
+    pair.mirror.wait_caught_up(pair.cluster)
+    log = pair.mirror.log_text()
+    assert "held" not in log and log.count("structure is to follow") <= 2, pair.mirror.tail()
+    pair.settle()
+    if case != "key":  # made later
+        compare_structure(pair.cluster, pair.name, pair.mirror.into.cluster, pair.mirror.into.database)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("way", ["CREATE TRIGGER mine BEFORE UPDATE OF n ON t FOR EACH ROW EXECUTE FUNCTION f()",
+                                 "DROP TRIGGER g ON t; CREATE TRIGGER g BEFORE UPDATE OF n ON t FOR EACH ROW"
+                                 " EXECUTE FUNCTION f()"], ids=["another_name", "our_name"])
+def test_a_strangers_trigger_does_not(pair, way):
+    """Also under the name of ours. All is as it was, and said once."""
+    follow(pair, GUARDED)
+    pair.mirror.into.execute(way)
+    pair.execute("ALTER TABLE t DROP n CASCADE")
+    wait_held(pair.mirror)
+    others_arrive(pair)
+    log = pair.mirror.log_text()
+    assert log.count("is held") == 1 and "prepared anew" not in log and "CASCADE" not in log, pair.mirror.tail()
+    assert log.count("structure is to follow") <= 2
+    assert pair.mirror.into.query("SELECT count(*) FROM looks_at_n") == [("100",)]
+    assert ("p",) in pair.mirror.into.query("SELECT polname FROM pg_policy")
 
 
 @pytest.mark.postgres

@@ -271,6 +271,55 @@ def test_a_source_that_is_altered_after_a_kill(pair, alteration):
         compare_structure(pair.cluster, pair.name, pair.mirror.into.cluster, pair.mirror.into.database)
 
 
+MOVES = {
+    "renamed": "ALTER TABLE other RENAME TO another; ALTER TABLE parted RENAME TO parted_before",
+    "renamed_and_made": "ALTER TABLE other RENAME TO another; CREATE TABLE other (id bigint PRIMARY KEY, v numeric);"
+                        "INSERT INTO other VALUES (1, 1.5)",
+    "dropped_and_made": "DROP TABLE other CASCADE; CREATE TABLE other (id bigint PRIMARY KEY, v numeric UNIQUE);"
+                        "INSERT INTO other VALUES (1, 1.5)",
+    "traded": "ALTER TABLE other RENAME TO third; ALTER TABLE parted RENAME TO other;"
+              "ALTER TABLE third RENAME TO parted",
+    "to_another_schema": "CREATE SCHEMA s; ALTER TABLE other SET SCHEMA s",
+    "other_indexes": "DROP INDEX other_v; CREATE INDEX by_id ON other (id DESC); ALTER TABLE other ADD UNIQUE (v);"
+                     "ALTER TABLE child DROP CONSTRAINT child_other_fkey",
+    "attached": "CREATE TABLE parted_3 (LIKE parted INCLUDING ALL); INSERT INTO parted_3 VALUES (1, 3, 'x');"
+                "ALTER TABLE parted ATTACH PARTITION parted_3 FOR VALUES IN (3)",
+    "attached_unfinished": "ALTER TABLE parted ATTACH PARTITION alone FOR VALUES IN (7)",
+}
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("move", MOVES)
+def test_a_source_that_is_altered_in_the_middle_of_a_copy(pair, move):
+    """What was out of sight and unfinished is as the source was, under the name that it had. It is made anew, under
+    today's, with all that belongs to it."""
+    pair.execute(SOURCE + "CREATE INDEX other_v ON other (v);"
+                          "CREATE TABLE child (id int PRIMARY KEY, other int REFERENCES other);"
+                          "CREATE TABLE alone (LIKE parted INCLUDING ALL); INSERT INTO alone VALUES (1, 7, 'x')")
+    with stalled_at_the_last_leaf(pair):
+        end(pair.mirror, signal.SIGKILL)
+    pair.execute(MOVES[move])
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.mirror.wait_status(lambda status: status["in_step"], what="in step")
+    log = pair.mirror.log_text()
+    assert "left out of the target" not in log and "stays there" not in log and "held" not in log, pair.mirror.tail()
+    pair.settle()
+    assert hidden_schemas(pair.mirror) == []
+    compare_structure(pair.cluster, pair.name, pair.mirror.into.cluster, pair.mirror.into.database)
+
+
+@pytest.mark.postgres
+def test_a_sequence_that_another_table_counts_by_outlives_an_unfinished_copy(pair):
+    """The table that it came from is made anew; the one that was made LIKE it is whole, and keeps its default."""
+    pair.execute(SOURCE + "CREATE TABLE like_other (LIKE other INCLUDING ALL)")
+    with stalled_at_the_last_leaf(pair):
+        end(pair.mirror, signal.SIGKILL)
+    pair.mirror.start()
+    pair.settle()
+    pair.mirror.into.execute("INSERT INTO like_other (v) VALUES ('counted')")
+
+
 @pytest.mark.postgres
 def test_an_interrupted_structure_ends_like_the_source(pair):
     """Identities, owned sequences, partitions, functions, views, policies: what was out of sight is like the rest."""
@@ -285,6 +334,37 @@ def test_an_interrupted_structure_ends_like_the_source(pair):
     into = pair.mirror.into
     compare_structure(pair.cluster, pair.name, into.cluster, into.database)
     assert hidden_schemas(pair.mirror) == []
+
+
+@pytest.mark.postgres
+def test_heirs_of_what_was_not_copied_whole(pair):
+    """A whole table that inherits from an unfinished one is made anew with it, and with those that inherit from both; a
+    stranger's, who found out what it inherits from, stays with its rows."""
+    pair.execute("CREATE TABLE base (id int PRIMARY KEY, v text);"
+                 "INSERT INTO base SELECT i, 'base' FROM generate_series(1, 9) i;"
+                 "CREATE TABLE heir (n int, PRIMARY KEY (id)) INHERITS (base);"
+                 "INSERT INTO heir SELECT i, repeat('heir', 50), i FROM generate_series(1, 5000) i;"
+                 "CREATE INDEX ON heir (n);"
+                 "CREATE TABLE heir_of_heir (m int, PRIMARY KEY (id)) INHERITS (heir);"
+                 "INSERT INTO heir_of_heir SELECT i, 'third', i, i FROM generate_series(1, 100) i")
+    pair.mirror.configure(snapshot={"readers": 1})
+    pair.mirror.env = killed_at("postgres.copy.committed")
+    pair.mirror.start()
+    assert pair.mirror.wait_ended() == -signal.SIGKILL
+    pair.mirror.env = {}
+    [[schema]] = hidden_schemas(pair.mirror)
+    into = pair.mirror.into
+    assert into.query("SELECT relname FROM pg_class WHERE relname LIKE '%heir%' AND relkind = 'r'"
+                      " AND relnamespace = 'public'::regnamespace"), "one was whole"
+    into.execute(f"CREATE TABLE of_a_stranger (x int) INHERITS ({schema}.base);"
+                 "INSERT INTO of_a_stranger VALUES (1, 'mine', 1)")
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    assert into.query("SELECT * FROM of_a_stranger") == [("1", "mine", "1")]
+    into.execute("DROP TABLE of_a_stranger")
+    pair.settle()
+    assert hidden_schemas(pair.mirror) == []
+    compare_structure(pair.cluster, pair.name, into.cluster, into.database)
 
 
 CHANGES = {

@@ -1,7 +1,10 @@
 #include "target/postgres/hidden_tables.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "base/sql_text.h"
+#include "target/postgres/names.h"
 #include "target/postgres/places.h"
 
 namespace tailrace::target::postgres {
@@ -31,6 +34,12 @@ std::string members_of(const std::vector<TableName>& tables) {
       "cross join lateral pg_catalog.pg_partition_tree(t.oid) p "
       "where p.relid not in (select oid from named)) ",
       values_of(tables));
+}
+
+std::string list_of(const std::vector<HiddenTables::Root>& roots) {
+  std::string oids;
+  for (const auto& root : roots) oids += fmt::format("{}{}", oids.empty() ? "" : ", ", root.relation);
+  return oids;
 }
 
 }  // namespace
@@ -150,20 +159,27 @@ std::vector<TableName> HiddenTables::left() {
 }
 
 std::vector<HiddenTables::Root> HiddenTables::roots() {
-  auto rows = connection_.query(fmt::format("select schema_name, table_name, relation from tailrace.hidden "
-                                            "where subscription = {} and relation = root",
-                                            literal_),
-                                hiding);
+  auto rows =
+      connection_.query(fmt::format("select schema_name, table_name, relation, root from tailrace.hidden "
+                                    "where subscription = {} order by relation <> root",
+                                    literal_),
+                        hiding);
   std::vector<Root> out;
-  for (int i = 0; i < rows.rows(); ++i) out.push_back({{rows.str(i, 0), rows.str(i, 1)}, rows.oid(i, 2)});
+  for (int i = 0; i < rows.rows(); ++i) {
+    TableName name(rows.str(i, 0), rows.str(i, 1));
+    if (rows.oid(i, 2) == rows.oid(i, 3)) {
+      out.push_back({std::move(name), rows.oid(i, 2), {}});
+    } else if (auto root = std::ranges::find(out, rows.oid(i, 3), &Root::relation); root != out.end()) {
+      root->partitions.push_back(std::move(name));
+    }
+  }
   return out;
 }
 
 std::vector<TableName> HiddenTables::drop(const std::vector<Root>& roots) {
   std::vector<TableName> out;
-  std::string oids;
-  for (const auto& root : roots) oids += fmt::format("{}{}", oids.empty() ? "" : ", ", root.relation);
-  if (oids.empty()) return out;
+  if (roots.empty()) return out;
+  auto oids = list_of(roots);
   drop_where(fmt::format("and h.root in ({})", oids));
   auto gone =
       connection_.query(fmt::format("delete from tailrace.hidden where subscription = {} and root in ({}) "
@@ -174,15 +190,46 @@ std::vector<TableName> HiddenTables::drop(const std::vector<Root>& roots) {
   return out;
 }
 
-/// Functions and views that use what is dropped here were made for it, for nobody else knows of it.
+std::vector<Oid> HiddenTables::heirs(const std::vector<Root>& roots) {
+  if (roots.empty()) return {};
+  auto rows = connection_.query(
+      fmt::format(
+          "with recursive heirs as (select i.inhrelid from pg_catalog.pg_inherits i where i.inhparent in ({0}) "
+          "union select i.inhrelid from heirs h join pg_catalog.pg_inherits i on i.inhparent = h.inhrelid) "
+          "select c.oid from heirs h join pg_catalog.pg_class c on c.oid = h.inhrelid "
+          "where not c.relispartition and c.oid not in ({0}) order by 1",
+          list_of(roots)),
+      hiding);
+  std::vector<Oid> out;
+  for (int i = 0; i < rows.rows(); ++i) out.push_back(rows.oid(i, 0));
+  return out;
+}
+
+/// Functions and views that use what is dropped here were made for it, for nobody else knows of it, unless a
+/// table that is in its place counts by a sequence of it, which stays.
 void HiddenTables::drop_where(const std::string& condition) {
   auto tables = connection_.query(
-      fmt::format("select pg_catalog.format('drop table if exists %s cascade', c.oid::pg_catalog.regclass) "
+      fmt::format("select h.relation, h.schema_name, "
+                  "pg_catalog.format('drop table if exists %s cascade', c.oid::pg_catalog.regclass) "
                   "from tailrace.hidden h join pg_catalog.pg_class c on c.oid = h.relation "
                   "join tailrace.hiding_places p on p.place = c.relnamespace where h.subscription = {} {}",
                   literal_, condition),
       hiding);
-  for (int i = 0; i < tables.rows(); ++i) connection_.query(tables.str(i, 0), hiding);
+  auto heirs = connection_.query(
+      fmt::format(
+          "with gone as (select h.relation from tailrace.hidden h where h.subscription = {} {}) "
+          "select pg_catalog.format('alter table %s no inherit %s', i.inhrelid::pg_catalog.regclass, "
+          "i.inhparent::pg_catalog.regclass) from pg_catalog.pg_inherits i "
+          "join pg_catalog.pg_class c on c.oid = i.inhrelid and not c.relispartition "
+          "where i.inhparent in (select relation from gone) and i.inhrelid not in (select relation from gone)",
+          literal_, condition),
+      hiding);
+  std::string sql;
+  for (int i = 0; i < heirs.rows(); ++i) sql += heirs.str(i, 0) + ";";
+  for (int i = 0; i < tables.rows(); ++i)
+    sql += hand_on_sequences(connection_, tables.oid(i, 0), tables.str(i, 1));
+  for (int i = 0; i < tables.rows(); ++i) sql += tables.str(i, 2) + ";";
+  if (!sql.empty()) connection_.query(sql, hiding);
 }
 
 void HiddenTables::tidy() {

@@ -28,7 +28,7 @@ class IndexBuilder {
 
   /// What may be made once its table is copied.
   void expect(const std::vector<Bookkeeping::Pending>& indexes);
-  /// What was expected of it is not wanted any more.
+  /// What was expected of it is not wanted any more: it is made anew, and so are its indexes.
   void forget(Oid table);
   /// `table` is copied. Like expect(), by the thread that calls finish().
   void allow(Oid table);

@@ -1,6 +1,7 @@
 #include "target/postgres/made_objects.h"
 
 #include <algorithm>
+#include <array>
 #include <set>
 
 #include "base/log.h"
@@ -12,7 +13,7 @@ namespace tailrace::target::postgres {
 namespace {
 
 constexpr const char* looking = "looking for what the target has";
-constexpr const char* noting = "noting what was made at the target";
+constexpr const char* taking_notes = "noting what was made at the target";
 constexpr Oid type_catalog = 1247;
 constexpr Oid function_catalog = 1255;
 constexpr Oid relation_catalog = 1259;
@@ -155,11 +156,11 @@ void MadeObjects::identify(bool all_made) {
                                 "else pg_catalog.to_regclass(m.name)::pg_catalog.oid end, 0) "
                                 "where subscription = {} and oid = 0 and not again",
                                 type_catalog, literal_),
-                    noting);
+                    taking_notes);
   if (!all_made) return;
   connection_.query(
       fmt::format("delete from tailrace.made where subscription = {} and oid = 0 and not again", literal_),
-      noting);
+      taking_notes);
 }
 
 void MadeObjects::forget() {
@@ -177,7 +178,7 @@ std::set<std::string> MadeObjects::to_make_again() {
 
 void MadeObjects::forget_to_make_again() {
   connection_.query(fmt::format("delete from tailrace.made where subscription = {} and again", literal_),
-                    noting);
+                    taking_notes);
 }
 
 std::optional<std::string> MadeObjects::differs(const schema::Type& type) const {
@@ -191,6 +192,65 @@ std::optional<std::string> MadeObjects::differs(const schema::Type& type) const 
   }
   if (found == other_.end()) return std::nullopt;
   return fmt::format("the type {} is another at the target ({})", found->first, found->second);
+}
+
+schema::Statement MadeObjects::noting(schema::Statement statement) const {
+  bool known = std::ranges::any_of(std::array{"trigger ", "policy ", "constraint "},
+                                   [&](const char* kind) { return statement.what.starts_with(kind); });
+  if (!known || statement.relation.empty()) return statement;
+  statement.sql += fmt::format(
+      ";\ninsert into tailrace.made (subscription, catalog, name, oid) select {0}, o.catalog, {1}, o.oid from ("
+      "select 2620::pg_catalog.oid as catalog, oid, 'trigger ' || tgname as what, tgrelid as relation "
+      "from pg_catalog.pg_trigger union all "
+      "select 3256, oid, 'policy ' || polname, polrelid from pg_catalog.pg_policy union all "
+      "select 2606, oid, 'constraint ' || conname, conrelid from pg_catalog.pg_constraint) o "
+      "join pg_catalog.pg_class c on c.oid = o.relation "
+      "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
+      "where o.relation = pg_catalog.to_regclass({2}) "
+      "and o.what || ' of ' || n.nspname || '.' || c.relname = {1} "
+      "on conflict (subscription, catalog, name) do update set oid = excluded.oid, again = false",
+      literal_, quoted(statement.what), quoted(statement.relation));
+  return statement;
+}
+
+bool MadeObjects::make_way(pg::Connection& session, Oid source_table, Oid relation, const std::string& column,
+                           bool goes) {
+  bool guards = drop_guards_of(session, relation, column, goes);
+  return drop_views_on(session, source_table, relation, column) || guards;
+}
+
+/// A partition's go with their root's.
+bool MadeObjects::drop_guards_of(pg::Connection& session, Oid relation, const std::string& column, bool goes) {
+  auto rows = session.query(
+      fmt::format(
+          "with altered as (select attrelid, attnum from pg_catalog.pg_attribute where attrelid = {0} "
+          "and attname = {1}), leaning as (select d.classid, d.objid from pg_catalog.pg_depend d "
+          "join altered a on d.refclassid = 1259 and d.refobjid = a.attrelid and d.refobjsubid = a.attnum) "
+          "select m.catalog, m.name, o.drop from ("
+          "select l.classid, l.objid, pg_catalog.format('drop trigger %I on %s', t.tgname, "
+          "t.tgrelid::pg_catalog.regclass) as drop from leaning l join pg_catalog.pg_trigger t "
+          "on l.classid = 2620 and t.oid = l.objid where t.tgparentid = 0 union "
+          "select l.classid, l.objid, pg_catalog.format('drop policy %I on %s', p.polname, "
+          "p.polrelid::pg_catalog.regclass) from leaning l join pg_catalog.pg_policy p "
+          "on l.classid = 3256 and p.oid = l.objid union "
+          "select 2606, k.oid, pg_catalog.format('alter table %s drop constraint %I', "
+          "k.conrelid::pg_catalog.regclass, k.conname) from altered a join pg_catalog.pg_constraint k "
+          "on {2} and k.contype = 'f' and k.confrelid = a.attrelid and a.attnum = any(k.confkey) "
+          "and k.conparentid = 0) o join tailrace.made m on m.subscription = {3} and m.catalog = o.classid "
+          "and m.oid = o.objid",
+          relation, quote_literal(column), goes, literal_),
+      looking);
+  for (int i = 0; i < rows.rows(); ++i) {
+    session.query(rows.str(i, 2), "removing what is in the way");
+    session.query(
+        fmt::format("update tailrace.made set oid = 0, again = true where subscription = {} and catalog = {} "
+                    "and name = {}",
+                    literal_, rows.oid(i, 0), quote_literal(rows.get(i, 1))),
+        taking_notes);
+    log::info("schema", "the target's {} gave way to a change of a column", rows.get(i, 1));
+  }
+  gave_way_ |= rows.rows() > 0;
+  return rows.rows() > 0;
 }
 
 bool MadeObjects::drop_views_on(pg::Connection& session, Oid source_table, Oid relation,
@@ -230,7 +290,7 @@ bool MadeObjects::drop_views_on(pg::Connection& session, Oid source_table, Oid r
     session.query(fmt::format("update tailrace.made set oid = 0, again = true where subscription = {} and "
                               "catalog = 1259 and name = {}",
                               literal_, quote_literal(rows.get(i, 0))),
-                  noting);
+                  taking_notes);
     log::info("schema", "the target's view {} gave way to a change of a column", rows.get(i, 0));
   }
   return true;

@@ -1,7 +1,8 @@
 #pragma once
-// MadeObjects: the types, functions, views and sequences of the target that tailrace made there, and what the
-// target has besides under the source's names. One is ours because the books have its object identifier: then
-// it may follow the source's. Another is used, if it is the same; else the tables that need it are named.
+// MadeObjects: the types, functions, views, sequences, triggers, policies and foreign keys of the target that
+// tailrace made there, and what the target has besides under the source's names. One is ours because the books
+// have its object identifier: then it may follow the source's. Another is used, if it is the same; else the
+// tables that need it are named.
 
 #include <functional>
 #include <map>
@@ -31,7 +32,7 @@ class MadeObjects {
   /// The identities of what has been made since; `all_made`: what is not there by now will not be made.
   void identify(bool all_made);
   void forget();
-  /// Views that gave way; and: those among them that the source has no more are nobody's now.
+  /// What gave way; and: what the source has no more of it is nobody's now.
   std::set<std::string> to_make_again();
   void forget_to_make_again();
   /// Since the last heed(), and not in a transaction that was rolled back.
@@ -42,12 +43,18 @@ class MadeObjects {
   /// Why the target's type of that name cannot take the source's values; nothing if it can, or is not there.
   std::optional<std::string> differs(const schema::Type& type) const;
 
-  /// Drops views of ours that stand in the way of an alteration of the column, and those that need them, in the
-  /// open transaction of `session`. They are made again by the next following of structure, as far as the
-  /// source still has them. Throws TableRefused naming one that is not ours. False: there were none.
-  bool drop_views_on(pg::Connection& session, Oid source_table, Oid relation, const std::string& column);
+  /// A statement that makes a trigger, a policy or a constraint, with the note of which one that is.
+  schema::Statement noting(schema::Statement statement) const;
+
+  /// Drops what is ours and stands in the way of an alteration of the column, in the open transaction of
+  /// `session`: triggers, policies, views, those that need them, and where the column `goes` foreign keys to
+  /// it. They are made again by the next following of structure, as far as the source still has them. Throws
+  /// TableRefused naming a view that is not ours. False: there was nothing.
+  bool make_way(pg::Connection& session, Oid source_table, Oid relation, const std::string& column, bool goes);
 
  private:
+  bool drop_guards_of(pg::Connection& session, Oid relation, const std::string& column, bool goes);
+  bool drop_views_on(pg::Connection& session, Oid source_table, Oid relation, const std::string& column);
   void add_labels(const std::string& type, const std::string& source, const std::vector<std::string>& there);
   std::optional<pg::Result> look(const std::string& sql);
   std::vector<std::string> labels(const std::string& definition);

@@ -251,8 +251,7 @@ std::set<Oid> take_names(pg::Connection& connection, Records& records, const std
   return changed;
 }
 
-void drop_moved(pg::Connection& connection, const TableRecord& record) {
-  // A sequence that another table counts by, since that was made LIKE this one, was handed on at the source.
+std::string hand_on_sequences(pg::Connection& connection, Oid relation, const std::string& schema) {
   auto sequences = connection.query(
       fmt::format(
           "select pg_catalog.format('%I.%I', n.nspname, s.relname), pg_catalog.format('%I', s.relname) "
@@ -262,14 +261,20 @@ void drop_moved(pg::Connection& connection, const TableRecord& record) {
           "select from pg_catalog.pg_depend o join pg_catalog.pg_attrdef a on o.classid = 2604 and a.oid = "
           "o.objid "
           "where o.refclassid = 1259 and o.refobjid = s.oid and a.adrelid <> {0})",
-          record.target_oid),
+          relation),
       "looking at what the source has no more");
   std::string sql;
   for (int i = 0; i < sequences.rows(); ++i) {
     sql += fmt::format("alter sequence {} owned by none; alter sequence {} set schema {}; ",
-                       sequences.get(i, 0), sequences.get(i, 0), quote_identifier(record.schema));
+                       sequences.get(i, 0), sequences.get(i, 0), quote_identifier(schema));
   }
-  sql += "drop table " + record.target_name;
+  return sql;
+}
+
+void drop_moved(pg::Connection& connection, const TableRecord& record) {
+  // What another table counts by was handed on at the source too.
+  auto sql =
+      hand_on_sequences(connection, record.target_oid, record.schema) + "drop table " + record.target_name;
   auto place = place_aside(connection, record);
   if (!place.empty()) sql += "; " + forget_place(record, place);
   // Several statements at once are one transaction.

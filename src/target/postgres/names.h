@@ -61,6 +61,10 @@ TableRefused taken(const Claim& claim, const Occupant& occupant, const TableReco
 /// anyway. Throws TableRefused, having changed nothing, where a name is somebody else's.
 std::set<Oid> take_names(pg::Connection& connection, Records& records, const std::vector<Claim>& claims);
 
+/// SQL that gives the relation's sequences by which another table counts, having been made LIKE it, to nobody,
+/// in this schema.
+std::string hand_on_sequences(pg::Connection& connection, Oid relation, const std::string& schema);
+
 /// Drops the record's relation that was moved out of the way, with the schema that it was moved to, in a
 /// transaction of its own. Throws Error, having dropped nothing, where something depends on it.
 void drop_moved(pg::Connection& connection, const TableRecord& record);

@@ -130,7 +130,8 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   void make_ready(const schema::Table& table, std::optional<Lsn> taken_at);
   TableRecord known_or_named(const NamedTable& table) const;
   void show_empty(const TableName& name);
-  void discard(const HiddenTables::Root& root);
+  void discard(const std::vector<HiddenTables::Root>& roots);
+  bool frees_name(const TableName& name);
   void forget_kept(Oid table);
   schema::StructureOptions structure_options() {
     return postgres::structure_options(books_connection_, options_);

@@ -51,39 +51,49 @@ void PostgresTarget::take_names_of(const std::vector<Claim>& claims) {
   plans_.forget_all();
 }
 
-/// What was made for a copy that did not begin, or for one of a table that has another name by now, is as the
-/// source was then. Nothing is lost with it.
+/// What is out of sight was not copied whole. The source may have altered or renamed it since, with its indexes
+/// and constraints, or given its name to another table: it is made anew.
 void PostgresTarget::forget_unfinished(const std::vector<schema::Table>& tables) {
-  std::vector<HiddenTables::Root> outdated;
-  for (const auto& root : hidden_.roots()) {
-    auto record =
-        std::ranges::find(records_, root.relation, [](const auto& entry) { return entry.second.target_oid; });
-    if (record == records_.end()) {
-      outdated.push_back(root);
-      continue;
-    }
-    auto named = std::ranges::find_if(
-        tables, [&](const auto& table) { return TableName(table.schema, table.name) == root.name; });
-    auto own = std::ranges::find(tables, record->first, &schema::Table::oid);
-    if (named != own) outdated.push_back(root);
-  }
-  if (outdated.empty()) return;
-  std::vector<Oid> forgotten;
+  if (options_.keep_rows) return;
+  std::set<TableName> names;
+  for (const auto& table : tables) names.emplace(table.schema, table.name);
+  std::map<Oid, Oid> noted;
   for (const auto& [oid, record] : records_) {
-    if (std::ranges::find(outdated, record.target_oid, &HiddenTables::Root::relation) != outdated.end())
-      forgotten.push_back(oid);
+    if (record.target_oid != 0) noted.emplace(record.target_oid, oid);
   }
-  durably([&] {
-    books_.forget_pending(hidden_.drop(outdated));
-    for (Oid table : forgotten) {
-      forget_kept(table);
-      books_.remove_table(table);
-    }
-  });
-  for (Oid table : forgotten) records_.erase(table);
+  std::vector<HiddenTables::Root> unfinished;
+  for (const auto& root : hidden_.roots()) {
+    auto record = noted.find(root.relation);
+    bool wanted =
+        record != noted.end() && std::ranges::find(tables, record->second, &schema::Table::oid) != tables.end();
+    // A partition's name, too, that was detached since.
+    bool in_the_way = names.contains(root.name) || std::ranges::any_of(root.partitions, [&](const auto& name) {
+                        return names.contains(name);
+                      });
+    if (record == noted.end() || wanted || in_the_way) unfinished.push_back(root);
+  }
+  if (unfinished.empty()) return;
+  discard(unfinished);
   for (const auto& table : tables) {
-    if (!records_.contains(table.oid)) indexes_.forget(table.oid);
+    if (!has_relation(records_, table.oid)) indexes_.forget(table.oid);
   }
+}
+
+/// For a partition that the source has under the name of a table that is followed by itself, or of another
+/// table's partition: it was attached, and its rows come with its root's. False: the name is not ours to free.
+bool PostgresTarget::frees_name(const TableName& name) {
+  using enum Occupant::Whose;
+  Claim claim{.schema = name.first, .name = name.second};
+  auto occupant = occupants(books_connection_, records_, {claim}).front();
+  if (occupant.whose != ours && occupant.whose != part) return occupant.whose == nobody;
+  const auto& record = records_.at(occupant.table);
+  if (occupant.whose == part && record.is_held()) return false;
+  if (occupant.whose == part && record.copied) {
+    mark_for_copy(occupant.table, "a partition left it");
+    throw RestartFromCheckpoint("a table lost a partition to another");
+  }
+  take_names_of({claim});
+  return true;
 }
 
 void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
@@ -113,9 +123,10 @@ void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
       known.push_back(table.oid);
     }
   }
+  auto make_room = [&](const TableName& name) { return frees_name(name); };
   if (options_.structure == StructureMode::copy) {
     tailrace::target::postgres::follow_structure(books_connection_, made_, records_, known, read,
-                                                 structure_options());
+                                                 structure_options(), make_room);
     for (const auto& table : tables) {
       if (has_relation(records_, table.oid)) check_types(made_, table);
     }
@@ -133,7 +144,15 @@ void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
       how.followed.push_back(oid);
   }
   auto structure = read(missing, how);
-  check_makeable(books_connection_, made_, made, structure);
+  // One that was not copied whole before it was attached.
+  auto attached = hidden_.roots();
+  std::erase_if(attached, [&](const auto& root) {
+    auto quoted = quote_qualified(root.name.first, root.name.second);
+    return std::ranges::find(structure.before_data, quoted, &schema::Statement::partition) ==
+           structure.before_data.end();
+  });
+  if (!attached.empty()) discard(attached);
+  check_makeable(books_connection_, made_, made, structure, make_room);
   check_roles(books_connection_, structure.roles);
   check_row_security(books_connection_, structure.forced);
   auto first = structure.before_data;
@@ -168,8 +187,9 @@ void PostgresTarget::follow_structure(const schema::ReadStructure& read) {
     if (record.copied && !record.is_held() && !record.is_moved()) tables.push_back(oid);
   }
   made_.heed();
-  bool all_made = tailrace::target::postgres::follow_structure(books_connection_, made_, records_, tables, read,
-                                                               structure_options());
+  bool all_made = tailrace::target::postgres::follow_structure(
+      books_connection_, made_, records_, tables, read, structure_options(),
+      [&](const TableName& name) { return frees_name(name); });
   // A view of a table that is held is not read, and comes again with it.
   if (all_made && tables.size() == records_.size()) made_.forget_to_make_again();
   structure_wanted_ = false;
@@ -184,7 +204,7 @@ void PostgresTarget::complete_structure(const StopSignal& stop) {
   }
   show_all();
   hidden_.tidy();
-  build_pending(books_connection_, books_, indexes_, stop);
+  build_pending(books_connection_, books_, made_, indexes_, stop);
   made_.identify(!stop.requested());
   plans_.forget_all();
   copies_.close_idle();
@@ -195,12 +215,31 @@ void PostgresTarget::complete_structure(const StopSignal& stop) {
   conflicts_.start(books_connection_, lanes_.alone().has_origin(), tables);
 }
 
-/// Its table stays in the books, without one at the target.
-void PostgresTarget::discard(const HiddenTables::Root& root) {
+/// Their tables stay in the books, without one at the target. So do those that inherit from them, which are
+/// made with their columns.
+void PostgresTarget::discard(const std::vector<HiddenTables::Root>& roots) {
   auto records = records_;
+  bool whole = false;
   durably([&] {
+    auto gone = hidden_.heirs(roots);
+    auto outdated = roots;
+    for (auto& root : hidden_.roots()) {
+      if (std::erase(gone, root.relation) > 0) outdated.push_back(std::move(root));
+    }
+    auto pending = hidden_.drop(outdated);
+    std::string sql;
+    std::string dropped;
     for (auto& [oid, record] : records) {
-      if (record.target_oid != root.relation) continue;
+      if (std::ranges::find(gone, record.target_oid) != gone.end()) {
+        pending.emplace_back(record.schema, record.name);
+        whole |= record.copied;
+        record.copied = false;
+        books_connection_.query(fmt::format("drop table {} cascade", record.target_name),
+                                "making a table anew");
+      } else if (std::ranges::find(outdated, record.target_oid, &HiddenTables::Root::relation) ==
+                 outdated.end()) {
+        continue;
+      }
       record.target_oid = 0;
       record.target_schema.clear();
       record.target_table.clear();
@@ -208,9 +247,13 @@ void PostgresTarget::discard(const HiddenTables::Root& root) {
       books_.put_table(record);
       indexes_.forget(oid);
     }
-    books_.forget_pending(hidden_.drop({root}));
+    // What somebody else made of them does not go with them: then they stay, and the error names it.
+    if (!dropped.empty())
+      books_connection_.query(sql + dropped, "making tables anew that inherit from another");
+    books_.forget_pending(pending);
   });
   records_ = std::move(records);
+  if (whole) throw RestartFromCheckpoint("a table inherits from one that is made anew");
 }
 
 /// Empty, into their places.
@@ -221,7 +264,7 @@ void PostgresTarget::show_all() {
       show_empty(name);
     } catch (const Error& error) {
       if (!HiddenTables::has_lost_name(error)) throw;
-      discard(root);
+      discard({root});
       log::warn("target", "{}.{} is not made at the target: what has its name there now is not tailrace's",
                 name.first, name.second);
     }
@@ -310,19 +353,24 @@ void PostgresTarget::drop_table(Oid table) {
 void PostgresTarget::settle_moved(Oid table, const NameAtSource& now) {
   auto record = records_.at(table);
   bool ours = find_own_table(books_connection_, record).has_value();
+  bool gone = !now.has_value();
   if (ours && now) {
     Claim claim{table, now->first, now->second};
     auto whose = occupants(books_connection_, records_, {claim}).front().whose;
     if (whose == Occupant::Whose::nobody) take_names_of({claim});
-  } else if (ours) {
+    // Its rows are that table's now.
+    gone = whose == Occupant::Whose::part;
+  }
+  if (ours && gone) {
     try {
       drop_moved(books_connection_, record);
-      log::info("target", "{} went, as the source has it no more and gave its name to another table",
-                record.target_name);
+      log::info("target", "{} went, as {}", record.target_name,
+                now ? "it is a partition of another table at the source now"
+                    : "the source has it no more and gave its name to another table");
     } catch (const Error& error) {
       if (error.retry() == Retry::transient) throw;
-      log::warn("target", "{} is of a table that the source has no more; it stays: {}", record.target_name,
-                error.message());
+      log::warn("target", "{} is of a table that the source has no more by itself; it stays: {}",
+                record.target_name, error.message());
     }
   }
   drop_table(table);

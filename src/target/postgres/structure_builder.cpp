@@ -85,14 +85,14 @@ void leave_strangers_alone(pg::Connection& connection, Bookkeeping& books,
 
 }  // namespace
 
-void build_pending(pg::Connection& connection, Bookkeeping& books, IndexBuilder& indexes,
-                   const StopSignal& stop) {
+void build_pending(pg::Connection& connection, Bookkeeping& books, const MadeObjects& made,
+                   IndexBuilder& indexes, const StopSignal& stop) {
   auto pending = books.read_pending();
   leave_strangers_alone(connection, books, pending);
   std::vector<schema::Statement> rest;
   for (const auto& entry : pending) {
     if (entry.parallel) continue;
-    rest.push_back(entry.statement);
+    rest.push_back(made.noting(entry.statement));
     rest.push_back(books.done(entry));
   }
   indexes.finish(std::move(pending), stop);

@@ -9,6 +9,7 @@
 #include "pg/connection.h"
 #include "target/postgres/bookkeeping.h"
 #include "target/postgres/index_builder.h"
+#include "target/postgres/made_objects.h"
 #include "target/postgres/postgres_target.h"
 
 namespace tailrace::target::postgres {
@@ -21,7 +22,7 @@ void check_roles(pg::Connection& connection, const std::set<std::string>& roles)
 
 /// Makes what the bookkeeping has pending and strikes it off. Returns early, with the rest still pending, when
 /// a stop is requested. What has the name of one of its tables by now, and is not that table, is left alone.
-void build_pending(pg::Connection& connection, Bookkeeping& books, IndexBuilder& indexes,
-                   const StopSignal& stop);
+void build_pending(pg::Connection& connection, Bookkeeping& books, const MadeObjects& made,
+                   IndexBuilder& indexes, const StopSignal& stop);
 
 }  // namespace tailrace::target::postgres

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
+#include <string_view>
 
 #include "base/log.h"
 #include "base/sql_text.h"
@@ -21,16 +23,27 @@ bool is_of_a_view(const schema::Statement& statement) {
   return false;
 }
 
+/// What gave way, and how it is switched.
+bool is_one_of(const std::set<std::string>& again, const schema::Statement& statement) {
+  constexpr std::string_view state = "state of ";
+  if (again.contains(statement.what)) return true;
+  return statement.what.starts_with(state) && again.contains(statement.what.substr(state.size()));
+}
+
 /// True if the partition is to be made.
-bool lacks_partition(pg::Connection& connection, const TableRecord& root, const std::string& partition) {
-  auto there =
-      connection.query(fmt::format("select c.oid, case when c.relispartition "
-                                   "then pg_catalog.pg_partition_root(c.oid)::pg_catalog.oid else 0 end "
-                                   "from pg_catalog.pg_class c where c.oid = pg_catalog.to_regclass({})",
-                                   quote_literal(partition)),
-                       looking);
+bool lacks_partition(pg::Connection& connection, const TableRecord& root, const std::string& partition,
+                     const MakeRoom& make_room) {
+  auto there = connection.query(
+      fmt::format(
+          "select c.oid, case when c.relispartition "
+          "then pg_catalog.pg_partition_root(c.oid)::pg_catalog.oid else 0 end, "
+          "n.nspname, c.relname from pg_catalog.pg_class c "
+          "join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.oid = pg_catalog.to_regclass({})",
+          quote_literal(partition)),
+      looking);
   if (there.rows() == 0) return true;
   if (root.target_oid != 0 && there.oid(0, 1) == root.target_oid) return false;
+  if (make_room({there.str(0, 2), there.str(0, 3)})) return true;
   throw TableRefused(
       root.oid,
       fmt::format("the source's table {} has a partition {}, and the target has something else of that "
@@ -43,7 +56,7 @@ bool lacks_partition(pg::Connection& connection, const TableRecord& root, const 
 
 bool follow_structure(pg::Connection& connection, MadeObjects& made, const Records& records,
                       const std::vector<Oid>& tables, const schema::ReadStructure& read,
-                      schema::StructureOptions how) {
+                      schema::StructureOptions how, const MakeRoom& make_room) {
   if (tables.empty()) return true;
   made.forget();
   auto again = made.to_make_again();
@@ -65,17 +78,25 @@ bool follow_structure(pg::Connection& connection, MadeObjects& made, const Recor
     if (statement.partition.empty() || root == records.end() || root->second.is_moved()) continue;
     auto known = lacking.find(statement.partition);
     if (known == lacking.end()) {
-      known =
-          lacking.emplace(statement.partition, lacks_partition(connection, root->second, statement.partition))
-              .first;
+      known = lacking
+                  .emplace(statement.partition,
+                           lacks_partition(connection, root->second, statement.partition, make_room))
+                  .first;
     }
     if (known->second) partitions[statement.table].push_back(statement);
   }
   bool all_made = true;
   auto notes = made.notes();
-  if (!notes.empty()) {
+  if (notes.empty()) {
+    first.clear();
+  } else {
     std::ranges::copy_if(structure.after_data, std::back_inserter(first), is_of_a_view);
     first.insert(first.end(), notes.begin(), notes.end());
+  }
+  for (const auto& statement : structure.after_data) {
+    if (is_one_of(again, statement)) first.push_back(made.noting(statement));
+  }
+  if (!first.empty()) {
     try {
       schema::run_structure(connection, first);
       made.identify(false);
@@ -143,10 +164,9 @@ void check_indexes(pg::Connection& connection, const std::vector<schema::Table>&
 }  // namespace
 
 void check_makeable(pg::Connection& connection, const MadeObjects& made,
-                    const std::vector<schema::Table>& tables, const schema::Structure& structure) {
+                    const std::vector<schema::Table>& tables, const schema::Structure& structure,
+                    const MakeRoom& make_room) {
   for (const auto& table : tables) check_types(made, table);
-  check_indexes(connection, tables, structure.indexes);
-  check_indexes(connection, tables, structure.after_data);
   for (const auto& statement : structure.before_data) {
     if (statement.partition.empty()) continue;
     auto root = std::ranges::find(tables, statement.table, &schema::Table::oid);
@@ -155,8 +175,11 @@ void check_makeable(pg::Connection& connection, const MadeObjects& made,
     made_now.oid = root->oid;
     made_now.schema = root->schema;
     made_now.name = root->name;
-    lacks_partition(connection, made_now, statement.partition);
+    lacks_partition(connection, made_now, statement.partition, make_room);
   }
+  // The indexes of what made room went with it.
+  check_indexes(connection, tables, structure.indexes);
+  check_indexes(connection, tables, structure.after_data);
 }
 
 }  // namespace tailrace::target::postgres

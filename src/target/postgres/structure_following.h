@@ -2,6 +2,7 @@
 // Following structure: types and partitions that the source got since a table was made are made at the target,
 // and views that gave way to a change come back.
 
+#include <functional>
 #include <vector>
 
 #include "target/postgres/made_objects.h"
@@ -9,17 +10,21 @@
 
 namespace tailrace::target::postgres {
 
+/// Frees the name for a partition; false where what has it is not ours.
+using MakeRoom = std::function<bool(const TableName&)>;
+
 /// For these tables of the source, which the target has, in transactions of its own. Throws TableRefused for
 /// one whose partitions cannot be made; notes in `made` what types differ. False: what belongs to several
 /// tables could not be made, which was told.
 bool follow_structure(pg::Connection& connection, MadeObjects& made, const Records& records,
                       const std::vector<Oid>& tables, const schema::ReadStructure& read,
-                      schema::StructureOptions how);
+                      schema::StructureOptions how, const MakeRoom& make_room);
 
 /// Throws TableRefused for a table that needs a type which is another at the target, or a name of a partition
-/// that is taken there. `structure`: what makes the tables.
+/// that is taken there by somebody else's. `structure`: what makes the tables.
 void check_makeable(pg::Connection& connection, const MadeObjects& made,
-                    const std::vector<schema::Table>& tables, const schema::Structure& structure);
+                    const std::vector<schema::Table>& tables, const schema::Structure& structure,
+                    const MakeRoom& make_room);
 void check_types(const MadeObjects& made, const schema::Table& table);
 
 }  // namespace tailrace::target::postgres

@@ -97,21 +97,17 @@ class Checks {
     auto there = occupants(connection_, records_, claims);
     auto by_name = load_tables(connection_, names_of(tables));
     auto forced = with_forced_policies(connection_, by_name);
-    auto out_of_sight = hidden_.find(names_of(tables));
     look_for_code(tables, by_name);
+    auto unfinished = find_unfinished(tables);
     for (std::size_t i = 0; i < tables.size(); ++i) {
       try {
-        TableName name(tables[i].schema, tables[i].name);
-        auto hidden = out_of_sight.find(name);
-        if (hidden != out_of_sight.end() && options_.keep_rows) throw begun(tables[i]);
-        // What is not in the books is made anew.
-        if (hidden != out_of_sight.end() && has_relation(records_, tables[i].oid)) {
-          // It gets its name when it is copied, and its columns before.
-          if (there[i].whose == Occupant::Whose::somebodys) throw taken(claims[i], there[i], nullptr);
-          out_.found.emplace(tables[i].oid, std::move(hidden->second));
+        if (unfinished.contains(tables[i].oid)) {
+          if (options_.keep_rows) throw begun(tables[i]);
+          // It is made anew.
+          claim_name(claims[i], there[i], nullptr);
           continue;
         }
-        auto found = by_name.find(name);
+        auto found = by_name.find({tables[i].schema, tables[i].name});
         for_table(tables[i].oid, [&] {
           if (found != by_name.end() && forced.contains(found->second.oid))
             check_row_security(connection_, {found->second.sql_name()});
@@ -125,6 +121,27 @@ class Checks {
   }
 
  private:
+  /// Those of which something is out of sight, whatever they are called now.
+  std::set<Oid> find_unfinished(const std::vector<schema::Table>& tables) {
+    std::map<Oid, Oid> noted;
+    for (const auto& [oid, record] : records_) {
+      if (record.target_oid != 0) noted.emplace(record.target_oid, oid);
+    }
+    std::set<Oid> out;
+    std::set<TableName> of_nobody;
+    for (const auto& root : hidden_.roots()) {
+      if (auto record = noted.find(root.relation); record != noted.end()) {
+        out.insert(record->second);
+      } else {
+        of_nobody.insert(root.name);
+      }
+    }
+    for (const auto& table : tables) {
+      if (of_nobody.contains({table.schema, table.name})) out.insert(table.oid);
+    }
+    return out;
+  }
+
   static TableRefused begun(const schema::Table& table) {
     return {
         table.oid,

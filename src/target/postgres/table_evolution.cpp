@@ -20,7 +20,7 @@ std::string type_sql(pg::Connection& connection, const schema::Column& column) {
   return row.str(0, 0);
 }
 
-/// An alteration of a column; views of ours that use it give way.
+/// An alteration of a column; what is ours and uses it gives way.
 struct Alteration {
   pg::Connection& connection;
   MadeObjects& made;
@@ -34,7 +34,8 @@ struct Alteration {
     } catch (const Error& error) {
       if (error.sqlstate() != "2BP01" && error.sqlstate() != "0A000") throw;
       connection.query("rollback to tailrace_alter", purpose);
-      if (!made.drop_views_on(connection, record.oid, record.target_oid, column)) throw;
+      bool goes = error.sqlstate() == "2BP01";
+      if (!made.make_way(connection, record.oid, record.target_oid, column, goes)) throw;
       connection.query(sql, purpose);
     }
   }
