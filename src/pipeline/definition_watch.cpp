@@ -43,18 +43,17 @@ std::map<Oid, target::TableRecord> copied_tables(const target::Target& target) {
 
 }  // namespace
 
-DefinitionWatch::DefinitionWatch(std::string source, source::PublicationSpec spec, target::Target& target,
+DefinitionWatch::DefinitionWatch(pg::Connection& source, source::PublicationSpec spec, target::Target& target,
                                  bool may_copy)
-    : source_(std::move(source)), spec_(std::move(spec)), target_(target), may_copy_(may_copy) {}
+    : connection_(source),
+      spec_(std::move(spec)),
+      target_(target),
+      may_copy_(may_copy),
+      pages_(pg::WalPages::read(source)),
+      catalog_(source) {}
 
 void DefinitionWatch::look(Applier& applier) {
-  if (!catalog_) {
-    connection_.emplace(pg::Connection::open(source_, {pg::Mode::sql, "tailrace catalog"}));
-    connection_->set_patience(std::chrono::seconds(30));
-    pages_ = pg::WalPages::read(*connection_);
-    catalog_.emplace(*connection_);
-  }
-  auto publication = source::read_publications(*connection_, spec_.names);
+  auto publication = source::read_publications(connection_, spec_.names);
   if (!publication) {
     throw Error(
         Retry::needs_operator,
@@ -62,9 +61,9 @@ void DefinitionWatch::look(Applier& applier) {
         "Changes since it was dropped cannot be had: 'tailrace teardown', then run with a new target file");
   }
   // In one snapshot, so that the heap's file and the columns' versions are of one moment.
-  connection_->query("begin isolation level repeatable read read only", "looking at the catalogs");
-  auto tables = catalog_->tables(wanted_tables(*publication), schema::Catalog::Detail::definition);
-  connection_->query("commit", "looking at the catalogs");
+  connection_.query("begin isolation level repeatable read read only", "looking at the catalogs");
+  auto tables = catalog_.tables(wanted_tables(*publication), schema::Catalog::Detail::definition);
+  connection_.query("commit", "looking at the catalogs");
   // The position last: what the catalogs showed was there by then.
   Lsn position = read_position();
   // All are marked, so that one new start copies them all.
@@ -80,7 +79,7 @@ void DefinitionWatch::look(Applier& applier) {
 }
 
 Lsn DefinitionWatch::read_position() {
-  auto next = connection_->query(
+  auto next = connection_.query(
       "select case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() "
       "else pg_catalog.pg_current_wal_insert_lsn() end",
       "reading the source's position");
@@ -98,7 +97,7 @@ DefinitionWatch::Reason DefinitionWatch::look_for_new_tables(const source::Publi
     if (!known.contains(table.oid)) return table.schema + "." + table.name + " is new";
   }
   if (!spec_.create || !publication.managed || publication.all_tables) return std::nullopt;
-  for (const auto& table : source::select_tables(source::read_catalog_tables(*connection_), spec_)) {
+  for (const auto& table : source::select_tables(source::read_catalog_tables(connection_), spec_)) {
     if (!published.contains(table.table.oid)) return table.table.qualified() + " is new";
   }
   return std::nullopt;
@@ -122,7 +121,7 @@ DefinitionWatch::Reason DefinitionWatch::settle_moved_tables(const source::Publi
     bool published =
         std::ranges::any_of(publication.tables, [&](const auto& it) { return it.oid == record.oid; });
     if (published || !record.is_moved()) continue;
-    auto rows = connection_->query(
+    auto rows = connection_.query(
         fmt::format("select n.nspname, c.relname from pg_catalog.pg_class c join pg_catalog.pg_namespace n "
                     "on n.oid = c.relnamespace where c.oid = {}",
                     record.oid),
@@ -182,7 +181,7 @@ DefinitionWatch::Reason DefinitionWatch::unsaid_reason(const target::TableRecord
                                                        const Applier& applier) {
   auto unsaid = unsaid_changes(record, table, applier.truncated_by(table.oid));
   if (!unsaid.newcomers.empty() && !unsaid.reason &&
-      catalog_->began_empty(table.oid, unsaid.newcomers).size() < unsaid.newcomers.size())
+      catalog_.began_empty(table.oid, unsaid.newcomers).size() < unsaid.newcomers.size())
     return "a partition came with rows";
   if (!unsaid.reason || !unsaid.may_be_said) {
     suspects_.erase(table.oid);
@@ -217,7 +216,7 @@ void DefinitionWatch::look_for_definitions(const std::vector<schema::Table>& tab
       seen_.emplace(table.oid, Seen{relation, columns, stable ? earlier->second.position : position});
       continue;
     }
-    auto plan = plan_evolution(record->second, table, *catalog_);
+    auto plan = plan_evolution(record->second, table, catalog_);
     if (auto* anew = std::get_if<CopyAnew>(&plan)) {
       target_.mark_for_copy(table.oid, anew->reason);
       throw target::RestartFromCheckpoint(

@@ -16,11 +16,12 @@
 
 namespace tailrace::pipeline {
 
-/// One thread: the runner's. Opens its connection when it first looks.
+/// One thread: the runner's.
 class DefinitionWatch {
  public:
-  /// `may_copy`: a table may be copied anew without being asked.
-  DefinitionWatch(std::string source, source::PublicationSpec spec, target::Target& target, bool may_copy);
+  /// `source`: by which it looks, and which lives longer. `may_copy`: a table may be copied anew without being
+  /// asked.
+  DefinitionWatch(pg::Connection& source, source::PublicationSpec spec, target::Target& target, bool may_copy);
 
   /// Only between transactions. Throws RestartFromCheckpoint when tables must be copied.
   void look(Applier& applier);
@@ -40,13 +41,12 @@ class DefinitionWatch {
   void look_for_definitions(const std::vector<schema::Table>& tables, Lsn position, Applier& applier);
   Lsn read_position();
 
-  std::string source_;
+  pg::Connection& connection_;
   source::PublicationSpec spec_;
   target::Target& target_;
   bool may_copy_;
-  std::optional<pg::Connection> connection_;
   pg::WalPages pages_;
-  std::optional<schema::Catalog> catalog_;
+  schema::Catalog catalog_;
   /// A definition that differs from the target's, and a position of which it was there already. It is followed
   /// once the stream has passed that position and it is still the same, to the versions of its columns: no
   /// change in an older shape can come then.

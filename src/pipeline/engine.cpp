@@ -42,20 +42,32 @@ std::optional<schema::StructureOptions> value_of(std::future<schema::StructureOp
   }
 }
 
-/// A target that is set up was told apart from its source before, and need not wait for one that is away.
-void tell_apart(const config::Config& config, pg::Connection& target, bool set_up) {
-  std::optional<pg::Connection> source;
+/// Gives the source. A target that is set up was told apart from it before, and need not wait for one that is
+/// away: null then.
+std::unique_ptr<pg::Connection> tell_apart(const config::Config& config, pg::Connection& target, bool set_up) {
+  std::unique_ptr<pg::Connection> source;
   try {
-    source.emplace(pg::Connection::open(config.source, {pg::Mode::sql, config.name}));
-    source->set_patience(patience_with_the_source);
+    source = open_source(config, pg::Mode::sql);
   } catch (const Error& error) {
     if (!set_up || !may_retry(error)) throw;
-    return;
+    return nullptr;
   }
   pg::refuse_one_database(*source, target);
+  return source;
 }
 
 }  // namespace
+
+std::unique_ptr<pg::Connection> open_source(const config::Config& config, pg::Mode mode) {
+  pg::ConnectOptions options;
+  options.mode = mode;
+  options.application_name = config.name;
+  options.connect_timeout_seconds =
+      static_cast<int>(std::max<std::int64_t>(config.connect.timeout.count() / 1000, 2));
+  auto out = std::make_unique<pg::Connection>(pg::Connection::open(config.source, options));
+  out->set_patience(patience_with_the_source);
+  return out;
+}
 
 target::OpenOptions open_options(const config::Config& config) {
   target::OpenOptions out;
@@ -106,14 +118,21 @@ CopyOutcome Engine::run(const std::vector<std::string>& recopy) {
   bool established = false;
   while (!stop_.requested()) {
     try {
-      auto target = target::open(open_options(config_));
+      auto options = open_options(config_);
+      std::unique_ptr<pg::Connection> source;
+      if (options.before_writing) {
+        options.before_writing = [&](pg::Connection& there, bool set_up) {
+          source = tell_apart(config_, there, set_up);
+        };
+      }
+      auto target = target::open(options);
       established = established || target->checkpoint().has_value();
       if (!std::exchange(marked, true)) {
         mark_for_copy(*target, recopy);
         tell_and_try_held(*target, config_.snapshot.enabled);
       }
       try {
-        attempt(*target);
+        attempt(*target, std::move(source));
       } catch (...) {
         established = established || target->checkpoint().has_value();
         note_outcome(*target);
@@ -172,13 +191,14 @@ bool Engine::source_has_slot(const Error& error) const {
 }
 
 /// Sessions follow one another at once while each ends only because the target was prepared for the next.
-void Engine::attempt(target::Target& target) {
+/// `source`: for the first of them; or null.
+void Engine::attempt(target::Target& target, std::unique_ptr<pg::Connection> source) {
   auto since = Clock::now();
   int restarts = 0;
   for (;;) {
     streamed_ = false;
     try {
-      Session session(config_, target, board_, stop_, looks_, [this](Applier* applier) {
+      Session session(config_, target, std::move(source), board_, stop_, looks_, [this](Applier* applier) {
         if (applier != nullptr) streaming_since_ = Clock::now();
         streamed_ = true;
         applier_.set(applier);

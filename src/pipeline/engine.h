@@ -50,7 +50,7 @@ class Engine {
   void between_transactions(std::function<void(target::Target&)> work, const StopSignal& stop);
 
  private:
-  void attempt(target::Target& target);
+  void attempt(target::Target& target, std::unique_ptr<pg::Connection> source);
   void note_outcome(target::Target& target);
   void mark_for_copy(target::Target& target, const std::vector<std::string>& tables) const;
   bool wait_before_retry(const Error& error, bool established);

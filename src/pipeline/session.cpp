@@ -13,6 +13,7 @@
 #include "config/validation.h"
 #include "pipeline/holding.h"
 #include "pipeline/interrupter.h"
+#include "pipeline/open_options.h"
 #include "pipeline/published_tables.h"
 #include "pipeline/table_copier.h"
 #include "schema/catalog.h"
@@ -30,8 +31,6 @@ constexpr auto observe_every = 1s;
 constexpr auto look_every = 10s;
 constexpr auto look_again_after = 1s;
 constexpr auto tidy_after = 5s;
-// For queries that read a catalog; what waits for locks or running transactions has no such limit.
-constexpr auto query_patience = 30s;
 
 std::int64_t resident_bytes() {
   std::ifstream statm("/proc/self/statm");
@@ -43,14 +42,16 @@ std::int64_t resident_bytes() {
 
 }  // namespace
 
-Session::Session(const config::Config& config, target::Target& target, StatusBoard& board,
-                 const StopSignal& stop, Looks& looks, std::function<void(Applier*)> started)
+Session::Session(const config::Config& config, target::Target& target, std::unique_ptr<pg::Connection> source,
+                 StatusBoard& board, const StopSignal& stop, Looks& looks,
+                 std::function<void(Applier*)> started)
     : config_(config),
       target_(target),
       board_(board),
       stop_(stop),
       looks_(looks),
-      started_(std::move(started)) {}
+      started_(std::move(started)),
+      connection_(std::move(source)) {}
 
 void Session::run() {
   connect();
@@ -73,8 +74,10 @@ void Session::run() {
     if (config_.snapshot.enabled) forget_unfinished_snapshot();
     auto tables = schema::Catalog(*connection_).tables(wanted_tables(publication_));
     check_before_writing(tables);
-    auto made = source::read_slot(*connection_, config_.slot.name);
-    if (made && !config_.snapshot.enabled) refuse_altered(tables, stated_position(*made));
+    if (!config_.snapshot.enabled) {
+      if (auto made = source::read_slot(*connection_, config_.slot.name))
+        refuse_altered(tables, stated_position(*made));
+    }
     snapshot = create_main_slot();
   }
   if (stop_.requested()) return;
@@ -97,18 +100,11 @@ void Session::follow_structure() {
 }
 
 void Session::connect() {
-  pg::ConnectOptions options;
-  options.application_name = config_.name;
-  options.connect_timeout_seconds =
-      static_cast<int>(std::max<std::int64_t>(config_.connect.timeout.count() / 1000, 2));
-  connection_ = std::make_unique<pg::Connection>(pg::Connection::open(config_.source, options));
-  connection_->set_patience(query_patience);
+  if (!connection_) connection_ = open_source(config_, pg::Mode::sql);
   connection_->leave_on(stop_);
-  options.mode = pg::Mode::replication;
-  auto replication = pg::Connection::open(config_.source, options);
-  replication.set_patience(query_patience);
-  replication.leave_on(stop_);
-  identity_ = source::identify_system(replication);
+  replication_ = open_source(config_, pg::Mode::replication);
+  replication_->leave_on(stop_);
+  identity_ = source::identify_system(*replication_);
   board_.update([&](Status& status) {
     status.server_version = connection_->server_version();
     status.source_lsn = identity_.wal_position;
@@ -118,6 +114,14 @@ void Session::connect() {
     if (!checkpoint->system_identifier.empty()) source::check_same_cluster(identity_, *checkpoint);
     check_position(*checkpoint);
   }
+}
+
+/// One for a slot or a stream: each is a process at the server.
+std::unique_ptr<pg::Connection> Session::replication() {
+  auto out = replication_ ? std::move(replication_) : open_source(config_, pg::Mode::replication);
+  out->leave_on(stop_);
+  out->set_patience({});
+  return out;
 }
 
 /// Binary only if every published column has a binary form that the target reads; pgoutput knows no choice per
@@ -168,7 +172,7 @@ void Session::stream() {
   Applier applier(target_, config_.source, config_.publication.names, board_);
   if (checks_text()) applier.check_text();
   watch_ =
-      std::make_unique<DefinitionWatch>(config_.source, publication_spec(config_), target_, copies_unasked());
+      std::make_unique<DefinitionWatch>(*connection_, publication_spec(config_), target_, copies_unasked());
   look(applier);
   source::StreamOptions options;
   options.slot = config_.slot.name;
@@ -188,16 +192,15 @@ void Session::stream() {
     auto from = options;
     from.start = start;
     from.durable = acknowledged;
-    pg::ConnectOptions connect;
-    connect.mode = pg::Mode::replication;
-    connect.application_name = config_.name;
-    auto connection = pg::Connection::open(config_.source, connect);
-    connection.leave_on(over);
-    auto stream = std::make_unique<source::ReplicationStream>(std::move(connection), from);
+    auto connection = replication();
+    connection->leave_on(over);
+    auto stream = std::make_unique<source::ReplicationStream>(std::move(*connection), from);
     log::info("source", "streaming from {} in {} format", start.str(), options.binary ? "binary" : "text");
     return stream;
   };
   auto stream = open_backlog(options, over);
+  // The server has places for few of them.
+  if (stream) replication_.reset();
   if (!stream) stream = follow(options.start, options.durable);
   board_.update([&](Status& status) {
     status.state = RunState::streaming;

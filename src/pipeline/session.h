@@ -24,10 +24,10 @@ namespace tailrace::pipeline {
 
 class Session {
  public:
-  /// `started`: told the applier once streaming begins, and null when it is over; for those who wait for a
-  /// position.
-  Session(const config::Config& config, target::Target& target, StatusBoard& board, const StopSignal& stop,
-          Looks& looks, std::function<void(Applier*)> started);
+  /// `source`: by open_source(), if there is one already; else null. `started`: told the applier once streaming
+  /// begins, and null when it is over; for those who wait for a position.
+  Session(const config::Config& config, target::Target& target, std::unique_ptr<pg::Connection> source,
+          StatusBoard& board, const StopSignal& stop, Looks& looks, std::function<void(Applier*)> started);
 
   /// Returns when a stop is requested. Throws Error, RestartFromCheckpoint, and TableRefused for a table that
   /// the target has a record of.
@@ -42,6 +42,7 @@ class Session {
 
   void follow_structure();
   void connect();
+  std::unique_ptr<pg::Connection> replication();
   bool is_standby();
   void check_position(const Checkpoint& checkpoint);
   void ensure_slot();
@@ -55,6 +56,7 @@ class Session {
   void forget_unfinished_snapshot();
   void tell_what_begins_anew(const std::vector<schema::Table>& missing) const;
   void copy_missing(std::optional<Snapshot> snapshot);
+  void keep_exporter(Snapshot& snapshot);
   source::PublicationInfo published_in(pg::Connection& snapshot) const;
   std::vector<schema::Catalog::Wanted> followed_tables() const;
   void refuse_altered(const std::vector<schema::Table>& tables, Lsn position);
@@ -63,6 +65,8 @@ class Session {
   void hold_made_again(pg::Connection& reader);
   void take_rows_as_they_are(const Snapshot* snapshot);
   void adopt(const schema::Table& table);
+  /// The followed ones that wait for a copy, as the publication was when it was read last.
+  std::vector<schema::Catalog::Wanted> not_copied() const;
   std::vector<schema::Table> tables_to_copy(pg::Connection& connection);
   void hold_refused(std::vector<schema::Table>& missing);
   void prepare_structure(std::vector<schema::Table>& missing, const schema::ReadStructure& read);
@@ -97,6 +101,7 @@ class Session {
   std::function<void(Applier*)> started_;
 
   std::unique_ptr<pg::Connection> connection_;
+  std::unique_ptr<pg::Connection> replication_;  ///< which nobody uses now; or null
   source::SystemIdentity identity_;
   source::PublicationInfo publication_;
   std::unique_ptr<DefinitionWatch> watch_;

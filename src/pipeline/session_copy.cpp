@@ -68,14 +68,18 @@ std::vector<schema::Catalog::Wanted> Session::followed_tables() const {
   return out;
 }
 
-std::vector<schema::Table> Session::tables_to_copy(pg::Connection& connection) {
+std::vector<schema::Catalog::Wanted> Session::not_copied() const {
   std::set<Oid> copied;
   for (const auto& record : target_.tables()) {
     if (record.copied) copied.insert(record.oid);
   }
   auto wanted = followed_tables();
   std::erase_if(wanted, [&](const auto& table) { return copied.contains(table.oid); });
-  return schema::Catalog(connection).tables(wanted);
+  return wanted;
+}
+
+std::vector<schema::Table> Session::tables_to_copy(pg::Connection& connection) {
+  return schema::Catalog(connection).tables(not_copied());
 }
 
 /// Where some are followed already, the others must not end for one that cannot be.
@@ -183,10 +187,25 @@ source::PublicationInfo Session::published_in(pg::Connection& snapshot) const {
                                             config::publication_names(config_)));
 }
 
+/// The connection that made the slot will stream from it. Its next command lets go of the snapshot, which keeps
+/// the source from clearing up.
+void Session::keep_exporter(Snapshot& snapshot) {
+  try {
+    snapshot.exporter->set_patience(std::chrono::seconds(30));
+    source::identify_system(*snapshot.exporter);
+    replication_ = std::move(snapshot.exporter);
+  } catch (const Error& error) {
+    // A copy takes long, and the line may have died meanwhile: the stream opens another.
+    log::debug("source", "{}", error.what());
+  }
+}
+
 void Session::copy_missing(std::optional<Snapshot> snapshot) {
   if (!config_.snapshot.enabled) return take_rows_as_they_are(snapshot ? &*snapshot : nullptr);
-  if (tables_to_copy(*connection_).empty()) return;
-  if (!snapshot) snapshot = temporary_snapshot();
+  // Those that a snapshot shows are read from it; only where one would have to be made is it asked before.
+  if (not_copied().empty() || (!snapshot && tables_to_copy(*connection_).empty())) return;
+  bool made_slot = snapshot.has_value();
+  if (!made_slot) snapshot = temporary_snapshot();
   auto reader = pg::Connection::open(config_.source, {pg::Mode::sql, config_.name + " snapshot"});
   reader.leave_on(stop_);
   source::import_snapshot(reader, snapshot->name);
@@ -217,6 +236,7 @@ void Session::copy_missing(std::optional<Snapshot> snapshot) {
   if (!unfinished.empty() && !stop_.requested()) {
     throw target::RestartFromCheckpoint(fmt::format("{} tables need a newer snapshot", unfinished.size()));
   }
+  if (made_slot && !stop_.requested()) keep_exporter(*snapshot);
 }
 
 /// Of copies that an earlier run, or an earlier attempt of this one, did not finish.

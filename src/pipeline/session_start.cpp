@@ -194,11 +194,7 @@ std::optional<Session::Snapshot> Session::create_main_slot() {
     throw Error(Retry::needs_operator, fmt::format("replication slot \"{}\" does not exist", config_.slot.name),
                 "Run 'tailrace init --create-slot', or let this run create it (slot.create: true)");
   }
-  pg::ConnectOptions options;
-  options.mode = pg::Mode::replication;
-  options.application_name = config_.name;
-  auto exporter = std::make_unique<pg::Connection>(pg::Connection::open(config_.source, options));
-  exporter->leave_on(stop_);
+  auto exporter = replication();
   log::info("source", "creating slot {}; this waits for the transactions that are running now",
             config_.slot.name);
   auto created = source::create_slot(*exporter, config_.slot.name, {false, config_.slot.failover, true});
@@ -210,6 +206,7 @@ std::optional<Session::Snapshot> Session::create_main_slot() {
 }
 
 Session::Snapshot Session::temporary_snapshot() {
+  replication_.reset();
   pg::ConnectOptions options;
   options.mode = pg::Mode::replication;
   options.application_name = config_.name + " snapshot";

@@ -413,7 +413,9 @@ class Coordinator {
               StatusBoard& board, Board& shared)
       : options_(options), tables_(tables), target_(target), board_(board), shared_(shared) {}
 
-  std::vector<Oid> run(pg::Connection& connection, const StopSignal& stop) {
+  /// Divides the tables. Gives how many readers have a part to read: one costs the server a process in any
+  /// case.
+  int plan(pg::Connection& connection) {
     schema::Catalog catalog(connection);
     bool ranges = connection.server_version() >= 140000;  // 13 scans the whole heap for a ctid range
     parts_.resize(tables_.size());
@@ -423,6 +425,14 @@ class Coordinator {
       auto oid = tables_[i].oid;
       parts_[i] = split(leaves[oid], i, ranges && !not_queried.contains(oid), options_.readers);
     }
+    std::size_t parts = 0;
+    for (const auto& of_table : parts_) parts += of_table.size();
+    auto most = static_cast<std::size_t>(std::max(options_.readers, 1));
+    return static_cast<int>(std::clamp(parts, std::size_t{1}, most));
+  }
+
+  /// `readers`: that wait for parts.
+  std::vector<Oid> run(int readers, const StopSignal& stop) {
     // The largest tables first, so that no reader is left alone with one at the end.
     std::vector<std::size_t> order(tables_.size());
     for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
@@ -433,6 +443,7 @@ class Coordinator {
       shared_.all_listed = true;
       shared_.changed.notify_all();
     }
+    for (int i = readers; i < options_.readers; ++i) target_.free_reader();
     std::vector<Oid> unfinished;
     while (finished_ < tables_.size()) {
       std::vector<std::size_t> settled;
@@ -586,8 +597,9 @@ std::vector<Oid> copy_tables(const CopyOptions& options, const std::vector<schem
   std::vector<Oid> unfinished;
   {
     std::vector<std::jthread> readers;
-    auto count = std::max(options.readers, 1);
     try {
+      Coordinator coordinator(options, tables, target, board, shared);
+      auto count = coordinator.plan(connection);
       for (int i = 0; i < count; ++i) {
         auto* lent = i == 0 ? &connection : nullptr;
         try {
@@ -601,7 +613,7 @@ std::vector<Oid> copy_tables(const CopyOptions& options, const std::vector<schem
           break;
         }
       }
-      unfinished = Coordinator(options, tables, target, board, shared).run(connection, stop);
+      unfinished = coordinator.run(count, stop);
     } catch (...) {
       std::lock_guard lock(shared.mutex);
       shared.fail(std::current_exception());

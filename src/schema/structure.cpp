@@ -93,6 +93,7 @@ Structure read_structure(pg::Connection& source, const std::vector<Oid>& tables,
   if (draft.options.target_version == 0) draft.options.target_version = source.server_version();
   draft.scope = read_scope(source, tables, draft.options.followed);
   leave_out_present(draft);
+  look_for_places(draft);
   read_rights(draft);
   read_paths(draft);
   read_schemas_and_extensions(draft);

@@ -60,6 +60,7 @@ struct StructureDraft {
   std::set<std::string> stronger = {};    ///< roles that may do more at the target than at the source
   /// Roles whose objects run with rights at the target that are no more than theirs at the source.
   std::set<std::string> keep_their_own = {};
+  bool evaluates = true;  ///< there is anything of evaluated_places()
 
   int from() const { return source.server_version(); }
   int to() const { return options.target_version; }
@@ -84,6 +85,9 @@ Scope read_scope(pg::Connection& source, const std::vector<Oid>& tables, const s
 /// Takes out of the scope what stays out by StructureOptions::leaves_out.
 void leave_out_present(StructureDraft& draft);
 
+/// Whether there is anything of which to ask what it runs: plain tables have nothing, and to plan the two
+/// questions takes longer than all others of a small structure.
+void look_for_places(StructureDraft& draft);
 /// What of the source must not run at the target, and warns of it.
 void read_rights(StructureDraft& draft);
 /// Which functions that the target itself will call need a search_path of their own, and what cannot be made
@@ -108,8 +112,8 @@ void read_owners(StructureDraft& draft);
 void read_privileges(StructureDraft& draft);
 
 /// SQL for where the target itself evaluates something of the source's; see there. $1: tables, $2: views, $3:
-/// types, $5: whether owners come along.
-std::string evaluated_places(int version);
+/// types; `owners`, an expression: whether they come along, which leaves out some.
+std::string evaluated_places(int version, std::string_view owners);
 
 /// "{1,2}", as a parameter of type oid[].
 std::string as_array(const std::vector<Oid>& oids);

@@ -131,10 +131,11 @@ void add(std::string& list, std::string_view what) {
 }  // namespace
 
 void read_paths(StructureDraft& draft) {
+  if (!draft.evaluates) return;
   std::string open;
   for (const auto& schema : draft.options.open_schemas) add(open, quote_identifier(schema));
   auto rows = draft.source.query(
-      fmt::format(leaning, evaluated_places(draft.from()),
+      fmt::format(leaning, evaluated_places(draft.from(), "$5"),
                   draft.from() >= 140000 ? "p.prosqlbody is null" : "true"),
       {as_array(draft.scope.tables), as_array(draft.scope.views), as_array(draft.scope.types), draft.acts_as(),
        draft.options.owners ? "true" : "false", "{" + open + "}", draft.options.trust_source ? "true" : "false",

@@ -36,7 +36,7 @@ union all select 2618, w.oid, r.relowner,
   pg_catalog.concat(w.ev_qual::pg_catalog.text, w.ev_action::pg_catalog.text)
 from pg_catalog.pg_rewrite w join pg_catalog.pg_class r on r.oid = w.ev_class
   where case when w.rulename = '_RETURN'
-  then r.relkind = 'm' and r.relispopulated and r.oid = any($2) and not $5::pg_catalog.bool
+  then r.relkind = 'm' and r.relispopulated and r.oid = any($2) and not {}::pg_catalog.bool
   else w.ev_enabled in ('A', 'R') and (r.oid = any($1) or r.oid = any($2)) end
 union all select 2620, g.oid, r.relowner, pg_catalog.concat(g.tgqual::pg_catalog.text, ' :funcid ', g.tgfoid)
 from pg_catalog.pg_trigger g join pg_catalog.pg_class r on r.oid = g.tgrelid
@@ -111,7 +111,7 @@ select b.c, b.o, pg_catalog.min(b.what), (select rolname from role where role.oi
     else pg_catalog.pg_describe_object(b.c, b.o, 0) end from pg_catalog.pg_rewrite w where w.oid = b.o)
   else pg_catalog.pg_describe_object(b.c, b.o, 0) end
 from bad b group by b.c, b.o, b.owner order by b.c, b.o)",
-                     evaluated_places(version), harmless);
+                     evaluated_places(version, "$5"), harmless);
 }
 
 /// What the row of what_must_not_run() is about, for people.
@@ -148,8 +148,8 @@ void warn_of_stronger(const StructureDraft& draft) {
 
 }  // namespace
 
-std::string evaluated_places(int version) {
-  return fmt::format("{}{}", places, version >= 140000 ? statistics_places : "");
+std::string evaluated_places(int version, std::string_view owners) {
+  return fmt::format(places, owners) + std::string(version >= 140000 ? statistics_places : "");
 }
 
 bool StructureDraft::must_not_run(Oid catalog, Oid object) const {
@@ -195,6 +195,14 @@ void read_roles(StructureDraft& draft) {
 
 }  // namespace
 
+void look_for_places(StructureDraft& draft) {
+  auto any = draft.source.query(
+      fmt::format("select exists (select from ({}) place)", evaluated_places(draft.from(), "false")),
+      {as_array(draft.scope.tables), as_array(draft.scope.views), as_array(draft.scope.types)},
+      "looking for what the structure evaluates");
+  draft.evaluates = any.flag(0, 0);
+}
+
 void read_rights(StructureDraft& draft) {
   auto rows = draft.source.query(
       "select p.oid from pg_catalog.pg_proc p where p.oid = any($1::pg_catalog.oid[]) and p.proacl is not null "
@@ -206,6 +214,7 @@ void read_rights(StructureDraft& draft) {
   for (int row = 0; row < rows.rows(); ++row) draft.not_everybodys.insert(rows.oid(row, 0));
   if (draft.options.trust_source) return;
   read_roles(draft);
+  if (!draft.evaluates) return;
   rows = draft.source.query(what_must_not_run(draft.from()),
                             {as_array(draft.scope.tables), as_array(draft.scope.views),
                              as_array(draft.scope.types), as_text_array(draft.trusted), "false"},

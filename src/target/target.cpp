@@ -48,7 +48,7 @@ bool Target::takes_raw_text() const {
 
 void Target::interrupt() noexcept {}
 
-const schema::Table* Target::first_not_binary(const std::vector<schema::Table>& tables) const {
+const schema::Table* Target::first_not_binary(const std::vector<schema::Table>& tables) {
   for (const auto& table : tables) {
     if (!reads_binary(table)) return &table;
   }

@@ -277,7 +277,7 @@ class Target {
   /// True when it takes every column in PostgreSQL's binary format.
   virtual bool reads_binary(const schema::Table& table) const = 0;
   /// The first of which that is not true; null: none. Asks the target once for all of them.
-  virtual const schema::Table* first_not_binary(const std::vector<schema::Table>& tables) const;
+  virtual const schema::Table* first_not_binary(const std::vector<schema::Table>& tables);
   /// `alone`: all of the table's rows come by this one, and they fill some pages.
   virtual std::unique_ptr<CopyWriter> copy(Oid table, bool binary, bool alone) = 0;
   virtual void finish_copy(Oid table, Lsn snapshot, std::int64_t rows) = 0;

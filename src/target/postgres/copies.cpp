@@ -40,13 +40,12 @@ bool Copies::reads_binary(const schema::Table& table) {
   return all_binary(table, statements_.at(table.oid).there, server_version_);
 }
 
-const schema::Table* Copies::first_not_binary(const std::vector<schema::Table>& tables,
-                                              const std::map<Oid, TableRecord>& records) {
-  std::lock_guard lock(mutex_);
-  if (!catalogs_) catalogs_ = pg::Connection::open(conninfo_, {pg::Mode::sql, subscription_ + " catalog"});
+const schema::Table* Copies::first_not_binary(pg::Connection& catalogs,
+                                              const std::vector<schema::Table>& tables,
+                                              const std::map<Oid, TableRecord>& records) const {
   std::vector<Oid> ours;
   for (const auto& [oid, record] : records) ours.push_back(record.target_oid);
-  auto there = load_tables(*catalogs_, ours);
+  auto there = load_tables(catalogs, ours);
   for (const auto& table : tables) {
     auto record = records.find(table.oid);
     auto found = record == records.end() ? there.end() : there.find(record->second.target_oid);

@@ -30,9 +30,9 @@ class Copies {
   void know(const TablePlan& plan);
   /// Only of what know() told.
   bool reads_binary(const schema::Table& table);
-  /// Looks at the target's catalogs.
-  const schema::Table* first_not_binary(const std::vector<schema::Table>& tables,
-                                        const std::map<Oid, TableRecord>& records);
+  /// Looks at the target's catalogs, by a connection of the caller's.
+  const schema::Table* first_not_binary(pg::Connection& catalogs, const std::vector<schema::Table>& tables,
+                                        const std::map<Oid, TableRecord>& records) const;
   /// `alone`: nobody else fills the table. Then its rows are frozen from the start (PostgreSQL documentation:
   /// "COPY", FREEZE), where the table can be truncated for it.
   std::unique_ptr<CopyWriter> begin(Oid table, bool binary, bool alone);
@@ -63,7 +63,6 @@ class Copies {
   std::atomic<bool> looked_for_{false};
   std::atomic<int> under_way_{0};
   std::mutex mutex_;  ///< guards what follows
-  std::optional<pg::Connection> catalogs_;
   std::map<Oid, Statements> statements_;
   std::vector<std::unique_ptr<pg::Connection>> idle_;
   std::set<const pg::Connection*> used_;

@@ -62,8 +62,8 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
 
   bool takes_raw_text() const override { return books_connection_.raw_text(); }
   bool reads_binary(const schema::Table& table) const override { return copies_.reads_binary(table); }
-  const schema::Table* first_not_binary(const std::vector<schema::Table>& tables) const override {
-    return copies_.first_not_binary(tables, records_);
+  const schema::Table* first_not_binary(const std::vector<schema::Table>& tables) override {
+    return copies_.first_not_binary(books_connection_, tables, records_);
   }
   std::unique_ptr<CopyWriter> copy(Oid table, bool binary, bool alone) override {
     return copies_.begin(table, binary, alone);

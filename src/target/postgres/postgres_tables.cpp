@@ -125,8 +125,10 @@ void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
   }
   auto make_room = [&](const TableName& name) { return frees_name(name); };
   if (options_.structure == StructureMode::copy) {
-    tailrace::target::postgres::follow_structure(books_connection_, made_, records_, known, read,
-                                                 structure_options(), make_room);
+    if (!known.empty()) {
+      tailrace::target::postgres::follow_structure(books_connection_, made_, records_, known, read,
+                                                   structure_options(), make_room);
+    }
     for (const auto& table : tables) {
       if (has_relation(records_, table.oid)) check_types(made_, table);
     }

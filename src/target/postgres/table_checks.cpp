@@ -158,8 +158,7 @@ class Checks {
     std::vector<Oid> there;
     for (const auto& [name, table] : by_name) there.push_back(table.oid);
     for (const auto& table : tables) {
-      if (auto record = records_.find(table.oid); record != records_.end())
-        there.push_back(record->second.target_oid);
+      if (has_relation(records_, table.oid)) there.push_back(records_.at(table.oid).target_oid);
     }
     any_code_ = !schema::code_of_others(connection_, there).empty();
   }
