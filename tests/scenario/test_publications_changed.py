@@ -145,10 +145,11 @@ def test_a_publication_that_was_made_again(shop_into, kind, running):
 @KINDS
 def test_fewer_connections_than_the_copy_wants(shop_into, kind):
     shop = shop_into(kind)
-    shop.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 1000);"
-                 "CREATE TABLE u (id int PRIMARY KEY); INSERT INTO u SELECT generate_series(1, 1000)")
+    tables = [f"t{number}" for number in range(10)]
+    for table in tables:
+        shop.execute(f"CREATE TABLE {table} (id int PRIMARY KEY); INSERT INTO {table} SELECT generate_series(1, 200)")
     shop.execute(f"CREATE ROLE {shop.name} LOGIN REPLICATION CONNECTION LIMIT 5;"
-                 f"GRANT pg_read_all_data TO {shop.name}; CREATE PUBLICATION own FOR TABLE t, u")
+                 f"GRANT pg_read_all_data TO {shop.name}; CREATE PUBLICATION own FOR TABLE {', '.join(tables)}")
     try:
         mirror = shop.another(source=shop.cluster.url(shop.name, user=shop.name),
                               publication={"name": "own", "create": False}, snapshot={"readers": 16})

@@ -82,10 +82,12 @@ void IndexBuilder::finish(std::vector<Bookkeeping::Pending> pending, const StopS
 
 /// With the mutex held.
 void IndexBuilder::start_more() {
-  for (std::size_t idle = ready_.size(); idle > 0 && working_ < allowed_ && !failed_; --idle) {
+  // Each of those that come takes one.
+  while (ready_.size() > coming_ && working_ < allowed_ && !failed_) {
     try {
       threads_.emplace_back([this] { work(); });
       ++working_;
+      ++coming_;
     } catch (const std::system_error& error) {
       if (working_ > 0) return;
       failed_ = std::make_exception_ptr(
@@ -96,11 +98,12 @@ void IndexBuilder::start_more() {
 
 void IndexBuilder::work() {
   std::exception_ptr failed;
+  bool coming = true;
   try {
     auto connection = pg::Connection::open(conninfo_, {pg::Mode::sql, subscription_ + " structure"});
     connection.leave_on(leave_);
     connection.query(settings, "preparing to make indexes");
-    while (build_next(connection)) {
+    while (build_next(connection, coming)) {
     }
     return;
   } catch (const StopRequested&) {
@@ -110,15 +113,17 @@ void IndexBuilder::work() {
   }
   std::lock_guard lock(mutex_);
   if (failed && !failed_) failed_ = failed;
+  if (coming) --coming_;
   --working_;
   changed_.notify_all();
 }
 
 /// False: there is nothing to do, and this thread counts as working no more.
-bool IndexBuilder::build_next(pg::Connection& connection) {
+bool IndexBuilder::build_next(pg::Connection& connection, bool& coming) {
   Bookkeeping::Pending index;
   {
     std::lock_guard lock(mutex_);
+    if (std::exchange(coming, false)) --coming_;
     if (ready_.empty() || failed_ || leave_.requested()) {
       --working_;
       changed_.notify_all();

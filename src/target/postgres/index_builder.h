@@ -42,7 +42,7 @@ class IndexBuilder {
  private:
   void start_more();
   void work();
-  bool build_next(pg::Connection& connection);
+  bool build_next(pg::Connection& connection, bool& coming);
 
   const std::string conninfo_;
   const std::string subscription_;
@@ -55,6 +55,7 @@ class IndexBuilder {
   std::set<std::int64_t> taken_;  ///< their numbers
   std::size_t allowed_ = 0;       ///< connections
   std::size_t working_ = 0;
+  std::size_t coming_ = 0;  ///< of these: that have not looked for their first index yet
   std::exception_ptr failed_;
   std::vector<std::jthread> threads_;  ///< last, so that they end first
 };
