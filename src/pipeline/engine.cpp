@@ -27,7 +27,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int most_restarts_a_minute = 20;
 constexpr auto patience_with_the_stream = 10s;
-constexpr auto patience_with_the_source = 30s;
 
 bool may_retry(const Error& error) {
   return error.retry() == Retry::transient || error.retry() == Retry::in_doubt;
@@ -65,7 +64,7 @@ std::unique_ptr<pg::Connection> open_source(const config::Config& config, pg::Mo
   options.connect_timeout_seconds =
       static_cast<int>(std::max<std::int64_t>(config.connect.timeout.count() / 1000, 2));
   auto out = std::make_unique<pg::Connection>(pg::Connection::open(config.source, options));
-  out->set_patience(patience_with_the_source);
+  out->set_patience(catalog_patience);
   return out;
 }
 
@@ -179,7 +178,7 @@ bool Engine::source_has_slot(const Error& error) const {
   if (error.retry() != Retry::transient || config_.target.kind != "postgres") return false;
   try {
     auto source = pg::Connection::open(config_.source, {pg::Mode::sql, config_.name});
-    source.set_patience(patience_with_the_source);
+    source.set_patience(catalog_patience);
     auto rows = source.query(fmt::format("select from pg_catalog.pg_replication_slots where slot_name = {}",
                                          quote_literal(config_.slot.name)),
                              "looking for the slot");

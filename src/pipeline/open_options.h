@@ -1,6 +1,7 @@
 #pragma once
 // What the configuration says of opening its two ends.
 
+#include <chrono>
 #include <memory>
 
 #include "config/config.h"
@@ -11,7 +12,10 @@ namespace tailrace::pipeline {
 
 target::OpenOptions open_options(const config::Config& config);
 
-/// With patience for what reads a catalog; what waits for locks or running transactions must have none.
+/// Of a connection that reads catalogs. One that waits for locks or running transactions has no such limit.
+constexpr std::chrono::seconds catalog_patience{30};
+
+/// With that patience.
 std::unique_ptr<pg::Connection> open_source(const config::Config& config, pg::Mode mode);
 
 }  // namespace tailrace::pipeline

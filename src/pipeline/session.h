@@ -56,6 +56,7 @@ class Session {
   void forget_unfinished_snapshot();
   void tell_what_begins_anew(const std::vector<schema::Table>& missing) const;
   void copy_missing(std::optional<Snapshot> snapshot);
+  void copy_under(const Snapshot& snapshot);
   void keep_exporter(Snapshot& snapshot);
   source::PublicationInfo published_in(pg::Connection& snapshot) const;
   std::vector<schema::Catalog::Wanted> followed_tables() const;

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "pipeline/holding.h"
+#include "pipeline/open_options.h"
 #include "pipeline/published_tables.h"
 #include "pipeline/table_copier.h"
 #include "schema/catalog.h"
@@ -191,7 +192,7 @@ source::PublicationInfo Session::published_in(pg::Connection& snapshot) const {
 /// the source from clearing up.
 void Session::keep_exporter(Snapshot& snapshot) {
   try {
-    snapshot.exporter->set_patience(std::chrono::seconds(30));
+    snapshot.exporter->set_patience(catalog_patience);
     source::identify_system(*snapshot.exporter);
     replication_ = std::move(snapshot.exporter);
   } catch (const Error& error) {
@@ -206,9 +207,19 @@ void Session::copy_missing(std::optional<Snapshot> snapshot) {
   if (not_copied().empty() || (!snapshot && tables_to_copy(*connection_).empty())) return;
   bool made_slot = snapshot.has_value();
   if (!made_slot) snapshot = temporary_snapshot();
-  auto reader = pg::Connection::open(config_.source, {pg::Mode::sql, config_.name + " snapshot"});
-  reader.leave_on(stop_);
-  source::import_snapshot(reader, snapshot->name);
+  // What knows the catalogs already answers faster than a connection of its own would. It waits for locks now.
+  connection_->set_patience({});
+  source::import_snapshot(*connection_, snapshot->name);
+  copy_under(*snapshot);
+  if (stop_.requested()) return;
+  connection_->set_patience(catalog_patience);
+  connection_->query("commit", "leaving the snapshot");
+  if (made_slot) keep_exporter(*snapshot);
+}
+
+/// The source's connection is in the snapshot.
+void Session::copy_under(const Snapshot& snapshot) {
+  auto& reader = *connection_;
   publication_ = published_in(reader);
   drop_replaced_tables();
   auto missing = tables_to_copy(reader);
@@ -224,10 +235,10 @@ void Session::copy_missing(std::optional<Snapshot> snapshot) {
     status.state = RunState::copying;
     status.message = fmt::format("copying {} tables", missing.size());
   });
-  log::info("copy", "copying {} tables at {} with {} readers", missing.size(), snapshot->lsn.str(),
+  log::info("copy", "copying {} tables at {} with {} readers", missing.size(), snapshot.lsn.str(),
             config_.snapshot.readers);
   CopyOptions options{
-      config_.source, snapshot->name, snapshot->lsn, config_.snapshot.readers,
+      config_.source, snapshot.name, snapshot.lsn, config_.snapshot.readers,
       config_.binary != config::Binary::off && !checks_text(), config_.schema.trust_source,
       [&](const auto& table, const auto& refused) { hold_table(config_, target_, table, refused); },
       // At the very first somebody is watching.
@@ -236,7 +247,6 @@ void Session::copy_missing(std::optional<Snapshot> snapshot) {
   if (!unfinished.empty() && !stop_.requested()) {
     throw target::RestartFromCheckpoint(fmt::format("{} tables need a newer snapshot", unfinished.size()));
   }
-  if (made_slot && !stop_.requested()) keep_exporter(*snapshot);
 }
 
 /// Of copies that an earlier run, or an earlier attempt of this one, did not finish.
