@@ -187,8 +187,8 @@ class Field:
         """A large table's copy, the connection of which stalls in the middle, and which is then ended. Its small leaf
         is copied by then."""
         self.do_stop()
-        table = self.connection.execute("SELECT to_regclass('public.large')").fetchone()[0]
-        if not table:
+        first = not self.connection.execute("SELECT to_regclass('public.large')").fetchone()[0]
+        if first:
             self.connection.execute(LARGE)
         self.note_counts()
         with Proxy(self.source.port) as proxy:
@@ -198,6 +198,8 @@ class Field:
                        or self.streams(), 60, lambda: "the copy " + self.mirror.tail(), poll=0.002)
             proxy.stall()
             self.ended_by(signal.SIGKILL if how == "kill" else signal.SIGTERM)
+            if first:
+                self.look_for_part_of_large()
             proxy.drop()
         self.configure(source=self.source.url(self.database))
         self.done[kind] += 1
@@ -329,13 +331,20 @@ class Field:
         self.recopied = []
 
     def copied_before(self, table):
-        return self.mirror.into.exists() and tuple(table.split(".")) in self.target_tables()
+        if not self.mirror.into.exists():
+            return False
+        with self.mirror.opened() as target:
+            return table in self.shown(target)
 
     # The target ---------------------------------------------------------------------------------------------
 
-    def target_tables(self):
-        with self.mirror.opened() as target:
-            return set(map(tuple, target.tables()))
+    def shown(self, target):
+        """The names of all tables that are in sight; partitions are their roots'."""
+        if self.kind == "postgres":
+            return {".".join(name) for name in target.query(
+                "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+                " WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname NOT LIKE 'tailrace%'")}
+        return {".".join(name) for name in target.tables()}
 
     def changed_by_hand(self, sql):
         """A statement of somebody else at the target; False if it cannot be, or there is no target yet."""
@@ -412,7 +421,7 @@ class Field:
         if set(self.done) & SILENT:
             return
         with self.mirror.opened() as target:
-            there = {".".join(name) for name in map(tuple, target.tables())}
+            there = self.shown(target)
             for name, oids in self.bearers.items():
                 if name not in there or self.is_guests(name) or self.tells_of_a_copy(target, name):
                     continue
@@ -421,6 +430,17 @@ class Field:
                 if count not in allowed:
                     raise Fault("part of a table", f"{name} has {count} rows at the target, never had at the source:"
                                 f" {sorted(allowed)[-9:]}\n{self.mirror.tail()}")
+
+    def look_for_part_of_large(self):
+        """What is copied for the first time is out of sight at every target, and nothing excuses a part."""
+        if not self.mirror.into.exists():
+            return
+        with self.mirror.opened() as target:
+            there = "public.large" in self.shown(target)
+            count = int(target.value("(SELECT count(*) FROM public.large)")) if there else 0
+        if count not in (0, 40000):
+            raise Fault("part of a table", f"public.large has {count} rows after its first copy was interrupted\n"
+                        f"{self.mirror.tail()}")
 
     def tells_of_a_copy(self, target, name):
         """At a PostgreSQL target a table that cannot be swapped is told to be under way."""
