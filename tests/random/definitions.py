@@ -58,20 +58,21 @@ def readd_column(author):
     if not table:
         return None
     column, chance = columns[0], author.chance
-    if chance.random() < 0.6 and table.others[-1].kind in PLAIN:
+    if chance.random() < 0.7 and table.others[-1].kind in PLAIN:
         # As the last one it comes back into its place, and the columns' names tell nothing.
         column = table.others[-1]
+    how = chance.choice(["at once"] * 4 + ["apart", "renamed", "with a row"])
     again = [f"ALTER TABLE {table.sql} DROP {column.sql}", f"ALTER TABLE {table.sql} ADD {column.sql} {column.kind}"]
-    if chance.random() < 0.25:
+    if how == "renamed":
         again[0] = f"ALTER TABLE {table.sql} RENAME {column.sql} TO {quoted(author.fresh('was'))}"
-    steps = ["; ".join(again)] if chance.random() < 0.7 else again
+    steps = again if how == "apart" else ["; ".join(again)]
     if table.updatable:
         # There is a value to be lost, whatever came before.
         value = chance.choice(PLAIN[column.kind])
         steps.insert(0, f"{author.insertion(table)}; UPDATE {table.sql} SET {column.sql} = CAST({value} AS"
                         f" {column.kind})")
         # A row of afterwards describes the table anew.
-        if chance.random() < 0.25:
+        if how == "with a row":
             steps.append(f"UPDATE {table.sql} SET {column.sql} = {author.value(column)}"
                          f" WHERE {author.some_rows(table)}")
     # Read from a backlog, the rows of before come when the catalogs show the column of after.
