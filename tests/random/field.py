@@ -10,6 +10,7 @@ What holds is looked at after each step that ends the program, and, whole, at ea
 import signal
 import time
 from collections import Counter
+from concurrent import futures
 
 import psycopg
 
@@ -284,17 +285,25 @@ class Field:
 
     def wait_applied(self):
         """A row of a table of its own, for positions without a change are passed on every ten seconds only."""
-        self.connection.execute("UPDATE public.beat SET n = n + 1")
+        self.beat()
         position = self.connection.execute("SELECT pg_current_wal_flush_lsn()::text").fetchone()[0]
         self.wait(lambda status: status["state"] == "streaming" and lsn(status["applied"]) >= lsn(position)
                   and all(table["state"] in ("streaming", "stopped", "held") for table in status["tables"]),
                   f"applied >= {position}")
 
+    def beat(self):
+        self.connection.execute("UPDATE public.beat SET n = n + 1")
+
     def refresh(self):
-        """A look at the catalogs, now."""
+        """A look at the catalogs, now. What it sees is followed once the stream is past it, which an idle source's
+        is every ten seconds only."""
         def looked():
             self.alive()
-            return run("refresh", *self.mirror.named()).returncode == 0
+            with futures.ThreadPoolExecutor(1) as pool:
+                asked = pool.submit(run, "refresh", *self.mirror.named())
+                while not futures.wait([asked], timeout=0.2).done:
+                    self.beat()
+            return asked.result().returncode == 0
         wait_until(looked, self.patience, lambda: f"a refresh\n{self.mirror.tail()}")
 
     def known(self):
