@@ -54,13 +54,30 @@ class Author:
         self.guests = guests
         self.chance = None
         self.tables = []
+        self.alone = set()  # tables that no step named since they were compared
+
+    def settled(self):
+        """All tables were compared."""
+        self.alone = {(table.oid, table.qualified) for table in read_tables(self.connection)}
+
+    def touch(self, steps):
+        """They may name some of the tables."""
+        texts = " ".join(map(str, steps))
+        self.alone -= {(table.oid, table.qualified) for table in self.tables
+                       if table.sql in texts or table.qualified in texts}
+
+    def is_alone(self, table):
+        """What is at the target is what was compared: no other step is a reason to copy it anew."""
+        return (table.oid, table.qualified) in self.alone
 
     def write(self, name, seed):
         """The steps of one kind; none if nothing here is fit for it."""
         self.chance = random.Random(seed)
         self.tables = [table for table in read_tables(self.connection) if table.name != "beat"]
         steps = KINDS[name][1](self)
-        return [step if isinstance(step, tuple) else ("sql", name, step) for step in steps or []]
+        steps = [step if isinstance(step, tuple) else ("sql", name, step) for step in steps or []]
+        self.touch(steps)
+        return steps
 
     # Choosing ------------------------------------------------------------------------------------------
 

@@ -4,10 +4,12 @@ from catalog import quoted
 from values import DEFAULTS, PLAIN
 
 
-def columned(author, fits=lambda column: True, number=1):
-    """(table, columns) of a plain table with that many fit columns outside of its key."""
-    table = author.pick(lambda table: table.plain and table.persistence == "p"
-                        and sum(map(fits, table.others)) >= number)
+def columned(author, fits=lambda column: True, number=1, wanted=lambda table: True):
+    """(table, columns) of a plain table with that many fit columns outside of its key; one that is wanted, if any."""
+    def has_fit(table):
+        return table.plain and table.persistence == "p" and sum(map(fits, table.others)) >= number
+
+    table = author.pick(lambda table: has_fit(table) and wanted(table)) or author.pick(has_fit)
     if not table:
         return None, None
     return table, author.chance.sample([column for column in table.others if fits(column)], number)
@@ -51,22 +53,30 @@ def rename_column(author):
 @kind("definition")
 def readd_column(author):
     """Under its name and type; the rows' old values are gone with it."""
-    table, columns = columned(author, lambda column: column.kind in PLAIN)
+    table, columns = columned(author, lambda column: column.kind in PLAIN,
+                              wanted=lambda table: table.updatable and author.is_alone(table))
     if not table:
         return None
-    column = columns[0]
+    column, chance = columns[0], author.chance
+    if chance.random() < 0.7 and table.others[-1].kind in PLAIN:
+        # As the last one it comes back into its place, and the columns' names tell nothing.
+        column = table.others[-1]
+    how = chance.choice(["at once"] * 4 + ["apart", "renamed", "with a row"])
     again = [f"ALTER TABLE {table.sql} DROP {column.sql}", f"ALTER TABLE {table.sql} ADD {column.sql} {column.kind}"]
-    if author.chance.random() < 0.3:
-        again = [f"ALTER TABLE {table.sql} RENAME {column.sql} TO {quoted(author.fresh('was'))}", again[1]]
-    steps = author.definite(again)
+    if how == "renamed":
+        again[0] = f"ALTER TABLE {table.sql} RENAME {column.sql} TO {quoted(author.fresh('was'))}"
+    steps = again if how == "apart" else ["; ".join(again)]
     if table.updatable:
         # There is a value to be lost, whatever came before.
-        value = author.chance.choice(PLAIN[column.kind])
+        value = chance.choice(PLAIN[column.kind])
         steps.insert(0, f"{author.insertion(table)}; UPDATE {table.sql} SET {column.sql} = CAST({value} AS"
                         f" {column.kind})")
-    if table.updatable and author.chance.random() < 0.4:
-        steps.append(f"UPDATE {table.sql} SET {column.sql} = {author.value(column)} WHERE {author.some_rows(table)}")
-    return steps
+        # A row of afterwards describes the table anew.
+        if how == "with a row":
+            steps.append(f"UPDATE {table.sql} SET {column.sql} = {author.value(column)}"
+                         f" WHERE {author.some_rows(table)}")
+    # Read from a backlog, the rows of before come when the catalogs show the column of after.
+    return [("stop",), *steps] if chance.random() < 0.3 else steps
 
 
 @kind("definition")

@@ -10,6 +10,7 @@ What holds is looked at after each step that ends the program, and, whole, at ea
 import signal
 import time
 from collections import Counter
+from concurrent import futures
 
 import psycopg
 
@@ -187,8 +188,8 @@ class Field:
         """A large table's copy, the connection of which stalls in the middle, and which is then ended. Its small leaf
         is copied by then."""
         self.do_stop()
-        table = self.connection.execute("SELECT to_regclass('public.large')").fetchone()[0]
-        if not table:
+        first = not self.connection.execute("SELECT to_regclass('public.large')").fetchone()[0]
+        if first:
             self.connection.execute(LARGE)
         self.note_counts()
         with Proxy(self.source.port) as proxy:
@@ -198,6 +199,8 @@ class Field:
                        or self.streams(), 60, lambda: "the copy " + self.mirror.tail(), poll=0.002)
             proxy.stall()
             self.ended_by(signal.SIGKILL if how == "kill" else signal.SIGTERM)
+            if first:
+                self.look_for_part_of_large()
             proxy.drop()
         self.configure(source=self.source.url(self.database))
         self.done[kind] += 1
@@ -282,17 +285,25 @@ class Field:
 
     def wait_applied(self):
         """A row of a table of its own, for positions without a change are passed on every ten seconds only."""
-        self.connection.execute("UPDATE public.beat SET n = n + 1")
+        self.beat()
         position = self.connection.execute("SELECT pg_current_wal_flush_lsn()::text").fetchone()[0]
         self.wait(lambda status: status["state"] == "streaming" and lsn(status["applied"]) >= lsn(position)
                   and all(table["state"] in ("streaming", "stopped", "held") for table in status["tables"]),
                   f"applied >= {position}")
 
+    def beat(self):
+        self.connection.execute("UPDATE public.beat SET n = n + 1")
+
     def refresh(self):
-        """A look at the catalogs, now."""
+        """A look at the catalogs, now. What it sees is followed once the stream is past it, which an idle source's
+        is every ten seconds only."""
         def looked():
             self.alive()
-            return run("refresh", *self.mirror.named()).returncode == 0
+            with futures.ThreadPoolExecutor(1) as pool:
+                asked = pool.submit(run, "refresh", *self.mirror.named())
+                while not futures.wait([asked], timeout=0.2).done:
+                    self.beat()
+            return asked.result().returncode == 0
         wait_until(looked, self.patience, lambda: f"a refresh\n{self.mirror.tail()}")
 
     def known(self):
@@ -329,13 +340,20 @@ class Field:
         self.recopied = []
 
     def copied_before(self, table):
-        return self.mirror.into.exists() and tuple(table.split(".")) in self.target_tables()
+        if not self.mirror.into.exists():
+            return False
+        with self.mirror.opened() as target:
+            return table in self.shown(target)
 
     # The target ---------------------------------------------------------------------------------------------
 
-    def target_tables(self):
-        with self.mirror.opened() as target:
-            return set(map(tuple, target.tables()))
+    def shown(self, target):
+        """The names of all tables that are in sight; partitions are their roots'."""
+        if self.kind == "postgres":
+            return {".".join(name) for name in target.query(
+                "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+                " WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname NOT LIKE 'tailrace%'")}
+        return {".".join(name) for name in target.tables()}
 
     def changed_by_hand(self, sql):
         """A statement of somebody else at the target; False if it cannot be, or there is no target yet."""
@@ -412,7 +430,7 @@ class Field:
         if set(self.done) & SILENT:
             return
         with self.mirror.opened() as target:
-            there = {".".join(name) for name in map(tuple, target.tables())}
+            there = self.shown(target)
             for name, oids in self.bearers.items():
                 if name not in there or self.is_guests(name) or self.tells_of_a_copy(target, name):
                     continue
@@ -421,6 +439,17 @@ class Field:
                 if count not in allowed:
                     raise Fault("part of a table", f"{name} has {count} rows at the target, never had at the source:"
                                 f" {sorted(allowed)[-9:]}\n{self.mirror.tail()}")
+
+    def look_for_part_of_large(self):
+        """What is copied for the first time is out of sight at every target, and nothing excuses a part."""
+        if not self.mirror.into.exists():
+            return
+        with self.mirror.opened() as target:
+            there = "public.large" in self.shown(target)
+            count = int(target.value("(SELECT count(*) FROM public.large)")) if there else 0
+        if count not in (0, 40000):
+            raise Fault("part of a table", f"public.large has {count} rows after its first copy was interrupted\n"
+                        f"{self.mirror.tail()}")
 
     def tells_of_a_copy(self, target, name):
         """At a PostgreSQL target a table that cannot be swapped is told to be under way."""

@@ -30,6 +30,7 @@ PROVOKES = {"widen": ["widened"] * 3, "evolve": ["add_column", "drop_column"], "
             None: ["create_table", "recopy"], **dict.fromkeys(AT_START, [])}
 RARE = {*AT_START, "drop_copies", "drop_table", "hold", "widen"}  # not passed twice in a program
 PROCESS = {"kill", "recopy", "interrupted_copy"}
+LATE = {"readd_column"}  # the last of what was compared once, so that nothing copies the table anew for another reason
 serial = itertools.count(1)
 
 
@@ -100,6 +101,8 @@ class Program:
         chance = self.chance
         wanted = self.kinds[:]
         chance.shuffle(wanted)
+        # Taken from the end. Later sets mix them.
+        wanted.sort(key=lambda name: self.seed < SET and name in LATE, reverse=True)
         points = self.points[:]
         rows = [name for name, (group, _) in KINDS.items() if group == "rows"]
         for phase in range(self.number):
@@ -126,6 +129,8 @@ class Program:
                 items.insert(chance.randint(0, len(items)), "recopy")
             if chance.random() < 0.5:
                 items.insert(chance.randint(0, len(items)), chance.choice(["kill", "restart"]))
+            if self.seed < SET:
+                items.sort(key=lambda item: item in LATE)
             yield [item for item in items if item not in self.without]
 
     def steps(self, author):
@@ -141,6 +146,7 @@ class Program:
                 else:
                     yield from self.process_steps(item, author)
             yield ("settle", chance.choice(["stop", "kill"]))
+            author.settled()
 
     def process_steps(self, item, author):
         chance = self.chance
@@ -162,6 +168,7 @@ class Program:
         elif word == "recopy":
             table = author.chance and author.keyed()
             if table:
+                author.touch([table.qualified])
                 yield ("recopy", "recopy", table.qualified)
 
 

@@ -285,6 +285,16 @@ MOVES = {
     "attached": "CREATE TABLE parted_3 (LIKE parted INCLUDING ALL); INSERT INTO parted_3 VALUES (1, 3, 'x');"
                 "ALTER TABLE parted ATTACH PARTITION parted_3 FOR VALUES IN (3)",
     "attached_unfinished": "ALTER TABLE parted ATTACH PARTITION alone FOR VALUES IN (7)",
+    "detached": "ALTER TABLE parted DETACH PARTITION parted_1",
+    "detached_and_renamed": "ALTER TABLE parted DETACH PARTITION parted_1; ALTER TABLE parted_1 RENAME TO other_1;"
+                            "CREATE TABLE parted_1 PARTITION OF parted FOR VALUES IN (1);"
+                            "INSERT INTO parted VALUES (1, 1, 'x')",
+    "detached_and_attached": "ALTER TABLE parted DETACH PARTITION parted_1;"
+                             "ALTER TABLE parted ATTACH PARTITION parted_1 FOR VALUES IN (1, 8)",
+    "detached_under_the_roots_name": "ALTER TABLE parted DETACH PARTITION parted_1;"
+                                     "ALTER TABLE parted RENAME TO whole; ALTER TABLE parted_1 RENAME TO parted",
+    "leaf_dropped": "DROP TABLE parted_1",
+    "root_dropped": "ALTER TABLE parted DETACH PARTITION parted_1; DROP TABLE parted",
 }
 
 
@@ -357,11 +367,14 @@ def test_heirs_of_what_was_not_copied_whole(pair):
     assert into.query("SELECT relname FROM pg_class WHERE relname LIKE '%heir%' AND relkind = 'r'"
                       " AND relnamespace = 'public'::regnamespace"), "one was whole"
     into.execute(f"CREATE TABLE of_a_stranger (x int) INHERITS ({schema}.base);"
-                 "INSERT INTO of_a_stranger VALUES (1, 'mine', 1)")
+                 "INSERT INTO of_a_stranger VALUES (1, 'mine', 1);"
+                 "CREATE TABLE another_of_his (x int) INHERITS (heir);"
+                 "INSERT INTO another_of_his VALUES (1, 'mine', 1, 1)")
     pair.mirror.start()
     pair.mirror.wait_caught_up(pair.cluster)
     assert into.query("SELECT * FROM of_a_stranger") == [("1", "mine", "1")]
-    into.execute("DROP TABLE of_a_stranger")
+    assert into.query("SELECT * FROM another_of_his") == [("1", "mine", "1", "1")]
+    into.execute("DROP TABLE of_a_stranger, another_of_his")
     pair.settle()
     assert hidden_schemas(pair.mirror) == []
     compare_structure(pair.cluster, pair.name, into.cluster, into.database)
@@ -374,6 +387,7 @@ CHANGES = {
     "another_table": "DROP TABLE other; CREATE TABLE other (id int PRIMARY KEY, n int);"
                      " INSERT INTO other SELECT i, i FROM generate_series(1, 500) i",
     "another_column": "ALTER TABLE other DROP v, ADD n int",
+    "a_leaf_by_itself": "ALTER TABLE parted DETACH PARTITION parted_1",
 }
 
 

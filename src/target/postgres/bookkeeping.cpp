@@ -173,19 +173,20 @@ schema::Statement Bookkeeping::instead_of_earlier(const std::vector<Pending>& pe
           literal_, objects)};
 }
 
-void Bookkeeping::forget_pending(const std::vector<std::pair<std::string, std::string>>& tables) {
+void Bookkeeping::forget_pending(const std::vector<Oid>& tables,
+                                 const std::vector<std::pair<std::string, std::string>>& names) {
   // The notes have the table in what they say to people, as its index, its constraint, its trigger.
   std::string ends;
-  for (const auto& [schema, name] : tables) {
+  for (const auto& [schema, name] : names) {
     for (const char* of : {" of ", " of table "})
       ends += (ends.empty() ? "" : ", ") + quote_literal(fmt::format("{}{}.{}", of, schema, name));
   }
-  if (ends.empty()) return;
   connection_.query(
-      fmt::format("delete from tailrace.structure where subscription = {} and exists (select from "
+      fmt::format("delete from tailrace.structure where subscription = {} and case when relation_oid <> 0 "
+                  "then relation_oid = any(array[{}]::pg_catalog.oid[]) else exists (select from "
                   "pg_catalog.unnest(array[{}]::pg_catalog.text[]) e where pg_catalog.right(what, "
-                  "pg_catalog.length(e)) = e)",
-                  literal_, ends),
+                  "pg_catalog.length(e)) = e) end",
+                  literal_, fmt::join(tables, ", "), ends),
       keeping_books);
 }
 
@@ -230,16 +231,25 @@ void Bookkeeping::identify_pending() {
                     keeping_books);
 }
 
-std::set<std::string> Bookkeeping::taken_names() {
+std::map<std::int64_t, std::string> Bookkeeping::of_others() {
+  // A foreign key has the name as it was noted, or as PostgreSQL writes it.
   auto rows = connection_.query(
-      fmt::format("select distinct n.name from tailrace.structure s cross join lateral (values (s.relation), "
-                  "(pg_catalog.to_regclass(s.relation)::pg_catalog.text)) n(name) where s.subscription = {} "
-                  "and s.relation_oid <> 0 "
-                  "and pg_catalog.to_regclass(s.relation)::pg_catalog.oid <> s.relation_oid",
-                  literal_),
+      fmt::format(
+          "with noted as (select s.number, s.statement, s.relation, s.relation_oid <> 0 and "
+          "pg_catalog.to_regclass(s.relation)::pg_catalog.oid <> s.relation_oid as other, s.relation_oid <> 0 "
+          "and pg_catalog.to_regclass(s.relation)::pg_catalog.oid = s.relation_oid as own "
+          "from tailrace.structure s where s.subscription = {}), "
+          "taken as (select n.relation, pg_catalog.to_regclass(n.relation)::pg_catalog.text as written "
+          "from noted n group by n.relation having pg_catalog.bool_or(n.other) and not "
+          "pg_catalog.bool_or(n.own)) "
+          "select n.number, n.relation from noted n where n.other union all "
+          "select n.number, t.relation from noted n join taken t on pg_catalog.strpos(n.statement, "
+          "pg_catalog.concat(' REFERENCES ', t.relation, '(')) > 0 or pg_catalog.strpos(n.statement, "
+          "pg_catalog.concat(' REFERENCES ', t.written, '(')) > 0",
+          literal_),
       keeping_books);
-  std::set<std::string> out;
-  for (int i = 0; i < rows.rows(); ++i) out.insert(rows.str(i, 0));
+  std::map<std::int64_t, std::string> out;
+  for (int i = 0; i < rows.rows(); ++i) out.emplace(rows.i64(i, 0), rows.str(i, 1));
   return out;
 }
 

@@ -47,16 +47,18 @@ class Bookkeeping {
   std::vector<Pending> number(const schema::Structure& structure);
   /// Strikes off what was noted of the same objects before.
   schema::Statement instead_of_earlier(const std::vector<Pending>& pending) const;
-  /// Strikes off what is of these tables.
-  void forget_pending(const std::vector<std::pair<std::string, std::string>>& tables);
+  /// Strikes off what is of these tables: by their identities at the target, and by their names what was noted
+  /// without one.
+  void forget_pending(const std::vector<Oid>& tables,
+                      const std::vector<std::pair<std::string, std::string>>& names);
   /// Notes what is to be done later; to be run in the transaction that does what comes first.
   schema::Statement note(const Pending& pending) const;
   std::vector<Pending> read_pending();
   /// Which tables they are of, once these are made; in the same transaction.
   void identify_pending();
-  /// The names of such tables under which the target has something else by now; each as it was noted, and as
-  /// PostgreSQL writes it.
-  std::set<std::string> taken_names();
+  /// The numbers of what is of a table, or refers to one, under the name of which the target has something else
+  /// by now, with that name.
+  std::map<std::int64_t, std::string> of_others();
   schema::Statement done(const Pending& pending) const;
 
  private:

@@ -42,6 +42,21 @@ std::string list_of(const std::vector<HiddenTables::Root>& roots) {
   return oids;
 }
 
+/// What inherits from `gone`, a list of their identifiers in SQL, and does not go with them, keeps its rows.
+std::string disinherit(pg::Connection& connection, const std::string& gone) {
+  auto heirs = connection.query(
+      fmt::format(
+          "with gone as ({}) select pg_catalog.format('alter table %s no inherit %s', "
+          "i.inhrelid::pg_catalog.regclass, i.inhparent::pg_catalog.regclass) from pg_catalog.pg_inherits i "
+          "join pg_catalog.pg_class c on c.oid = i.inhrelid and not c.relispartition "
+          "where i.inhparent in (select * from gone) and i.inhrelid not in (select * from gone)",
+          gone),
+      hiding);
+  std::string sql;
+  for (int i = 0; i < heirs.rows(); ++i) sql += heirs.str(i, 0) + ";";
+  return sql;
+}
+
 }  // namespace
 
 HiddenTables::HiddenTables(pg::Connection& connection, const std::string& subscription)
@@ -170,24 +185,19 @@ std::vector<HiddenTables::Root> HiddenTables::roots() {
     if (rows.oid(i, 2) == rows.oid(i, 3)) {
       out.push_back({std::move(name), rows.oid(i, 2), {}});
     } else if (auto root = std::ranges::find(out, rows.oid(i, 3), &Root::relation); root != out.end()) {
-      root->partitions.push_back(std::move(name));
+      root->partitions.emplace(rows.oid(i, 2), std::move(name));
     }
   }
   return out;
 }
 
-std::vector<TableName> HiddenTables::drop(const std::vector<Root>& roots) {
-  std::vector<TableName> out;
-  if (roots.empty()) return out;
+void HiddenTables::drop(const std::vector<Root>& roots) {
+  if (roots.empty()) return;
   auto oids = list_of(roots);
   drop_where(fmt::format("and h.root in ({})", oids));
-  auto gone =
-      connection_.query(fmt::format("delete from tailrace.hidden where subscription = {} and root in ({}) "
-                                    "returning schema_name, table_name",
-                                    literal_, oids),
-                        hiding);
-  for (int i = 0; i < gone.rows(); ++i) out.emplace_back(gone.str(i, 0), gone.str(i, 1));
-  return out;
+  connection_.query(
+      fmt::format("delete from tailrace.hidden where subscription = {} and root in ({})", literal_, oids),
+      hiding);
 }
 
 std::vector<Oid> HiddenTables::heirs(const std::vector<Root>& roots) {
@@ -205,6 +215,17 @@ std::vector<Oid> HiddenTables::heirs(const std::vector<Root>& roots) {
   return out;
 }
 
+void HiddenTables::drop_heirs(const std::vector<Oid>& tables) {
+  if (tables.empty()) return;
+  auto gone = fmt::format("select pg_catalog.unnest(array[{}]::pg_catalog.oid[])", fmt::join(tables, ", "));
+  auto drop = connection_.query(
+      fmt::format("with gone (oid) as ({}) select pg_catalog.format('drop table %s cascade', "
+                  "pg_catalog.string_agg(g.oid::pg_catalog.regclass::pg_catalog.text, ', ')) from gone g",
+                  gone),
+      hiding);
+  connection_.query(disinherit(connection_, gone) + drop.str(0, 0), hiding);
+}
+
 /// Functions and views that use what is dropped here were made for it, for nobody else knows of it, unless a
 /// table that is in its place counts by a sequence of it, which stays.
 void HiddenTables::drop_where(const std::string& condition) {
@@ -215,17 +236,9 @@ void HiddenTables::drop_where(const std::string& condition) {
                   "join tailrace.hiding_places p on p.place = c.relnamespace where h.subscription = {} {}",
                   literal_, condition),
       hiding);
-  auto heirs = connection_.query(
-      fmt::format(
-          "with gone as (select h.relation from tailrace.hidden h where h.subscription = {} {}) "
-          "select pg_catalog.format('alter table %s no inherit %s', i.inhrelid::pg_catalog.regclass, "
-          "i.inhparent::pg_catalog.regclass) from pg_catalog.pg_inherits i "
-          "join pg_catalog.pg_class c on c.oid = i.inhrelid and not c.relispartition "
-          "where i.inhparent in (select relation from gone) and i.inhrelid not in (select relation from gone)",
-          literal_, condition),
-      hiding);
-  std::string sql;
-  for (int i = 0; i < heirs.rows(); ++i) sql += heirs.str(i, 0) + ";";
+  std::string sql = disinherit(
+      connection_, fmt::format("select h.relation from tailrace.hidden h where h.subscription = {} {}",
+                               literal_, condition));
   for (int i = 0; i < tables.rows(); ++i)
     sql += hand_on_sequences(connection_, tables.oid(i, 0), tables.str(i, 1));
   for (int i = 0; i < tables.rows(); ++i) sql += tables.str(i, 2) + ";";

@@ -36,15 +36,16 @@ class HiddenTables {
   struct Root {
     TableName name;  ///< of its place
     Oid relation = 0;
-    std::vector<TableName> partitions;  ///< likewise
+    std::map<Oid, TableName> partitions;  ///< likewise
   };
   std::vector<Root> roots();
-  /// Drops these, with whatever was made for them alone, in the open transaction. Returns the names of their
-  /// places, and of their partitions'.
-  std::vector<TableName> drop(const std::vector<Root>& roots);
+  /// Drops these, with whatever was made for them alone, in the open transaction.
+  void drop(const std::vector<Root>& roots);
   /// What inherits from these, by and by, not counting them and their partitions. It has rows of its own, and
   /// goes with them no more once drop() was called; then it inherits from nothing of them.
   std::vector<Oid> heirs(const std::vector<Root>& roots);
+  /// Drops these of them, likewise.
+  void drop_heirs(const std::vector<Oid>& tables);
   /// Drops schemas of ours that nothing lies in any more. In a transaction of its own.
   void tidy();
   /// Drops what is hidden, and the schemas, in the open transaction.

@@ -67,8 +67,8 @@ void PostgresTarget::forget_unfinished(const std::vector<schema::Table>& tables)
     bool wanted =
         record != noted.end() && std::ranges::find(tables, record->second, &schema::Table::oid) != tables.end();
     // A partition's name, too, that was detached since.
-    bool in_the_way = names.contains(root.name) || std::ranges::any_of(root.partitions, [&](const auto& name) {
-                        return names.contains(name);
+    bool in_the_way = names.contains(root.name) || std::ranges::any_of(root.partitions, [&](const auto& part) {
+                        return names.contains(part.second);
                       });
     if (record == noted.end() || wanted || in_the_way) unfinished.push_back(root);
   }
@@ -228,16 +228,25 @@ void PostgresTarget::discard(const std::vector<HiddenTables::Root>& roots) {
     for (auto& root : hidden_.roots()) {
       if (std::erase(gone, root.relation) > 0) outdated.push_back(std::move(root));
     }
-    auto pending = hidden_.drop(outdated);
-    std::string sql;
-    std::string dropped;
+    hidden_.drop(outdated);
+    std::vector<Oid> dropped;
+    std::vector<TableName> names;
+    for (const auto& root : outdated) {
+      dropped.push_back(root.relation);
+      names.push_back(root.name);
+      for (const auto& [partition, name] : root.partitions) {
+        dropped.push_back(partition);
+        names.push_back(name);
+      }
+    }
+    std::vector<Oid> heirs;
     for (auto& [oid, record] : records) {
       if (std::ranges::find(gone, record.target_oid) != gone.end()) {
-        pending.emplace_back(record.schema, record.name);
+        dropped.push_back(record.target_oid);
+        names.emplace_back(record.schema, record.name);
+        heirs.push_back(record.target_oid);
         whole |= record.copied;
         record.copied = false;
-        books_connection_.query(fmt::format("drop table {} cascade", record.target_name),
-                                "making a table anew");
       } else if (std::ranges::find(outdated, record.target_oid, &HiddenTables::Root::relation) ==
                  outdated.end()) {
         continue;
@@ -249,10 +258,8 @@ void PostgresTarget::discard(const std::vector<HiddenTables::Root>& roots) {
       books_.put_table(record);
       indexes_.forget(oid);
     }
-    // What somebody else made of them does not go with them: then they stay, and the error names it.
-    if (!dropped.empty())
-      books_connection_.query(sql + dropped, "making tables anew that inherit from another");
-    books_.forget_pending(pending);
+    hidden_.drop_heirs(heirs);
+    books_.forget_pending(dropped, names);
   });
   records_ = std::move(records);
   if (whole) throw RestartFromCheckpoint("a table inherits from one that is made anew");

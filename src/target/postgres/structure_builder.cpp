@@ -68,16 +68,13 @@ namespace {
 /// A table of ours that made room, or was dropped by hand, may have left its name to somebody else's.
 void leave_strangers_alone(pg::Connection& connection, Bookkeeping& books,
                            std::vector<Bookkeeping::Pending>& pending) {
-  auto taken = books.taken_names();
+  auto others = books.of_others();
   std::erase_if(pending, [&](const auto& entry) {
-    const auto& statement = entry.statement;
-    auto name = std::ranges::find_if(taken, [&](const auto& of) {
-      return statement.relation == of || statement.sql.contains(" REFERENCES " + of + "(");
-    });
-    if (name == taken.end()) return false;
+    auto other = others.find(entry.number);
+    if (other == others.end()) return false;
     log::warn("target",
               "left out of the target's structure: the {}: what is called {} there now is not tailrace's",
-              statement.what, *name);
+              entry.statement.what, other->second);
     connection.query(books.done(entry).sql, "noting what is not made");
     return true;
   });
