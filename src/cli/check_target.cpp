@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "pipeline/published_tables.h"
+#include "schema/role_rights.h"
 #include "schema/written_code.h"
 #include "source/publication.h"
 #include "target/postgres/target_table.h"
@@ -107,9 +108,7 @@ std::vector<CheckResult> check_target_user(const config::Config& config, pg::Con
   auto tables = as_list(oids);
   out.push_back(judged("row security at the target", "no table's policies bind the target's user",
                        [&] { target::postgres::check_row_security(target, forced_at(source, tables)); }));
-  auto role = target.query("select rolsuper from pg_catalog.pg_roles where rolname = current_user",
-                           "looking at the target's user");
-  if (!role.flag(0, 0)) return out;
+  if (!schema::may_be_superuser(target)) return out;
   std::ranges::move(check_code_there(config, target, there_already(target, selected)), std::back_inserter(out));
   if (config.schema.mode != config::SchemaMode::copy) return out;
   auto owners = other_owners(source, tables);

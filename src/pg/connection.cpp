@@ -284,7 +284,7 @@ Connection Connection::open(const std::string& conninfo, const ConnectOptions& o
     return Connection(made);
   };
   std::string own_options = server_options_of(conninfo);
-  Connection connection = connect(with_empty_path(own_options));
+  Connection connection = connect(with_pinned_start(own_options));
   if (refuses_options(connection.raw_.get())) connection = connect(own_options);
   pg_conn* raw = connection.raw_.get();
   if (PQstatus(raw) != CONNECTION_OK) {
@@ -295,7 +295,8 @@ Connection Connection::open(const std::string& conninfo, const ConnectOptions& o
   PQsetNoticeProcessor(raw, [](void*, const char*) {}, nullptr);
   // A line that dies now must not keep us, whatever its owner has patience for.
   connection.set_patience(std::chrono::seconds(std::max(options.connect_timeout_seconds, 2)));
-  connection.query(pin_session(connection.server_version()), "pinning the session's settings");
+  connection.query(pin_session(connection.server_version(), choose_role(own_options)),
+                   "pinning the session's settings");
   // Nothing is known of its bytes, so the server could not translate them, and would end what asks it to.
   if (connection.raw_text())
     connection.query("set client_encoding = 'SQL_ASCII'", "asking for bytes as they are");

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <memory>
+#include <regex>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -58,6 +59,18 @@ constexpr Setting pinned[] = {
     {"transaction_timeout", "0", 170000},
 };
 
+// A database's owner may give it a role too, which looks like one of few rights, and whose code takes it off.
+constexpr const char* role_of_the_user =
+    "select pg_catalog.set_config('role', 'none', false); "
+    "select pg_catalog.set_config('role', coalesce((select r.rolname::pg_catalog.text "
+    "from pg_catalog.pg_db_role_setting s cross join lateral pg_catalog.unnest(s.setconfig) as given (setting) "
+    "join pg_catalog.pg_roles r on given.setting = 'role=' || r.rolname "
+    "and pg_catalog.pg_has_role(session_user, r.oid, 'member') "
+    "where s.setdatabase in (0, (select d.oid from pg_catalog.pg_database d where d.datname = "
+    "pg_catalog.current_database())) and s.setrole = (select u.oid from pg_catalog.pg_roles u where u.rolname "
+    "= "
+    "session_user) order by s.setdatabase desc limit 1), 'none'), false); ";
+
 const char* value_of(const PQconninfoOption* options, std::string_view keyword) {
   for (const auto* option = options; option != nullptr && option->keyword != nullptr; ++option) {
     if (keyword == option->keyword && option->val != nullptr && *option->val != '\0') return option->val;
@@ -89,14 +102,23 @@ std::string server_options_of(const std::string& conninfo) {
   return environment != nullptr ? environment : "";
 }
 
-std::string with_empty_path(const std::string& server_options) {
-  return server_options + (server_options.empty() ? "" : " ") + "-c search_path=";
+bool choose_role(std::string_view server_options) {
+  // -c role=app, -crole=app, --role=app
+  static const std::regex chosen("(^|\\s)(-c\\s*|--)role=", std::regex::icase);
+  return std::regex_search(server_options.begin(), server_options.end(), chosen);
 }
 
-std::string pin_session(int server_version) {
-  // A pooler may have kept the path from the server. Then this is the first that runs, and names all it calls;
-  // a literal that stands for itself is of the type that the only function of this name takes.
-  std::string sql = "select pg_catalog.set_config('search_path', '', false); select ";
+std::string with_pinned_start(const std::string& server_options) {
+  return fmt::format("{}{}-c search_path={}", server_options, server_options.empty() ? "" : " ",
+                     choose_role(server_options) ? "" : " -c role=none");
+}
+
+std::string pin_session(int server_version, bool own_role) {
+  // A pooler may have kept the path and the role from the server. Then this is the first that runs, and names
+  // all it calls; a literal that stands for itself is of the type that the only function of this name takes.
+  std::string sql = "select pg_catalog.set_config('search_path', '', false); ";
+  if (!own_role) sql += role_of_the_user;
+  sql += "select ";
   std::string_view between;
   for (const auto& setting : pinned) {
     if (server_version < setting.since) continue;

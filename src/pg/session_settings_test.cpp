@@ -21,9 +21,17 @@ class SessionSettingsTest : public testing::Test {
 };
 
 TEST_F(SessionSettingsTest, TheUsersOwnOptionsComeFirstAndOursLast) {
-  EXPECT_EQ(with_empty_path(server_options_of("dbname=d")), "-c search_path=");
-  EXPECT_EQ(with_empty_path(server_options_of("postgres://h/d?options=-c%20work_mem%3D1MB")),
-            "-c work_mem=1MB -c search_path=");
+  EXPECT_EQ(with_pinned_start(server_options_of("dbname=d")), "-c search_path= -c role=none");
+  EXPECT_EQ(with_pinned_start(server_options_of("postgres://h/d?options=-c%20work_mem%3D1MB")),
+            "-c work_mem=1MB -c search_path= -c role=none");
+}
+
+TEST_F(SessionSettingsTest, ARoleThatTheUserChoseIsKept) {
+  for (auto chosen : {"-c role=app", "-crole=app", "-c work_mem=1MB --role=app", "-c Role=app"}) {
+    EXPECT_TRUE(choose_role(chosen)) << chosen;
+    EXPECT_EQ(with_pinned_start(chosen), std::string(chosen) + " -c search_path=");
+  }
+  EXPECT_FALSE(choose_role("-c app.role=x -c x=role=1"));
 }
 
 TEST_F(SessionSettingsTest, OptionsOfTheEnvironmentAreKept) {
@@ -44,10 +52,12 @@ TEST_F(SessionSettingsTest, OptionsOfAServiceAreKept) {
 }
 
 TEST_F(SessionSettingsTest, ThePathIsPinnedBeforeAllElse) {
-  auto sql = pin_session(130000);
+  auto sql = pin_session(130000, false);
   EXPECT_TRUE(sql.starts_with("select pg_catalog.set_config('search_path', '', false); select"));
+  EXPECT_TRUE(sql.contains("'role'"));
+  EXPECT_FALSE(pin_session(130000, true).contains("'role'"));
   EXPECT_FALSE(sql.contains("idle_session_timeout"));
-  EXPECT_TRUE(pin_session(170000).contains("transaction_timeout"));
+  EXPECT_TRUE(pin_session(170000, true).contains("transaction_timeout"));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/sql_text.h"
+#include "schema/role_rights.h"
 
 namespace tailrace::schema {
 namespace {
@@ -16,12 +17,14 @@ constexpr const char* remedy =
     "tables is trusted with a superuser's rights";
 
 // The tables, and the partitions below them: while we are a superuser.
-constexpr const char* leaves =
-    "with leaf as (select t.oid as root, coalesce(p.relid::pg_catalog.oid, t.oid) as oid "
-    "from pg_catalog.pg_class t "
-    "left join lateral pg_catalog.pg_partition_tree(t.oid) p on t.relkind = 'p' "
-    "where t.oid = any($1::pg_catalog.oid[]) and (select rolsuper from pg_catalog.pg_roles where rolname = "
-    "current_user))";
+std::string leaves() {
+  return fmt::format(
+      "with leaf as (select t.oid as root, coalesce(p.relid::pg_catalog.oid, t.oid) as oid "
+      "from pg_catalog.pg_class t "
+      "left join lateral pg_catalog.pg_partition_tree(t.oid) p on t.relkind = 'p' "
+      "where t.oid = any($1::pg_catalog.oid[]) and {})",
+      superuser_here);
+}
 
 template <typename Oids>
 std::string as_list(const Oids& oids) {
@@ -30,7 +33,7 @@ std::string as_list(const Oids& oids) {
 
 std::set<Oid> ask(pg::Connection& connection, const std::string& sql, const std::vector<Oid>& tables) {
   if (tables.empty()) return {};
-  auto rows = connection.query(leaves + sql, {as_list(tables)}, judging);
+  auto rows = connection.query(leaves() + sql, {as_list(tables)}, judging);
   std::set<Oid> out;
   for (int row = 0; row < rows.rows(); ++row) out.insert(rows.oid(row, 0));
   return out;

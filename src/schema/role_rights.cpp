@@ -24,6 +24,11 @@ RoleRights read_role_rights(pg::Connection& connection) {
   return out;
 }
 
+bool may_be_superuser(pg::Connection& connection) {
+  return connection.query(std::string("select ") + superuser_here, "looking at what our role may do")
+      .flag(0, 0);
+}
+
 std::set<std::string> stronger_there(const RoleRights& here, const RoleRights& there) {
   std::set<std::string> out;
   for (const auto& [role, rights] : here) {

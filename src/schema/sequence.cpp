@@ -3,9 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <tuple>
 
 #include "base/log.h"
 #include "base/sql_text.h"
+#include "schema/role_rights.h"
 
 namespace tailrace::schema {
 namespace {
@@ -17,16 +20,36 @@ constexpr std::size_t read_at_once = 200;
 constexpr const char* columns =
     "c.oid, n.nspname, c.relname, s.seqincrement, s.seqmin, s.seqmax, s.seqcycle, "
     "pg_catalog.has_schema_privilege(n.oid, 'usage') and pg_catalog.has_sequence_privilege(c.oid, 'select'), "
-    "pg_catalog.has_schema_privilege(n.oid, 'usage') and pg_catalog.has_sequence_privilege(c.oid, 'update') "
-    "from pg_catalog.pg_sequence s join pg_catalog.pg_class c on c.oid = s.seqrelid "
+    "pg_catalog.has_schema_privilege(n.oid, 'usage') and pg_catalog.has_sequence_privilege(c.oid, 'update'), "
+    "s.seqstart from pg_catalog.pg_sequence s join pg_catalog.pg_class c on c.oid = s.seqrelid "
     "join pg_catalog.pg_namespace n on n.oid = c.relnamespace ";
+
+/// Whoever owns a sequence, or its schema, can put a view in its place, which would run what he wrote with a
+/// superuser's rights: so a superuser asks for what the server tells of an identity. That says nothing of one
+/// which nobody used yet. Only its name does, which is held meanwhile.
+struct Caution {
+  bool needed = false;
+  bool can_hold = false;  ///< a name: at a standby nobody can
+};
+
+Caution caution_at(pg::Connection& connection) {
+  if (!may_be_superuser(connection)) return {};
+  auto row = connection.query(
+      "select pg_catalog.has_table_privilege('pg_catalog.pg_namespace', 'update') and not "
+      "pg_catalog.pg_is_in_recovery()",
+      purpose);
+  return {true, row.flag(0, 0)};
+}
 
 /// A transaction whose statements wait for locks a while and no longer. In good order it ends by commit(),
 /// which may leave by StopRequested as a destructor may not.
 class Impatient {
  public:
-  Impatient(pg::Connection& connection, std::chrono::milliseconds patience) : connection_(connection) {
-    connection_.query(fmt::format("begin; set local lock_timeout = {}", patience.count()), purpose);
+  Impatient(pg::Connection& connection, bool locks, std::chrono::milliseconds patience)
+      : connection_(connection) {
+    connection_.query(
+        fmt::format("begin{}; set local lock_timeout = {}", locks ? " read write" : "", patience.count()),
+        purpose);
   }
   ~Impatient() {
     if (!open_) return;
@@ -62,24 +85,90 @@ std::vector<Sequence> sequences_from(const pg::Result& rows) {
                    rows.flag(i, 6),
                    rows.flag(i, 7),
                    rows.flag(i, 8),
-                   {}});
+                   {rows.i64(i, 9), false}});
   }
   return out;
 }
 
-void read_values(pg::Connection& connection, std::vector<Sequence>& sequences) {
+std::string oids_of(const std::vector<Sequence*>& sequences) {
+  std::string out = "{";
+  for (const auto* sequence : sequences) out += fmt::format("{}{}", out.size() > 1 ? "," : "", sequence->oid);
+  return out + "}";
+}
+
+/// Leaves in `sequences` those that nobody used yet.
+void read_by_identity(pg::Connection& connection, std::vector<Sequence*>& sequences) {
+  // The function keeps the lock that nextval() takes, so that none of them is dropped, moved or renamed.
+  auto rows = connection.query(
+      "select c.oid, v.last from pg_catalog.pg_class c cross join lateral "
+      "pg_catalog.pg_sequence_last_value(c.oid::pg_catalog.regclass) v (last) "
+      "where c.oid = any($1::pg_catalog.oid[]) and c.relkind = 'S'",
+      {oids_of(sequences)}, purpose);
+  std::map<Oid, std::int64_t> last;
+  for (int i = 0; i < rows.rows(); ++i) {
+    if (!rows.is_null(i, 1)) last[rows.oid(i, 0)] = rows.i64(i, 1);
+  }
+  std::erase_if(sequences, [&](Sequence* sequence) {
+    auto found = last.find(sequence->oid);
+    if (found == last.end()) return false;
+    sequence->value = {found->second, true};
+    return true;
+  });
+}
+
+/// Once they are locked: to the end of the transaction each is what its name means, which is that of now. Those
+/// that are gone have no identity, and leave `sequences`.
+void hold_names(pg::Connection& connection, std::vector<Sequence*>& sequences) {
+  auto oids = oids_of(sequences);
+  // A superuser's schema is renamed by superusers alone. pg_database_owner (6171) is whoever owns the database.
+  connection.query(
+      "select from pg_catalog.pg_namespace n where n.oid in (select c.relnamespace from pg_catalog.pg_class c "
+      "where c.oid = any($1::pg_catalog.oid[])) and exists (select from pg_catalog.pg_roles r where not "
+      "r.rolsuper and r.oid = case when n.nspowner <> 6171 then n.nspowner else (select datdba from "
+      "pg_catalog.pg_database where datname = pg_catalog.current_database()) end) for share",
+      {oids}, purpose);
+  auto rows = connection.query(
+      "select c.oid, n.nspname, c.relname from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = "
+      "c.relnamespace where c.oid = any($1::pg_catalog.oid[]) and c.relkind = 'S'",
+      {oids}, purpose);
+  std::map<Oid, std::pair<std::string, std::string>> held;
+  for (int i = 0; i < rows.rows(); ++i) held[rows.oid(i, 0)] = {rows.str(i, 1), rows.str(i, 2)};
+  std::erase_if(sequences, [&](Sequence* sequence) {
+    auto found = held.find(sequence->oid);
+    if (found == held.end()) {
+      sequence->oid = 0;
+      return true;
+    }
+    std::tie(sequence->schema, sequence->name) = found->second;
+    return false;
+  });
+}
+
+void read_by_name(pg::Connection& connection, const std::vector<Sequence*>& sequences) {
   for (std::size_t from = 0; from < sequences.size(); from += read_at_once) {
     std::string sql;
     for (std::size_t i = from; i < std::min(sequences.size(), from + read_at_once); ++i) {
-      if (!sequences[i].readable) continue;
       sql += fmt::format("{}select {} as i, last_value, is_called from {}", sql.empty() ? "" : " union all ", i,
-                         quote_qualified(sequences[i].schema, sequences[i].name));
+                         quote_qualified(sequences[i]->schema, sequences[i]->name));
     }
-    if (sql.empty()) continue;
     auto rows = connection.query(sql, purpose);
     for (int i = 0; i < rows.rows(); ++i)
-      sequences[static_cast<std::size_t>(rows.i64(i, 0))].value = {rows.i64(i, 1), rows.flag(i, 2)};
+      sequences[static_cast<std::size_t>(rows.i64(i, 0))]->value = {rows.i64(i, 1), rows.flag(i, 2)};
   }
+}
+
+void read_values(pg::Connection& connection, Caution caution, std::vector<Sequence>& sequences) {
+  std::vector<Sequence*> wanted;
+  for (auto& sequence : sequences) {
+    if (sequence.readable) wanted.push_back(&sequence);
+  }
+  if (caution.needed && !wanted.empty()) {
+    read_by_identity(connection, wanted);
+    if (!caution.can_hold) wanted.clear();
+    if (!wanted.empty()) hold_names(connection, wanted);
+  }
+  read_by_name(connection, wanted);
+  std::erase_if(sequences, [](const Sequence& sequence) { return sequence.oid == 0; });
 }
 
 std::string array_of(const std::vector<std::string>& elements) {
@@ -100,7 +189,8 @@ std::vector<Sequence> read_sequences_of(pg::Connection& source, const std::vecto
                                         std::chrono::milliseconds patience) {
   std::string oids = "{";
   for (Oid table : tables) oids += fmt::format("{}{}", oids.size() > 1 ? "," : "", table);
-  Impatient transaction(source, patience);
+  auto caution = caution_at(source);
+  Impatient transaction(source, caution.can_hold, patience);
   // 1247.. are catalogs in pg_depend: 1259 pg_class, 2604 pg_attrdef. A standby has no unlogged sequences.
   auto rows = source.query(
       fmt::format(
@@ -122,7 +212,7 @@ std::vector<Sequence> read_sequences_of(pg::Connection& source, const std::vecto
           columns),
       {oids + "}"}, purpose);
   auto out = sequences_from(rows);
-  read_values(source, out);
+  read_values(source, caution, out);
   transaction.commit();
   return out;
 }
@@ -137,14 +227,15 @@ std::vector<Sequence> read_sequences_named(pg::Connection& target,
     schemas.push_back(schema);
     of_schema.push_back(name);
   }
-  Impatient transaction(target, patience);
+  auto caution = caution_at(target);
+  Impatient transaction(target, caution.can_hold, patience);
   auto rows = target.query(fmt::format("select {} join unnest({}, "
                                        "{}) with ordinality w(schema, name, at) "
                                        "on w.schema = n.nspname and w.name = c.relname order by w.at",
                                        columns, array_of(schemas), array_of(of_schema)),
                            purpose);
   auto out = sequences_from(rows);
-  read_values(target, out);
+  read_values(target, caution, out);
   transaction.commit();
   return out;
 }
@@ -164,19 +255,20 @@ std::optional<SequenceValue> value_ahead(const Sequence& source, const Sequence&
 
 void set_sequence(pg::Connection& connection, const Sequence& target, SequenceValue value, bool unless_beyond,
                   std::chrono::milliseconds patience) {
-  Impatient transaction(connection, patience);
+  Impatient transaction(connection, /*locks=*/false, patience);
   connection.query(set_sequence_sql(target, value, unless_beyond), purpose);
   transaction.commit();
 }
 
 std::string set_sequence_sql(const Sequence& target, SequenceValue value, bool unless_beyond) {
-  std::string name = quote_qualified(target.schema, target.name);
-  std::string sql =
-      fmt::format("select pg_catalog.setval({}, {}, {})", quote_literal(name), value.last, value.called);
+  auto identity = fmt::format("{}::pg_catalog.oid::pg_catalog.regclass", target.oid);
+  auto sql = fmt::format("select pg_catalog.setval({}, {}, {})", identity, value.last, value.called);
   if (!unless_beyond) return sql;
-  return fmt::format("{} from {} where last_value {} {}{}", sql, name, target.increment > 0 ? "<" : ">",
-                     value.last,
-                     value.called ? fmt::format(" or last_value = {} and not is_called", value.last) : "");
+  // Its name may mean something else by now. Of one that nobody used the identity tells no value.
+  return fmt::format(
+      "{} from pg_catalog.pg_sequence_last_value({}) at (last) where coalesce(last, {}) {} {}{}", sql, identity,
+      target.value.last, target.increment > 0 ? "<" : ">", value.last,
+      value.called ? fmt::format(" or last is null and {} = {}", target.value.last, value.last) : "");
 }
 
 }  // namespace tailrace::schema

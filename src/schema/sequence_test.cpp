@@ -8,6 +8,7 @@ namespace {
 Sequence sequence(SequenceValue value, std::int64_t increment = 1, std::int64_t least = 1,
                   std::int64_t most = INT64_MAX) {
   Sequence out;
+  out.oid = 7;
   out.schema = "public";
   out.name = "s";
   out.increment = increment;
@@ -47,16 +48,16 @@ TEST(Sequence, StaysWithinTheTargetsBounds) {
       (SequenceValue{-32768, true}));
 }
 
-TEST(Sequence, IsSetByAStatementThatLooksAgain) {
+TEST(Sequence, IsSetByItsIdentityAndByAStatementThatLooksAgain) {
+  const std::string set = "select pg_catalog.setval(7::pg_catalog.oid::pg_catalog.regclass, ";
+  const std::string look =
+      " from pg_catalog.pg_sequence_last_value(7::pg_catalog.oid::pg_catalog.regclass) at (last) ";
   auto up = sequence({1, false});
-  EXPECT_EQ(set_sequence_sql(up, {7, true}, false), "select pg_catalog.setval('\"public\".\"s\"', 7, true)");
-  EXPECT_EQ(
-      set_sequence_sql(up, {7, true}, true),
-      "select pg_catalog.setval('\"public\".\"s\"', 7, true) from \"public\".\"s\" where last_value < 7 or "
-      "last_value = 7 and not is_called");
-  EXPECT_EQ(
-      set_sequence_sql(sequence({-1, false}, -1), {-7, false}, true),
-      "select pg_catalog.setval('\"public\".\"s\"', -7, false) from \"public\".\"s\" where last_value > -7");
+  EXPECT_EQ(set_sequence_sql(up, {7, true}, false), set + "7, true)");
+  EXPECT_EQ(set_sequence_sql(up, {7, true}, true),
+            set + "7, true)" + look + "where coalesce(last, 1) < 7 or last is null and 1 = 7");
+  EXPECT_EQ(set_sequence_sql(sequence({-1, false}, -1), {-7, false}, true),
+            set + "-7, false)" + look + "where coalesce(last, -1) > -7");
 }
 
 }  // namespace

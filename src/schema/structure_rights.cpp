@@ -1,5 +1,6 @@
 #include "base/log.h"
 #include "base/sql_text.h"
+#include "schema/role_rights.h"
 #include "schema/structure_draft.h"
 #include "schema/written_code.h"
 
@@ -240,9 +241,7 @@ void read_rights(StructureDraft& draft) {
 
 std::string code_of_others(pg::Connection& connection, const std::vector<Oid>& tables) {
   constexpr const char* looking = "looking at whose code the target's tables run";
-  auto mine =
-      connection.query("select from pg_catalog.pg_roles where rolname = current_user and rolsuper", looking);
-  if (tables.empty() || mine.rows() == 0) return {};
+  if (tables.empty() || !may_be_superuser(connection)) return {};
   auto all = connection.query(
       "with recursive leaf (oid) as (select oid from pg_catalog.pg_class where oid = any($1::pg_catalog.oid[]) "
       "union select p.relid::pg_catalog.oid from pg_catalog.pg_class t cross join lateral "
@@ -259,11 +258,14 @@ std::string code_of_others(pg::Connection& connection, const std::vector<Oid>& t
       what_must_not_run(connection.server_version()),
       {all.str(0, 0), "{}", all.str(0, 1), as_text_array(superusers(read_role_rights(connection))), "false"},
       looking);
-  // tailrace's own triggers, on tables of anybody; who owns the schema tailrace has been looked at.
+  // tailrace's own triggers, on tables of anybody, whose conditions (2620 in pg_depend) call nothing but the
+  // server's own; who owns the schema tailrace has been looked at.
   auto own = connection.query(
       "select t.oid from pg_catalog.pg_trigger t join pg_catalog.pg_proc p on p.oid = t.tgfoid "
-      "join pg_catalog.pg_namespace n on n.oid = p.pronamespace where n.nspname = 'tailrace' and t.tgqual is "
-      "null",
+      "join pg_catalog.pg_namespace n on n.oid = p.pronamespace where n.nspname = 'tailrace' and not "
+      "exists (select from pg_catalog.pg_depend d where d.classid = 2620 and d.objid = t.oid and d.refclassid "
+      "in "
+      "(1255, 2617) and d.refobjid <> t.tgfoid)",
       looking);
   std::set<Oid> ours;
   for (int row = 0; row < own.rows(); ++row) ours.insert(own.oid(row, 0));

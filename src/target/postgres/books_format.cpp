@@ -5,6 +5,8 @@
 #include "base/kill_point.h"
 #include "base/log.h"
 #include "base/sql_text.h"
+#include "schema/own_books.h"
+#include "target/postgres/target_user.h"
 
 namespace tailrace::target::postgres {
 namespace {
@@ -16,7 +18,6 @@ constexpr const char* purpose = "keeping tailrace's own tables at the target";
 constexpr const char* steps[] = {
     // 1
     R"(
-create schema if not exists tailrace;
 create table if not exists tailrace.checkpoint (
   subscription text primary key, slot text not null, system_identifier text not null, timeline bigint not null,
   lsn pg_lsn not null, commit_micros bigint not null) with (fillfactor = 20);
@@ -89,8 +90,7 @@ constexpr std::int64_t newest = std::ssize(steps);
 
 /// 0: none.
 std::int64_t format_of(pg::Connection& connection) {
-  auto known = connection.query("select pg_catalog.to_regclass('tailrace.format') is not null", purpose);
-  if (!known.flag(0, 0)) return has_books(connection) ? 1 : 0;
+  if (!schema::look_at_book(connection, "format").believed) return has_books(connection) ? 1 : 0;
   auto rows = connection.query("select version from tailrace.format", purpose);
   if (rows.rows() == 1) return rows.i64(0, 0);
   throw Error(Retry::needs_operator, "the table tailrace.format of the target database does not hold one row",
@@ -108,8 +108,7 @@ void refuse_newer(std::int64_t format) {
 }  // namespace
 
 bool has_books(pg::Connection& connection) {
-  return connection.query("select pg_catalog.to_regclass('tailrace.structure') is not null", purpose)
-      .flag(0, 0);
+  return schema::look_at_book(connection, "structure").believed;
 }
 
 bool is_up_to_date(pg::Connection& connection) {
@@ -134,6 +133,11 @@ void bring_books_up_to_date(pg::Connection& connection) {
     connection.query("begin; select pg_catalog.pg_advisory_xact_lock(7206021914)", purpose);
     format = format_of(connection);
     refuse_newer(format);
+    if (format == 0) {
+      // Somebody may have made it since it was looked at; from now on nobody can.
+      connection.query("create schema if not exists tailrace", purpose);
+      check_books_owner(connection);
+    }
     for (auto step = format; step < newest; ++step) connection.query(steps[step], purpose);
     connection.query(
         fmt::format("delete from tailrace.format; insert into tailrace.format values ({})", newest), purpose);

@@ -5,6 +5,7 @@
 
 #include "base/sql_text.h"
 #include "target/bad_changes.h"
+#include "target/postgres/json_value.h"
 #include "target/postgres/row_writer.h"
 
 namespace tailrace::target::postgres {
@@ -286,17 +287,23 @@ void CarefulWriter::record(const Conflict& conflict, std::span<const Value> row,
   std::string remote;
   for (std::size_t i = 0; i < row.size(); ++i) {
     if (row[i].kind == ValueKind::unchanged) continue;
-    remote += fmt::format("{}{} as {}", remote.empty() ? "" : ", ", bind(row[i], i),
-                          quote_identifier(plan_.columns[i]->name));
+    remote +=
+        fmt::format("{}{} as {}", remote.empty() ? "" : ", ", for_json(*plan_.columns[i], bind(row[i], i)),
+                    quote_identifier(plan_.columns[i]->name));
   }
   std::string local;
+  std::string columns;
+  for (const auto& column : plan_.table.columns) {
+    auto name = quote_identifier(column.name);
+    columns += fmt::format("{}{} as {}", columns.empty() ? "" : ", ", for_json(column, "t." + name), name);
+  }
   for (const auto& found : met) {
     auto part = bind(found.part, "pg_catalog.text");
     auto place = bind(found.place, "pg_catalog.text");
     local += fmt::format(
-        "{}(select pg_catalog.to_jsonb(t) from {} t where t.tableoid = {}::pg_catalog.oid and t.ctid = "
-        "{}::pg_catalog.tid)",
-        local.empty() ? "" : ", ", plan_.table.sql_name(), part, place);
+        "{}(select pg_catalog.to_jsonb(n) from (select {} from {} t where t.tableoid = {}::pg_catalog.oid and "
+        "t.ctid = {}::pg_catalog.tid) n)",
+        local.empty() ? "" : ", ", columns, plan_.table.sql_name(), part, place);
   }
   if (met.size() > 1) local = fmt::format("pg_catalog.jsonb_build_array({})", local);
   auto text = [&](const std::string& value, const char* type) { return bind(value, type); };
@@ -363,8 +370,9 @@ std::string CarefulWriter::key_json(std::span<const Value> before) {
   std::string columns;
   for (std::size_t i = 0; i < before.size(); ++i) {
     if ((!plan_.key.empty() && !plan_.is_key(i)) || before[i].kind == ValueKind::unchanged) continue;
-    columns += fmt::format("{}{} as {}", columns.empty() ? "" : ", ", bind(before[i], i),
-                           quote_identifier(plan_.columns[i]->name));
+    columns +=
+        fmt::format("{}{} as {}", columns.empty() ? "" : ", ", for_json(*plan_.columns[i], bind(before[i], i)),
+                    quote_identifier(plan_.columns[i]->name));
   }
   auto rows = ask(fmt::format("select pg_catalog.to_jsonb(n)::pg_catalog.text from (select {}) n", columns));
   return rows.at(0).at(0).value_or("");

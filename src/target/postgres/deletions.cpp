@@ -1,6 +1,7 @@
 #include "target/postgres/deletions.h"
 
 #include "base/sql_text.h"
+#include "target/postgres/json_value.h"
 
 namespace tailrace::target::postgres {
 namespace {
@@ -51,8 +52,11 @@ void note_deletions(pg::Connection& connection, const TargetTable& table) {
   std::string differs;
   for (const auto& column : table.primary_key) {
     auto name = quote_identifier(column);
-    key += fmt::format("{}{}, OLD.{}", key.empty() ? "" : ", ", quote_literal(column), name);
-    differs += fmt::format("{}OLD.{} is distinct from NEW.{}", differs.empty() ? "" : " or ", name, name);
+    const auto& keyed = *table.find(column);
+    auto old = for_json(keyed, "OLD." + name);
+    key += fmt::format("{}{}, {}", key.empty() ? "" : ", ", quote_literal(column), old);
+    differs += fmt::format("{}{} is distinct from {}", differs.empty() ? "" : " or ", old,
+                           for_json(keyed, "NEW." + name));
   }
   // What a key looks like must not depend on the settings of who deletes it; they are those of Connection.
   auto body = fmt::format(

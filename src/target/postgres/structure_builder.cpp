@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/sql_text.h"
+#include "schema/role_rights.h"
 #include "schema/structure.h"
 
 namespace tailrace::target::postgres {
@@ -13,10 +14,8 @@ schema::StructureOptions structure_options(pg::Connection& connection, const Pos
   out.privileges = options.privileges;
   out.trust_source = options.trust_source;
   out.target_version = connection.server_version();
-  auto role = connection.query("select rolname, rolsuper from pg_catalog.pg_roles where rolname = current_user",
-                               "looking at our role");
-  out.target_role = role.str(0, 0);
-  out.target_superuser = role.flag(0, 1);
+  out.target_role = connection.query("select current_user", "looking at our role").str(0, 0);
+  out.target_superuser = schema::may_be_superuser(connection);
   out.target_rights = schema::read_role_rights(connection);
   // Everybody may call a function and use a type by PostgreSQL's own defaults.
   auto opened = connection.query(

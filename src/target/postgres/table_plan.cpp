@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/sql_text.h"
+#include "target/postgres/json_value.h"
 
 namespace tailrace::target::postgres {
 namespace {
@@ -138,7 +139,9 @@ std::string TablePlan::deleted_since(const std::string& micros) const {
 std::string TablePlan::key_object(const std::vector<std::string>& values) const {
   std::string out;
   for (std::size_t i = 0; i < key.size(); ++i) {
-    out += fmt::format("{}{}, {}", out.empty() ? "" : ", ", quote_literal(columns[key[i]]->name), values[i]);
+    const auto& column = *columns[key[i]];
+    out += fmt::format("{}{}, {}", out.empty() ? "" : ", ", quote_literal(column.name),
+                       for_json(column, values[i]));
   }
   return fmt::format("pg_catalog.jsonb_build_object({})", out);
 }

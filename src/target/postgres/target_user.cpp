@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/sql_text.h"
+#include "schema/own_books.h"
 
 namespace tailrace::target::postgres {
 
@@ -25,16 +26,15 @@ void check_writable(pg::Connection& connection) {
 
 void check_books_owner(pg::Connection& connection) {
   auto owners = connection.query(
-      "with me as (select oid, rolsuper from pg_catalog.pg_roles where rolname = current_user) "
-      "select distinct pg_catalog.quote_ident(r.rolname) from ("
-      "select nspowner from pg_catalog.pg_namespace where nspname = 'tailrace' "
-      "union all select c.relowner from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = "
-      "c.relnamespace "
-      "where n.nspname = 'tailrace' union all select p.proowner from pg_catalog.pg_proc p "
-      "join pg_catalog.pg_namespace n on n.oid = p.pronamespace where n.nspname = 'tailrace') o(owner) "
-      "join pg_catalog.pg_roles r on r.oid = o.owner cross join me "
-      "where not r.rolsuper and r.oid <> me.oid and (me.rolsuper or not pg_catalog.pg_has_role(me.oid, r.oid, "
-      "'usage'))",
+      fmt::format(
+          "select distinct pg_catalog.quote_ident(r.rolname) from ("
+          "select nspowner from pg_catalog.pg_namespace where nspname = 'tailrace' "
+          "union all select c.relowner from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = "
+          "c.relnamespace "
+          "where n.nspname = 'tailrace' union all select p.proowner from pg_catalog.pg_proc p "
+          "join pg_catalog.pg_namespace n on n.oid = p.pronamespace where n.nspname = 'tailrace') o(owner) "
+          "join pg_catalog.pg_roles r on r.oid = o.owner where not {}",
+          schema::is_believed_role()),
       "looking at the owner of tailrace's own tables");
   if (owners.rows() == 0) return;
   throw Error(
