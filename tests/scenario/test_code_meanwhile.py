@@ -3,9 +3,11 @@ Invariant: a query of a table is planned only while nobody can do so; what canno
 refused with a sentence."""
 import subprocess
 
+import psycopg
 import pytest
 
 from hostile import HostileDatabase
+from proxy import Proxy
 from tailrace import BINARY
 from waiting import PATIENCE, wait_until
 
@@ -112,3 +114,30 @@ def test_verify(pair):
     pair.mirror.stop()
     assert source.trapped() == []
     assert verify.returncode == 3 and "a query of public.t would run functions" in said, said
+
+
+# What would have the next query of s.t run the owner's code: an index, or another table in its place.
+WAYS = {"code": "CREATE STATISTICS s.late ON (public.f(1) + id), id FROM s.t",
+        "another table": "ALTER TABLE s.t RENAME TO gone",
+        "another schema": "ALTER SCHEMA s RENAME TO gone"}
+
+
+def test_nobody_changes_what_is_about_to_be_queried(pair):
+    """From the judgement on until the server has planned the query, which is kept from it here for a while."""
+    source = HostileDatabase(pair.cluster, pair.name, traps=False)
+    source.execute(CODE + "CREATE SCHEMA s; CREATE TABLE s.t (id int PRIMARY KEY); INSERT INTO s.t VALUES (1), (20)")
+    with Proxy(pair.cluster.port) as proxy:
+        pair.mirror.source = pair.cluster.url(pair.name, port=proxy.port)
+        pair.mirror.configure(tables=[{"table": "s.t", "where": "id > 10"}])
+        proxy.stall_at(b"copy (select")
+        pair.mirror.start()
+        wait_until(lambda: not proxy.flowing, what="the query")
+        for what, sql in WAYS.items():
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                source.execute("SET lock_timeout = '200ms';" + sql)
+                raise AssertionError(f"{what} was let in")
+        proxy.restore()
+        pair.mirror.wait_caught_up(pair.cluster)
+        pair.mirror.stop()
+    assert pair.mirror.into.execute("SELECT id FROM s.t") == [(20,)]
+    assert source.trapped() == []

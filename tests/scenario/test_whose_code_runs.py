@@ -121,9 +121,10 @@ def test_a_hostile_schema(pair, owners):
         pair.mirror.wait_caught_up(pair.cluster)
         pair.mirror.stop()
         into.execute("ANALYZE public.later, public.part")
-        if owners:
-            # Here the server itself runs it as its owner.
-            assert into.execute("SELECT relispopulated FROM pg_class WHERE relname = 'm'") == [(True,)]
+        # With owners the server itself fills them as their owner. Else it would fill `settings` with what only a
+        # superuser sees.
+        assert into.execute("SELECT relname FROM pg_class WHERE relkind = 'm' AND relispopulated ORDER BY 1") == (
+            [("by_text",), ("m",), ("of_view",), ("settings",)] if owners else [])
         assert trapped(pair, source) == []
         rows = "SELECT id, d FROM public.a ORDER BY id"
         assert into.execute(rows) == source.execute(rows)
@@ -136,6 +137,20 @@ def test_a_hostile_schema(pair, owners):
         pair.mirror.close()
         if owners:
             into.execute(f"DROP OWNED BY {source.owner} CASCADE")
+
+
+def test_a_partition_key_is_refused(pair):
+    """The table cannot be made without it, and each row would run it."""
+    source = hostile_pair(pair)
+    source.execute("CREATE FUNCTION public.t_int(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS"
+                   " $$BEGIN PERFORM evil.trap('partition key'); RETURN $1; END$$;"
+                   "CREATE TABLE public.t (id int) PARTITION BY RANGE (public.t_int(id));"
+                   "CREATE TABLE public.t1 PARTITION OF public.t FOR VALUES FROM (0) TO (100);"
+                   "INSERT INTO public.t VALUES (1)")
+    pair.mirror.start()
+    assert pair.mirror.wait_ended() == 3, pair.mirror.tail()
+    assert "partition key of table" in pair.mirror.log_text() and "schema.trust_source" in pair.mirror.log_text()
+    assert trapped(pair, source) == [] and pair.mirror.into.tables() == set()
 
 
 def test_trust_source_makes_all_of_it(pair):
@@ -231,6 +246,14 @@ GIVES = {
     "trigger": "CREATE TRIGGER g BEFORE INSERT ON m.a FOR EACH ROW EXECUTE FUNCTION m.evil_trigger(); ALTER TABLE m.a"
                " ENABLE ALWAYS TRIGGER g",
     "domain": "CREATE DOMAIN m.d AS int CHECK (m.evil(VALUE) > 0); ALTER TABLE m.a ALTER v TYPE m.d",
+    "domain of a domain": "CREATE DOMAIN m.d AS int CHECK (m.evil(VALUE) > 0); CREATE DOMAIN m.e AS m.d;"
+                          " ALTER TABLE m.a ALTER v TYPE m.e",
+    "partition": "DROP TABLE m.a; CREATE TABLE m.a (id int PRIMARY KEY, v int) PARTITION BY RANGE (id);"
+                 " CREATE TABLE m.a1 PARTITION OF m.a DEFAULT; ALTER TABLE m.a1 ADD CHECK (m.evil(v) > 0)",
+    "default": "ALTER TABLE m.a ADD w int DEFAULT m.evil(1)",
+    "generated": "ALTER TABLE m.a ADD w int GENERATED ALWAYS AS (m.evil(v)) STORED",
+    "parsed body": "CREATE FUNCTION m.calls(int) RETURNS int LANGUAGE sql IMMUTABLE RETURN m.evil($1);"
+                   " ALTER TABLE m.a ADD CHECK (m.calls(v) > 0)",
 }
 
 
