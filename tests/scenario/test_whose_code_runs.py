@@ -49,6 +49,13 @@ INSERT INTO public.ruled VALUES (1); INSERT INTO public.part VALUES (1);
 CHANGES = """
 INSERT INTO public.a (id, d, r) VALUES (6, 6, '[1,3)'); UPDATE public.a SET d = 7 WHERE id < 3;
 INSERT INTO public.later VALUES (2); INSERT INTO public.ruled VALUES (2); INSERT INTO public.part VALUES (2);
+INSERT INTO public.strong VALUES (1);
+ALTER TABLE public.ruled ADD v int DEFAULT public.t_int(1); INSERT INTO public.ruled VALUES (3);
+"""
+# His code below a superuser's.
+STRONGER = """
+CREATE FUNCTION public.strong(int) RETURNS boolean LANGUAGE sql IMMUTABLE RETURN public.t_bool($1);
+CREATE TABLE public.strong (id int PRIMARY KEY CHECK (public.strong(id))); GRANT INSERT ON public.strong TO PUBLIC;
 """
 HARMLESS = """
 CREATE DOMAIN public.short AS text DEFAULT upper('x') CHECK (length(VALUE) < 10);
@@ -112,6 +119,7 @@ def test_a_hostile_schema(pair, owners):
     """Every place where a server runs what a schema's owner wrote, when rows are written or things are made."""
     source = hostile_pair(pair)
     source.execute(TRAPS)
+    source.as_superuser(STRONGER)
     pair.mirror.configure(schema={"mode": "copy", "owners": owners, "privileges": owners})
     into = pair.mirror.into
     try:
@@ -126,8 +134,8 @@ def test_a_hostile_schema(pair, owners):
         assert into.execute("SELECT relname FROM pg_class WHERE relkind = 'm' AND relispopulated ORDER BY 1") == (
             [("by_text",), ("m",), ("of_view",), ("settings",)] if owners else [])
         assert trapped(pair, source) == []
-        rows = "SELECT id, d FROM public.a ORDER BY id"
-        assert into.execute(rows) == source.execute(rows)
+        for rows in ("SELECT id, d FROM public.a ORDER BY id", "SELECT id, v FROM public.ruled ORDER BY id"):
+            assert into.execute(rows) == source.execute(rows)
         assert len(into.execute("SELECT id FROM public.part")) == 2
         assert into.execute("SELECT tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal AND tgrelid ="
                             " 'public.a'::regclass ORDER BY 1") == [("always", "O"), ("plain", "O"), ("replica", "D")]
@@ -226,6 +234,8 @@ def test_a_table_is_emptied_without_its_triggers(pair, recopied):
     if recopied:
         pair.mirror.stop()
         pair.mirror.start("--recopy", "public.part")
+        pair.mirror.wait_caught_up(pair.cluster)
+        assert trapped(pair, source) == []
     source.execute("CREATE TABLE public.more (id int); INSERT INTO public.more VALUES (101);"
                    "CREATE TRIGGER emptied BEFORE TRUNCATE ON public.more EXECUTE FUNCTION public.t_trigger();"
                    "ALTER TABLE public.part ATTACH PARTITION public.more FOR VALUES FROM (100) TO (200)")
@@ -304,6 +314,28 @@ def test_a_table_gets_code_between_two_runs(pair):
     assert pair.mirror.verify().returncode == 1
     pair.mirror.stop()
     assert hostile.trapped() == []
+
+
+def test_a_superuser_who_is_none_at_the_target(pair):
+    """With owners he has there what he made, and could give it other code."""
+    role = f"boss_{pair.name}"
+    into = pair.mirror.into
+    pair.execute(f"CREATE ROLE {role} SUPERUSER; SET ROLE {role}; CREATE TABLE public.t (id int PRIMARY KEY);"
+                 "CREATE FUNCTION public.f(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 > 0';"
+                 "ALTER TABLE public.t ADD CONSTRAINT runs CHECK (public.f(id)); INSERT INTO public.t VALUES (1)")
+    into.execute(f"CREATE ROLE {role}")
+    pair.mirror.configure(schema={"owners": True})
+    try:
+        pair.mirror.start()
+        pair.mirror.wait_caught_up(pair.cluster)
+        pair.mirror.stop()
+        assert into.execute("SELECT relowner::regrole::text, (SELECT count(*) FROM pg_constraint WHERE conrelid = c.oid"
+                            " AND contype = 'c') FROM pg_class c WHERE relname = 't'") == [(role, 0)]
+        assert "constraint runs on table" in pair.mirror.log_text()
+    finally:
+        pair.mirror.close()
+        for side in (pair, into):
+            side.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
 
 
 STRONG = """
