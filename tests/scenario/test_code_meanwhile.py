@@ -3,9 +3,11 @@ Invariant: a query of a table is planned only while nobody can do so; what canno
 refused with a sentence."""
 import subprocess
 
+import psycopg
 import pytest
 
 from hostile import HostileDatabase
+from proxy import Proxy
 from tailrace import BINARY
 from waiting import PATIENCE, wait_until
 
@@ -112,3 +114,34 @@ def test_verify(pair):
     pair.mirror.stop()
     assert source.trapped() == []
     assert verify.returncode == 3 and "a query of public.t would run functions" in said, said
+
+
+# What would have the next query of s.t run the owner's code: an index, or another table in its place. By whoever owns
+# the table in somebody else's schema, and by whoever owns the schema of somebody else's table.
+WAYS = {"table": ["CREATE STATISTICS public.late ON (public.f(1) + id), id FROM s.t"],
+        "schema": ["DROP TABLE s.t", "ALTER SCHEMA s RENAME TO gone"]}
+
+
+@pytest.mark.parametrize("owned", WAYS)
+def test_nobody_changes_what_is_about_to_be_queried(pair, owned):
+    """From the judgement on until the server has planned the query, which is kept from it here for a while."""
+    source = HostileDatabase(pair.cluster, pair.name, traps=False)
+    source.execute(CODE)
+    source.as_superuser("CREATE SCHEMA s; CREATE TABLE s.t (id int PRIMARY KEY); INSERT INTO s.t VALUES (1), (20);"
+                        f"GRANT USAGE ON SCHEMA s TO {source.owner};"
+                        f"ALTER {owned} {'s.t' if owned == 'table' else 's'} OWNER TO {source.owner}")
+    with Proxy(pair.cluster.port) as proxy:
+        pair.mirror.source = pair.cluster.url(pair.name, port=proxy.port)
+        pair.mirror.configure(tables=[{"table": "s.t", "where": "id > 10"}])
+        proxy.stall_at(b"copy (select")
+        pair.mirror.start()
+        wait_until(lambda: not proxy.flowing, what="the query")
+        for way in WAYS[owned]:
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                source.execute("SET lock_timeout = '200ms';" + way)
+                raise AssertionError(f"let in: {way}")
+        proxy.restore()
+        pair.mirror.wait_caught_up(pair.cluster)
+        pair.mirror.stop()
+    assert pair.mirror.into.execute("SELECT id FROM s.t") == [(20,)]
+    assert source.trapped() == []

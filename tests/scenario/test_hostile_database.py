@@ -68,6 +68,7 @@ def test_every_command_on_a_hostile_database(shop):
     nobody_trapped("run")
     command("verify")
     shop.mirror.stop()
+    command("verify")  # by its own connections, and not by those of the running one
     if into.kind == "postgres":
         for table in ("public.t", "public.u", "public.p", "public.fresh"):
             assert source.rows(table) == sides[1].rows(table)
@@ -112,6 +113,7 @@ def test_through_a_pooler_that_knows_no_options(shop):
         mirror = shop.another(source=shop.url.replace(f":{shop.cluster.port}/", f":{pooler.port}/"))
         assert f":{pooler.port}/" in mirror.source
         outcome = run("check", "-c", mirror.config)
+        assert source.trapped() == []
         assert outcome.returncode == 0, outcome.stdout + outcome.stderr
         mirror.start()
         mirror.wait_caught_up(shop.cluster)

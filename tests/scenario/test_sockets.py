@@ -170,6 +170,26 @@ def test_another_user_is_not_answered(shop, shared):
         assert shop.mirror.status()["state"] == "streaming"
 
 
+@as_root
+def test_its_folder_cannot_be_moved_away(shop, shared, tmp_path):
+    """By whoever may write to the folder above: they would put their own in its place."""
+    del shared
+    above = tmp_path / "runtime"
+    above.mkdir()
+    above.chmod(0o777)
+    with open(shop.mirror.log, "ab") as log:
+        shop.mirror.process = subprocess.Popen([BINARY, "run", "-c", shop.mirror.config], stdout=log, stderr=log,
+                                               stdin=subprocess.DEVNULL, **as_nobody(),
+                                               env={**os.environ, "XDG_RUNTIME_DIR": str(above)})
+    try:
+        wait_until(lambda: "streaming from" in shop.mirror.log_text(), what=shop.mirror.tail)
+        [path] = listening(shop.mirror.process)
+        assert not path.startswith(str(above)), path
+        shop.mirror.stop()
+    finally:
+        shop.mirror.close()
+
+
 def ask(path, reads=False):
     client = socket.socket(socket.AF_UNIX)
     client.connect(path)

@@ -49,6 +49,13 @@ INSERT INTO public.ruled VALUES (1); INSERT INTO public.part VALUES (1);
 CHANGES = """
 INSERT INTO public.a (id, d, r) VALUES (6, 6, '[1,3)'); UPDATE public.a SET d = 7 WHERE id < 3;
 INSERT INTO public.later VALUES (2); INSERT INTO public.ruled VALUES (2); INSERT INTO public.part VALUES (2);
+INSERT INTO public.strong VALUES (1);
+ALTER TABLE public.ruled ADD v int DEFAULT public.t_int(1); INSERT INTO public.ruled VALUES (3);
+"""
+# His code below a superuser's.
+STRONGER = """
+CREATE FUNCTION public.strong(int) RETURNS boolean LANGUAGE sql IMMUTABLE RETURN public.t_bool($1);
+CREATE TABLE public.strong (id int PRIMARY KEY CHECK (public.strong(id))); GRANT INSERT ON public.strong TO PUBLIC;
 """
 HARMLESS = """
 CREATE DOMAIN public.short AS text DEFAULT upper('x') CHECK (length(VALUE) < 10);
@@ -112,6 +119,7 @@ def test_a_hostile_schema(pair, owners):
     """Every place where a server runs what a schema's owner wrote, when rows are written or things are made."""
     source = hostile_pair(pair)
     source.execute(TRAPS)
+    source.as_superuser(STRONGER)
     pair.mirror.configure(schema={"mode": "copy", "owners": owners, "privileges": owners})
     into = pair.mirror.into
     try:
@@ -120,13 +128,14 @@ def test_a_hostile_schema(pair, owners):
         source.execute(CHANGES)
         pair.mirror.wait_caught_up(pair.cluster)
         pair.mirror.stop()
-        into.execute("ANALYZE public.later, public.part")
-        if owners:
-            # Here the server itself runs it as its owner.
-            assert into.execute("SELECT relispopulated FROM pg_class WHERE relname = 'm'") == [(True,)]
+        into.execute("ANALYZE public.a, public.later, public.part")
+        # With owners the server itself fills them as their owner. Else it would fill `settings` with what only a
+        # superuser sees.
+        assert into.execute("SELECT relname FROM pg_class WHERE relkind = 'm' AND relispopulated ORDER BY 1") == (
+            [("by_text",), ("m",), ("of_view",), ("settings",)] if owners else [])
         assert trapped(pair, source) == []
-        rows = "SELECT id, d FROM public.a ORDER BY id"
-        assert into.execute(rows) == source.execute(rows)
+        for rows in ("SELECT id, d FROM public.a ORDER BY id", "SELECT id, v FROM public.ruled ORDER BY id"):
+            assert into.execute(rows) == source.execute(rows)
         assert len(into.execute("SELECT id FROM public.part")) == 2
         assert into.execute("SELECT tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal AND tgrelid ="
                             " 'public.a'::regclass ORDER BY 1") == [("always", "O"), ("plain", "O"), ("replica", "D")]
@@ -136,6 +145,20 @@ def test_a_hostile_schema(pair, owners):
         pair.mirror.close()
         if owners:
             into.execute(f"DROP OWNED BY {source.owner} CASCADE")
+
+
+def test_a_partition_key_is_refused(pair):
+    """The table cannot be made without it, and each row would run it."""
+    source = hostile_pair(pair)
+    source.execute("CREATE FUNCTION public.t_int(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS"
+                   " $$BEGIN PERFORM evil.trap('partition key'); RETURN $1; END$$;"
+                   "CREATE TABLE public.t (id int) PARTITION BY RANGE (public.t_int(id));"
+                   "CREATE TABLE public.t1 PARTITION OF public.t FOR VALUES FROM (0) TO (100);"
+                   "INSERT INTO public.t VALUES (1)")
+    pair.mirror.start()
+    assert pair.mirror.wait_ended() == 3, pair.mirror.tail()
+    assert "partition key of table" in pair.mirror.log_text() and "schema.trust_source" in pair.mirror.log_text()
+    assert trapped(pair, source) == [] and pair.mirror.into.tables() == set()
 
 
 def test_trust_source_makes_all_of_it(pair):
@@ -211,6 +234,8 @@ def test_a_table_is_emptied_without_its_triggers(pair, recopied):
     if recopied:
         pair.mirror.stop()
         pair.mirror.start("--recopy", "public.part")
+        pair.mirror.wait_caught_up(pair.cluster)
+        assert trapped(pair, source) == []
     source.execute("CREATE TABLE public.more (id int); INSERT INTO public.more VALUES (101);"
                    "CREATE TRIGGER emptied BEFORE TRUNCATE ON public.more EXECUTE FUNCTION public.t_trigger();"
                    "ALTER TABLE public.part ATTACH PARTITION public.more FOR VALUES FROM (100) TO (200)")
@@ -231,6 +256,14 @@ GIVES = {
     "trigger": "CREATE TRIGGER g BEFORE INSERT ON m.a FOR EACH ROW EXECUTE FUNCTION m.evil_trigger(); ALTER TABLE m.a"
                " ENABLE ALWAYS TRIGGER g",
     "domain": "CREATE DOMAIN m.d AS int CHECK (m.evil(VALUE) > 0); ALTER TABLE m.a ALTER v TYPE m.d",
+    "domain of a domain": "CREATE DOMAIN m.d AS int CHECK (m.evil(VALUE) > 0); CREATE DOMAIN m.e AS m.d;"
+                          " ALTER TABLE m.a ALTER v TYPE m.e",
+    "partition": "DROP TABLE m.a; CREATE TABLE m.a (id int PRIMARY KEY, v int) PARTITION BY RANGE (id);"
+                 " CREATE TABLE m.a1 PARTITION OF m.a DEFAULT; ALTER TABLE m.a1 ADD CHECK (m.evil(v) > 0)",
+    "default": "ALTER TABLE m.a ADD w int DEFAULT m.evil(1)",
+    "generated": "ALTER TABLE m.a ADD w int GENERATED ALWAYS AS (m.evil(v)) STORED",
+    "parsed body": "CREATE FUNCTION m.calls(int) RETURNS int LANGUAGE sql IMMUTABLE RETURN m.evil($1);"
+                   " ALTER TABLE m.a ADD CHECK (m.calls(v) > 0)",
 }
 
 
@@ -281,6 +314,28 @@ def test_a_table_gets_code_between_two_runs(pair):
     assert pair.mirror.verify().returncode == 1
     pair.mirror.stop()
     assert hostile.trapped() == []
+
+
+def test_a_superuser_who_is_none_at_the_target(pair):
+    """With owners he has there what he made, and could give it other code."""
+    role = f"boss_{pair.name}"
+    into = pair.mirror.into
+    pair.execute(f"CREATE ROLE {role} SUPERUSER; SET ROLE {role}; CREATE TABLE public.t (id int PRIMARY KEY);"
+                 "CREATE FUNCTION public.f(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 > 0';"
+                 "ALTER TABLE public.t ADD CONSTRAINT runs CHECK (public.f(id)); INSERT INTO public.t VALUES (1)")
+    into.execute(f"CREATE ROLE {role}")
+    pair.mirror.configure(schema={"owners": True})
+    try:
+        pair.mirror.start()
+        pair.mirror.wait_caught_up(pair.cluster)
+        pair.mirror.stop()
+        assert into.execute("SELECT relowner::regrole::text, (SELECT count(*) FROM pg_constraint WHERE conrelid = c.oid"
+                            " AND contype = 'c') FROM pg_class c WHERE relname = 't'") == [(role, 0)]
+        assert "constraint runs on table" in pair.mirror.log_text()
+    finally:
+        pair.mirror.close()
+        for side in (pair, into):
+            side.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
 
 
 STRONG = """

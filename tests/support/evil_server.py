@@ -91,6 +91,12 @@ class Evil:
         self.send(message(b"d", b"", -5))
         self.silence()
 
+    def short_length(self):
+        """Less than the length itself takes, so that a body would have no end; and a value that leads far beyond."""
+        self.send(message(b"d", b"w" + struct.pack("!QQQ", 1, 1, 0) + b"I" + struct.pack("!IcHcI", 4711, b"N", 2, b"t",
+                                                                                         0x7fffffff), 3))
+        self.silence()
+
     def unknown_message(self):
         self.send(message(b"!", b"what"))
         self.silence()
