@@ -7,8 +7,8 @@
 
 namespace tailrace::target::postgres {
 
-/// SQL for a value of the column whose JSON the server makes by itself: of a type that is no pg_catalog one, its
-/// text. PostgreSQL would look for a cast of it to json, and whoever owns the type wrote what that calls.
+/// SQL for a value of the column whose JSON the server makes by itself: of a user's type, its text. PostgreSQL
+/// would look for a cast of it to json, and whoever owns the type wrote what that calls.
 std::string for_json(const TargetColumn& column, const std::string& value);
 
 }  // namespace tailrace::target::postgres
