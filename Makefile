@@ -38,7 +38,7 @@ demo:  ## from nothing to a live mirror of a shop's database, in front of your e
 	@tools/build release -j $(JOBS) --target tailrace
 	@demo/run
 
-test: deps build test-unit test-end-to-end test-found test-sanitize test-sanitize-scenarios  ## everything: unit, scenario and crash tests, what random programs found, sanitizers; each tier tells its time
+test: deps build test-unit test-end-to-end test-found test-random test-sanitize test-sanitize-scenarios  ## everything: unit, scenario and crash tests, what random programs found and a set of them, sanitizers; each tier tells its time
 
 test-unit: build  ## unit tests
 	@tools/timed "unit tests" ctest --test-dir build/release --output-on-failure -j $(JOBS) --no-tests=error

@@ -28,12 +28,14 @@ from waiting import PATIENCE, wait_until
 # the stream, and the next look at the catalogs finds them.
 SILENT = {"partition_attach", "partition_detach", "partition_truncate", "partition_drop", "split_default",
           "unlogged_for_a_while", "readd_column", "retype_using", "partition_create", "guest_leaves"}
-LARGE = """
+LARGE_ROWS = 8000
+LARGE = f"""
 CREATE TABLE public.large (id int, region int, v text, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
 CREATE TABLE public.large_1 PARTITION OF public.large FOR VALUES IN (1);
 CREATE TABLE public.large_2 PARTITION OF public.large FOR VALUES IN (2);
 CREATE TABLE public.large_rest PARTITION OF public.large DEFAULT;
-INSERT INTO public.large SELECT i, 2 - (i % 100 = 0)::int, repeat(md5(i::text), 3) FROM generate_series(1, 40000) i;
+INSERT INTO public.large SELECT i, 2 - (i % 100 = 0)::int, repeat(md5(i::text), 17)
+  FROM generate_series(1, {LARGE_ROWS}) i;
 ANALYZE public.large
 """
 LARGE_BYTES = 4_400_000  # about what its copy sends
@@ -447,7 +449,7 @@ class Field:
         with self.mirror.opened() as target:
             there = "public.large" in self.shown(target)
             count = int(target.value("(SELECT count(*) FROM public.large)")) if there else 0
-        if count not in (0, 40000):
+        if count not in (0, LARGE_ROWS):
             raise Fault("part of a table", f"public.large has {count} rows after its first copy was interrupted\n"
                         f"{self.mirror.tail()}")
 
