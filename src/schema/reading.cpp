@@ -84,8 +84,9 @@ std::set<Oid> run_code_of_others(pg::Connection& connection, const std::vector<O
       "where d.refclassid = 2617 and op.oid = d.refobjid) called (oid) "
       "join pg_catalog.pg_proc f on f.oid = called.oid join pg_catalog.pg_roles author on author.oid = "
       "f.proowner "
-      "where not (owner.rolsuper and author.rolsuper) and not exists (select from pg_catalog.pg_depend e "
-      "where e.classid = 1255 and e.objid = f.oid and e.deptype = 'e')",
+      // Who made a trusted extension owns it, and can make functions of his members of it.
+      "where not (author.rolsuper and (owner.rolsuper or exists (select from pg_catalog.pg_depend e "
+      "where e.classid = 1255 and e.objid = f.oid and e.deptype = 'e')))",
       tables);
 }
 

@@ -115,6 +115,13 @@ void read_privileges(StructureDraft& draft);
 /// types; `owners`, an expression: whether they come along, which leaves out some.
 std::string evaluated_places(int version, std::string_view owners);
 
+/// SQL: what of `places`, as evaluated_places() has them, must not run. What roles $4 own may call what such
+/// roles own. Anybody else's may call what is harmless, whoever has written it. A view counts with what it
+/// reads; a materialized one, if $5, does not, for it is filled with its owner's rights.
+std::string what_must_not_run(std::string_view places);
+/// What a row of it is about, for people.
+std::string name_of_place(const pg::Result& rows, int row);
+
 /// "{1,2}", as a parameter of type oid[].
 std::string as_array(const std::vector<Oid>& oids);
 

@@ -2,7 +2,6 @@
 #include "base/sql_text.h"
 #include "schema/role_rights.h"
 #include "schema/structure_draft.h"
-#include "schema/written_code.h"
 
 namespace tailrace::schema {
 namespace {
@@ -48,77 +47,6 @@ where r.oid = any($1) and g.tgenabled in ('A', 'R') and (not g.tgisinternal or g
 constexpr std::string_view statistics_places = R"(
 union all select 3381, s.oid, r.relowner, s.stxexprs::pg_catalog.text from pg_catalog.pg_statistic_ext s
 join pg_catalog.pg_class r on r.oid = s.stxrelid where s.stxrelid = any($1) and s.stxexprs is not null)";
-
-/// Of the server's own functions and those of extensions, the ones that neither run what they are given as a
-/// text or a name, nor show or touch what an ordinary role may not. What is immutable does none of that.
-constexpr std::string_view harmless = R"((p.provolatile = 'i'
-or p.oid < 16384 and p.provolatile = 's'
-  and not p.proargtypes::pg_catalog.oid[] && '{2275,2281}'::pg_catalog.oid[]
-  and (p.proname !~ '^(pg_|lo_|ts_|txid_|inet_|current_setting|.*_to_xml)' or p.proname = 'pg_typeof')
-or p.proname in ('nextval', 'currval', 'lastval', 'random', 'random_normal', 'gen_random_uuid', 'uuidv4',
-  'uuidv7', 'uuid_generate_v1', 'uuid_generate_v1mc', 'uuid_generate_v4',
-  'clock_timestamp', 'timeofday', 'txid_current',
-  'pg_current_xact_id', 'pg_backend_pid', 'suppress_redundant_updates_trigger', 'tsvector_update_trigger',
-  'tsvector_update_trigger_column')))";
-
-/// Of tables $1, views $2 and types $3. What roles $4 own may call what such roles own. Anybody else's may call
-/// what is harmless, whoever has written it. A view counts with what it reads; a materialized one, if $5, does
-/// not, for it is filled with its owner's rights.
-std::string what_must_not_run(int version) {
-  return fmt::format(R"(
-with recursive role as (
-  select r.oid, r.rolname, r.rolname = any($4::pg_catalog.text[]) as trusted from pg_catalog.pg_roles r),
-place as ({}),
-tree as (
-  select c, o, owner, tree from place
-  union
-  select t.c, t.o, t.owner, w.ev_action::pg_catalog.text
-  from tree t cross join lateral pg_catalog.regexp_matches(t.tree, ':relid ([0-9]+)', 'g') m
-  join pg_catalog.pg_class v on v.oid = m[1]::pg_catalog.oid and v.relkind = 'v' and v.oid >= 16384
-  join pg_catalog.pg_rewrite w on w.ev_class = v.oid and w.rulename = '_RETURN'),
-call as (
-  select t.c, t.o, t.owner, m[1]::pg_catalog.oid as f
-  from tree t cross join lateral
-  pg_catalog.regexp_matches(t.tree, ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') m
-  union
-  select t.c, t.o, t.owner, op.oprcode::pg_catalog.oid
-  from tree t cross join lateral pg_catalog.regexp_matches(t.tree, ':opno ([0-9]+)', 'g') m
-  join pg_catalog.pg_operator op on op.oid = m[1]::pg_catalog.oid
-  union
-  select k.c, k.o, k.owner, d.refobjid from call k join pg_catalog.pg_depend d
-  on d.classid = 1255 and d.objid = k.f and d.refclassid = 1255 and d.deptype = 'n'),
-bad as (
-  select k.c, k.o, k.owner, 'function ' || p.oid::pg_catalog.regprocedure::pg_catalog.text as what
-  from call k join pg_catalog.pg_proc p on p.oid = k.f left join role a on a.oid = k.owner
-  left join role b on b.oid = p.proowner
-  cross join lateral (select p.oid < 16384 or exists (select from pg_catalog.pg_depend d
-  where d.classid = 1255
-    and d.objid = p.oid and d.deptype = 'e') as installed) i
-  where not case when coalesce(a.trusted, false) then i.installed or coalesce(b.trusted, false)
-    else i.installed and {} end
-  union all
-  select t.c, t.o, t.owner, 'catalog ' || m[1]::pg_catalog.oid::pg_catalog.regclass::pg_catalog.text
-  from tree t cross join lateral pg_catalog.regexp_matches(t.tree, ':relid ([0-9]+)', 'g') m
-  left join role a on a.oid = t.owner
-  where m[1]::pg_catalog.oid < 16384 and m[1] <> '0' and not coalesce(a.trusted, false))
-select b.c, b.o, pg_catalog.min(b.what), (select rolname from role where role.oid = b.owner),
-  case b.c when 3350 then 'partition key of table ' || b.o::pg_catalog.regclass::pg_catalog.text
-  when 3541 then 'canonical function of type ' || b.o::pg_catalog.regtype::pg_catalog.text
-  when 1247 then case when (select typtype from pg_catalog.pg_type t where t.oid = b.o) = 'd'
-  then 'default of type '
-    else 'subtype_diff of type ' end || b.o::pg_catalog.regtype::pg_catalog.text
-  when 2618 then (select case when w.rulename = '_RETURN' then 'contents of materialized view '
-    || w.ev_class::pg_catalog.regclass::pg_catalog.text
-    else pg_catalog.pg_describe_object(b.c, b.o, 0) end from pg_catalog.pg_rewrite w where w.oid = b.o)
-  else pg_catalog.pg_describe_object(b.c, b.o, 0) end
-from bad b group by b.c, b.o, b.owner order by b.c, b.o)",
-                     evaluated_places(version, "$5"), harmless);
-}
-
-/// What the row of what_must_not_run() is about, for people.
-std::string named(const pg::Result& rows, int row) {
-  return fmt::format("{} of {} ({})", rows.get(row, 4), rows.get(row, 3), rows.get(row, 2));
-}
 
 /// By the server, with the rights of its owner, who has no more of them at the target.
 bool runs_as_owner(const StructureDraft& draft, const pg::Result& rows, int row) {
@@ -216,7 +144,7 @@ void read_rights(StructureDraft& draft) {
   if (draft.options.trust_source) return;
   read_roles(draft);
   if (!draft.evaluates) return;
-  rows = draft.source.query(what_must_not_run(draft.from()),
+  rows = draft.source.query(what_must_not_run(evaluated_places(draft.from(), "$5")),
                             {as_array(draft.scope.tables), as_array(draft.scope.views),
                              as_array(draft.scope.types), as_text_array(draft.trusted), "false"},
                             "reading whose code the structure runs");
@@ -234,47 +162,9 @@ void read_rights(StructureDraft& draft) {
                   "hand");
     }
     draft.untrusted.insert({rows.oid(row, 0), rows.oid(row, 1)});
-    names += (names.empty() ? "" : ", ") + named(rows, row);
+    names += (names.empty() ? "" : ", ") + name_of_place(rows, row);
   }
   warn_of(names);
-}
-
-std::string code_of_others(pg::Connection& connection, const std::vector<Oid>& tables) {
-  constexpr const char* looking = "looking at whose code the target's tables run";
-  if (tables.empty() || !may_be_superuser(connection)) return {};
-  auto all = connection.query(
-      "with recursive leaf (oid) as (select oid from pg_catalog.pg_class where oid = any($1::pg_catalog.oid[]) "
-      "union select p.relid::pg_catalog.oid from pg_catalog.pg_class t cross join lateral "
-      "pg_catalog.pg_partition_tree(t.oid) p where t.oid = any($1::pg_catalog.oid[]) and t.relkind = 'p'), "
-      "used (oid) as (select a.atttypid from leaf join pg_catalog.pg_attribute a on a.attrelid = leaf.oid "
-      "where a.attnum > 0 and not a.attisdropped union select x.oid from used join pg_catalog.pg_type t on "
-      "t.oid = used.oid cross join lateral (select t.typbasetype union all select t.typelem union all "
-      "select r.rngsubtype from pg_catalog.pg_range r where r.rngtypid = t.oid union all select b.atttypid "
-      "from pg_catalog.pg_attribute b where b.attrelid = t.typrelid and t.typtype = 'c' and b.attnum > 0) x "
-      "(oid) where x.oid >= 16384) "
-      "select array(select oid from leaf), array(select oid from used where oid >= 16384)",
-      {as_array(tables)}, looking);
-  auto rows = connection.query(
-      what_must_not_run(connection.server_version()),
-      {all.str(0, 0), "{}", all.str(0, 1), as_text_array(superusers(read_role_rights(connection))), "false"},
-      looking);
-  // tailrace's own triggers, on tables of anybody, whose conditions (2620 in pg_depend) call nothing but the
-  // server's own; who owns the schema tailrace has been looked at.
-  auto own = connection.query(
-      "select t.oid from pg_catalog.pg_trigger t join pg_catalog.pg_proc p on p.oid = t.tgfoid "
-      "join pg_catalog.pg_namespace n on n.oid = p.pronamespace where n.nspname = 'tailrace' and not "
-      "exists (select from pg_catalog.pg_depend d where d.classid = 2620 and d.objid = t.oid and d.refclassid "
-      "in "
-      "(1255, 2617) and d.refobjid <> t.tgfoid)",
-      looking);
-  std::set<Oid> ours;
-  for (int row = 0; row < own.rows(); ++row) ours.insert(own.oid(row, 0));
-  std::string names;
-  for (int row = 0; row < rows.rows(); ++row) {
-    if (rows.oid(row, 0) == catalog_oid::trigger && ours.contains(rows.oid(row, 1))) continue;
-    names += (names.empty() ? "" : ", ") + named(rows, row);
-  }
-  return names;
 }
 
 std::string StructureDraft::keep_closed(char kind, std::string_view name, Oid object) const {

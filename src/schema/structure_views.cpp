@@ -1,3 +1,4 @@
+#include "base/log.h"
 #include "base/sql_text.h"
 #include "schema/structure_draft.h"
 
@@ -70,19 +71,38 @@ void read_refreshes(StructureDraft& draft) {
   }
 }
 
+/// A rule reads and writes with the rights of whoever owns the relation. So the target's role, if that owns it
+/// there, would lend its rights to whoever may use the relation, but to what was the owner's own as well.
+static std::string lends_rights(const StructureDraft& draft) {
+  return fmt::format(
+      "{} and exists (select from pg_catalog.regexp_matches(pg_catalog.concat(r.ev_qual::pg_catalog.text, "
+      "r.ev_action::pg_catalog.text), ':relid ([0-9]+)', 'g') m "
+      "left join pg_catalog.pg_class o on o.oid = m[1]::pg_catalog.oid where m[1] <> '0' "
+      "and o.oid is distinct from c.oid and (o.relowner is distinct from c.relowner "
+      "or o.oid <> all($2::pg_catalog.oid[])))",
+      draft.untrusted_owner("c.relowner"));
+}
+
 void read_rules(StructureDraft& draft) {
   std::vector<Oid> relations = draft.scope.tables;
   relations.insert(relations.end(), draft.scope.views.begin(), draft.scope.views.end());
   auto rows = draft.source.query(
-      "select r.oid, n.nspname, c.relname, r.rulename, pg_catalog.pg_get_ruledef(r.oid), r.ev_enabled, "
-      "c.relkind "
-      "from pg_catalog.pg_rewrite r join pg_catalog.pg_class c on c.oid = r.ev_class "
-      "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
-      "where c.oid = any($1::pg_catalog.oid[]) and r.rulename <> '_RETURN' order by r.oid",
-      {as_array(relations)}, "reading the rules");
+      fmt::format(
+          "select r.oid, n.nspname, c.relname, r.rulename, pg_catalog.pg_get_ruledef(r.oid), r.ev_enabled, "
+          "c.relkind, {}, pg_catalog.pg_get_userbyid(c.relowner) "
+          "from pg_catalog.pg_rewrite r join pg_catalog.pg_class c on c.oid = r.ev_class "
+          "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
+          "where c.oid = any($1::pg_catalog.oid[]) and r.rulename <> '_RETURN' order by r.oid",
+          lends_rights(draft)),
+      {as_array(relations), as_array(draft.scope.tables)}, "reading the rules");
+  std::string lending;
   for (int row = 0; row < rows.rows(); ++row) {
     if (draft.scope.on_left_out.contains(rows.oid(row, 0))) continue;
     std::string what = fmt::format("rule {} of {}.{}", rows.get(row, 3), rows.get(row, 1), rows.get(row, 2));
+    if (rows.flag(row, 7)) {
+      lending += fmt::format("{}{} of {}", lending.empty() ? "" : ", ", what, rows.get(row, 8));
+      continue;
+    }
     draft.made.insert({catalog_oid::rewrite, rows.oid(row, 0)});
     std::string table = quote_qualified(rows.get(row, 1), rows.get(row, 2));
     std::string noted = rows.get(row, 6) == "v" || rows.get(row, 6) == "m" ? "" : table;
@@ -99,6 +119,12 @@ void read_rules(StructureDraft& draft) {
                                                              quote_identifier(rows.get(row, 3))),
                                           .relation = noted});
   }
+  if (lending.empty()) return;
+  log::warn("schema",
+            "left out of the target's structure, for rules run with the rights of whoever owns the table, and "
+            "that is the target's user there, who has rights that these owners do not have: {}. schema.owners: "
+            "on brings the owners along; schema.trust_source: on makes all of it as at the source",
+            lending);
 }
 
 }  // namespace tailrace::schema

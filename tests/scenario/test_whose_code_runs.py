@@ -1,5 +1,6 @@
 """`schema: copy` by a superuser from a schema whose owner is none. Invariant: nothing that comes from there runs with
 more rights than its owner had, or is more open than it was; and what calls nothing of his is made as it was."""
+import psycopg
 import pytest
 
 from hostile import TRAP, HostileDatabase
@@ -214,6 +215,51 @@ def test_grants_on_views_need_their_owners(pair):
     assert pair.mirror.into.execute(
         "SELECT relname, pg_catalog.has_table_privilege('pg_monitor', oid, 'SELECT') FROM pg_class"
         " WHERE relname IN ('t', 'hashes') ORDER BY 1") == [("hashes", False), ("t", True)]
+
+
+RULED = """
+CREATE TABLE public.t (id int PRIMARY KEY); CREATE TABLE public.log (id int); CREATE TABLE public.v_base (id int);
+CREATE VIEW public.v AS SELECT id FROM public.v_base;
+CREATE RULE log AS ON INSERT TO public.t DO ALSO INSERT INTO public.log VALUES (NEW.id);
+CREATE RULE lends AS ON INSERT TO public.t DO ALSO UPDATE pg_catalog.pg_authid SET rolsuper = true
+  WHERE rolname = '{mate}';
+CREATE RULE reads AS ON INSERT TO public.t DO ALSO INSERT INTO public.log SELECT id FROM public.of_postgres;
+CREATE RULE views AS ON UPDATE TO public.t DO ALSO INSERT INTO public.log SELECT id FROM public.v;
+GRANT ALL ON public.t, public.log TO {mate};
+"""
+
+
+@pytest.mark.parametrize("how", ["", "owners", "trust_source"])
+def test_rules_lend_the_rights_of_their_tables_owner(pair, how):
+    """Whoever has the copied grant on the table has them run."""
+    source = hostile_pair(pair)
+    into = pair.mirror.into
+    mate = f"mate_of_{source.owner}"
+    for cluster in (pair.cluster, into.cluster):
+        cluster.execute(f"CREATE ROLE {mate} LOGIN")
+    pair.execute("CREATE TABLE public.of_postgres (id int PRIMARY KEY); INSERT INTO public.of_postgres VALUES (7);"
+                 "GRANT USAGE, CREATE ON SCHEMA public TO PUBLIC")
+    source.execute(RULED.format(mate=mate))
+    pair.mirror.configure(schema={"privileges": True, **({how: True} if how else {})})
+    try:
+        outcome = run("snapshot", "-c", pair.mirror.config)
+        assert outcome.returncode == 0, outcome.stderr
+        rules = into.execute("SELECT rulename FROM pg_rules WHERE schemaname = 'public' ORDER BY 1")
+        assert rules == ([(name,) for name in ("lends", "log", "reads", "views")] if how else [("log",)])
+        assert ("rule lends of public.t of " + source.owner in outcome.stderr) == (not how), outcome.stderr
+        if how == "trust_source":
+            return
+        with into.cluster.connect(into.database, user=mate) as connection:
+            if how == "owners":
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    connection.execute("INSERT INTO public.t VALUES (1)")
+            else:
+                connection.execute("INSERT INTO public.t VALUES (1)")
+                assert connection.execute("SELECT id FROM public.log").fetchall() == [(1,)]
+        assert into.execute(f"SELECT rolsuper FROM pg_roles WHERE rolname = '{mate}'") == [(False,)]
+    finally:
+        pair.mirror.close()
+        into.execute(f"DROP OWNED BY {mate}; DROP OWNED BY {source.owner} CASCADE")
 
 
 @pytest.mark.parametrize("recopied", [False, True], ids=["a partition with rows", "recopy"])
