@@ -32,8 +32,12 @@ std::vector<Outdated> outdated_tables(const source::PublicationInfo& publication
     auto found = published.find(record.oid);
     if (found == published.end()) {
       out.push_back({record.oid, "it is not published any more; what is there stays until it is again"});
-    } else if (record.copied && !source::same_membership(record.membership, found->second->membership)) {
-      out.push_back({record.oid, "what is published of it changed"});
+    } else if (record.copied) {
+      auto since = source::compare_membership(record.membership, found->second->membership);
+      if (since == source::Since::otherwise) out.push_back({record.oid, "what is published of it changed"});
+      if (since == source::Since::unsure)
+        out.push_back(
+            {record.oid, "its publication was altered, and changes may not have been published for a while"});
     }
   }
   return out;

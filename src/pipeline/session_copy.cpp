@@ -9,6 +9,7 @@
 #include "pipeline/published_tables.h"
 #include "pipeline/table_copier.h"
 #include "schema/catalog.h"
+#include "source/catalog_marks.h"
 #include "source/foreign_rows.h"
 
 // What a session copies before it streams.
@@ -182,7 +183,10 @@ void Session::refuse_to_copy_anew(const std::vector<schema::Table>& missing) con
 /// under: making that waits for the transactions that are running, and what they alter is in the rows, but was
 /// not in what was read before. A column that the copy misses comes later, with no values of the rows' own.
 source::PublicationInfo Session::published_in(pg::Connection& snapshot) const {
+  auto shown = source::catalog_marks(snapshot, config_.publication.names);
   auto publication = source::read_publications(snapshot, config_.publication.names);
+  if (shown != source::catalog_marks(*connection_, config_.publication.names))
+    throw target::RestartFromCheckpoint("tables of the source were altered while the snapshot was made");
   if (publication) return std::move(*publication);
   throw Error(Retry::transient, fmt::format("publication \"{}\" was dropped while the copy began",
                                             config::publication_names(config_)));

@@ -92,10 +92,10 @@ void SingleCopy::into(target::Target& target) {
   auto unfinished = copy_tables(options, tables_, exporter_, target, board_, stop_);
   if (stop_.requested()) return;
   if (!unfinished.empty()) {
-    throw Error(
-        Retry::needs_operator,
-        fmt::format("{} tables were truncated, rewritten or dropped while they were copied", unfinished.size()),
-        "Take the snapshot again into a new file");
+    throw Error(Retry::needs_operator,
+                fmt::format("{} tables were truncated, rewritten, renamed or dropped while they were copied",
+                            unfinished.size()),
+                "Take the snapshot again into a new file");
   }
   // Making indexes may take long, and a snapshot keeps the source from removing dead rows.
   exporter_.query("commit", "ending the snapshot");

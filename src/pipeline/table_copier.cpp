@@ -20,6 +20,7 @@
 #include "pipeline/raw_text.h"
 #include "schema/catalog.h"
 #include "schema/reading.h"
+#include "schema/same_table.h"
 #include "source/slot.h"
 
 namespace tailrace::pipeline {
@@ -210,28 +211,21 @@ class Reader {
     const auto& table = tables_[part.table];
     // What the last part left aborted goes first: an aborted transaction takes no savepoint.
     if (std::exchange(cancelled_, false)) connection.query("rollback to savepoint part", "copying");
-    connection.query("savepoint part", "copying");
-    try {
-      lock_leaf(connection, part);
-    } catch (const Error& error) {
-      if (error.sqlstate() != "42P01") throw;
-      connection.query("rollback to savepoint part", "copying");
-      throw NeedsNewerSnapshot{"was dropped or renamed while it was copied"};
-    }
+    schema::SeenTable leaf{part.leaf, part.schema, part.name};
+    expect_as_seen(connection, leaf, [&] {
+      if (auto why = schema::lock_as_seen(connection, leaf, "savepoint part; ")) throw changed(*why);
+    });
     bool binary = options_.allow_binary && target_.reads_binary(table);
     auto writer = target_.copy(table.oid, binary, part.alone);
     std::string purpose = "copying " + table.qualified();
     std::optional<pg::CopyOut> begun;
     try {
-      begin_reading(part, [&] { begun.emplace(connection, copy_command(table, part, binary), purpose); });
+      expect_as_seen(connection, leaf, [&] {
+        begin_reading(part, [&] { begun.emplace(connection, copy_command(table, part, binary), purpose); });
+      });
     } catch (const CopyWhole&) {
       connection.query("rollback to savepoint part", purpose);
       throw;
-    } catch (const Error& error) {
-      // The snapshot shows columns that were dropped or renamed before the lock was had.
-      if (error.sqlstate() != "42703" && error.sqlstate() != "42P01") throw;
-      connection.query("rollback to savepoint part", purpose);
-      throw NeedsNewerSnapshot{"changed its columns while it was copied"};
     }
     auto& stream = *begun;
     Progress progress{part.table, 0, 0};
@@ -266,11 +260,29 @@ class Reader {
       progress.bytes += more.bytes;
       if (progress.rows >= progress_every) report(progress);
     }
+    if (auto why = schema::is_still(connection, leaf)) throw changed(*why);
     writer->finish();
     kill_point("copy.part.finished");
     report(progress);
     connection.query("release savepoint part", "copying");
     return rows;
+  }
+
+  static NeedsNewerSnapshot changed(const std::string& how) { return {how + " while it was copied"}; }
+
+  /// What the server says of a table that is not what it was tells nothing of it.
+  void expect_as_seen(pg::Connection& connection, const schema::SeenTable& leaf,
+                      const std::function<void()>& statement) {
+    try {
+      statement();
+    } catch (const Error& error) {
+      constexpr std::array by_name = {"42", "3F", "XX0"};
+      if (std::ranges::none_of(by_name, [&](auto prefix) { return error.sqlstate().starts_with(prefix); }))
+        throw;
+      connection.query("rollback to savepoint part", "copying");
+      if (auto why = schema::is_still(connection, leaf)) throw changed(*why);
+      throw;
+    }
   }
 
   /// A COPY that is a query is planned when it begins.
@@ -322,22 +334,6 @@ class Reader {
     throw Error(Retry::transient, "the server does not end a copy that was cancelled");
   }
 
-  /// A rewrite since the snapshot (ALTER TABLE, TRUNCATE, VACUUM FULL) leaves a heap that the snapshot sees as
-  /// empty or foreign. The lock keeps it from happening from here on; the file's number tells whether it did.
-  void lock_leaf(pg::Connection& connection, const CopyPart& part) {
-    std::string name = quote_qualified(part.schema, part.name);
-    connection.query("lock table only " + name + " in access share mode", "locking " + name);
-    auto rows = connection.query(
-        fmt::format(
-            "select c.relfilenode = pg_catalog.pg_relation_filenode(c.oid) from pg_catalog.pg_class c "
-            "join pg_catalog.pg_namespace n on n.oid = c.relnamespace where n.nspname = {} and c.relname = {}",
-            quote_literal(part.schema), quote_literal(part.name)),
-        "looking for a rewritten table");
-    if (rows.rows() == 0 || !rows.flag(0, 0)) {
-      throw NeedsNewerSnapshot{"was truncated or rewritten while it was copied"};
-    }
-  }
-
   void report(Progress& progress) {
     board_.update([&](Status& status) {
       for (auto& table : status.tables) {
@@ -365,7 +361,7 @@ std::vector<CopyPart> split(const std::vector<schema::Catalog::Leaf>& leaves, st
                             int readers) {
   std::vector<CopyPart> parts;
   for (const auto& leaf : leaves) {
-    CopyPart part{index, leaf.schema, leaf.name, 0, -1, leaf.pages, true, false, leaf.large_rows};
+    CopyPart part{index, leaf.schema, leaf.name, 0, -1, leaf.pages, true, false, leaf.large_rows, leaf.oid};
     if (!ranges || leaf.pages <= part_pages * 3 / 2) {
       parts.push_back(part);
       continue;

@@ -34,8 +34,8 @@ void list_to_copy(const std::vector<schema::Table>& tables, Status& status);
 
 /// `connection` is in a transaction with that snapshot, and one of the readers until this returns: where the
 /// server has no other to give, it copies everything. The target is used by the calling thread, for everything
-/// but the rows themselves. Tables that were rewritten or dropped since the snapshot stay uncopied and are
-/// returned: they need a newer snapshot. Throws when a reader fails, and leaves quietly when a stop is
+/// but the rows themselves. Tables that were rewritten, renamed or dropped since the snapshot stay uncopied and
+/// are returned: they need a newer snapshot. Throws when a reader fails, and leaves quietly when a stop is
 /// requested.
 std::vector<Oid> copy_tables(const CopyOptions& options, const std::vector<schema::Table>& tables,
                              pg::Connection& connection, target::Target& target, StatusBoard& board,
@@ -52,6 +52,7 @@ struct CopyPart {
   bool whole = true;        ///< all of the leaf: no ctid condition
   bool alone = false;       ///< the table has no other part, and is not tiny
   bool large_rows = false;  ///< one reader at a time takes such parts: each may hold a huge row several times
+  Oid leaf = 0;
 };
 
 /// Pure. How many pages each part of a leaf has: the last ones are smaller, so that all readers end together.

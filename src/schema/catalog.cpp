@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "schema/partition_tree.h"
+
 namespace tailrace::schema {
 namespace {
 
@@ -36,19 +38,23 @@ bool Table::has_key() const {
 std::vector<Table> Catalog::tables(const std::vector<Wanted>& wanted, Detail detail) {
   std::vector<Oid> oids;
   for (const auto& table : wanted) oids.push_back(table.oid);
-  constexpr const char* sizes =
-      "case when c.relkind = 'p' then (select pg_catalog.sum(greatest(lc.reltuples, 0))::pg_catalog.int8 from "
-      "pg_catalog.pg_partition_tree(c.oid) l join pg_catalog.pg_class lc on lc.oid = l.relid where l.isleaf) "
-      "else c.reltuples::pg_catalog.int8 end, "
-      "case when c.relkind = 'p' then ("
-      "select coalesce(pg_catalog.sum(pg_catalog.pg_table_size(l.relid)), 0)::pg_catalog.int8 from "
-      "pg_catalog.pg_partition_tree(c.oid) l where l.isleaf) else pg_catalog.pg_table_size(c.oid) end";
+  // From pg_inherits itself: pg_partition_tree() shows what is now, not what the snapshot sees.
+  auto of_leaves = [&](const char* sum) {
+    return fmt::format(
+        "(with recursive {} select pg_catalog.sum({})::pg_catalog.int8 from tree t "
+        "join pg_catalog.pg_class l on l.oid = t.relid where l.relkind = 'r')",
+        partition_tree(connection_.server_version(), "array[c.oid]"), sum);
+  };
+  auto sizes = fmt::format(
+      "case when c.relkind = 'p' then {} else c.reltuples::pg_catalog.int8 end, "
+      "case when c.relkind = 'p' then coalesce({}, 0) else pg_catalog.pg_table_size(c.oid) end",
+      of_leaves("greatest(l.reltuples, 0)"), of_leaves("pg_catalog.pg_table_size(l.oid)"));
   auto rows = connection_.query(
       fmt::format("select c.oid, n.nspname, c.relname, c.relreplident, c.relkind, c.relfilenode, {}, "
                   "c.reltoastrelid, c.relnatts, c.xmin::pg_catalog.text::pg_catalog.int8, c.relispartition "
                   "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
                   "where c.oid = any($1::pg_catalog.oid[])",
-                  detail == Detail::measured ? sizes : "-1::pg_catalog.int8, 0::pg_catalog.int8"),
+                  detail == Detail::measured ? sizes : std::string("-1::pg_catalog.int8, 0::pg_catalog.int8")),
       {oid_array(oids)}, "reading the selected tables");
   std::map<Oid, Table> found;
   for (int row = 0; row < rows.rows(); ++row) {
@@ -262,17 +268,18 @@ std::map<Oid, std::vector<Catalog::Leaf>> Catalog::leaves(const std::vector<Tabl
   std::vector<Oid> oids;
   for (const auto& table : tables) oids.push_back(table.oid);
   auto rows = connection_.query(
-      "select t.oid, n.nspname, c.relname, pg_catalog.pg_relation_size(c.oid) / "
-      "pg_catalog.current_setting('block_size')::pg_catalog.int8, "
-      "pg_catalog.pg_table_size(c.oid) > 64 * pg_catalog.pg_relation_size(c.oid) + 33554432 "
-      "from pg_catalog.pg_class t left join lateral pg_catalog.pg_partition_tree(t.oid) p "
-      "on t.relkind = 'p' and p.isleaf join pg_catalog.pg_class c on c.oid = coalesce(p.relid, t.oid) "
-      "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
-      "where t.oid = any($1::pg_catalog.oid[]) and c.relkind = 'r' order by 4 desc, 2, 3",
+      fmt::format("with recursive {} select t.root, n.nspname, c.relname, pg_catalog.pg_relation_size(c.oid) / "
+                  "pg_catalog.current_setting('block_size')::pg_catalog.int8, "
+                  "pg_catalog.pg_table_size(c.oid) > 64 * pg_catalog.pg_relation_size(c.oid) + 33554432, c.oid "
+                  "from tree t join pg_catalog.pg_class c on c.oid = t.relid "
+                  "join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.relkind = 'r' order by 4 "
+                  "desc, 2, 3",
+                  partition_tree(connection_.server_version(), "$1")),
       {oid_array(oids)}, "measuring the tables");
   std::map<Oid, std::vector<Leaf>> out;
   for (int row = 0; row < rows.rows(); ++row)
-    out[rows.oid(row, 0)].push_back({rows.str(row, 1), rows.str(row, 2), rows.i64(row, 3), rows.flag(row, 4)});
+    out[rows.oid(row, 0)].push_back(
+        {rows.str(row, 1), rows.str(row, 2), rows.i64(row, 3), rows.flag(row, 4), rows.oid(row, 5)});
   return out;
 }
 

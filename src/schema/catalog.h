@@ -63,6 +63,7 @@ class Catalog {
     std::string name;
     std::int64_t pages = 0;
     bool large_rows = false;  ///< nearly all of it is TOAST: rows may be of any size
+    Oid oid = 0;
   };
   /// Where the rows of each of these are, the largest first: in a partitioned table's leaves, else in the table
   /// itself. What is gone has none.

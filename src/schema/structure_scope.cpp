@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "schema/partition_tree.h"
 #include "schema/structure_draft.h"
 
 namespace tailrace::schema {
@@ -143,9 +144,9 @@ class Dependencies {
 
 std::vector<Oid> with_partitions(pg::Connection& source, const std::vector<Oid>& tables) {
   auto rows = source.query(
-      "select distinct coalesce(p.relid::pg_catalog.oid, c.oid) from pg_catalog.pg_class c "
-      "left join lateral pg_catalog.pg_partition_tree(c.oid) p on c.relkind = 'p' "
-      "where c.oid = any($1::pg_catalog.oid[]) order by 1",
+      fmt::format("with recursive {} select distinct c.oid from tree t join pg_catalog.pg_class c on c.oid = "
+                  "t.relid order by 1",
+                  partition_tree(source.server_version(), "$1")),
       {as_array(tables)}, "reading the partitions of the selected tables");
   std::vector<Oid> out;
   for (int row = 0; row < rows.rows(); ++row) out.push_back(rows.oid(row, 0));

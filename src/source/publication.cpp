@@ -62,7 +62,8 @@ std::string comment_on(pg::Connection& connection, const std::string& name) {
 
 /// What makes a table a member: rows of the catalogs that PostgreSQL replaces whenever the table leaves, joins,
 /// or gets another column list or row filter. A partition is a member by its ancestors, too. After a point
-/// stands what PostgreSQL writes anew when the table comes into its schema, or the partition to its parent.
+/// stands what PostgreSQL writes anew when the table comes into its schema, or the partition to its parent;
+/// and, after a letter, with the publication's options: by o, where it publishes all kinds of changes.
 std::string membership_sql(bool schemas) {
   std::string by_schema =
       "union all select 's' || s.oid || coalesce('.' || (select d.xmin::pg_catalog.text "
@@ -71,7 +72,9 @@ std::string membership_sql(bool schemas) {
       "d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass limit 1), '') from "
       "pg_catalog.pg_publication_namespace s where s.pnpubid = p.oid and s.pnnspid = c.relnamespace ";
   return fmt::format(
-      "(select pg_catalog.string_agg(m.id, ' ' order by m.id) from (select 'r' || r.oid ||"
+      "(select pg_catalog.string_agg(m.id || case when p.pubinsert and p.pubupdate and p.pubdelete and "
+      "p.pubtruncate then '.o' || p.xmin::pg_catalog.text else '.n' end, ' ' order by m.id) "
+      "from (select 'r' || r.oid ||"
       " case when r.prrelid = c.oid then '' else coalesce('.' || ("
       "select pg_catalog.string_agg(i.xmin::pg_catalog.text, "
       "'.' order by i.inhrelid) from pg_catalog.pg_inherits i where i.inhrelid in (select relid from "
@@ -278,15 +281,19 @@ class Keeper {
       return {PublicationChange::unchanged, *existing, {}};
     std::string sql = create;
     if (existing && existing->all_tables == all_tables) {
-      sql = fmt::format("ALTER PUBLICATION {} SET {}", name, publication_options_sql(spec_, version));
-      if (!all_tables) sql += set_members_sql(name, version);
+      // Whoever looks later cannot tell an option that is set as it was from one that was another for a while.
+      sql.clear();
+      if (!options_as_wanted())
+        sql = fmt::format("ALTER PUBLICATION {} SET {}", name, publication_options_sql(spec_, version));
+      if (!all_tables) sql += set_members_sql(sql.empty() ? "" : "; ", name, version);
     } else if (existing) {
       // A list cannot become FOR ALL TABLES or the reverse. In one transaction no change falls between the two.
       sql = fmt::format("DROP PUBLICATION {}; {}", name, create);
     }
     Transaction transaction(connection_);
     try {
-      connection_.query(sql, existing ? "altering the publication" : "creating the publication");
+      if (!sql.empty())
+        connection_.query(sql, existing ? "altering the publication" : "creating the publication");
     } catch (const Error& error) {
       throw explain_refusal(connection_, error, sql);
     }
@@ -298,17 +305,30 @@ class Keeper {
   }
 
   /// SET TABLE takes no empty list.
-  std::string set_members_sql(const std::string& name, int version) {
+  std::string set_members_sql(std::string between, const std::string& name, int version) {
     if (!wanted_.empty())
-      return fmt::format("; ALTER PUBLICATION {} SET TABLE {}", name, table_list_sql(wanted_, version));
+      return fmt::format("{}ALTER PUBLICATION {} SET TABLE {}", between, name,
+                         table_list_sql(wanted_, version));
     auto members = read_members(connection_, name_);
     std::string sql;
     for (const auto& table : catalog_) {
-      if (members.contains(table.oid))
-        sql += fmt::format("; ALTER PUBLICATION {} DROP TABLE ONLY {}", name,
-                           quote_qualified(table.schema, table.name));
+      if (!members.contains(table.oid)) continue;
+      sql += fmt::format("{}ALTER PUBLICATION {} DROP TABLE ONLY {}", between, name,
+                         quote_qualified(table.schema, table.name));
+      between = "; ";
     }
     return sql;
+  }
+
+  /// See publication_options_sql().
+  bool options_as_wanted() {
+    bool generated = connection_.server_version() >= 180000 && spec_.generated_columns;
+    auto row = connection_.query(
+        fmt::format("select pubinsert and pubupdate and pubdelete and pubtruncate and pubviaroot = {}{} from "
+                    "pg_catalog.pg_publication where pubname = {}",
+                    spec_.via_partition_root, generated ? " and pubgencols = 's'" : "", quote_literal(name_)),
+        "reading the publication's options");
+    return row.rows() > 0 && row.flag(0, 0);
   }
 
   bool members_as_wanted() {

@@ -53,9 +53,12 @@ struct PublishedTable {
   bool insert = true, update = true, remove = true, truncate = true;  ///< what is published of it
 };
 
-/// True if a table was a member all the time since its membership was recorded. In which order the publications
-/// stand does not matter. Pure.
-bool same_membership(const std::string& recorded, const std::string& now);
+/// How a table was a member since its membership was recorded. `otherwise`: not all the time, or with other
+/// columns or another filter. `unsure`: the publication itself was altered, so that some kinds of changes may
+/// not have been published for a while; one that does not publish all kinds now is not asked that. In which
+/// order the publications stand does not matter. Pure.
+enum class Since { same, unsure, otherwise };
+Since compare_membership(const std::string& recorded, const std::string& now);
 
 struct PublicationInfo {
   std::string name;         ///< of several: "a, b"

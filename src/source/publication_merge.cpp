@@ -38,6 +38,13 @@ std::vector<std::string> rows_of(const std::string& membership) {
   return rows;
 }
 
+/// A row of a membership, and what it says of the publication's options.
+std::pair<std::string, std::string> split_options(const std::string& row) {
+  auto at = row.find_last_of("on");
+  if (at == std::string::npos || at == 0) return {row, ""};
+  return {row.substr(0, at - 1), row.substr(at)};
+}
+
 void add(PublishedTable& to, const PublishedTable& table) {
   check_columns(to, table);
   to.column_list = to.column_list && table.column_list;
@@ -54,11 +61,19 @@ void add(PublishedTable& to, const PublishedTable& table) {
 
 }  // namespace
 
-bool same_membership(const std::string& recorded, const std::string& now) {
-  // The books of format 1 and 2 do not have what stands after a point.
-  return std::ranges::equal(rows_of(recorded), rows_of(now), [](const auto& one, const auto& other) {
-    return one == other || other.starts_with(one + ".");
-  });
+Since compare_membership(const std::string& recorded, const std::string& now) {
+  auto before = rows_of(recorded);
+  auto after = rows_of(now);
+  if (before.size() != after.size()) return Since::otherwise;
+  auto out = Since::same;
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    auto [was, was_options] = split_options(before[i]);
+    auto [is, is_options] = split_options(after[i]);
+    // The books of format 1 and 2 do not have what stands after a point, and earlier ones no options.
+    if (was != is && !is.starts_with(was + ".")) return Since::otherwise;
+    if (!was_options.empty() && was_options != is_options && is_options != "n") out = Since::unsure;
+  }
+  return out;
 }
 
 PublicationInfo merge_publications(const std::vector<PublicationInfo>& publications,

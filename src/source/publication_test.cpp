@@ -133,14 +133,24 @@ TEST(Publications, ARootStandsForItsLeaves) {
 }
 
 TEST(Publications, TheirOrderDoesNotMatter) {
-  EXPECT_TRUE(same_membership("r1 p2", "p2 r1"));
-  EXPECT_TRUE(same_membership("", ""));
-  EXPECT_FALSE(same_membership("r1 p2", "r1"));
-  EXPECT_FALSE(same_membership("r1", "r2"));
-  EXPECT_FALSE(same_membership("s1.744", "s1.745"));
+  EXPECT_EQ(compare_membership("r1 p2", "p2 r1"), Since::same);
+  EXPECT_EQ(compare_membership("", ""), Since::same);
+  EXPECT_EQ(compare_membership("r1 p2", "r1"), Since::otherwise);
+  EXPECT_EQ(compare_membership("r1", "r2"), Since::otherwise);
+  EXPECT_EQ(compare_membership("s1.744", "s1.745"), Since::otherwise);
   // Recorded before there was more to tell.
-  EXPECT_TRUE(same_membership("s1", "s1.745"));
-  EXPECT_FALSE(same_membership("s1", "s11"));
+  EXPECT_EQ(compare_membership("s1", "s1.745"), Since::same);
+  EXPECT_EQ(compare_membership("s1", "s11"), Since::otherwise);
+  // With the publication's options.
+  EXPECT_EQ(compare_membership("r1.7.o5", "r1.7.o5"), Since::same);
+  EXPECT_EQ(compare_membership("r1.7.o5", "r1.7.o6"), Since::unsure);
+  EXPECT_EQ(compare_membership("r1.7.o5", "r1.8.o5"), Since::otherwise);
+  EXPECT_EQ(compare_membership("r1.o5 p2.o6", "p2.o6 r1.o5"), Since::same);
+  EXPECT_EQ(compare_membership("r1.o5", "r1.n"), Since::same);
+  EXPECT_EQ(compare_membership("r1.n", "r1.n"), Since::same);
+  EXPECT_EQ(compare_membership("r1.n", "r1.o5"), Since::unsure);
+  EXPECT_EQ(compare_membership("r1", "r1.o5"), Since::same);
+  EXPECT_EQ(compare_membership("r1", "r1.7.o5"), Since::same);
 }
 
 TEST(PublicationSql, OfNothing) {

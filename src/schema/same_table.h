@@ -1,0 +1,29 @@
+#pragma once
+// SameTable: a transaction's snapshot shows the catalogs as they were, but a statement finds a table by its
+// name as it is now. In between a table can lose its name to another one.
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "pg/connection.h"
+
+namespace tailrace::schema {
+
+/// A table as the transaction's snapshot shows it.
+struct SeenTable {
+  Oid oid = 0;
+  std::string schema;
+  std::string name;
+  bool partitioned = false;
+};
+
+/// Locks what has the name now against whoever alters it, and says why it does not hold that table's rows as
+/// the snapshot shows them; nullopt: it does. What the server says of a name that leads to no table is thrown.
+/// `before`: statements to begin with, each with its semicolon.
+std::optional<std::string> lock_as_seen(pg::Connection& connection, const SeenTable& table,
+                                        const std::string& before = {});
+/// The same of what was locked, when its rows have been read: the schema can be renamed meanwhile.
+std::optional<std::string> is_still(pg::Connection& connection, const SeenTable& table);
+
+}  // namespace tailrace::schema
