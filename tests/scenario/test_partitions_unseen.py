@@ -26,6 +26,10 @@ CASES = {
                            "ALTER TABLE {t} ATTACH PARTITION {t}_3 FOR VALUES IN (3)"],
     "moved_and_attached": [PARTS, MOVED],
     "moved_attached_and_changed": [PARTS, MOVED, "UPDATE {t} SET id = id + 1000", "DELETE FROM {t} WHERE d = 3"],
+    "wider_moved_and_attached": [PARTS, "ALTER TABLE {t} ADD c text", MOVED],
+    "wider_and_created": [PARTS, "DELETE FROM {t} WHERE d = 3", "ALTER TABLE {t} ADD c text",
+                          "CREATE TABLE {t}_3 PARTITION OF {t} FOR VALUES IN (3)",
+                          "INSERT INTO {t} VALUES (90, 3, 'v', 'c')"],
     "attached_below": [PARTS, "DELETE FROM {t} WHERE d = 3",
                        "CREATE TABLE {t}_3 (LIKE {t} INCLUDING ALL) PARTITION BY LIST (d);"
                        "CREATE TABLE {t}_3a PARTITION OF {t}_3 FOR VALUES IN (3); INSERT INTO {t}_3 VALUES (90, 3);"

@@ -128,6 +128,8 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   void check_tables_again(const Error& error);
   void show_all();
   void make_ready(const schema::Table& table, std::optional<Lsn> taken_at);
+  void empty(const TargetTable& there);
+  void fit_anew(const schema::Table& table, TargetTable& there);
   TableRecord known_or_named(const NamedTable& table) const;
   void show_empty(const TableName& name);
   void discard(const std::vector<HiddenTables::Root>& roots);

@@ -126,8 +126,11 @@ void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
   auto make_room = [&](const TableName& name) { return frees_name(name); };
   if (options_.structure == StructureMode::copy) {
     if (!known.empty()) {
-      tailrace::target::postgres::follow_structure(books_connection_, made_, records_, known, read,
-                                                   structure_options(), make_room);
+      tailrace::target::postgres::follow_structure(
+          books_connection_, made_, records_, known, read, structure_options(), make_room, [&](Oid root) {
+            auto table = std::ranges::find(tables, root, &schema::Table::oid);
+            durably([&] { fit_anew(*table, found_.at(root)); });
+          });
     }
     for (const auto& table : tables) {
       if (has_relation(records_, table.oid)) check_types(made_, table);
@@ -191,7 +194,7 @@ void PostgresTarget::follow_structure(const schema::ReadStructure& read) {
   made_.heed();
   bool all_made = tailrace::target::postgres::follow_structure(
       books_connection_, made_, records_, tables, read, structure_options(),
-      [&](const TableName& name) { return frees_name(name); });
+      [&](const TableName& name) { return frees_name(name); }, [](Oid /*copied*/) {});
   // A view of a table that is held is not read, and comes again with it.
   if (all_made && tables.size() == records_.size()) made_.forget_to_make_again();
   structure_wanted_ = false;
@@ -303,6 +306,29 @@ void PostgresTarget::create_table(const schema::Table& table) {
   make_ready(table, std::nullopt);
 }
 
+/// What the copy will not overwrite must not double its rows.
+void PostgresTarget::empty(const TargetTable& there) {
+  if (options_.keep_rows) return;
+  // Triggers stay silent.
+  books_connection_.query("set local session_replication_role = replica", "emptying a table");
+  auto rows = books_connection_.query(
+      fmt::format("select exists (select from {}{})", there.kind == 'p' ? "" : "only ", there.sql_name()),
+      "looking at " + there.sql_name());
+  if (rows.flag(0, 0)) empty_tables(books_connection_, {{{there.sql_name(), there.kind == 'p'}}}, false);
+}
+
+/// Empties a table of the books and gives it the source's columns.
+void PostgresTarget::fit_anew(const schema::Table& table, TargetTable& there) {
+  empty(there);
+  if (options_.structure != StructureMode::copy || options_.keep_rows) return;
+  const auto& record = records_.at(table.oid);
+  for_table(table.oid, [&] {
+    fit_columns(books_connection_, record, table, made_);
+    there = own_table(books_connection_, record);
+    check_columns(table, there);
+  });
+}
+
 /// `taken_at`: what it holds is all there is, as of then.
 void PostgresTarget::make_ready(const schema::Table& table, std::optional<Lsn> taken_at) {
   auto known = records_.find(table.oid);
@@ -315,20 +341,10 @@ void PostgresTarget::make_ready(const schema::Table& table, std::optional<Lsn> t
   if (!there) throw Error(Retry::fatal, fmt::format("the target lost its table {}", table.qualified()));
   TableRecord record;
   durably([&] {
-    // What the copy will not overwrite must not double its rows. Triggers stay silent.
-    books_connection_.query("set local session_replication_role = replica", "emptying a table");
-    auto rows = books_connection_.query(
-        fmt::format("select exists (select from {}{})", there->kind == 'p' ? "" : "only ", there->sql_name()),
-        "looking at " + table.qualified());
-    if (rows.flag(0, 0) && !options_.keep_rows)
-      empty_tables(books_connection_, {{{there->sql_name(), there->kind == 'p'}}}, false);
-    if (known != records_.end() && known->second.target_oid == there->oid &&
-        options_.structure == StructureMode::copy && !options_.keep_rows) {
-      for_table(table.oid, [&] {
-        fit_columns(books_connection_, known->second, table, made_);
-        there = own_table(books_connection_, known->second);
-        check_columns(table, *there);
-      });
+    if (known != records_.end() && known->second.target_oid == there->oid) {
+      fit_anew(table, *there);
+    } else {
+      empty(*there);
     }
     forget_kept(table.oid);
     forget_deletions_of(books_connection_, *there);

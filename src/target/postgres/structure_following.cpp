@@ -56,7 +56,7 @@ bool lacks_partition(pg::Connection& connection, const TableRecord& root, const 
 
 bool follow_structure(pg::Connection& connection, MadeObjects& made, const Records& records,
                       const std::vector<Oid>& tables, const schema::ReadStructure& read,
-                      schema::StructureOptions how, const MakeRoom& make_room) {
+                      schema::StructureOptions how, const MakeRoom& make_room, const MakeReady& make_ready) {
   if (tables.empty()) return true;
   made.forget();
   auto again = made.to_make_again();
@@ -107,15 +107,8 @@ bool follow_structure(pg::Connection& connection, MadeObjects& made, const Recor
       all_made = false;
     }
   }
-  for (auto& [root, statements] : partitions) {
-    // Rows that are to be copied anew may lie where a new partition takes them from its default one.
-    if (const auto& record = records.at(root); !record.copied && record.copied_at.valid())
-      statements.insert(statements.begin(),
-                        // Triggers are the source's code, and stay silent.
-                        {"emptied table " + record.qualified(),
-                         fmt::format("SET LOCAL session_replication_role = replica; TRUNCATE {}; "
-                                     "SET LOCAL session_replication_role TO DEFAULT",
-                                     record.target_name)});
+  for (const auto& [root, statements] : partitions) {
+    if (!records.at(root).copied) make_ready(root);
     for_table(root, [&] { schema::run_structure(connection, statements); });
   }
   return all_made;

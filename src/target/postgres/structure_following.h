@@ -12,13 +12,16 @@ namespace tailrace::target::postgres {
 
 /// Frees the name for a partition; false where what has it is not ours.
 using MakeRoom = std::function<bool(const TableName&)>;
+/// Before a partition is made of a table that is to be copied anew: rows of it may lie where the partition
+/// takes them from its default one, and it may lack columns that the partition has.
+using MakeReady = std::function<void(Oid)>;
 
 /// For these tables of the source, which the target has, in transactions of its own. Throws TableRefused for
 /// one whose partitions cannot be made; notes in `made` what types differ. False: what belongs to several
 /// tables could not be made, which was told.
 bool follow_structure(pg::Connection& connection, MadeObjects& made, const Records& records,
                       const std::vector<Oid>& tables, const schema::ReadStructure& read,
-                      schema::StructureOptions how, const MakeRoom& make_room);
+                      schema::StructureOptions how, const MakeRoom& make_room, const MakeReady& make_ready);
 
 /// Throws TableRefused for a table that needs a type which is another at the target, or a name of a partition
 /// that is taken there by somebody else's. `structure`: what makes the tables.
