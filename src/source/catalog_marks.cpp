@@ -20,7 +20,7 @@ std::string catalog_marks(pg::Connection& connection, const std::vector<std::str
           "in "
           "({})), part as (select oid, xmin, prrelid from pg_catalog.pg_publication_rel where prpubid in "
           "(select "
-          "oid from pub)), place as ({}), member(oid) as (select prrelid from part union select c.oid from "
+          "oid from pub)), place as ({}), member (oid) as (select prrelid from part union select c.oid from "
           "pg_catalog.pg_class c where c.relkind in ('r', 'p') and c.relpersistence = 'p' and c.oid >= 16384 "
           "and "
           "(exists (select from pub where puballtables) or c.relnamespace in (select space from place)) union "

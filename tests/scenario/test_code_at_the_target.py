@@ -1,4 +1,4 @@
-"""What a target has already and its owner is not trusted. Invariant: nothing of it runs with the rights of the superuser
+"""What a target has already, whose owner is not trusted. Invariant: nothing of it runs with the rights of the superuser
 that tailrace is there; and what calls nothing of his is used as it is."""
 import pytest
 
