@@ -145,7 +145,19 @@ std::string code_of_others(pg::Connection& connection, const std::vector<Oid>& t
       {as_array(tables)}, looking);
   auto leaves = all.str(0, 0);
   auto used = with_parts(connection, all.str(0, 1));
-  auto places = evaluated_places(version, "$5") + std::string(keys_above);
+  // tailrace's own triggers, on tables of anybody, whose conditions (2620 in pg_depend) call nothing but the
+  // server's own, call nothing of anybody's; who owns the schema tailrace has been looked at.
+  auto own = connection.query(
+      "select t.oid from pg_catalog.pg_trigger t join pg_catalog.pg_proc p on p.oid = t.tgfoid "
+      "join pg_catalog.pg_namespace n on n.oid = p.pronamespace where n.nspname = 'tailrace' and not "
+      "exists (select from pg_catalog.pg_depend d where d.classid = 2620 and d.objid = t.oid and d.refclassid "
+      "in (1255, 2617) and d.refobjid <> t.tgfoid)",
+      looking);
+  std::string ours;
+  for (int row = 0; row < own.rows(); ++row) ours += fmt::format("{}{}", row == 0 ? "" : ",", own.oid(row, 0));
+  auto places = fmt::format(
+      "select c, o, owner, tree from ({}{}) p where c <> {} or o <> all('{{{}}}'::pg_catalog.oid[])",
+      evaluated_places(version, "$5"), keys_above, catalog_oid::trigger, ours);
   // Expressions use types, and these may have expressions.
   std::string mentioned;
   for (std::string before; before != used || mentioned.empty();) {
@@ -164,19 +176,8 @@ std::string code_of_others(pg::Connection& connection, const std::vector<Oid>& t
       what_must_not_run(places + std::string(casts)),
       {leaves, "{}", used, as_text_array(superusers(read_role_rights(connection))), "false", mentioned},
       looking);
-  // tailrace's own triggers, on tables of anybody, whose conditions (2620 in pg_depend) call nothing but the
-  // server's own; who owns the schema tailrace has been looked at.
-  auto own = connection.query(
-      "select t.oid from pg_catalog.pg_trigger t join pg_catalog.pg_proc p on p.oid = t.tgfoid "
-      "join pg_catalog.pg_namespace n on n.oid = p.pronamespace where n.nspname = 'tailrace' and not "
-      "exists (select from pg_catalog.pg_depend d where d.classid = 2620 and d.objid = t.oid and d.refclassid "
-      "in (1255, 2617) and d.refobjid <> t.tgfoid)",
-      looking);
-  std::set<Oid> ours;
-  for (int row = 0; row < own.rows(); ++row) ours.insert(own.oid(row, 0));
   std::string names;
   for (int row = 0; row < rows.rows(); ++row) {
-    if (rows.oid(row, 0) == catalog_oid::trigger && ours.contains(rows.oid(row, 1))) continue;
     names += (names.empty() ? "" : ", ") + name_of_place(rows, row);
   }
   return names;

@@ -5,14 +5,14 @@ import pytest
 from tailrace import run
 from waiting import wait_until
 
-ODD = {"statement_timeout": "1s", "lock_timeout": "1s", "idle_in_transaction_session_timeout": "1s",
+ODD = {"statement_timeout": "500ms", "lock_timeout": "500ms", "idle_in_transaction_session_timeout": "500ms",
        "xmloption": "document", "xmlbinary": "hex", "quote_all_identifiers": "on", "array_nulls": "off",
        "transform_null_equals": "on", "backslash_quote": "on", "standard_conforming_strings": "off",
        "constraint_exclusion": "on", "default_transaction_isolation": "serializable",
        "default_transaction_deferrable": "on", "exit_on_error": "on", "client_min_messages": "debug5",
        "gin_fuzzy_search_limit": "1", "row_security": "on", "lc_monetary": "C", "DateStyle": "German",
        "IntervalStyle": "iso_8601", "bytea_output": "escape", "extra_float_digits": "0"}
-SINCE = {14: {"idle_session_timeout": "1s"}, 17: {"transaction_timeout": "1s"}}
+SINCE = {14: {"idle_session_timeout": "500ms"}, 17: {"transaction_timeout": "500ms"}}
 TABLE = r"""
 CREATE SCHEMA s; CREATE TYPE s."Kind" AS ENUM ('a', 'b');
 CREATE TABLE s.t (id int PRIMARY KEY, x xml, a text[], k s."Kind" DEFAULT 'b', i interval, d timestamptz, f float8,
@@ -36,9 +36,10 @@ def test_settings_of_databases(shop_on):
     shop.mirror.start()
     shop.mirror.wait_caught_up(shop.cluster)
     cluster, database = sides[-1]
+    # What is asked most often is asked every second.
     wait_until(lambda: cluster.value(
         f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}' AND backend_type <> 'walsender'"
-        " AND state LIKE 'idle%' AND state_change < now() - interval '2 seconds'"), what=shop.mirror.tail)
+        " AND state LIKE 'idle%' AND backend_start < now() - interval '4 seconds'"), what=shop.mirror.tail)
     lasting = "-c transaction_timeout=0 -c idle_session_timeout=0 -c exit_on_error=off"
     with shop.cluster.connect(shop.name, options=lasting) as connection:
         connection.execute("INSERT INTO s.t (id, x, a) VALUES (100, XMLPARSE(CONTENT 'x<y/>'), ARRAY[NULL, 'b'])")
