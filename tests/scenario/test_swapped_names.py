@@ -1,10 +1,10 @@
 """The source's tables trade names, partitions and schemas while they are copied. Invariant: a table's rows
 at the target are its own, whatever had its name meanwhile."""
 import threading
-from contextlib import contextmanager
 
 import pytest
 
+from proxy import Proxy
 from tailrace import run
 from waiting import wait_until
 
@@ -86,25 +86,8 @@ class Turnstile:
         self._looks.close()
 
 
-@contextmanager
-def held(shop, table, where):
-    """Holds whatever reads the source at the first statement that needs the table and that `where` names."""
-    turnstile = Turnstile(shop, table)
-    try:
-        while not where(wait_until(turnstile.waiting, what=f"a statement that needs {table}")):
-            turnstile.let_one_through()
-        yield
-    finally:
-        turnstile.open()
-        turnstile.close()
-
-
 def in_the_copy(waiting):
     return "lock table" in waiting[1]
-
-
-def in_the_window(_):
-    return True
 
 
 def began(shop):
@@ -125,29 +108,37 @@ def follows(shop):
     return shop.settle()
 
 
+def stopped_at(shop, words, ddl, **settings):
+    """The source is altered when the first copy says these words to it, which it hears later."""
+    with Proxy(shop.cluster.port) as proxy:
+        shop.mirror.source = shop.cluster.url(shop.name, port=proxy.port)
+        shop.mirror.configure(**settings)
+        proxy.stall_at(words)
+        began(shop)
+        wait_until(lambda: not proxy.flowing, what=f"{words}")
+        altered(shop, ddl)
+        proxy.restore()
+        follows(shop)
+
+
 @KINDS
 @pytest.mark.parametrize("swap", SWAPS)
 def test_names_that_are_traded_during_the_copy(shop_into, kind, swap):
     shop = shop_into(kind)
     shop.execute(SOURCE)
     # To judge what a query would run, a superuser's copy asks for the partitions, and so locks them.
-    shop.mirror.configure(snapshot={"readers": 1}, schema={"trust_source": True})
-    began(shop)
-    with held(shop, "big", in_the_copy):
-        altered(shop, SWAPS[swap])
-    follows(shop)
+    stopped_at(shop, b'lock table only "public"."big"', SWAPS[swap], snapshot={"readers": 1},
+               schema={"trust_source": True})
     assert "while it was copied" in shop.mirror.log_text()
 
 
 @KINDS
 @pytest.mark.parametrize("change", WHOLE_TREES)
 def test_tables_altered_between_the_snapshot_and_the_look(shop_into, kind, change):
+    """It is stopped when it is about to read, under the snapshot, what is published."""
     shop = shop_into(kind)
     shop.execute(SOURCE)
-    began(shop)
-    with held(shop, "big", in_the_window):
-        altered(shop, WHOLE_TREES[change])
-    follows(shop)
+    stopped_at(shop, b"hashtextextended", WHOLE_TREES[change])
 
 
 @KINDS
