@@ -185,7 +185,9 @@ void Session::refuse_to_copy_anew(const std::vector<schema::Table>& missing) con
 source::PublicationInfo Session::published_in(pg::Connection& snapshot) const {
   auto shown = source::catalog_marks(snapshot, config_.publication.names);
   auto publication = source::read_publications(snapshot, config_.publication.names);
-  if (shown != source::catalog_marks(*connection_, config_.publication.names))
+  // By a session that sees what is there now.
+  auto now = open_source(config_, pg::Mode::sql);
+  if (shown != source::catalog_marks(*now, config_.publication.names))
     throw target::RestartFromCheckpoint("tables of the source were altered while the snapshot was made");
   if (publication) return std::move(*publication);
   throw Error(Retry::transient, fmt::format("publication \"{}\" was dropped while the copy began",
