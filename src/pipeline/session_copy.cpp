@@ -187,6 +187,7 @@ source::PublicationInfo Session::published_in(pg::Connection& snapshot) const {
   auto publication = source::read_publications(snapshot, config_.publication.names);
   // By a session that sees what is there now.
   auto now = open_source(config_, pg::Mode::sql);
+  now->leave_on(stop_);
   if (shown != source::catalog_marks(*now, config_.publication.names))
     throw target::RestartFromCheckpoint("tables of the source were altered while the snapshot was made");
   if (publication) return std::move(*publication);
