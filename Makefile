@@ -38,6 +38,9 @@ demo:  ## from nothing to a live mirror of a shop's database, in front of your e
 	@tools/build release -j $(JOBS) --target tailrace
 	@demo/run
 
+# A database is three hundred files, and most tests make two: on a disk that took a third of their time.
+test-end-to-end test-found test-random test-slow test-sanitize-scenarios random: export TAILRACE_SERVERS ?= $(shell tools/memory-folder)
+
 test: deps build test-unit test-end-to-end test-found test-random test-sanitize test-sanitize-scenarios  ## everything: unit, scenario and crash tests, what random programs found and a set of them, sanitizers; each tier tells its time
 
 test-unit: build  ## unit tests

@@ -30,9 +30,14 @@ serial = itertools.count(1)
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leaves out what is said to be about DuckDB files only; the marker says why."""
+    """With --target postgres: skips what is said to be about DuckDB files only (the marker says why), and leaves out what
+    is the same whatever --target says, if whole folders are run: `make test` ran it."""
     if config.getoption("--target") == "duckdb":
         return
+    if not any(".py" in argument for argument in config.args):
+        same = [item for item in items if "target_server" not in item.fixturenames]
+        config.hook.pytest_deselected(items=same)
+        items[:] = [item for item in items if "target_server" in item.fixturenames]
     for item in items:
         marker = item.get_closest_marker("duckdb")
         if marker:

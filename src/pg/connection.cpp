@@ -448,6 +448,13 @@ void Connection::cancel_soon() const noexcept {
   if (auto errand = begin_cancel()) errand->wait_for(1s);
 }
 
+void Connection::notice_loss(std::string_view purpose) {
+  pollfd descriptor{socket(), POLLIN, 0};
+  if (poll(&descriptor, 1, 0) <= 0) return;
+  // Else notices and changed parameters, of which libpq takes care.
+  if (PQconsumeInput(raw_.get()) == 0) throw make_error(raw_.get(), nullptr, purpose);
+}
+
 Result Connection::check(Result result, std::string_view purpose) {
   switch (PQresultStatus(result.raw())) {
     case PGRES_COMMAND_OK:

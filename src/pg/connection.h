@@ -95,6 +95,10 @@ class Connection {
   void wait_while(const std::function<bool()>& while_this, const std::function<void()>& read,
                   std::string_view purpose);
 
+  /// Between queries, without asking anything: throws as a query() would where the server has closed the
+  /// connection, which an idle one else finds out by its next query.
+  void notice_loss(std::string_view purpose);
+
   int server_version() const;  ///< as 150004
   int backend_pid() const;
   int socket() const;

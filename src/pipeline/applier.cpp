@@ -591,7 +591,8 @@ void Applier::show_conflicts(const std::map<Oid, ConflictCounts>& conflicts) {
 }
 
 void Applier::refresh_durable() {
-  if (durable() < checkpoint_.lsn) durable_.store(target_.durable().value, std::memory_order_release);
+  // Asked also when all is durable: a target that is gone says so here, though nothing is to be applied.
+  durable_.store(target_.durable().value, std::memory_order_release);
 }
 
 void Applier::evolve(Oid oid, const target::Evolution& evolution) {

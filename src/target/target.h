@@ -325,7 +325,8 @@ class Target {
   virtual void commit_soon(const Checkpoint& checkpoint);
   /// Waits for commits that are on their way.
   virtual void settle();
-  /// The position of the last commit that no crash of the target takes back; invalid before the first.
+  /// The position of the last commit that no crash of the target takes back; invalid before the first. Throws
+  /// where the target is known to be gone.
   virtual Lsn durable() = 0;
   /// Also of what is on its way, and of a transaction ahead.
   virtual void rollback() noexcept = 0;

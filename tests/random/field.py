@@ -267,7 +267,7 @@ class Field:
         def ask():
             nonlocal last
             self.alive()
-            last = self.mirror.status() or last
+            last = self.mirror.polled() or last
             return last and predicate(last)
         try:
             wait_until(ask, self.patience, what)

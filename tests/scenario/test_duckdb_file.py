@@ -528,6 +528,7 @@ def test_a_name_of_a_table_that_is_no_more(shop):
             shop.mirror.start()
         wait_until(lambda: shop.mirror.log_text().count("gave its name to another") > told, what=shop.mirror.tail)
         shop.execute("INSERT INTO a VALUES (3, 'newer'); CREATE TABLE b (id int PRIMARY KEY, v text)")
+        shop.mirror.look(shop.cluster)
         shop.settle()
         with shop.mirror.opened() as file:
             assert [name for _, name in file.tables()] == ["a", "b"]

@@ -90,3 +90,17 @@ def test_a_target_that_is_read_only_for_a_moment(own_cluster, pair_on):
             assert pair.settle() == 1000
     finally:
         standby.close()
+
+
+def test_an_idle_target_that_ends(own_cluster, pair_on):
+    """Nothing is to be applied, so nothing is asked of it; all the same nobody is told "in step" for long."""
+    pair = pair_on(own_cluster(15, autovacuum="off"), own_cluster(15))
+    pair.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1); CHECKPOINT")
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.mirror.wait_status(lambda status: status["in_step"], what="in step")
+    pair.target_server.stop("immediate")
+    pair.mirror.wait_status(lambda status: status["state"] == "reconnecting" and not status["in_step"], 3, "it is told")
+    pair.target_server.start()
+    pair.execute("INSERT INTO t VALUES (2)")
+    assert pair.settle() == 2

@@ -6,6 +6,7 @@ root, so a root session runs it as an unprivileged user.
 import atexit
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -37,6 +38,20 @@ DEFAULT_SETTINGS = {
     "bytea_output": "escape",
     "extra_float_digits": "-5",
 }
+
+
+# Where the servers' folders are made; by default where temporary files are. `make test` says a folder in memory.
+SERVERS = Path(os.environ.get("TAILRACE_SERVERS") or tempfile.gettempdir())
+
+
+def new_home(version):
+    """A folder for one server, named after this process; takes away what processes left that were killed, for a folder
+    in memory is nobody's to fill."""
+    for left in SERVERS.glob("tailrace-pg*-*-*"):
+        maker = re.fullmatch(r"tailrace-pg\d+-(\d+)-\w+", left.name)
+        if maker and not Path("/proc", maker[1]).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"tailrace-pg{version}-{os.getpid()}-", dir=SERVERS))
 
 
 def free_port():
@@ -91,7 +106,7 @@ class PgCluster:
         self.version = version
         self.bin = server_directory(version) / "bin"
         self.port = free_port()
-        self.home = Path(tempfile.mkdtemp(prefix=f"tailrace-pg{version}-"))
+        self.home = new_home(version)
         self.data = self.home / "data"
         self.log = self.home / "server.log"
         self.process = None

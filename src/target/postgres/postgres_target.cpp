@@ -347,7 +347,10 @@ void PostgresTarget::note(const Lanes::Committed& committed) {
 }
 
 Lsn PostgresTarget::durable() {
-  if (!open_) flush_watch_.look();
+  if (!open_) {
+    books_connection_.notice_loss("following");
+    flush_watch_.look();
+  }
   return flush_watch_.durable();
 }
 
