@@ -30,8 +30,8 @@ serial = itertools.count(1)
 
 
 def pytest_collection_modifyitems(config, items):
-    """With --target postgres: skips what is said to be about DuckDB files only (the marker says why), and leaves out what
-    is the same whatever --target says, if whole folders are run: `make test` ran it."""
+    """With --target postgres: skips what is said to be about DuckDB files only (the marker says why). If whole folders
+    are run, leaves out what is the same whatever --target says: `make test` ran it."""
     if config.getoption("--target") == "duckdb":
         return
     if not any(".py" in argument for argument in config.args):
