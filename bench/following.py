@@ -1,37 +1,13 @@
 """Following: tailrace applies the backlog to a copy of the DuckDB file that was in step before it."""
-import json
 import shutil
-import socket
 import time
 
+from control_socket import ControlSocket
 from lsn import lsn
 from processes import ServerSide, cpu_seconds, peak_resident
 from receiving import Reading
 
 POLL = 0.02
-
-
-class ControlSocket:
-    """The running tailrace's own answer to `status`, without a process for each question."""
-
-    def __init__(self, path):
-        self.path = str(path)
-
-    def status(self):
-        """None while nobody answers."""
-        try:
-            with socket.socket(socket.AF_UNIX) as link:
-                link.connect(self.path)
-                link.sendall(b'{"command":"status"}\n')
-                answer = b""
-                while not answer.endswith(b"\n"):
-                    part = link.recv(65536)
-                    if not part:
-                        return None
-                    answer += part
-        except OSError:
-            return None
-        return json.loads(answer).get("status")
 
 
 def wait_for(mirror, control, condition, timeout, peak=lambda: None):

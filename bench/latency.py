@@ -2,7 +2,7 @@
 import threading
 import time
 
-from following import ControlSocket
+from control_socket import ControlSocket
 from lsn import lsn
 from tailrace import Tailrace
 

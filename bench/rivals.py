@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from following import ControlSocket
+from control_socket import ControlSocket
 from processes import cpu_seconds, peak_resident
 from server import Slots
 from tailrace import Tailrace
