@@ -166,6 +166,7 @@ std::unique_ptr<source::ChangeStream> Session::open_backlog(const source::Stream
 }
 
 void Session::stream() {
+  note_timeline();
   list_tables({});
   auto checkpoint = target_.checkpoint();
   TAILRACE_CHECK(checkpoint.has_value());

@@ -46,6 +46,7 @@ class Session {
   bool is_standby();
   void check_position(const Checkpoint& checkpoint);
   void ensure_slot();
+  void note_timeline();
   void begin_at(const source::SlotInfo& slot, Lsn position, const std::string& seen);
   Lsn stated_position(const source::SlotInfo& slot) const;
   void check_start(const std::optional<source::SlotInfo>& slot) const;

@@ -5,6 +5,7 @@
 #include "pipeline/holding.h"
 #include "pipeline/published_tables.h"
 #include "schema/catalog.h"
+#include "source/timeline.h"
 
 // From which position a session goes on, and what of that is refused before anything is written.
 
@@ -67,9 +68,21 @@ void Session::ensure_slot() {
                 "Nothing was written. Copy anew: 'tailrace teardown', then run with a new target file; after a "
                 "failover, use slot.failover (PostgreSQL 17) so that standbys have the slot");
   }
+  auto checkpoint = target_.checkpoint();
+  if (!checkpoint->system_identifier.empty() && identity_.timeline > checkpoint->timeline)
+    source::check_history(source::read_timeline_history(*replication_, identity_.timeline), *checkpoint,
+                          slot->confirmed_flush);
   two_phase_ = slot->two_phase;
   failover_ = slot->failover;
   slot_position_ = slot->confirmed_flush;
+}
+
+/// From here on an old primary, which is on an earlier timeline, is recognised.
+void Session::note_timeline() {
+  auto checkpoint = target_.checkpoint();
+  if (!checkpoint || checkpoint->timeline == identity_.timeline) return;
+  checkpoint->timeline = identity_.timeline;
+  target_.initialize(*checkpoint);
 }
 
 /// The rows at the target are as of a position that the user states: the slot's own, or start_lsn.

@@ -83,7 +83,7 @@ bool drop_slot(pg::Connection& connection, const std::string& name);
 void check_usable(const SlotInfo& slot, const std::optional<Checkpoint>& checkpoint);
 
 /// Throws when the target was filled from another cluster, or the server is an older life of it. Pure. A
-/// later timeline is fine: that is a promoted standby, and its slot decides.
+/// later timeline is that of a promoted standby: see timeline.h.
 void check_same_cluster(const SystemIdentity& server, const Checkpoint& checkpoint);
 
 /// Reads the slot and checks it; while another server process holds it, watches for up to `patience`

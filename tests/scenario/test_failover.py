@@ -1,4 +1,6 @@
 """Failover to a promoted standby that has the slot. Invariant: it goes on by itself, nothing lost, nothing doubled."""
+import pytest
+
 from proxy import Proxy
 from waiting import wait_until
 
@@ -33,10 +35,64 @@ def test_promoted_standby_with_failover_slot(own_cluster, shop_on):
                             shop.name)
             shop.cluster = standby
             assert shop.settle(timeout=120) == 493
+            # The old primary comes back, and goes on by itself. It is not what was followed.
+            primary.start()
+            primary.execute("SELECT pg_switch_wal(); INSERT INTO t VALUES (2000, 'of another world')", shop.name)
+            primary.execute("SELECT pg_switch_wal(); INSERT INTO t VALUES (2001, 'of another world')", shop.name)
+            address.target = ("127.0.0.1", primary.port)
+            shop.mirror.start()
+            assert shop.mirror.wait_ended() == 3
+            assert "old primary from before a failover" in shop.mirror.tail()
+            shop.compared()
+    finally:
+        standby.close()
+        if primary.process is None:
+            primary.start()
+        shop.cluster = primary
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
+def test_a_standby_that_was_behind(own_cluster, shop_on, running):
+    """It was promoted, and has written beyond the checkpoint since: no position shows that the target has rows that the
+    new primary never had, but the history of its timeline does."""
+    primary = own_cluster(17, wal_sender_timeout="5s")
+    shop = shop_on(primary)
+    shop.execute("CREATE TABLE t (id int PRIMARY KEY, v text);"
+                 "INSERT INTO t SELECT i, 'v' FROM generate_series(1, 500) i")
+    standby = primary.standby(sync_replication_slots="on")
+    try:
+        with Proxy(primary.port) as address:
+            shop.mirror.source = primary.url(shop.name, port=address.port)
+            shop.mirror.configure(slot={"name": shop.name, "failover": True})
+            shop.mirror.start()
+            shop.mirror.wait_caught_up(primary)
+            synced = ("SELECT count(*) FROM pg_replication_slots WHERE synced AND NOT temporary"
+                      f" AND invalidation_reason IS NULL AND slot_name = '{shop.name}'")
+            wait_until(lambda: standby.value(synced), timeout=90, what="the slot on the standby")
+            standby.configure(primary_conninfo="host=127.0.0.1 port=1 dbname=postgres user=postgres")
+            standby.reload()
+            wait_until(lambda: not standby.value("SELECT count(*) FROM pg_stat_wal_receiver"), what="no receiver")
+            shop.execute("INSERT INTO t SELECT i, 'lost' FROM generate_series(1000, 1099) i")
+            shop.mirror.wait_caught_up(primary)
+            end = primary.value("SELECT pg_current_wal_insert_lsn()")
+            if not running:
+                shop.mirror.stop()
+            address.refuse()
+            primary.stop("immediate")
+            standby.promote()
+            while standby.value(f"SELECT pg_current_wal_insert_lsn() < '{end}'::pg_lsn + 100000"):
+                standby.execute("INSERT INTO t SELECT i, 'new' FROM generate_series(2000, 2999) i;"
+                                "DELETE FROM t WHERE id > 2500", shop.name)
+            address.target = ("127.0.0.1", standby.port)
+            address.restore()
+            if not running:
+                shop.mirror.start()
+            assert shop.mirror.wait_ended() == 3
+            told = shop.mirror.tail()
+            assert "a standby was promoted without the last changes" in told and "the server left timeline 1 at" in told
     finally:
         standby.close()
         primary.start()
-        shop.cluster = primary
 
 
 def test_an_address_that_leads_to_a_standby_for_a_moment(own_cluster, shop_on):
