@@ -164,7 +164,7 @@ void Mending::keep(const verify::Row& row, Rows& rows) {
 Mending::Rows Mending::read_source(pg::Connection& source, const schema::Table& table,
                                    const verify::Around& around, const StopSignal& stop) {
   Rows out;
-  verify::SqlTable from(source, quote_qualified(table.schema, table.name), table.partitioned, table.row_filter,
+  verify::SqlTable from(source, {table.oid, table.schema, table.name, table.partitioned}, table.row_filter,
                         around);
   read_chosen(source, from, table, stop, out);
   return out;
@@ -174,7 +174,7 @@ Mending::Rows Mending::read_target(target::TargetView& view, const schema::Table
                                    const StopSignal& stop) {
   Rows out;
   if (auto there = view.queryable(table.oid)) {
-    verify::SqlTable from(*there->connection, there->name, there->partitioned, "");
+    verify::SqlTable from(*there->connection, there->table, "");
     read_chosen(*there->connection, from, table, stop, out);
   } else {
     view.scan(table.oid, [&](const verify::Row& row) {

@@ -30,7 +30,8 @@ class Mending {
   bool done() const { return keys_.empty(); }
   /// For some seconds, then comes back although keys are left. `source` is in a transaction that sees what the
   /// target holds apart from the differences, `around` its queries of the table; no transaction of the target's
-  /// is open. Throws Error when the target refuses a row, NeedsRowOrder never.
+  /// is open. Throws Error when the target refuses a row, schema::TableAltered when more is to be done under a
+  /// newer snapshot, NeedsRowOrder never.
   void work(pg::Connection& source, const schema::Table& table, const verify::Around& around,
             target::Target& target, const Checkpoint& checkpoint, const StopSignal& stop);
   const verify::Mended& mended() const { return mended_; }

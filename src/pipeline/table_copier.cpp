@@ -276,9 +276,7 @@ class Reader {
     try {
       statement();
     } catch (const Error& error) {
-      constexpr std::array by_name = {"42", "3F", "XX0"};
-      if (std::ranges::none_of(by_name, [&](auto prefix) { return error.sqlstate().starts_with(prefix); }))
-        throw;
+      if (!schema::may_be_of_another(error)) throw;
       connection.query("rollback to savepoint part", "copying");
       if (auto why = schema::is_still(connection, leaf)) throw changed(*why);
       throw;

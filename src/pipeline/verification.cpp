@@ -6,6 +6,8 @@
 #include "pipeline/mending.h"
 #include "pipeline/published_tables.h"
 #include "schema/reading.h"
+#include "schema/same_table.h"
+#include "source/catalog_marks.h"
 #include "source/slot.h"
 
 namespace tailrace::pipeline {
@@ -55,9 +57,9 @@ void RunningApplier::withdraw(const std::shared_ptr<Barrier>& barrier) {
 
 /// Both sides at one position: the source as a transaction sees it, the target as a view of it.
 struct Verification::Meeting {
-  std::shared_ptr<pg::Connection> source;
+  pg::Connection source;
   std::unique_ptr<target::TargetView> view;
-  std::vector<schema::Table> tables;
+  std::vector<schema::Table> tables;  ///< those that are published
   Lsn lsn;
   Clock::time_point since;
 };
@@ -75,11 +77,11 @@ Verification::~Verification() {
   board_.update([](Status& status) { status.verify.reset(); });
 }
 
-/// Returns a connection in a transaction that sees the source at `lsn`, where the target was while `act` ran.
-std::shared_ptr<pg::Connection> Verification::meet(const Act& act, Lsn& lsn) {
+/// Both sides were at one position while `act` ran, and the source's transaction still is.
+std::unique_ptr<Verification::Meeting> Verification::meet(const Act& act) {
   for (int attempt = 1;; ++attempt) {
     try {
-      return meet_once(act, lsn);
+      return meet_once(act);
     } catch (const BarrierPassed& passed) {
       if (attempt == most_meetings) throw Error(Retry::transient, passed.what(), "Try again");
     } catch (const std::future_error&) {
@@ -90,50 +92,80 @@ std::shared_ptr<pg::Connection> Verification::meet(const Act& act, Lsn& lsn) {
   }
 }
 
-std::shared_ptr<pg::Connection> Verification::meet_once(const Act& act, Lsn& lsn) {
+std::unique_ptr<Verification::Meeting> Verification::meet_once(const Act& act) {
   auto give_up = [this] { return given_up(); };
   auto exporter = pg::Connection::open(config_.source, {pg::Mode::replication, config_.name + " verify"});
   exporter.leave_on(stop_);
-  auto source = std::make_shared<pg::Connection>(
+  auto out = std::make_unique<Meeting>(
       pg::Connection::open(config_.source, {pg::Mode::sql, config_.name + " verify"}));
+  out->source.leave_on(stop_);
   // A slot's consistent point is not known before it is there. So that the target does not run past it, the
   // applier is held meanwhile, but not for as long as a long transaction at the source may make it take.
   applier_.with([](Applier& applier) { applier.hold(Clock::now() + longest_hold); }, give_up);
   auto name = fmt::format("{}_verify_{}", config_.slot.name.substr(0, 40), exporter.backend_pid());
   auto slot = source::create_slot(exporter, name, {true, false, true});
   // Once a transaction has taken over the snapshot, the slot can go.
-  source::import_snapshot(*source, slot.snapshot);
+  source::import_snapshot(out->source, slot.snapshot);
   auto barrier = std::make_shared<Barrier>();
-  barrier->lsn = lsn = slot.consistent_point;
-  barrier->act = [&](target::Target& target, const Checkpoint& checkpoint) {
-    act(*source, target, checkpoint);
+  barrier->lsn = out->lsn = slot.consistent_point;
+  std::promise<void> shown;
+  barrier->act = [&, may_act = shown.get_future().share()](target::Target& target,
+                                                           const Checkpoint& checkpoint) {
+    may_act.get();
+    act(*out, target, checkpoint);
   };
   auto reached = barrier->done.get_future();
   std::weak_ptr<Barrier> remembered = barrier;
   // The applier's is then the only one left: when that goes, the promise is broken and we know.
   applier_.with([&](Applier& applier) { applier.request(std::move(barrier)); }, give_up);
+  auto withdraw = [&] {
+    if (auto left = remembered.lock()) applier_.withdraw(left);
+  };
+  // Meanwhile: the longer it takes, the likelier somebody alters a table.
+  try {
+    out->tables = published(out->source, exporter);
+    shown.set_value();
+  } catch (...) {
+    shown.set_exception(std::current_exception());
+    withdraw();
+    throw;
+  }
   while (reached.wait_for(100ms) != std::future_status::ready) {
     if (!given_up()) continue;
-    if (auto left = remembered.lock()) applier_.withdraw(left);
+    withdraw();
     throw StopRequested();
   }
   reached.get();
-  return source;
+  out->since = Clock::now();
+  return out;
+}
+
+/// What is done under one snapshot, under as many as it takes to find the tables as the snapshot shows them.
+template <typename Action>
+auto Verification::under_newer_snapshots(const Action& action) {
+  for (int attempt = 1;; ++attempt) {
+    try {
+      return action();
+    } catch (const schema::TableAltered& altered) {
+      if (attempt == most_meetings) throw Error(Retry::transient, altered.what(), "Try again");
+      log::info("verify", "{}; the two sides meet again", altered.what());
+      meeting_.reset();
+    }
+  }
 }
 
 void Verification::meet_to_compare() {
   meeting_.reset();
-  auto fresh = std::make_unique<Meeting>();
-  fresh->source =
-      meet([&](pg::Connection&, target::Target& target, const Checkpoint&) { fresh->view = target.view(); },
-           fresh->lsn);
-  fresh->since = Clock::now();
-  fresh->tables = published(*fresh->source);
-  meeting_ = std::move(fresh);
+  meeting_ =
+      meet([](Meeting& meeting, target::Target& target, const Checkpoint&) { meeting.view = target.view(); });
 }
 
-std::vector<schema::Table> Verification::published(pg::Connection& source) const {
+/// As `source` sees them. `now`: outside of its transaction.
+std::vector<schema::Table> Verification::published(pg::Connection& source, pg::Connection& now) const {
+  auto shown = source::catalog_marks(source, config_.publication.names);
   auto publication = source::read_publications(source, config_.publication.names);
+  if (shown != source::catalog_marks(now, config_.publication.names))
+    throw schema::TableAltered("tables of the source were altered while the two sides met");
   if (!publication)
     throw Error(Retry::needs_operator,
                 fmt::format("publication {} is gone", config::publication_names(config_)));
@@ -148,7 +180,7 @@ void Verification::run(const VerifyRequest& request, verify::Report& report) {
         "could undo them",
         "Without --repair the rows that differ are named; mend them by hand, at one of both databases");
   }
-  meet_to_compare();
+  under_newer_snapshots([&] { meet_to_compare(); });
   std::vector<std::pair<Oid, std::string>> wanted;
   for (const auto& table : meeting_->tables) {
     auto named = std::ranges::find(request.tables, table.qualified()) != request.tables.end();
@@ -166,7 +198,7 @@ void Verification::run(const VerifyRequest& request, verify::Report& report) {
       auto done = status.verify ? status.verify->tables_done + 1 : 0;
       status.verify = VerifyStatus{name, false, 0, -1, done, static_cast<std::int64_t>(wanted.size())};
     });
-    auto found = compare(oid);
+    auto found = under_newer_snapshots([&] { return compare(oid); });
     bool mends = request.repair && !found.report.equal && !found.keys.empty();
     report.tables.push_back(mends ? repair(oid, std::move(found)) : std::move(found.report));
     report.lsn = report.tables.back().lsn;
@@ -178,8 +210,8 @@ void Verification::refuse_code_of_others(const std::vector<std::pair<Oid, std::s
   if (config_.schema.trust_source) return;
   std::vector<Oid> oids;
   for (const auto& [oid, name] : wanted) oids.push_back(oid);
-  auto judged = schema::judge_queries(*meeting_->source, oids);
-  if (!judged.refused.empty()) schema::refuse_to_query(*meeting_->source, judged.refused);
+  auto judged = schema::judge_queries(meeting_->source, oids);
+  if (!judged.refused.empty()) schema::refuse_to_query(meeting_->source, judged.refused);
 }
 
 /// What was judged may have changed when the table's turn comes.
@@ -217,8 +249,8 @@ verify::Comparison Verification::compare(Oid oid) {
   auto counted = [this](std::int64_t rows) {
     board_.update([&](Status& status) { status.verify->rows += rows; });
   };
-  auto out = verify::compare_table(*meeting_->source, *table, *meeting_->view, stop_,
-                                   guarded(*meeting_->source, *table), counted);
+  auto out = verify::compare_table(meeting_->source, *table, *meeting_->view, stop_,
+                                   guarded(meeting_->source, *table), counted);
   out.report.lsn = meeting_->lsn;
   compare_names(*table, *meeting_->view, out.report);
   return out;
@@ -233,7 +265,7 @@ verify::TableReport Verification::repair(Oid oid, verify::Comparison found) {
     mended.inserted += now.inserted;
     mended.updated += now.updated;
     mended.deleted += now.deleted;
-    found = compare(oid);
+    found = under_newer_snapshots([&] { return compare(oid); });
     if (now.total() == 0) break;
   }
   if (found.report.equal) found.report.differences = std::move(differences);
@@ -246,16 +278,13 @@ verify::Mended Verification::mend(Oid oid, const verify::RowShape& shape, std::v
   board_.update([](Status& status) { status.verify->mending = true; });
   Mending mending(shape, std::move(keys));
   while (!mending.done()) {
-    Lsn lsn;
-    meet(
-        [&](pg::Connection& source, target::Target& target, const Checkpoint& checkpoint) {
-          auto tables = published(source);
-          auto table = std::ranges::find(tables, oid, &schema::Table::oid);
-          if (table == tables.end())
-            throw Error(Retry::transient, "a table left the publication while it was mended", "Try again");
-          mending.work(source, *table, guarded(source, *table), target, checkpoint, stop_);
-        },
-        lsn);
+    auto work = [&](Meeting& meeting, target::Target& target, const Checkpoint& checkpoint) {
+      auto table = std::ranges::find(meeting.tables, oid, &schema::Table::oid);
+      if (table == meeting.tables.end())
+        throw Error(Retry::transient, "a table left the publication while it was mended", "Try again");
+      mending.work(meeting.source, *table, guarded(meeting.source, *table), target, checkpoint, stop_);
+    };
+    under_newer_snapshots([&] { meet(work); });
   }
   auto mended = mending.mended();
   log::info("verify", "mended at the target: {} rows inserted, {} updated, {} deleted", mended.inserted,

@@ -58,13 +58,16 @@ class Verification {
 
  private:
   struct Meeting;
-  using Act = std::function<void(pg::Connection& source, target::Target& target, const Checkpoint& checkpoint)>;
+  /// The meeting has no view yet.
+  using Act = std::function<void(Meeting& meeting, target::Target& target, const Checkpoint& checkpoint)>;
 
   bool given_up() const { return stop_.requested() || engine_stop_.requested(); }
-  std::shared_ptr<pg::Connection> meet(const Act& act, Lsn& lsn);
-  std::shared_ptr<pg::Connection> meet_once(const Act& act, Lsn& lsn);
+  std::unique_ptr<Meeting> meet(const Act& act);
+  std::unique_ptr<Meeting> meet_once(const Act& act);
+  template <typename Action>
+  auto under_newer_snapshots(const Action& action);
   void meet_to_compare();
-  std::vector<schema::Table> published(pg::Connection& source) const;
+  std::vector<schema::Table> published(pg::Connection& source, pg::Connection& now) const;
   void refuse_code_of_others(const std::vector<std::pair<Oid, std::string>>& wanted);
   verify::Around guarded(pg::Connection& source, const schema::Table& table);
   verify::Comparison compare(Oid oid);

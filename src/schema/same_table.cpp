@@ -1,5 +1,8 @@
 #include "schema/same_table.h"
 
+#include <algorithm>
+#include <array>
+
 #include <fmt/format.h>
 
 #include "base/sql_text.h"
@@ -54,6 +57,28 @@ std::optional<std::string> lock_as_seen(pg::Connection& connection, const SeenTa
 std::optional<std::string> is_still(pg::Connection& connection, const SeenTable& table) {
   return answer(
       connection.query(question(connection.server_version(), table), "looking whether it is the same table"));
+}
+
+bool may_be_of_another(const Error& error) {
+  constexpr std::array by_name = {"42", "3F", "XX0"};
+  return std::ranges::any_of(by_name, [&](auto prefix) { return error.sqlstate().starts_with(prefix); });
+}
+
+void read_as_seen(pg::Connection& connection, const SeenTable& table, const std::function<void()>& read) {
+  auto expect = [&](const std::optional<std::string>& why) {
+    if (why) throw TableAltered(fmt::format("{}.{} {} while it was read", table.schema, table.name, *why));
+  };
+  try {
+    expect(lock_as_seen(connection, table, "savepoint as_seen; "));
+    read();
+  } catch (const Error& error) {
+    if (!may_be_of_another(error)) throw;
+    connection.query("rollback to savepoint as_seen", "looking whether it is the same table");
+    expect(is_still(connection, table));
+    throw;
+  }
+  expect(is_still(connection, table));
+  connection.query("release savepoint as_seen", "looking whether it is the same table");
 }
 
 }  // namespace tailrace::schema

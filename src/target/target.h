@@ -23,6 +23,7 @@
 #include "model/conflict.h"
 #include "pg/connection.h"
 #include "pg/copy_out.h"
+#include "schema/same_table.h"
 #include "schema/structure.h"
 #include "schema/table.h"
 #include "target/bad_changes.h"
@@ -191,8 +192,7 @@ using RowVisitor = std::function<void(const std::vector<std::optional<std::strin
 /// A table that a PostgreSQL database can be asked about, in the transaction of its view.
 struct QueryableTable {
   pg::Connection* connection = nullptr;
-  std::string name;  ///< as SQL writes it
-  bool partitioned = false;
+  schema::SeenTable table;
 };
 
 /// A consistent, unchanging view of the target, to compare with; used by one thread, beside the writer.
@@ -201,8 +201,9 @@ class TargetView {
   virtual ~TargetView() = default;
   virtual std::optional<Checkpoint> checkpoint() const = 0;
   virtual std::vector<TableRecord> tables() const = 0;
+  /// Throws schema::TableAltered where another table has its name now.
   virtual void scan(Oid table, const RowVisitor& visit) = 0;
-  /// Nothing where the target speaks no PostgreSQL.
+  /// Nothing where the target speaks no PostgreSQL. It is to be read by schema::read_as_seen().
   virtual std::optional<QueryableTable> queryable(Oid table);
 };
 

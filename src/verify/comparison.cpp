@@ -17,13 +17,12 @@ class TableComparison {
   TableComparison(pg::Connection& source, const schema::Table& table, target::TargetView& view,
                   const StopSignal& stop, const Around& around,
                   const std::function<void(std::int64_t)>& counted)
-      : here_(source, quote_qualified(table.schema, table.name), table.partitioned, table.row_filter, around),
+      : here_(source, {table.oid, table.schema, table.name, table.partitioned}, table.row_filter, around),
         table_(table),
         view_(view),
         stop_(stop),
         counted_(counted) {
-    if (auto there = view.queryable(table.oid))
-      there_.emplace(*there->connection, there->name, there->partitioned, "");
+    if (auto there = view.queryable(table.oid)) there_.emplace(*there->connection, there->table, "");
   }
 
   Comparison run();

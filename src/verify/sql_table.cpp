@@ -115,11 +115,11 @@ std::string in_buckets(const ChecksumPlan& plan, const std::vector<bool>& bucket
   return fmt::format("{} = any('{{{}}}'::pg_catalog.int8[])", plan.row_bucket, list);
 }
 
-SqlTable::SqlTable(pg::Connection& connection, std::string name, bool partitioned, std::string filter,
-                   Around around)
+SqlTable::SqlTable(pg::Connection& connection, schema::SeenTable table, std::string filter, Around around)
     : connection_(connection),
-      name_(std::move(name)),
-      from_((partitioned ? "" : "only ") + name_),
+      table_(std::move(table)),
+      name_(quote_qualified(table_.schema, table_.name)),
+      from_((table_.partitioned ? "" : "only ") + name_),
       filter_(std::move(filter)),
       purpose_("comparing " + name_),
       around_(std::move(around)) {}
@@ -172,6 +172,11 @@ std::vector<std::string> SqlTable::pieces() {
 void SqlTable::sum(const ChecksumPlan& plan, TableDigest& digest, const StopSignal& stop,
                    const std::function<void(std::int64_t)>& counted) {
   connection_.leave_on(stop);
+  schema::read_as_seen(connection_, table_, [&] { sum_pieces(plan, digest, stop, counted); });
+}
+
+void SqlTable::sum_pieces(const ChecksumPlan& plan, TableDigest& digest, const StopSignal& stop,
+                          const std::function<void(std::int64_t)>& counted) {
   // Compiling costs more than it gains here, and sorting all rows by their bucket much more.
   connection_.query("set local jit = off; set local enable_sort = off", purpose_);
   for (const auto& piece : pieces()) {
@@ -200,18 +205,20 @@ void SqlTable::read(const std::vector<std::string>& columns, const std::string& 
   for (const auto& column : columns) list.push_back(quote_identifier(column));
   connection_.leave_on(stop);
   auto sql = fmt::format("copy (select {} from {}{}) to stdout", joined(list, ", "), from_, where(condition));
-  guarded([&] { connection_.query(sql, purpose_); });
-  pg::CopyStream stream(connection_, purpose_);
-  Row row(columns.size());
-  std::vector<std::string> scratch(columns.size());
-  std::string_view line;
-  std::size_t count = 0;
-  while (stream.next_blocking(line)) {
-    line.remove_suffix(1);
-    pg::split_copy_row(line, row, scratch);
-    visit(row);
-    if (++count % 4096 == 0 && stop.requested()) throw StopRequested();
-  }
+  schema::read_as_seen(connection_, table_, [&] {
+    guarded([&] { connection_.query(sql, purpose_); });
+    pg::CopyStream stream(connection_, purpose_);
+    Row row(columns.size());
+    std::vector<std::string> scratch(columns.size());
+    std::string_view line;
+    std::size_t count = 0;
+    while (stream.next_blocking(line)) {
+      line.remove_suffix(1);
+      pg::split_copy_row(line, row, scratch);
+      visit(row);
+      if (++count % 4096 == 0 && stop.requested()) throw StopRequested();
+    }
+  });
 }
 
 }  // namespace tailrace::verify

@@ -1,5 +1,6 @@
 #pragma once
-// SqlTable: a table as a PostgreSQL database shows it in one transaction, summed up there or read from there.
+// SqlTable: a table as a PostgreSQL database shows it in one transaction, summed up there or read from there;
+// never another one that got its name since: rather schema::TableAltered is thrown.
 // Values are PostgreSQL's text, to the letter, whatever types they have on either side.
 
 #include <functional>
@@ -8,6 +9,7 @@
 
 #include "base/stop.h"
 #include "pg/connection.h"
+#include "schema/same_table.h"
 #include "schema/table.h"
 #include "verify/table_digest.h"
 
@@ -35,10 +37,8 @@ struct ChecksumPlan {
 /// Borrows the connection, which is in the transaction to look with. One thread.
 class SqlTable {
  public:
-  /// `name`: as SQL writes it. `filter`: a WHERE condition, or empty. `around`: every query of the table;
-  /// empty: they just run.
-  SqlTable(pg::Connection& connection, std::string name, bool partitioned, std::string filter,
-           Around around = {});
+  /// `filter`: a WHERE condition, or empty. `around`: every query of the table; empty: they just run.
+  SqlTable(pg::Connection& connection, schema::SeenTable table, std::string filter, Around around = {});
 
   /// Equal for two servers that hash equal rows alike: same encoding, same byte order.
   std::string dialect();
@@ -51,10 +51,13 @@ class SqlTable {
 
  private:
   void guarded(const std::function<void()>& query) const;
+  void sum_pieces(const ChecksumPlan& plan, TableDigest& digest, const StopSignal& stop,
+                  const std::function<void(std::int64_t)>& counted);
   std::vector<std::string> pieces();
   std::string where(const std::string& condition, const std::string& more = {}) const;
 
   pg::Connection& connection_;
+  schema::SeenTable table_;
   std::string name_;
   std::string from_;
   std::string filter_;

@@ -41,7 +41,7 @@ std::optional<QueryableTable> PostgresView::queryable(Oid table) {
     auto judged = schema::judge_queries(connection_, {there->oid});
     if (!judged.refused.empty()) schema::refuse_to_query(connection_, judged.refused);
   }
-  return QueryableTable{&connection_, there->sql_name(), there->kind == 'p'};
+  return QueryableTable{&connection_, {there->oid, there->schema, there->name, there->kind == 'p'}};
 }
 
 void PostgresView::scan(Oid table, const RowVisitor& visit) {
@@ -50,18 +50,21 @@ void PostgresView::scan(Oid table, const RowVisitor& visit) {
   std::string list;
   for (const auto& column : record.columns) list += (list.empty() ? "" : ", ") + quote_identifier(column.name);
   std::string purpose = "reading " + record.target_name;
-  connection_.query(
-      fmt::format("copy (select {} from {} {}) to stdout", list, where->partitioned ? "" : "only", where->name),
-      purpose);
-  pg::CopyStream stream(connection_, purpose);
-  std::vector<std::string> unescaped(record.columns.size());
-  std::vector<std::optional<std::string_view>> row(record.columns.size());
-  std::string_view line;
-  while (stream.next_blocking(line)) {
-    line.remove_suffix(1);
-    pg::split_copy_row(line, row, unescaped);
-    visit(row);
-  }
+  schema::read_as_seen(connection_, where->table, [&] {
+    connection_.query(
+        fmt::format("copy (select {} from {} {}) to stdout", list, where->table.partitioned ? "" : "only",
+                    quote_qualified(where->table.schema, where->table.name)),
+        purpose);
+    pg::CopyStream stream(connection_, purpose);
+    std::vector<std::string> unescaped(record.columns.size());
+    std::vector<std::optional<std::string_view>> row(record.columns.size());
+    std::string_view line;
+    while (stream.next_blocking(line)) {
+      line.remove_suffix(1);
+      pg::split_copy_row(line, row, unescaped);
+      visit(row);
+    }
+  });
 }
 
 }  // namespace tailrace::target::postgres
