@@ -275,3 +275,22 @@ def test_continuous(pair, tmp_path, running):
     assert process.wait(timeout=30) == 1, output.read_text()
     wait_until(lambda: not pair.value("SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE '%verify%'"),
                what="the slots to go")
+
+
+@pytest.mark.postgres
+def test_who_asked_hangs_up(pair):
+    """The run does not go on waiting for what the comparison waited for, a transaction of somebody's at the source,
+    and waits for it again when the next one asks."""
+    pair.execute(TABLES)
+    follow(pair)
+    waiting = ("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE_REPL%' AND state = 'active'"
+               " AND datname = current_database()")
+    with pair.connect(autocommit=False) as blocker:
+        blocker.execute("SELECT pg_current_xact_id()")
+        with subprocess.Popen([BINARY, "verify", "-c", pair.mirror.config], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL) as asking:
+            wait_until(lambda: pair.value(waiting) == 1, what="a comparison that waits")
+            asking.kill()
+        wait_until(lambda: pair.value(waiting) == 0, timeout=10, what="the server to give up")
+        blocker.commit()
+    assert "4 tables compared" in verify(pair, code=0)
