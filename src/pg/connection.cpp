@@ -155,7 +155,8 @@ class StopWatch {
 /// Nobody waits any more for what it does.
 void give_up(const Connection& connection) {
   connection.cancel_soon();
-  // Nothing else can be asked here now, and closing must not wait either.
+  // libpq itself takes no other query while one is not answered; but of a copy that CopyOut began past it, it
+  // knows nothing, and would take the rest of that for the answer to the next.
   ::shutdown(connection.socket(), SHUT_RDWR);
 }
 

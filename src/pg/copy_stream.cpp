@@ -24,8 +24,15 @@ CopyStream::Next CopyStream::next(std::string_view& out) {
 }
 
 bool CopyStream::next_blocking(std::string_view& out) {
-  free_message();
-  return take(PQgetCopyData(connection_.raw(), &message_, /*async=*/0), out) == Next::data;
+  Next got = next(out);
+  if (got == Next::nothing_yet)
+    connection_.wait_while(
+        [&] {
+          if (got == Next::nothing_yet) got = next(out);
+          return got == Next::nothing_yet;
+        },
+        [&] { read_socket(); }, purpose_);
+  return got == Next::data;
 }
 
 CopyStream::Next CopyStream::take(int length, std::string_view& out) {

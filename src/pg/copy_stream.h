@@ -24,7 +24,7 @@ class CopyStream {
   /// The next message that is already here. `out` stays valid until the next call. Throws when the server
   /// ended the copy with an error.
   Next next(std::string_view& out);
-  /// The next message, waiting for it; false at the end.
+  /// The next message, waiting for it as a query() of the connection does; false at the end.
   bool next_blocking(std::string_view& out);
 
   /// Frees the last message before the next call would.

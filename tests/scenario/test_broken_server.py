@@ -9,6 +9,7 @@ import pytest
 
 from evil_server import EvilServer
 from proxy import Proxy
+from tailrace import BINARY
 from waiting import PATIENCE, wait_until
 
 MEMORY_MB = 256
@@ -164,10 +165,51 @@ def test_sigterm_while_somebody_locks_what_is_opened(pair):
                                   " AND datname = current_database()"), "the server was told"
 
 
+def test_sigterm_while_the_books_wait(pair):
+    """Of a run that follows: for a lock on tailrace's own tables."""
+    with set_up(pair) as mirror:
+        into = mirror.into
+        waits = ("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ILIKE '%tailrace.tables%'"
+                 " AND datname = current_database()")
+        mirror.start()
+        mirror.wait_caught_up(pair.cluster)
+        with into.cluster.connect(into.database, autocommit=False) as other:
+            other.execute("LOCK TABLE tailrace.tables")
+            pair.execute("CREATE TABLE later (id int PRIMARY KEY)")
+            with subprocess.Popen([BINARY, "refresh", *map(str, mirror.named())], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL) as asking:
+                wait_until(lambda: into.query(waits), what="a wait for the lock")
+                assert ends_soon(mirror.process), mirror.tail()
+                asking.wait(10 * PATIENCE)
+            wait_until(lambda: not into.query(waits), what="the server to give up")
+
+
+@pytest.mark.parametrize("command", ["run", "snapshot"])
+def test_sigterm_while_a_copy_waits_at_the_target(pair, command):
+    """For what somebody has there, as a trigger of theirs does, and may keep for hours."""
+    pair.execute("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'one')")
+    into = pair.mirror.into
+    into.execute("CREATE TABLE t (id int PRIMARY KEY, v text); CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS"
+                 " 'BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN NEW; END';"
+                 "CREATE TRIGGER f BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f();"
+                 "ALTER TABLE t ENABLE ALWAYS TRIGGER f")
+    pair.mirror.configure(schema={"mode": "expect"})
+    waits = ("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'advisory' AND query ILIKE 'copy%'"
+             " AND datname = current_database()")
+    with into.cluster.connect(into.database) as holder:
+        holder.execute("SELECT pg_advisory_lock(42)")
+        pair.mirror.start(command=command)
+        wait_until(lambda: into.query(waits), what=lambda: f"a copy that waits\n{pair.mirror.tail()}")
+        assert ends_soon(pair.mirror.process), pair.mirror.tail()
+        assert pair.mirror.process.returncode == 6, pair.mirror.tail()
+        wait_until(lambda: not into.query(waits), what="the server to give up")
+
+
 # What the process says last before it hears nothing more, by the end that falls silent.
 SILENCES = [("source", b"pg_try_advisory_xact_lock"), ("source", b"IDENTIFY_SYSTEM"), ("target", b"nspowner"),
             ("target", b"tailrace.checkpoint"), ("target", b"session_replication_role"),
-            ("target", b"pg_try_advisory_lock"), ("source", b"pg_publication"), ("target", b"tailrace.skips")]
+            ("target", b"pg_try_advisory_lock"), ("source", b"pg_publication"), ("target", b"tailrace.skips"),
+            ("source", b"START_REPLICATION")]
 
 
 @pytest.mark.parametrize("command", ["run", "snapshot"])

@@ -144,6 +144,42 @@ def test_a_schema_in_which_others_make_things(pair, where):
     left_out_and_told(pair, "others may make things in the schema public")
 
 
+# What somebody with fewer rights has, in a schema where only a superuser may make things: each would take the place of
+# what the function means, or is what it means.
+THEIRS = {
+    "nothing": ("SELECT", ""),
+    "the schema": ("ALTER SCHEMA other OWNER TO {role}", "others may make things in the schema other"),
+    "a function": ("CREATE FUNCTION other.noise() RETURNS int LANGUAGE sql AS 'SELECT 1';"
+                   "ALTER FUNCTION other.noise() OWNER TO {role}", "others may make things in the schema other"),
+    "an operator": ("CREATE OPERATOR other.### (LEFTARG = int, RIGHTARG = int, FUNCTION = int4pl);"
+                    "ALTER OPERATOR other.### (int, int) OWNER TO {role}",
+                    "others may make things in the schema other"),
+    "the type": ("ALTER TYPE other.mood OWNER TO {role}", "mood belongs to somebody with fewer rights"),
+}
+
+
+@pytest.mark.parametrize("what", THEIRS)
+def test_what_is_of_somebody_with_fewer_rights(pair, what):
+    theirs, why = THEIRS[what]
+    role = f"few_rights_in_{pair.name}"
+    pair.execute(f"CREATE ROLE {role}; CREATE SCHEMA other; CREATE TYPE other.mood AS ENUM ('glad');"
+                 "CREATE FUNCTION other.clean(t text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT lower(t)';"
+                 "CREATE FUNCTION other.clean2(t text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS"
+                 " $$BEGIN RETURN clean(t) || 'glad'::mood; END$$; SET search_path = other;"
+                 "CREATE TABLE other.people (id int PRIMARY KEY, last text,"
+                 " cleaned text GENERATED ALWAYS AS (other.clean2(last)) STORED);"
+                 "INSERT INTO other.people VALUES (1, 'One');" + theirs.format(role=role))
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.mirror.stop()
+    made = not why
+    into = pair.mirror.into
+    assert into.query("SELECT last, cleaned FROM other.people") == [("One", "oneglad" if made else None)]
+    assert into.value("(SELECT proconfig IS NOT NULL FROM pg_proc WHERE proname = 'clean2')") == str(made).lower()
+    assert why in pair.mirror.log_text(), pair.mirror.tail()
+    pair.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
+
+
 def test_trusted_source(pair):
     """`trust_source: on`: whoever may make things at the source is trusted with it."""
     leaning_schema(pair)
@@ -170,3 +206,5 @@ def test_functions_of_an_ordinary_owner(pair, trusted):
     assert into.value("(SELECT count(last) FROM public.people)") == "6"
     assert into.value("(SELECT count(cleaned) FROM public.people)") == ("6" if trusted else "0")
     assert into.value("(SELECT proconfig IS NOT NULL FROM pg_proc WHERE proname = 'clean2')") == str(trusted).lower()
+    # What must not run at all is told so, and not that a path would help.
+    assert ("SET search_path" in pair.mirror.log_text()) == trusted, pair.mirror.tail()

@@ -41,6 +41,24 @@ while True:
         client.sendall(sys.argv[2].encode() + b"\\n")
         client.close()
 """
+# One that listens and accepts nobody, as many as ask: whoever connects waits.
+DEAF = """
+import os, signal, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+os.chmod(sys.argv[1], 0o777)
+listener.listen(0)
+held = []
+while True:
+    held.append(socket.socket(socket.AF_UNIX))
+    held[-1].setblocking(False)
+    try:
+        held[-1].connect(sys.argv[1])
+    except BlockingIOError:
+        break
+print("there", flush=True)
+signal.pause()
+"""
 ASK = """
 import socket, sys
 with socket.socket(socket.AF_UNIX) as client:
@@ -68,9 +86,9 @@ def let_through(path):
 
 
 @contextlib.contextmanager
-def squatting(path, answer=None):
+def squatting(path, answer=None, how=SQUATTER):
     """Another user listens at the path."""
-    with subprocess.Popen([sys.executable, "-c", SQUATTER, path, *([answer] if answer else [])], text=True,
+    with subprocess.Popen([sys.executable, "-c", how, path, *([answer] if answer else [])], text=True,
                           stdout=subprocess.PIPE, **as_nobody()) as process:
         try:
             assert process.stdout.readline() == "there\n"
@@ -123,17 +141,18 @@ def test_nobody_else_may_write_where_it_is(shop, shared):
 
 @as_root
 @pytest.mark.duckdb("a PostgreSQL target's socket is in no folder of others")
-@pytest.mark.parametrize("how", ["socket", "file", "link"])
+@pytest.mark.parametrize("how", ["socket", "deaf", "file", "link"])
 def test_a_squatter_keeps_it_from_nothing(shop, shared, how):
     shop.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
     path = f"{shared}/mirror.duckdb.tailrace.sock"
     with contextlib.ExitStack() as stack:
-        if how == "socket":
-            stack.enter_context(squatting(path))
+        if how in ("socket", "deaf"):
+            stack.enter_context(squatting(path, how=DEAF if how == "deaf" else SQUATTER))
         else:
             subprocess.run(["touch", path] if how == "file" else ["ln", "-s", "/etc/passwd", path], check=True,
                            **as_nobody())
         shop.mirror.start()
+        wait_until(lambda: "streaming from" in shop.mirror.log_text(), timeout=20, what=shop.mirror.tail)
         shop.mirror.wait_caught_up(shop.cluster)
         shop.mirror.stop()
     assert shop.compared() == 1

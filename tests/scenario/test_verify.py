@@ -9,10 +9,11 @@ from contextlib import contextmanager
 
 import pytest
 
+from proxy import Proxy
 from tailrace import BINARY, run
 from test_changes import wide
 from test_postgres_target import follow
-from waiting import wait_until
+from waiting import PATIENCE, wait_until
 
 TABLES = f"""
 CREATE TABLE keyed (id int PRIMARY KEY, body text, n numeric, at timestamptz DEFAULT '2020-01-01 00:00+00');
@@ -275,3 +276,47 @@ def test_continuous(pair, tmp_path, running):
     assert process.wait(timeout=30) == 1, output.read_text()
     wait_until(lambda: not pair.value("SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE '%verify%'"),
                what="the slots to go")
+
+
+@pytest.mark.postgres
+def test_who_asked_hangs_up(pair):
+    """The run does not go on waiting for what the comparison waited for, a transaction of somebody's at the source,
+    and waits for it again when the next one asks."""
+    pair.execute(TABLES)
+    follow(pair)
+    waiting = ("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE_REPL%' AND state = 'active'"
+               " AND datname = current_database()")
+    with pair.connect(autocommit=False) as blocker:
+        blocker.execute("SELECT pg_current_xact_id()")
+        with subprocess.Popen([BINARY, "verify", "-c", pair.mirror.config], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL) as asking:
+            wait_until(lambda: pair.value(waiting) == 1, what="a comparison that waits")
+            asking.kill()
+        wait_until(lambda: pair.value(waiting) == 0, timeout=10, what="the server to give up")
+        blocker.commit()
+    assert "4 tables compared" in verify(pair, code=0)
+
+
+def test_sigterm_while_rows_do_not_come(shop):
+    """In the middle of a table the source says nothing more, and nothing of it."""
+    shop.execute("CREATE TABLE t (id int PRIMARY KEY, v text);"
+                 "INSERT INTO t SELECT i, repeat(md5(i::text), 10) FROM generate_series(1, 100000) i")
+    with Proxy(shop.cluster.port) as proxy:
+        shop.mirror.source = shop.cluster.url(shop.name, port=proxy.port)
+        shop.mirror.configure()
+        with shop.mirror:
+            shop.mirror.wait_caught_up(shop.cluster)
+            shop.mirror.stop()
+        if shop.mirror.into.kind == "postgres":
+            shop.mirror.into.execute("UPDATE t SET v = ''")
+        before = proxy.forwarded
+        with subprocess.Popen([BINARY, "verify", "-c", shop.mirror.config], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL) as process:
+            wait_until(lambda: proxy.forwarded > before + 2_000_000, what="rows", poll=0.001)
+            proxy.stall()
+            process.terminate()
+            try:
+                assert process.wait(10 * PATIENCE) == 3, "it does not know"
+            finally:
+                process.kill()
+        proxy.restore()
