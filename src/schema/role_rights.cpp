@@ -48,6 +48,10 @@ std::set<std::string> superusers(const RoleRights& roles) {
 }
 
 std::string as_text_array(const std::set<std::string>& texts) {
+  return as_text_array(std::vector(texts.begin(), texts.end()));
+}
+
+std::string as_text_array(const std::vector<std::string>& texts) {
   std::string out = "{";
   for (const auto& text : texts) {
     out += out.size() > 1 ? ",\"" : "\"";

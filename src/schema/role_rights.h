@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "pg/connection.h"
 
@@ -31,5 +32,6 @@ std::set<std::string> superusers(const RoleRights& roles);
 
 /// As a parameter of type text[].
 std::string as_text_array(const std::set<std::string>& texts);
+std::string as_text_array(const std::vector<std::string>& texts);
 
 }  // namespace tailrace::schema

@@ -11,6 +11,7 @@
 #include "base/lsn.h"
 #include "pg/connection.h"
 #include "schema/role_rights.h"
+#include "schema/strangers.h"
 
 namespace tailrace::schema {
 
@@ -25,6 +26,7 @@ struct Statement {
   std::string partition = {};  ///< what makes one, or alters it: its name
   std::string index = {};      ///< what makes one: its name
   std::string relation = {};   ///< the table that it alters or adds to, by its name, where that is noted
+  std::string refused = {};    ///< why a table or partition is not to be made
 };
 
 /// A type, function, collation, view or sequence, and what tells whether another of its name is the same.
@@ -32,6 +34,8 @@ struct NamedObject {
   Oid catalog = 0;         ///< pg_type, pg_proc, pg_collation or pg_class
   std::string name;        ///< as the type regtype, regprocedure, regcollation or regclass shows and reads it
   std::string definition;  ///< of a type: see type_definition(); of a relation its relkind
+  std::vector<std::string> made_of = {};  ///< of a type: the names of others that it has in it
+  bool stays_out = false;                 ///< is not made, even if it is not there
 };
 
 /// SQL for the definition of a type, the row `t` of pg_type: of an enum its labels, as literals.
@@ -66,9 +70,13 @@ struct StructureOptions {
   std::map<char, std::vector<std::string>> opened_to;
   /// Schemas of the target in which somebody may make things who has fewer rights than its role.
   std::vector<std::string> open_schemas = {};
+  /// What others have at the target: it may be used under its name, but not so that it runs.
+  Strangers strangers = {};
 
   /// Tables that are at the target already, so that what needs them can be made there.
   std::vector<Oid> followed = {};
+  /// The tables themselves are there too: what may not be a key is told of a partition that has it.
+  bool are_there = false;
   /// For each of the objects whether it stays out of the structure, as the target has it.
   std::function<std::vector<bool>(const std::vector<NamedObject>&)> leaves_out = {};
 
@@ -77,7 +85,7 @@ struct StructureOptions {
     return owners == other.owners && privileges == other.privileges && target_version == other.target_version &&
            trust_source == other.trust_source && target_role == other.target_role &&
            target_superuser == other.target_superuser && target_rights == other.target_rights &&
-           opened_to == other.opened_to && open_schemas == other.open_schemas;
+           opened_to == other.opened_to && open_schemas == other.open_schemas && strangers == other.strangers;
   }
 };
 

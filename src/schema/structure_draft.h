@@ -17,8 +17,9 @@ namespace tailrace::schema {
 /// The catalogs, by the OIDs that every version gives them.
 namespace catalog_oid {
 inline constexpr Oid type = 1247, proc = 1255, relation = 1259, attrdef = 2604, constraint = 2606,
-                     language = 2612, rewrite = 2618, trigger = 2620, name_space = 2615, extension = 3079,
-                     policy = 3256, partitioned = 3350, statistics = 3381, collation = 3456, range = 3541;
+                     language = 2612, oper = 2617, rewrite = 2618, trigger = 2620, name_space = 2615,
+                     extension = 3079, policy = 3256, partitioned = 3350, statistics = 3381, collation = 3456,
+                     range = 3541;
 }
 
 /// An object of the source as pg_depend speaks of it.
@@ -46,18 +47,29 @@ struct Scope {
   bool is_followed(Oid oid) const;
 };
 
+/// What of the source leans on something that is somebody else's at the target, by its name there.
+struct Strange {
+  std::vector<Oid> functions;
+  std::vector<Oid> operators;
+  std::vector<Oid> relations;
+  std::vector<Oid> types;
+  std::vector<Oid> running;  ///< types of which each value runs something of theirs there
+};
+
 struct StructureDraft {
   pg::Connection& source;
   StructureOptions options;
   Scope scope;
   Structure structure;
-  std::set<Object> made;                  ///< has a statement: so may have a comment, an owner, privileges
-  std::set<Object> untrusted = {};        ///< what must not run, see read_rights(); a range: its subtype_diff
-  std::set<Object> cannot_run = {};       ///< what would fail where it runs, see read_paths()
-  std::map<Oid, std::string> paths = {};  ///< functions that need a search_path, and which: SQL
-  std::set<Oid> not_everybodys = {};      ///< functions and types from whose use PUBLIC is kept
-  std::set<std::string> trusted = {};     ///< roles whose code may run with the rights of the target's
-  std::set<std::string> stronger = {};    ///< roles that may do more at the target than at the source
+  std::set<Object> made;             ///< has a statement: so may have a comment, an owner, privileges
+  std::set<Object> untrusted = {};   ///< what must not run, see read_rights(); a range: its subtype_diff
+  std::set<Object> cannot_run = {};  ///< what would fail where it runs, see read_paths()
+  Strange strange = {};
+  std::map<Oid, std::string> refused = {};  ///< tables with a key that must not run: why
+  std::map<Oid, std::string> paths = {};    ///< functions that need a search_path, and which: SQL
+  std::set<Oid> not_everybodys = {};        ///< functions and types from whose use PUBLIC is kept
+  std::set<std::string> trusted = {};       ///< roles whose code may run with the rights of the target's
+  std::set<std::string> stronger = {};      ///< roles that may do more at the target than at the source
   /// Roles whose objects run with rights at the target that are no more than theirs at the source.
   std::set<std::string> keep_their_own = {};
   bool evaluates = true;  ///< there is anything of evaluated_places()
@@ -79,8 +91,11 @@ struct StructureDraft {
   std::string keep_closed(char kind, std::string_view name, Oid object = 0) const;
 };
 
-/// The objects to copy. Warns of what is left out.
-Scope read_scope(pg::Connection& source, const std::vector<Oid>& tables, const std::vector<Oid>& followed);
+/// What of the source leans on what others have at the target.
+Strange find_strange(pg::Connection& source, const Strangers& strangers);
+/// The objects to copy. Warns of what is left out; that includes what needs one of the `types`, but for tables.
+Scope read_scope(pg::Connection& source, const std::vector<Oid>& tables, const std::vector<Oid>& followed,
+                 const std::vector<Oid>& types);
 
 /// Takes out of the scope what stays out by StructureOptions::leaves_out.
 void leave_out_present(StructureDraft& draft);
@@ -118,7 +133,8 @@ std::string evaluated_places(int version, std::string_view owners);
 /// SQL: what of `places`, as evaluated_places() has them, must not run. What roles $4 own may call what such
 /// roles own. Anybody else's may call what is harmless, whoever has written it. A view counts with what it
 /// reads; a materialized one, if $5, does not, for it is filled with its owner's rights.
-std::string what_must_not_run(std::string_view places);
+/// Nobody's may call or use what is `strange`; a column tells whether it would.
+std::string what_must_not_run(std::string_view places, const Strange& strange = {});
 /// What a row of it is about, for people.
 std::string name_of_place(const pg::Result& rows, int row);
 

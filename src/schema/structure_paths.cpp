@@ -154,6 +154,13 @@ void read_paths(StructureDraft& draft) {
         add(with_path, fmt::format("{} ({})", rows.get(row, 1), rows.get(row, 2)));
       continue;
     }
+    if (place.catalog == catalog_oid::partitioned && draft.options.are_there) {
+      draft.refused.emplace(place.oid,
+                            fmt::format("the {} calls {}, which names what it uses without its schema, "
+                                        "and {}",
+                                        rows.get(row, 6), rows.get(row, 1), rows.get(row, 3)));
+      continue;
+    }
     if (place.catalog == catalog_oid::partitioned || place.catalog == catalog_oid::range)
       refuse_place(rows.get(row, 6), rows.get(row, 1), rows.get(row, 3));
     if (draft.cannot_run.insert(place).second)

@@ -48,8 +48,14 @@ constexpr std::string_view statistics_places = R"(
 union all select 3381, s.oid, r.relowner, s.stxexprs::pg_catalog.text from pg_catalog.pg_statistic_ext s
 join pg_catalog.pg_class r on r.oid = s.stxrelid where s.stxrelid = any($1) and s.stxexprs is not null)";
 
+constexpr const char* what_to_do =
+    "Set schema.trust_source: on if whoever may change the schema at the source is trusted with these rights; "
+    "connect to the target as a role of the same name that is no superuser; or make the table at the target by "
+    "hand";
+
 /// By the server, with the rights of its owner, who has no more of them at the target.
 bool runs_as_owner(const StructureDraft& draft, const pg::Result& rows, int row) {
+  if (rows.flag(row, 5) && superusers(draft.options.target_rights).contains(rows.str(row, 3))) return false;
   return draft.options.owners && rows.oid(row, 0) == catalog_oid::rewrite &&
          rows.get(row, 4).starts_with("contents of materialized view") &&
          draft.keep_their_own.contains(rows.str(row, 3));
@@ -62,6 +68,15 @@ void warn_of(const std::string& names) {
             "rights that its owner does not have: {}. See \"Whose code runs\" in docs/postgres-target.md; "
             "schema.trust_source: on makes all of it as at the source",
             names);
+}
+
+void warn_of_strange(const std::string& names) {
+  if (names.empty()) return;
+  log::warn(
+      "schema",
+      "left out of the target's structure, or made so that it does not run, for what somebody else has at "
+      "the target under the names that it uses would run with the rights of the target's user: {}. {}",
+      names, what_to_do_about_strangers);
 }
 
 void warn_of_stronger(const StructureDraft& draft) {
@@ -144,27 +159,31 @@ void read_rights(StructureDraft& draft) {
   if (draft.options.trust_source) return;
   read_roles(draft);
   if (!draft.evaluates) return;
-  rows = draft.source.query(what_must_not_run(evaluated_places(draft.from(), "$5")),
+  rows = draft.source.query(what_must_not_run(evaluated_places(draft.from(), "$5"), draft.strange),
                             {as_array(draft.scope.tables), as_array(draft.scope.views),
                              as_array(draft.scope.types), as_text_array(draft.trusted), "false"},
                             "reading whose code the structure runs");
   std::string names;
+  std::string strange;
   for (int row = 0; row < rows.rows(); ++row) {
     if (runs_as_owner(draft, rows, row)) continue;
     if (rows.oid(row, 0) == catalog_oid::partitioned || rows.oid(row, 0) == catalog_oid::range) {
-      throw Error(Retry::needs_operator,
-                  fmt::format("the {} of {} calls {}, which would run with the rights of the target's user",
-                              rows.get(row, 4), rows.get(row, 3), rows.get(row, 2)),
-                  "Set schema.trust_source: on if whoever may change the schema at the source is trusted with "
-                  "these rights; "
-                  "connect to the target as a role of the same name that is no superuser; or make the table at "
-                  "the target by "
-                  "hand");
+      auto why = fmt::format("the {} of {} calls {}, which would run with the rights of the target's user{}",
+                             rows.get(row, 4), rows.get(row, 3), rows.get(row, 2),
+                             rows.flag(row, 5) ? ", for somebody else has that name there" : "");
+      bool told_of_table = draft.options.are_there || rows.flag(row, 5);
+      if (told_of_table && rows.oid(row, 0) == catalog_oid::partitioned) {
+        draft.refused.emplace(rows.oid(row, 1), why);
+        continue;
+      }
+      throw Error(Retry::needs_operator, why, what_to_do);
     }
     draft.untrusted.insert({rows.oid(row, 0), rows.oid(row, 1)});
-    names += (names.empty() ? "" : ", ") + name_of_place(rows, row);
+    auto& list = rows.flag(row, 5) ? strange : names;
+    list += (list.empty() ? "" : ", ") + name_of_place(rows, row);
   }
   warn_of(names);
+  warn_of_strange(strange);
 }
 
 std::string StructureDraft::keep_closed(char kind, std::string_view name, Oid object) const {

@@ -176,7 +176,7 @@ void run_structure(pg::Connection& target, const std::vector<Statement>& stateme
   try {
     Rounds(target, statements, missing).run();
     if (then) then();
-  } catch (const Error&) {
+  } catch (const std::exception&) {
     try {
       target.query("ROLLBACK", "taking back the target's structure");
     } catch (const Error& error) {

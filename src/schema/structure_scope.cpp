@@ -207,7 +207,11 @@ void spread(const Dependencies& dependencies, const std::set<Object>& objects, s
   }
 }
 
-void find_left_out(const Dependencies& dependencies, const std::set<Object>& objects, Scope& scope) {
+void find_left_out(const Dependencies& dependencies, const std::set<Object>& objects,
+                   const std::vector<Oid>& types, Scope& scope) {
+  for (Oid type : types) {
+    if (objects.contains({catalog_oid::type, type})) scope.left_out.insert({catalog_oid::type, type});
+  }
   for (auto object : objects) {
     bool other_table =
         dependencies.is_table(object) && !scope.has_table(object.oid) && !scope.is_followed(object.oid);
@@ -308,6 +312,24 @@ void warn_of_left_out(pg::Connection& source, const Dependencies& dependencies, 
   }
 }
 
+void warn_of_types(pg::Connection& source, const std::set<Object>& objects, const std::vector<Oid>& types) {
+  std::string names;
+  for (Oid type : types) {
+    if (objects.contains({catalog_oid::type, type}))
+      names += fmt::format("{}{}", names.empty() ? "" : ",", type);
+  }
+  if (names.empty()) return;
+  auto rows = source.query(
+      fmt::format("select pg_catalog.string_agg(oid::pg_catalog.regtype::pg_catalog.text, ', ' order by oid) "
+                  "from pg_catalog.pg_type where oid in ({})",
+                  names),
+      "naming what is left out");
+  log::warn("schema",
+            "left out of the target's structure, but for tables, is what needs these types, for what somebody "
+            "else has at the target under their names would run with the rights of the target's user: {}. {}",
+            rows.get(0, 0), what_to_do_about_strangers);
+}
+
 }  // namespace
 
 bool Scope::has_table(Oid oid) const {
@@ -318,7 +340,8 @@ bool Scope::is_followed(Oid oid) const {
   return std::binary_search(followed.begin(), followed.end(), oid);
 }
 
-Scope read_scope(pg::Connection& source, const std::vector<Oid>& tables, const std::vector<Oid>& followed) {
+Scope read_scope(pg::Connection& source, const std::vector<Oid>& tables, const std::vector<Oid>& followed,
+                 const std::vector<Oid>& types) {
   Dependencies dependencies(source);
   Scope scope;
   scope.tables = with_partitions(source, tables);
@@ -331,9 +354,10 @@ Scope read_scope(pg::Connection& source, const std::vector<Oid>& tables, const s
   });
   for (auto table : scope.tables) seeds.insert({catalog_oid::relation, table});
   auto objects = closure(dependencies, seeds, scope);
-  find_left_out(dependencies, objects, scope);
+  find_left_out(dependencies, objects, types, scope);
   sort_out(dependencies, objects, scope);
   warn_of_left_out(source, dependencies, scope);
+  warn_of_types(source, objects, types);
   return scope;
 }
 

@@ -302,10 +302,13 @@ Oid root_of(const TableDraft& table, const Tables& tables) {
 }
 
 /// Whose the statements from there on are.
-void tell_table(std::vector<Statement>& list, std::size_t from, const TableDraft& table, const Tables& tables) {
+void tell_table(StructureDraft& draft, std::size_t from, const TableDraft& table, const Tables& tables) {
+  auto& list = draft.structure.before_data;
+  auto refused = draft.refused.find(table.oid);
   for (; from < list.size(); ++from) {
     list[from].table = root_of(table, tables);
     if (!table.partition_bound.empty()) list[from].partition = table.name;
+    if (refused != draft.refused.end()) list[from].refused = refused->second;
   }
 }
 
@@ -353,19 +356,19 @@ void read_tables(StructureDraft& draft) {
     draft.made.insert({catalog_oid::relation, oid});
     auto from = list.size();
     list.push_back({table.what, create_table(draft, table, tables) + draft.keep_closed('r', table.name)});
-    tell_table(list, from, table, tables);
+    tell_table(draft, from, table, tables);
   }
   for (const auto& [oid, table] : tables) {
     auto from = list.size();
     add_ties(draft, table, tables);
     add_settings(draft, table);
-    tell_table(list, from, table, tables);
+    tell_table(draft, from, table, tables);
   }
   // They go down to the partitions and children, which must be tied by now.
   for (const auto& [oid, table] : tables) {
     auto from = list.size();
     list.insert(list.end(), table.checks_apart.begin(), table.checks_apart.end());
-    tell_table(list, from, table, tables);
+    tell_table(draft, from, table, tables);
   }
 }
 

@@ -83,7 +83,7 @@ tree as (
                      places);
 }
 
-std::string what_must_not_run(std::string_view places) {
+std::string what_must_not_run(std::string_view places, const Strange& strange) {
   return fmt::format(R"(
 with recursive role as (
   select r.oid, r.rolname, r.rolsuper, r.rolname = any($4::pg_catalog.text[]) as trusted
@@ -101,19 +101,31 @@ call as (
   select k.c, k.o, k.owner, d.refobjid from call k join pg_catalog.pg_depend d
   on d.classid = 1255 and d.objid = k.f and d.refclassid = 1255 and d.deptype = 'n'),
 bad as (
-  select k.c, k.o, k.owner, 'function ' || p.oid::pg_catalog.regprocedure::pg_catalog.text as what
+  select k.c, k.o, k.owner, 'function ' || p.oid::pg_catalog.regprocedure::pg_catalog.text as what,
+    k.f = any('{}'::pg_catalog.oid[]) as strange
   from call k join pg_catalog.pg_proc p on p.oid = k.f left join role a on a.oid = k.owner
   left join role b on b.oid = p.proowner
   cross join lateral (select p.oid < 16384 or coalesce(b.rolsuper, false) and exists (select
     from pg_catalog.pg_depend d
     where d.classid = 1255 and d.objid = p.oid and d.deptype = 'e') as installed) i
-  where not case when coalesce(a.trusted, false) then i.installed or coalesce(b.trusted, false)
+  where k.f = any('{}'::pg_catalog.oid[])
+  or not case when coalesce(a.trusted, false) then i.installed or coalesce(b.trusted, false)
     else i.installed and {} end
   union all
-  select t.c, t.o, t.owner, 'catalog ' || m[1]::pg_catalog.oid::pg_catalog.regclass::pg_catalog.text
+  select t.c, t.o, t.owner, 'catalog ' || m[1]::pg_catalog.oid::pg_catalog.regclass::pg_catalog.text, false
   from tree t cross join lateral pg_catalog.regexp_matches(t.tree, ':relid ([0-9]+)', 'g') m
   left join role a on a.oid = t.owner
-  where m[1]::pg_catalog.oid < 16384 and m[1] <> '0' and not coalesce(a.trusted, false))
+  where m[1]::pg_catalog.oid < 16384 and m[1] <> '0' and not coalesce(a.trusted, false)
+  union all
+  select t.c, t.o, t.owner, x.what, true from tree t cross join lateral (
+    select 'operator ' || m[1]::pg_catalog.oid::pg_catalog.regoperator::pg_catalog.text
+    from pg_catalog.regexp_matches(t.tree, ':opno ([0-9]+)', 'g') m
+    where m[1]::pg_catalog.oid = any('{}'::pg_catalog.oid[])
+    union all select 'relation ' || m[1]::pg_catalog.oid::pg_catalog.regclass::pg_catalog.text
+    from pg_catalog.regexp_matches(t.tree, ':relid ([0-9]+)', 'g') m
+    where m[1]::pg_catalog.oid = any('{}'::pg_catalog.oid[])
+    union all select 'type ' || m.oid::pg_catalog.regtype::pg_catalog.text from {} m (oid)
+    where m.oid = any('{}'::pg_catalog.oid[])) x (what))
 select b.c, b.o, pg_catalog.min(b.what), (select rolname from role where role.oid = b.owner),
   case b.c when 3350 then 'partition key of table ' || b.o::pg_catalog.regclass::pg_catalog.text
   when 3541 then 'canonical function of type ' || b.o::pg_catalog.regtype::pg_catalog.text
@@ -123,9 +135,11 @@ select b.c, b.o, pg_catalog.min(b.what), (select rolname from role where role.oi
   when 2618 then (select case when w.rulename = '_RETURN' then 'contents of materialized view '
     || w.ev_class::pg_catalog.regclass::pg_catalog.text
     else pg_catalog.pg_describe_object(b.c, b.o, 0) end from pg_catalog.pg_rewrite w where w.oid = b.o)
-  else pg_catalog.pg_describe_object(b.c, b.o, 0) end
+  else pg_catalog.pg_describe_object(b.c, b.o, 0) end, pg_catalog.bool_or(b.strange)
 from bad b group by b.c, b.o, b.owner order by b.c, b.o)",
-                     trees_of(places), harmless);
+                     trees_of(places), as_array(strange.functions), as_array(strange.functions), harmless,
+                     as_array(strange.operators), as_array(strange.relations), types_in_tree,
+                     as_array(strange.types));
 }
 
 /// What the row of what_must_not_run() is about, for people.

@@ -33,7 +33,12 @@ std::string quoted(const std::string& name) {
 MadeObjects::MadeObjects(pg::Connection& connection, const std::string& subscription)
     : connection_(connection), literal_(quote_literal(subscription)) {}
 
-std::vector<bool> MadeObjects::present(const std::vector<schema::NamedObject>& objects, const Wanted& wanted) {
+std::vector<bool> MadeObjects::present(const std::vector<schema::NamedObject>& objects,
+                                       const schema::Strangers& strangers, const Wanted& wanted) {
+  for (const auto& [type, _] : strangers.running)
+    other_.insert_or_assign(type, fmt::format("with code of others, which would run with the rights of the "
+                                              "target's superuser. {}",
+                                              schema::what_to_do_about_strangers));
   std::vector<bool> out;
   for (const auto& object : objects) {
     auto name = quoted(object.name);
@@ -58,7 +63,7 @@ std::vector<bool> MadeObjects::present(const std::vector<schema::NamedObject>& o
                          definition, literal_, object.catalog, identity));
     out.push_back(there && !there->is_null(0, 0));
     if (!out.back()) {
-      if (wanted(object)) {
+      if (!object.stays_out && wanted(object)) {
         wanted_.push_back(object);
       } else {
         out.back() = true;
@@ -80,10 +85,25 @@ std::vector<bool> MadeObjects::present(const std::vector<schema::NamedObject>& o
     if (!source_labels.empty() && !labels_there.empty() && there->flag(0, 2)) {
       add_labels(object.name, object.definition, labels_there);
     } else {
-      other_.insert_or_assign(object.name, there->str(0, 1));
+      other_.emplace(object.name, there->str(0, 1));
     }
   }
+  spread_differences(objects);
   return out;
+}
+
+/// What has another type in it is another.
+void MadeObjects::spread_differences(const std::vector<schema::NamedObject>& objects) {
+  for (bool more = !other_.empty(); more;) {
+    more = false;
+    for (const auto& object : objects) {
+      if (other_.contains(object.name)) continue;
+      auto part = std::ranges::find_if(object.made_of, [&](const auto& name) { return other_.contains(name); });
+      if (part == object.made_of.end()) continue;
+      other_.emplace(object.name, fmt::format("with {} in it, {}", *part, other_.at(*part)));
+      more = true;
+    }
+  }
 }
 
 /// Nothing where a function's argument is of a type that the target does not have: servers before 16 refuse to

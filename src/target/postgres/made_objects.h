@@ -26,7 +26,8 @@ class MadeObjects {
   /// once: what is in them can be used only after a commit. Notes what is to be made and what differs, until
   /// forget(). `wanted`: whether one that is not there is to be made.
   using Wanted = std::function<bool(const schema::NamedObject&)>;
-  std::vector<bool> present(const std::vector<schema::NamedObject>& objects, const Wanted& wanted);
+  std::vector<bool> present(const std::vector<schema::NamedObject>& objects, const schema::Strangers& strangers,
+                            const Wanted& wanted);
   /// SQL that notes what present() said is to be made; for the transaction that makes it.
   std::vector<schema::Statement> notes() const;
   /// The identities of what has been made since; `all_made`: what is not there by now will not be made.
@@ -56,6 +57,7 @@ class MadeObjects {
   bool drop_guards_of(pg::Connection& session, Oid relation, const std::string& column, bool goes);
   bool drop_views_on(pg::Connection& session, Oid source_table, Oid relation, const std::string& column);
   void add_labels(const std::string& type, const std::string& source, const std::vector<std::string>& there);
+  void spread_differences(const std::vector<schema::NamedObject>& objects);
   std::optional<pg::Result> look(const std::string& sql);
   std::vector<std::string> labels(const std::string& definition);
 

@@ -133,6 +133,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   TableRecord known_or_named(const NamedTable& table) const;
   void show_empty(const TableName& name);
   void discard(const std::vector<HiddenTables::Root>& roots);
+  void refuse_code_of_made(const std::vector<schema::Table>& tables);
   bool frees_name(const TableName& name);
   void forget_kept(Oid table);
   schema::StructureOptions structure_options() {

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "base/sql_text.h"
+#include "schema/written_code.h"
 #include "target/postgres/postgres_mirror.h"
 
 // The target's tables: found, made, copied into, held and given up.
@@ -96,6 +97,20 @@ bool PostgresTarget::frees_name(const TableName& name) {
   return true;
 }
 
+/// Before the first row, which runs it.
+void PostgresTarget::refuse_code_of_made(const std::vector<schema::Table>& tables) {
+  if (options_.trust_source) return;
+  auto made = hidden_.find(names_of(tables));
+  made.merge(load_tables(books_connection_, names_of(tables)));
+  std::vector<Oid> relations;
+  for (const auto& [_, there] : made) relations.push_back(there.oid);
+  if (schema::code_of_others(books_connection_, relations).empty()) return;
+  for (const auto& table : tables) {
+    auto there = made.find({table.schema, table.name});
+    if (there != made.end()) refuse_code_of_others(books_connection_, table.oid, there->second);
+  }
+}
+
 void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
                                        const schema::ReadStructure& read) {
   if (copies_.looked_for()) show_all();
@@ -142,7 +157,7 @@ void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
   auto how = structure_options();
   made_.forget();
   how.leaves_out = [&](const auto& objects) {
-    return made_.present(objects, [](const auto& /*object*/) { return true; });
+    return made_.present(objects, how.strangers, [](const auto& /*object*/) { return true; });
   };
   for (const auto& [oid, record] : records_) {
     if (record.target_oid != 0 && !record.is_moved() && std::ranges::find(missing, oid) == missing.end())
@@ -171,6 +186,7 @@ void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
     books_.identify_pending();
     note_sequences(books_connection_, options_.subscription, structure);
     if (hide) hidden_.hide(names_of(made));
+    refuse_code_of_made(made);
     kill_point("postgres.structure.made");
   });
   kill_point("postgres.structure.committed");
@@ -323,7 +339,7 @@ void PostgresTarget::fit_anew(const schema::Table& table, TargetTable& there) {
   if (options_.structure != StructureMode::copy || options_.keep_rows) return;
   const auto& record = records_.at(table.oid);
   for_table(table.oid, [&] {
-    fit_columns(books_connection_, record, table, made_);
+    fit_columns(books_connection_, record, table, made_, options_.trust_source);
     there = own_table(books_connection_, record);
     check_columns(table, there);
   });

@@ -44,6 +44,7 @@ schema::StructureOptions structure_options(pg::Connection& connection, const Pos
       "and not p.oprowner in (select oid from trusted))) order by 1",
       "looking at who may make things at the target");
   for (int row = 0; row < schemas.rows(); ++row) out.open_schemas.push_back(schemas.str(row, 0));
+  if (!options.trust_source) out.strangers = schema::read_strangers(connection);
   return out;
 }
 

@@ -52,6 +52,15 @@ bool lacks_partition(pg::Connection& connection, const TableRecord& root, const 
       fmt::format("Rename what is called {} at the target, or the source's partition", partition));
 }
 
+void check_key(const schema::Statement& statement) {
+  if (statement.refused.empty()) return;
+  throw TableRefused(
+      statement.table, statement.refused,
+      "Give the function at the target to a superuser (ALTER FUNCTION ... OWNER TO), or make the "
+      "table there by hand; or set schema.trust_source: on if all who have a part in this are "
+      "trusted with these rights");
+}
+
 }  // namespace
 
 bool follow_structure(pg::Connection& connection, MadeObjects& made, const Records& records,
@@ -60,8 +69,9 @@ bool follow_structure(pg::Connection& connection, MadeObjects& made, const Recor
   if (tables.empty()) return true;
   made.forget();
   auto again = made.to_make_again();
+  how.are_there = true;
   how.leaves_out = [&](const auto& objects) {
-    return made.present(objects, [&](const schema::NamedObject& object) {
+    return made.present(objects, how.strangers, [&](const schema::NamedObject& object) {
       return object.catalog != relation_catalog || again.contains(object.name);
     });
   };
@@ -83,7 +93,9 @@ bool follow_structure(pg::Connection& connection, MadeObjects& made, const Recor
                            lacks_partition(connection, root->second, statement.partition, make_room))
                   .first;
     }
-    if (known->second) partitions[statement.table].push_back(statement);
+    if (!known->second) continue;
+    check_key(statement);
+    partitions[statement.table].push_back(statement);
   }
   bool all_made = true;
   auto notes = made.notes();
@@ -109,7 +121,13 @@ bool follow_structure(pg::Connection& connection, MadeObjects& made, const Recor
   }
   for (const auto& [root, statements] : partitions) {
     if (!records.at(root).copied) make_ready(root);
-    for_table(root, [&] { schema::run_structure(connection, statements); });
+    for_table(root, [&] {
+      schema::run_structure(connection, statements, schema::Missing::refused, [&] {
+        if (how.trust_source) return;
+        if (auto own = find_own_table(connection, records.at(root)))
+          refuse_code_of_others(connection, root, *own);
+      });
+    });
   }
   return all_made;
 }
@@ -161,6 +179,7 @@ void check_makeable(pg::Connection& connection, const MadeObjects& made,
                     const MakeRoom& make_room) {
   for (const auto& table : tables) check_types(made, table);
   for (const auto& statement : structure.before_data) {
+    check_key(statement);
     if (statement.partition.empty()) continue;
     auto root = std::ranges::find(tables, statement.table, &schema::Table::oid);
     if (root == tables.end()) continue;

@@ -2,23 +2,76 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
+#include <string_view>
 
 #include "base/sql_text.h"
+#include "schema/strangers.h"
 #include "target/postgres/target_table.h"
 
 namespace tailrace::target::postgres {
 namespace {
 
-/// A type of PostgreSQL itself has the same number everywhere; another one is known by its name.
-std::string type_sql(pg::Connection& connection, const schema::Column& column) {
-  std::string type =
-      column.type->builtin
-          ? fmt::format("{}::pg_catalog.oid", column.type->oid)
-          : quote_literal(quote_qualified(column.type->schema, column.type->name)) + "::pg_catalog.regtype";
-  auto row = connection.query(fmt::format("select pg_catalog.format_type({}, {})", type, column.typmod),
-                              fmt::format("looking for the type of the new column {}", column.name));
-  return row.str(0, 0);
-}
+/// The types of new columns, as the target calls them. What somebody else has made of them there would run as
+/// soon as the column is there.
+class ColumnTypes {
+ public:
+  ColumnTypes(pg::Connection& connection, const TableRecord& record, bool trusted)
+      : connection_(connection), record_(record), trusted_(trusted) {}
+
+  /// A type of PostgreSQL itself has the same number everywhere; another one is known by its name.
+  std::string sql(const schema::Column& column) {
+    const auto& wanted = *column.type;
+    if (wanted.builtin) {
+      auto row = connection_.query(
+          fmt::format("select pg_catalog.format_type({}, {})", wanted.oid, column.typmod), purpose(column));
+      return row.str(0, 0);
+    }
+    auto name = quote_literal(quote_qualified(wanted.schema, wanted.name)) + "::pg_catalog.regtype";
+    auto row = connection_.query(
+        fmt::format("select pg_catalog.format_type({0}, {1}), {0}", name, column.typmod), purpose(column));
+    if (strangers().running.contains(row.str(0, 1))) refuse(column, row.str(0, 1), "has code of others in it");
+    return row.str(0, 0);
+  }
+
+  /// Before values of the type `from` become ones of this column's.
+  void check_cast(const schema::Column& column, std::string from) {
+    if (column.type->builtin && from.find('.') == std::string::npos) return;
+    while (from.ends_with("[]")) from.resize(from.size() - 2);
+    const auto* wanted = column.type.get();
+    while (wanted->element) wanted = wanted->element.get();
+    for (const auto& type : strangers().types) {
+      auto name = quote_qualified(type.first, type.second);
+      bool is_it = wanted->schema == type.first && wanted->name == type.second;
+      if (is_it || from == name || from == type.first + "." + type.second)
+        refuse(column, name, "has a cast of others");
+    }
+  }
+
+ private:
+  static std::string purpose(const schema::Column& column) {
+    return fmt::format("looking for the type of the new column {}", column.name);
+  }
+
+  const schema::Strangers& strangers() {
+    if (!strangers_) strangers_ = trusted_ ? schema::Strangers() : schema::read_strangers(connection_);
+    return *strangers_;
+  }
+
+  [[noreturn]] void refuse(const schema::Column& column, std::string_view type, std::string_view why) {
+    throw TableRefused(
+        record_.oid,
+        fmt::format("column {} of {} cannot be followed: the target's type {} {}, which would run with the "
+                    "rights of the target's superuser",
+                    column.name, record_.qualified(), type, why),
+        schema::what_to_do_about_strangers);
+  }
+
+  pg::Connection& connection_;
+  const TableRecord& record_;
+  bool trusted_;
+  std::optional<schema::Strangers> strangers_;
+};
 
 /// An alteration of a column; what is ours and uses it gives way.
 struct Alteration {
@@ -56,9 +109,10 @@ std::set<Oid> rename_table(pg::Connection& connection, Records& records, const C
 }  // namespace
 
 std::set<Oid> evolve_table(pg::Connection& connection, Records& records, Oid table, const Evolution& evolution,
-                           Lsn at, MadeObjects& made) {
+                           Lsn at, MadeObjects& made, bool trusted) {
   auto& record = records.at(table);
   own_table(connection, record);
+  ColumnTypes types(connection, record, trusted);
   std::set<Oid> changed{table};
   if (evolution.rename) {
     changed.merge(rename_table(connection, records, {table, record.schema, *evolution.rename}, at));
@@ -81,7 +135,7 @@ std::set<Oid> evolve_table(pg::Connection& connection, Records& records, Oid tab
   }
   for (const auto& added : evolution.added_columns) {
     if (there(added.column.name)) continue;
-    auto type = type_sql(connection, added.column);
+    auto type = types.sql(added.column);
     // The default that fills the rows that are there is not the default of new ones, which come with their
     // values.
     std::string filled = added.value ? fmt::format(" default {}::{}", quote_literal(*added.value), type) : "";
@@ -91,10 +145,11 @@ std::set<Oid> evolve_table(pg::Connection& connection, Records& records, Oid tab
       alter(fmt::format("alter column {} drop default", name), "adding column " + added.column.name);
   }
   for (const auto& column : evolution.retyped_columns) {
-    alter_column(
-        column.name,
-        fmt::format("alter column {} type {}", quote_identifier(column.name), type_sql(connection, column)),
-        "changing the type of " + column.name);
+    auto now = own_table(connection, record);
+    if (const auto* before = now.find(column.name)) types.check_cast(column, before->declared);
+    alter_column(column.name,
+                 fmt::format("alter column {} type {}", quote_identifier(column.name), types.sql(column)),
+                 "changing the type of " + column.name);
   }
   record.columns = evolution.columns;
   record.storage = evolution.storage;
@@ -102,8 +157,9 @@ std::set<Oid> evolve_table(pg::Connection& connection, Records& records, Oid tab
 }
 
 void fit_columns(pg::Connection& connection, const TableRecord& record, const schema::Table& table,
-                 MadeObjects& made) {
+                 MadeObjects& made, bool trusted) {
   Alteration alteration{connection, made, record};
+  ColumnTypes types(connection, record, trusted);
   auto plain = [&](const std::string& what, const std::string& purpose) {
     connection.query(fmt::format("alter table {} {}", record.target_name, what), purpose);
   };
@@ -131,7 +187,7 @@ void fit_columns(pg::Connection& connection, const TableRecord& record, const sc
   now = own_table(connection, record);
   for (const auto& column : table.columns) {
     auto quoted = quote_identifier(column.name);
-    auto type = type_sql(connection, column);
+    auto type = types.sql(column);
     const auto* there = now.find(column.name);
     if (there == nullptr) {
       plain(fmt::format("add column {} {}", quoted, type), "adding column " + column.name);
