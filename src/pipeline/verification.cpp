@@ -85,7 +85,10 @@ std::unique_ptr<Verification::Meeting> Verification::meet(const Act& act) {
     } catch (const BarrierPassed& passed) {
       if (attempt == most_meetings) throw Error(Retry::transient, passed.what(), "Try again");
     } catch (const std::future_error&) {
-      throw Error(Retry::transient, "the connection to the source was lost while comparing", "Try again");
+      // The applier that was asked is gone: its session was over, by a lost connection or a changed definition.
+      if (attempt == most_meetings)
+        throw Error(Retry::transient, "following was interrupted each time while the two sides met",
+                    "Try again");
     } catch (const target::RestartFromCheckpoint& restart) {
       throw Error(Retry::transient, restart.what(), "Try again");
     }
