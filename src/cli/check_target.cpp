@@ -9,6 +9,7 @@
 #include "schema/role_rights.h"
 #include "schema/written_code.h"
 #include "source/publication.h"
+#include "target/postgres/books_rights.h"
 #include "target/postgres/target_table.h"
 #include "target/postgres/target_user.h"
 
@@ -99,8 +100,7 @@ std::vector<CheckResult> check_target_user(const config::Config& config, pg::Con
                                            pg::Connection& target) {
   std::vector<CheckResult> out;
   out.push_back(judged("target's writes", "not read-only", [&] { target::postgres::check_writable(target); }));
-  out.push_back(
-      judged("target's books", "nobody else's", [&] { target::postgres::check_books_owner(target); }));
+  out.push_back(judged("target's books", "nobody else's", [&] { target::postgres::check_books(target); }));
   auto selected =
       source::select_tables(source::read_catalog_tables(source), pipeline::publication_spec(config));
   std::vector<Oid> oids;

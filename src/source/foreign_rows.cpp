@@ -12,7 +12,7 @@ std::string tables_filled_from_elsewhere(pg::Connection& source, const std::vect
   std::string wanted = "{";
   for (Oid table : tables) wanted += fmt::format("{}{}", wanted.size() > 1 ? "," : "", table);
   wanted += "}";
-  // Whoever may not read a tailrace's books does not know of it.
+  // Whoever may not read a tailrace's books does not know of it. What others may write there is only warned of.
   auto book = schema::look_at_book(source, "tables", "{schema_name,table_name}", text_type);
   bool books = book.believed && book.readable;
   auto rows = source.query(

@@ -29,9 +29,10 @@ std::set<std::string> hiding_places(pg::Connection& connection) {
   auto books = schema::look_at_book(connection, "hiding_places", "{place}", oid_type);
   if (!books.there) return {};
   // Whoever may not read them knows that they name a schema after the one that a table is moved to. What a
-  // stranger's say is nobody's: he may hide what is his own, which he could as well drop.
+  // stranger's say, or what a stranger may have written into them, is nobody's: he may hide what is his own,
+  // which he could as well drop.
   auto rows =
-      books.believed && books.readable
+      books.believed && books.readable && !books.shared
           ? connection.query(
                 "select nspname from pg_catalog.pg_namespace where oid = any($1::pg_catalog.oid[])",
                 {places_in_books(connection)}, purpose)

@@ -159,6 +159,70 @@ def test_one_that_is_newer_is_left_alone(earlier):
     assert mirror.into.value('(SELECT count(*) FROM "public"."plain" WHERE id >= 200)') == "0"
 
 
+@pytest.mark.parametrize("damage", ["-5", "0", "1", "3", "two rows", "no row", "a view"])
+def test_a_format_that_cannot_be(earlier, damage):
+    """Something else wrote there. It is refused as it is."""
+    mirror = earlier.configure()
+    mirror.start()
+    mirror.wait_caught_up(earlier.shop.cluster)
+    mirror.stop()
+    sql = {"two rows": "INSERT INTO tailrace.format SELECT * FROM tailrace.format",
+           "no row": "DELETE FROM tailrace.format",
+           "a view": "DROP TABLE tailrace.format; CREATE VIEW tailrace.format AS SELECT 4::bigint AS version"}
+    with mirror.into.opened(writable=True) as books:
+        books.query(sql.get(damage, f"UPDATE tailrace.format SET version = {damage}"))
+    earlier.change()
+    mirror.start()
+    assert mirror.wait_ended() == 3, mirror.tail()
+    told = [line for line in mirror.log_text().splitlines() if "is damaged: " in line][-1]
+    assert "tailrace.format" in told or "it is not as format 3 has it" in told, told
+    assert "Something else wrote there" in mirror.log_text()
+    assert mirror.into.value("(SELECT count(*) FROM tailrace.format)") == {"two rows": "2", "no row": "0"}.get(
+        damage, "1")
+    assert mirror.into.value('(SELECT count(*) FROM "public"."plain" WHERE id >= 200)') == "0"
+
+
+@pytest.mark.parametrize("there", ["format", "made"])
+def test_something_has_the_name_of_a_book_to_be(earlier, there):
+    with earlier.shop.mirror.into.opened(writable=True) as books:
+        if there == "made" and earlier.shop.mirror.into.kind == "duckdb":
+            pytest.skip("that is not a book of a file")
+        books.query(f"CREATE VIEW tailrace.{there} AS SELECT 5::bigint AS version")
+    mirror = earlier.configure()
+    mirror.start()
+    assert mirror.wait_ended() == 3, mirror.tail()
+    assert "is damaged: " in mirror.log_text(), mirror.tail()
+    held = "(SELECT count(*) FROM information_schema.columns WHERE table_schema = 'tailrace' AND column_name = 'held')"
+    assert mirror.into.value(held) == "0"
+    with mirror.into.opened(writable=True) as books:
+        books.query(f"DROP VIEW tailrace.{there}")
+    mirror.start()
+    mirror.wait_caught_up(earlier.shop.cluster)
+    earlier.change()
+    assert earlier.shop.settle() == 51
+
+
+def test_a_trigger_on_old_books(earlier):
+    """It would fire while they are brought to today's format."""
+    into = earlier.shop.mirror.into
+    if into.kind != "postgres":
+        pytest.skip("a DuckDB file has no triggers")
+    into.execute("CREATE TABLE trapped (who text); CREATE FUNCTION trap() RETURNS trigger LANGUAGE plpgsql AS"
+                 " $$ BEGIN INSERT INTO public.trapped VALUES (current_user); RETURN NEW; END $$;"
+                 "CREATE TRIGGER evil BEFORE INSERT OR UPDATE ON tailrace.tables FOR EACH ROW EXECUTE FUNCTION trap()")
+    mirror = earlier.configure()
+    mirror.start()
+    assert mirror.wait_ended() == 3, mirror.tail()
+    assert "DROP TRIGGER evil ON tailrace.tables" in mirror.log_text(), mirror.tail()
+    assert format_of(earlier) == 1
+    into.execute("DROP TRIGGER evil ON tailrace.tables")
+    mirror.start()
+    mirror.wait_caught_up(earlier.shop.cluster)
+    earlier.change()
+    assert earlier.shop.settle() == 51
+    assert into.execute("SELECT * FROM trapped") == []
+
+
 def test_an_earlier_tailrace_leaves_today_s_file_alone(earlier):
     """05169be looks for the format in the checkpoint."""
     into = earlier.shop.mirror.into

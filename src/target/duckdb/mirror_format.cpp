@@ -51,32 +51,63 @@ ALTER TABLE tailrace.tables ADD COLUMN storage VARCHAR DEFAULT '';
 
 constexpr std::int64_t newest = std::ssize(steps);
 
-std::int64_t number(const std::string& text) {
+Error damaged(const std::string& what) {
+  return {Retry::needs_operator, "the schema tailrace of the target file is damaged: " + what,
+          "Something else wrote there: restore the file, or start with a new one"};
+}
+
+std::int64_t number(const std::string& table, const std::string& text) {
   std::int64_t value = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < 1) {
-    throw Error(Retry::needs_operator, fmt::format("the target file says that its format is '{}'", text),
-                "It was not written by tailrace: name another file");
-  }
+  if (error != std::errc() || end != text.data() + text.size() || value < 1)
+    throw damaged(fmt::format("{} says that its format is '{}'", table, text));
   return value;
 }
 
+/// Something is there already, is missing, or is of another kind. DuckDB has no codes for it.
+bool is_about_shape(const Error& error) {
+  return error.retry() == Retry::fatal && (error.message().find("Catalog Error") != std::string::npos ||
+                                           error.message().find("Binder Error") != std::string::npos);
+}
+
+void take_step(Session& session, std::int64_t format, const char* step) {
+  try {
+    session.query(step, "bringing the metadata up to date");
+  } catch (const Error& error) {
+    if (!is_about_shape(error)) throw;
+    throw damaged(fmt::format("it is not as format {} has it: {}", format, error.message()));
+  }
+}
+
 std::int64_t format_of(Session& session) {
-  auto known =
-      read_text(session,
-                "SELECT count(*)::VARCHAR FROM duckdb_tables() WHERE database_name = current_database() "
-                "AND schema_name = 'tailrace' AND table_name = 'format'");
-  bool has_own = known.at(0).at(0) != "0";
+  auto known = read_text(session,
+                         "SELECT 'table' FROM duckdb_tables() WHERE database_name = current_database() "
+                         "AND schema_name = 'tailrace' AND table_name = 'format' "
+                         "UNION ALL SELECT 'view' FROM duckdb_views() WHERE database_name = current_database() "
+                         "AND schema_name = 'tailrace' AND view_name = 'format'");
+  bool has_own = !known.empty();
+  if (has_own && known[0][0] != "table") throw damaged("tailrace.format is a view");
   auto lines = read_text(session, has_own ? "SELECT version::VARCHAR FROM tailrace.format"
                                           : "SELECT format_version::VARCHAR FROM tailrace.checkpoint");
   // Format 1 has no number before the first checkpoint.
-  return lines.empty() ? 1 : number(lines.front().at(0));
+  if (!has_own) return lines.empty() ? 1 : number("tailrace.checkpoint", lines[0][0]);
+  if (lines.size() != 1) throw damaged(fmt::format("tailrace.format holds {} rows, not one", lines.size()));
+  auto format = number("tailrace.format", lines[0][0]);
+  // Format 1 had no such table.
+  if (format < 2) throw damaged(fmt::format("tailrace.format says {}", format));
+  return format;
 }
 
 }  // namespace
 
 void bring_up_to_date(Session& session, bool metadata_is_there) {
-  std::int64_t format = metadata_is_there ? format_of(session) : 0;
+  std::int64_t format = 0;
+  try {
+    if (metadata_is_there) format = format_of(session);
+  } catch (const Error& error) {
+    if (is_about_shape(error)) throw damaged(error.message());
+    throw;
+  }
   if (format > newest) {
     throw Error(Retry::needs_operator,
                 fmt::format("the target file has format {}, this tailrace knows {}", format, newest),
@@ -85,8 +116,7 @@ void bring_up_to_date(Session& session, bool metadata_is_there) {
   if (format == newest) return;
   session.begin();
   try {
-    for (auto step = format; step < newest; ++step)
-      session.query(steps[step], "bringing the metadata up to date");
+    for (auto step = format; step < newest; ++step) take_step(session, format, steps[step]);
     session.query(fmt::format("DELETE FROM tailrace.format; INSERT INTO tailrace.format VALUES ({0}); "
                               "UPDATE tailrace.checkpoint SET format_version = {0}",
                               newest),

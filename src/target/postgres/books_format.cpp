@@ -6,7 +6,8 @@
 #include "base/log.h"
 #include "base/sql_text.h"
 #include "schema/own_books.h"
-#include "target/postgres/target_user.h"
+#include "target/postgres/bad_change.h"
+#include "target/postgres/books_rights.h"
 
 namespace tailrace::target::postgres {
 namespace {
@@ -88,13 +89,31 @@ insert into tailrace.moved_places select t.target_oid, pg_catalog.min(n.oid) fro
 
 constexpr std::int64_t newest = std::ssize(steps);
 
+Error damaged(const std::string& what) {
+  return {Retry::needs_operator, "the schema tailrace of the target database is damaged: " + what,
+          "Something else wrote there. Restore that schema; or DROP SCHEMA tailrace CASCADE there, 'tailrace "
+          "teardown', and begin anew with an empty target"};
+}
+
 /// 0: none.
 std::int64_t format_of(pg::Connection& connection) {
-  if (!schema::look_at_book(connection, "format").believed) return has_books(connection) ? 1 : 0;
-  auto rows = connection.query("select version from tailrace.format", purpose);
-  if (rows.rows() == 1) return rows.i64(0, 0);
-  throw Error(Retry::needs_operator, "the table tailrace.format of the target database does not hold one row",
-              "Something else wrote there; restore it, or empty the target and 'tailrace teardown' it");
+  constexpr Oid int8_type = 20;
+  auto book = schema::look_at_book(connection, "format", "{version}", int8_type);
+  if (!book.there) return has_books(connection) ? 1 : 0;
+  if (!book.believed) throw damaged("tailrace.format is no table with a number 'version'");
+  auto rows = connection.query("select version from only tailrace.format", purpose);
+  if (rows.rows() != 1) throw damaged(fmt::format("tailrace.format holds {} rows, not one", rows.rows()));
+  auto format = rows.i64(0, 0);
+  // Format 1 had no such table.
+  if (format < 2) throw damaged(fmt::format("tailrace.format says {}", rows.get(0, 0)));
+  return format;
+}
+
+/// That there is something already, that something is missing, or is of another kind.
+bool is_about_shape(const std::string& sqlstate) {
+  for (auto state : {"42P01", "42P07", "42701", "42703", "42704", "42710", "42804", "42809"})
+    if (sqlstate == state) return true;
+  return false;
 }
 
 void refuse_newer(std::int64_t format) {
@@ -133,12 +152,12 @@ void bring_books_up_to_date(pg::Connection& connection) {
     connection.query("begin; select pg_catalog.pg_advisory_xact_lock(7206021914)", purpose);
     format = format_of(connection);
     refuse_newer(format);
-    if (format == 0) {
-      // Somebody may have made it since it was looked at; from now on nobody can.
-      connection.query("create schema if not exists tailrace", purpose);
-      check_books_owner(connection);
-    }
-    for (auto step = format; step < newest; ++step) connection.query(steps[step], purpose);
+    if (format == 0) make_books_schema(connection);
+    // Somebody may have made it since it was looked at; from now on nobody can.
+    check_books(connection);
+    make_books(connection, [&] {
+      for (auto step = format; step < newest; ++step) connection.query(steps[step], purpose);
+    });
     connection.query(
         fmt::format("delete from tailrace.format; insert into tailrace.format values ({})", newest), purpose);
     kill_point("postgres.books.made");
@@ -150,6 +169,8 @@ void bring_books_up_to_date(pg::Connection& connection) {
     } catch (const std::exception& also) {
       log::debug("target", "undoing failed as well: {}", also.what());
     }
+    if (is_about_shape(error.sqlstate()))
+      throw damaged(fmt::format("it is not as format {} has it: {}", format, server_words(error)));
     if (error.sqlstate() != "42501") throw;
     if (format > 0) {
       throw Error(

@@ -1,6 +1,7 @@
 #include "target/postgres/deletions.h"
 
 #include "base/sql_text.h"
+#include "target/postgres/books_rights.h"
 #include "target/postgres/json_value.h"
 
 namespace tailrace::target::postgres {
@@ -35,9 +36,7 @@ void make_conflict_tables(pg::Connection& connection) {
   auto there =
       connection.query("select pg_catalog.to_regclass('tailrace.conflicts') is not null", noting_deletions);
   if (there.flag(0, 0)) return;
-  connection.query(fmt::format("begin; select pg_catalog.pg_advisory_xact_lock(7206021914); {}; commit",
-                               tables_of_deletions),
-                   noting_deletions);
+  add_books(connection, tables_of_deletions, noting_deletions);
 }
 
 void note_deletions(pg::Connection& connection, const TargetTable& table) {
@@ -67,7 +66,9 @@ void note_deletions(pg::Connection& connection, const TargetTable& table) {
       fmt::format(
           "select exists (select from pg_catalog.pg_proc p join pg_catalog.pg_trigger t "
           "on t.tgfoid = p.oid and t.tgrelid = {} and t.tgname = 'tailrace_deletion' and t.tgenabled = 'A' "
-          "where p.prosrc = {})",
+          "join pg_catalog.pg_class c on c.oid = t.tgrelid where p.prosrc = {} and not exists (select from "
+          "pg_catalog.aclexplode(coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))) a "
+          "where a.grantee not in (p.proowner, c.relowner)))",
           table.oid, quote_literal(body)),
       noting_deletions);
   if (up_to_date.flag(0, 0)) return;
@@ -86,6 +87,7 @@ void note_deletions(pg::Connection& connection, const TargetTable& table) {
           "alter table {2} enable always trigger tailrace_key_change",
           function, quote_literal(body), name, differs),
       noting_deletions);
+  close_function(connection, function, table.oid);
 }
 
 void stop_noting_deletions(pg::Connection& connection, const std::string& subscription,

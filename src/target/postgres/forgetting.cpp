@@ -1,12 +1,12 @@
 #include "base/sql_text.h"
 #include "target/postgres/bookkeeping.h"
 #include "target/postgres/books_format.h"
+#include "target/postgres/books_rights.h"
 #include "target/postgres/deletions.h"
 #include "target/postgres/hidden_tables.h"
 #include "target/postgres/kept_changes.h"
 #include "target/postgres/origins.h"
 #include "target/postgres/postgres_target.h"
-#include "target/postgres/target_user.h"
 
 namespace tailrace::target {
 
@@ -14,7 +14,7 @@ bool forget_postgres(const PostgresOptions& options) {
   using namespace postgres;
   constexpr const char* purpose = "removing tailrace's traces from the target";
   auto connection = pg::Connection::open(options.conninfo, {pg::Mode::sql, options.subscription});
-  check_books_owner(connection);
+  check_books(connection);
   connection.query("set default_transaction_read_only = off", purpose);
   if (!has_books(connection)) return false;
   Bookkeeping books(connection, options.subscription);

@@ -4,6 +4,7 @@
 
 #include "base/sql_text.h"
 #include "pg/codec/bytes_codec.h"
+#include "target/postgres/books_rights.h"
 
 namespace tailrace::target::postgres {
 namespace {
@@ -121,10 +122,7 @@ KeptChanges::KeptChanges(pg::Connection& books, ApplySession& session, const std
       literal_);
   auto there =
       books_.query("select pg_catalog.to_regclass('tailrace.quarantine') is not null", keeping_changes);
-  if (!there.flag(0, 0)) {
-    books_.query(fmt::format("begin; select pg_catalog.pg_advisory_xact_lock(7206021914); {}; commit", create),
-                 keeping_changes);
-  }
+  if (!there.flag(0, 0)) add_books(books_, create, keeping_changes);
   load();
 }
 

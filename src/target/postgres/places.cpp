@@ -1,6 +1,7 @@
 #include "target/postgres/places.h"
 
 #include "base/sql_text.h"
+#include "target/postgres/books_rights.h"
 
 namespace tailrace::target::postgres {
 namespace {
@@ -22,6 +23,7 @@ Place make_place(pg::Connection& connection, const std::string& wanted) {
                   quote_identifier(out.name), quote_literal(out.name)),
       making);
   out.schema = made.oid(0, 0);
+  close_schema(connection, out.name);
   return out;
 }
 

@@ -9,6 +9,7 @@
 #include "base/sql_text.h"
 #include "target/postgres/bookkeeping.h"
 #include "target/postgres/books_format.h"
+#include "target/postgres/books_rights.h"
 #include "target/postgres/conflict_handling.h"
 #include "target/postgres/copies.h"
 #include "target/postgres/deletions.h"

@@ -173,6 +173,7 @@ void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
   });
   if (!attached.empty()) discard(attached);
   check_makeable(books_connection_, made_, made, structure, make_room);
+  check_books_again(books_connection_);
   check_roles(books_connection_, structure.roles);
   check_row_security(books_connection_, structure.forced);
   auto first = structure.before_data;
@@ -203,6 +204,7 @@ void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
 }
 
 void PostgresTarget::follow_structure(const schema::ReadStructure& read) {
+  check_books_again(books_connection_);
   std::vector<Oid> tables;
   for (const auto& [oid, record] : records_) {
     if (record.copied && !record.is_held() && !record.is_moved()) tables.push_back(oid);

@@ -5,14 +5,14 @@
 #include "pg/copy_text.h"
 #include "schema/reading.h"
 #include "target/postgres/bookkeeping.h"
+#include "target/postgres/books_rights.h"
 #include "target/postgres/names.h"
-#include "target/postgres/target_user.h"
 
 namespace tailrace::target::postgres {
 
 PostgresView::PostgresView(const std::string& conninfo, const std::string& subscription, bool trusts)
     : trusts_(trusts), connection_(pg::Connection::open(conninfo, {pg::Mode::sql, subscription + " verify"})) {
-  check_books_owner(connection_);
+  check_books(connection_);
   Bookkeeping bookkeeping(connection_, subscription);
   // The first query of the transaction fixes what it sees.
   connection_.query("begin isolation level repeatable read read only", "looking at the target");

@@ -6,6 +6,7 @@
 #include "base/sql_text.h"
 #include "schema/role_rights.h"
 #include "schema/structure.h"
+#include "target/postgres/books_rights.h"
 
 namespace tailrace::target::postgres {
 schema::StructureOptions structure_options(pg::Connection& connection, const PostgresOptions& options) {
@@ -84,6 +85,8 @@ void leave_strangers_alone(pg::Connection& connection, Bookkeeping& books,
 
 void build_pending(pg::Connection& connection, Bookkeeping& books, const MadeObjects& made,
                    IndexBuilder& indexes, const StopSignal& stop) {
+  // It is run.
+  check_books_again(connection);
   auto pending = books.read_pending();
   leave_strangers_alone(connection, books, pending);
   std::vector<schema::Statement> rest;

@@ -4,7 +4,6 @@
 
 #include "base/error.h"
 #include "base/sql_text.h"
-#include "schema/own_books.h"
 
 namespace tailrace::target::postgres {
 
@@ -22,30 +21,6 @@ void check_writable(pg::Connection& connection) {
                     "to the target's URL; or: ALTER DATABASE {} RESET default_transaction_read_only",
                     quote_identifier(row.get(0, 2))));
   }
-}
-
-void check_books_owner(pg::Connection& connection) {
-  auto owners = connection.query(
-      fmt::format(
-          "select distinct pg_catalog.quote_ident(r.rolname) from ("
-          "select nspowner from pg_catalog.pg_namespace where nspname = 'tailrace' "
-          "union all select c.relowner from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = "
-          "c.relnamespace "
-          "where n.nspname = 'tailrace' union all select p.proowner from pg_catalog.pg_proc p "
-          "join pg_catalog.pg_namespace n on n.oid = p.pronamespace where n.nspname = 'tailrace') o(owner) "
-          "join pg_catalog.pg_roles r on r.oid = o.owner where not {}",
-          schema::is_believed_role()),
-      "looking at the owner of tailrace's own tables");
-  if (owners.rows() == 0) return;
-  throw Error(
-      Retry::needs_operator,
-      fmt::format("the schema tailrace at the target, or something in it, belongs to {}, whose code would run "
-                  "with the rights of the target's user",
-                  owners.get(0, 0)),
-      fmt::format("Connect to the target as {0}; or, if nobody laid anything there, give it to the user of "
-                  "tailrace (REASSIGN OWNED BY, ALTER ... OWNER TO); or drop the schema tailrace and begin "
-                  "anew",
-                  owners.get(0, 0)));
 }
 
 void check_row_security(pg::Connection& connection, const std::vector<std::string>& forced) {

@@ -11,10 +11,6 @@ namespace tailrace::target::postgres {
 /// Throws Error where the user's sessions may not write.
 void check_writable(pg::Connection& connection);
 
-/// Throws Error where somebody with other rights than the user's owns what tailrace keeps there: his triggers
-/// and statements would run with these rights. To be asked before the books are opened.
-void check_books_owner(pg::Connection& connection);
-
 /// Throws Error where the user does not see, or may not change, all rows of these tables for their FORCE ROW
 /// LEVEL SECURITY. They are named as they are at the source, whose copies will have it.
 void check_row_security(pg::Connection& connection, const std::vector<std::string>& forced);
