@@ -221,6 +221,9 @@ class Target {
   /// cannot be found out.
   virtual std::vector<TableRefused> check_tables(const std::vector<schema::Table>& tables);
   /// Before tables are copied, all of these: of copies that were interrupted goes what they cannot go on from.
+  /// Those of the followed ones that cannot be followed on as they are at the target now. With no transaction
+  /// open.
+  virtual std::vector<TableRefused> check_followed();
   virtual void forget_unfinished(const std::vector<schema::Table>& tables);
   /// Before tables are copied: makes what the target lacks for them (schemas, types, the tables themselves), as
   /// far as it keeps the source's own structure; `read` gives that as the copy's snapshot shows it. Durable.

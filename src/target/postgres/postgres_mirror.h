@@ -42,6 +42,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
 
   void follows(const std::string& source) override { conflicts_.follows(source); }
   std::vector<TableRefused> check_tables(const std::vector<schema::Table>& tables) override;
+  std::vector<TableRefused> check_followed() override { return find_unlogged(books_connection_, records_); }
   void forget_unfinished(const std::vector<schema::Table>& tables) override;
   void prepare_structure(const std::vector<schema::Table>& tables, const schema::ReadStructure& read) override;
   void complete_structure(const StopSignal& stop) override;
