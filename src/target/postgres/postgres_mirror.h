@@ -50,7 +50,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   void follow_structure(const schema::ReadStructure& read) override;
   bool structure_is_complete() override;
   void create_table(const schema::Table& table) override;
-  void check_rows(const std::vector<schema::Table>&) override {}  // check_tables() did
+  void check_rows(const std::vector<schema::Table>& tables, const std::set<Oid>& coming) override;
   void adopt(const schema::Table& table, Lsn at) override;
   void drop_table(Oid table) override;
   void give_up_name(Oid /*table*/) override {}  // prepare_structure() moves it out of the way
