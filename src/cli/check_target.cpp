@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <iterator>
+#include <map>
 
 #include "pipeline/published_tables.h"
 #include "schema/role_rights.h"
 #include "schema/written_code.h"
 #include "source/publication.h"
 #include "target/postgres/books_rights.h"
+#include "target/postgres/table_checks.h"
 #include "target/postgres/target_table.h"
 #include "target/postgres/target_user.h"
 
@@ -58,23 +60,36 @@ std::string other_owners(pg::Connection& source, const std::string& tables) {
   return rows.str(0, 0);
 }
 
-std::vector<Oid> there_already(pg::Connection& target, const std::vector<source::SelectedTable>& selected) {
+using TablesThere = std::map<target::postgres::TableName, target::postgres::TargetTable>;
+
+TablesThere there_already(pg::Connection& target, const std::vector<source::SelectedTable>& selected) {
   std::vector<target::postgres::TableName> names;
   for (const auto& one : selected) names.emplace_back(one.table.schema, one.table.name);
-  std::vector<Oid> out;
-  for (const auto& [_, table] : target::postgres::load_tables(target, names)) out.push_back(table.oid);
-  return out;
+  return target::postgres::load_tables(target, names);
+}
+
+CheckResult check_unlogged(const std::vector<source::SelectedTable>& selected, const TablesThere& there) {
+  return judged("unlogged tables at the target", "none", [&] {
+    for (const auto& one : selected) {
+      auto found = there.find({one.table.schema, one.table.name});
+      if (found == there.end()) continue;
+      if (auto refused = target::postgres::refusal_of_unlogged(one.table.oid, found->second))
+        throw Error(Retry::needs_operator, refused->reason(), refused->remedy());
+    }
+  });
 }
 
 /// What a superuser's tailrace would run by writing to tables that the target has.
 std::vector<CheckResult> check_code_there(const config::Config& config, pg::Connection& target,
-                                          const std::vector<Oid>& tables) {
+                                          const TablesThere& there) {
   constexpr const char* title = "code of the target's tables";
   constexpr const char* remedy =
       "Connect to the target as a role that is no superuser; or set schema.trust_source: on if these owners "
       "are "
       "trusted with a superuser's rights";
-  if (tables.empty()) return {};
+  if (there.empty()) return {};
+  std::vector<Oid> tables;
+  for (const auto& [_, table] : there) tables.push_back(table.oid);
   if (auto code = schema::code_of_others(target, tables); !code.empty()) {
     auto verdict = config.schema.trust_source ? Verdict::warn : Verdict::fail;
     return {{verdict, title, "would run with the rights of the target's superuser: " + code, remedy}};
@@ -108,8 +123,10 @@ std::vector<CheckResult> check_target_user(const config::Config& config, pg::Con
   auto tables = as_list(oids);
   out.push_back(judged("row security at the target", "no table's policies bind the target's user",
                        [&] { target::postgres::check_row_security(target, forced_at(source, tables)); }));
+  auto there = there_already(target, selected);
+  out.push_back(check_unlogged(selected, there));
   if (!schema::may_be_superuser(target)) return out;
-  std::ranges::move(check_code_there(config, target, there_already(target, selected)), std::back_inserter(out));
+  std::ranges::move(check_code_there(config, target, there), std::back_inserter(out));
   if (config.schema.mode != config::SchemaMode::copy) return out;
   auto owners = other_owners(source, tables);
   if (owners.empty()) return out;

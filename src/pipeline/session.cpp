@@ -346,6 +346,9 @@ void Session::periodic(Applier& applier, bool idle) {
 void Session::look(Applier& applier) {
   auto asked = looks_.asked.load();
   if (target_.wants_structure()) throw target::RestartFromCheckpoint("the target's structure is to follow");
+  auto refused = target_.check_followed();
+  for (const auto& table : refused) hold_table(config_, target_, table);
+  if (!refused.empty()) throw target::RestartFromCheckpoint("tables of the target are held");
   watch_->look(applier);
   if (!watch_->undecided()) looks_.done = asked;
   auto records = target_.tables();

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 
 #include "base/stop.h"
 #include "config/config.h"
@@ -61,6 +62,7 @@ class Session {
   void keep_exporter(Snapshot& snapshot);
   source::PublicationInfo published_in(pg::Connection& snapshot) const;
   std::vector<schema::Catalog::Wanted> followed_tables() const;
+  std::set<Oid> coming_whole(const std::vector<schema::Table>& tables);
   void refuse_altered(const std::vector<schema::Table>& tables, Lsn position);
   void refuse_altered_since_snapshot(const std::vector<schema::Table>& tables, Lsn position);
   void hold_altered(std::vector<schema::Table>& missing, pg::Connection& reader);

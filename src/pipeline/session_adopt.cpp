@@ -81,6 +81,20 @@ void Session::refuse_unfinished_copies(const std::vector<schema::Table>& missing
       "bring rows of your own");
 }
 
+/// Tables of which nothing was written before the stream begins: they were made after the slot. What a snapshot
+/// showed, and what was written before start_lsn, does not come.
+std::set<Oid> Session::coming_whole(const std::vector<schema::Table>& tables) {
+  std::set<Oid> out;
+  auto slot = source::read_slot(*connection_, config_.slot.name);
+  if (!slot || target_.checkpoint() || stated_position(*slot) != slot->confirmed_flush) return out;
+  auto changes =
+      schema::changes_since(*connection_, config_.slot.name, config_.publication.names, oids_of(tables));
+  for (const auto& [table, change] : changes) {
+    if (change.made && !doubt(change)) out.insert(table);
+  }
+  return out;
+}
+
 /// Nothing is written yet, and somebody is watching.
 void Session::refuse_altered(const std::vector<schema::Table>& tables, Lsn position) {
   auto changes =

@@ -166,7 +166,7 @@ void Session::check_start(const std::optional<source::SlotInfo>& slot) const {
 void Session::check_before_writing(const std::vector<schema::Table>& tables) {
   auto refused = target_.check_tables(tables);
   if (!refused.empty()) throw as_error(refused.front());
-  if (!config_.snapshot.enabled) target_.check_rows(tables);
+  if (!config_.snapshot.enabled) target_.check_rows(tables, coming_whole(tables));
 }
 
 /// The target's rows are those of 'tailrace snapshot'. What it showed is known by transaction, so a slot that

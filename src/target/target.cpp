@@ -25,6 +25,10 @@ void Target::give_up_name(Oid table) {
 
 void Target::settle_moved(Oid /*table*/, const NameAtSource& /*now*/) {}
 
+std::vector<TableRefused> Target::check_followed() {
+  return {};
+}
+
 void Target::forget_unfinished(const std::vector<schema::Table>& /*tables*/) {}
 
 void Target::prepare_structure(const std::vector<schema::Table>& /*tables*/,

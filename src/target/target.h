@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -221,6 +222,9 @@ class Target {
   /// Those of the tables that the target cannot take as they are; nothing is written. Throws Error when that
   /// cannot be found out.
   virtual std::vector<TableRefused> check_tables(const std::vector<schema::Table>& tables);
+  /// Those of the followed ones that cannot be followed on as they are at the target now. With no transaction
+  /// open.
+  virtual std::vector<TableRefused> check_followed();
   /// Before tables are copied, all of these: of copies that were interrupted goes what they cannot go on from.
   virtual void forget_unfinished(const std::vector<schema::Table>& tables);
   /// Before tables are copied: makes what the target lacks for them (schemas, types, the tables themselves), as
@@ -240,8 +244,8 @@ class Target {
   /// Makes the table new and empty, to be copied; what was there under this oid goes. Durable.
   virtual void create_table(const schema::Table& table) = 0;
   /// Throws Error when the rows that the target has of these tables are not such as adopt() takes; writes
-  /// nothing.
-  virtual void check_rows(const std::vector<schema::Table>& tables) = 0;
+  /// nothing. `coming`: those of which all rows come by the stream, so that they need not be there.
+  virtual void check_rows(const std::vector<schema::Table>& tables, const std::set<Oid>& coming) = 0;
   /// Takes the rows that are there for the source's as of `at`, and makes an empty table where there is none:
   /// nothing is copied, and what was committed from then on comes by the stream. Throws as check_rows() does.
   /// Durable.

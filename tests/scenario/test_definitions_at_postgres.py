@@ -99,6 +99,22 @@ def test_a_new_partition_has_the_name_by_itself(pair):
     assert parents == [("2",)]
 
 
+@pytest.mark.parametrize("taken", [False, True], ids=["free", "taken"])
+def test_an_index_of_its_own_comes_with_a_partition(pair, taken):
+    """A table that is attached. Where its index cannot be made, its rows are followed all the same."""
+    follow(pair, PARTITIONS + "; CREATE TABLE ev_2025 (LIKE ev); CREATE INDEX ev_2025_by_d ON ev_2025 (d DESC, id)")
+    into = pair.mirror.into
+    if taken:
+        into.execute("DROP INDEX ev_2025_by_d; CREATE TABLE ev_2025_by_d (mine int)")
+    pair.execute("ALTER TABLE ev ATTACH PARTITION ev_2025 FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');"
+                 "INSERT INTO ev VALUES (2, '2025-05-05')")
+    settled(pair)
+    found = into.query("SELECT i.indexrelid::regclass::text FROM pg_index i JOIN pg_inherits h"
+                       " ON h.inhrelid = i.indrelid WHERE h.inhparent = 'ev'::regclass"
+                       " AND i.indexrelid::regclass::text LIKE '%by_d'")
+    assert found == ([] if taken else [("ev_2025_by_d",)]), pair.mirror.tail()
+
+
 def test_a_view_comes_back_after_a_change_below_it(pair):
     follow(pair, "CREATE TABLE t (id int PRIMARY KEY, a int, b int); CREATE VIEW v AS SELECT id, a, b FROM t")
     pair.execute("DROP VIEW v; ALTER TABLE t DROP b; ALTER TABLE t ALTER a TYPE bigint;"

@@ -1,6 +1,7 @@
 #include "target/duckdb/duckdb_target.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/kill_point.h"
 #include "base/log.h"
@@ -37,7 +38,7 @@ class DuckDbTarget : public Target {
 
   void forget_unfinished(const std::vector<schema::Table>&) override { drop_unfinished_copies(); }
   void create_table(const schema::Table& table) override;
-  void check_rows(const std::vector<schema::Table>& tables) override;
+  void check_rows(const std::vector<schema::Table>& tables, const std::set<Oid>& coming) override;
   void adopt(const schema::Table& table, Lsn at) override;
   void drop_table(Oid table) override;
   void mark_for_copy(Oid table, const std::string& reason) override;
@@ -167,7 +168,7 @@ std::optional<MirrorTable> DuckDbTarget::rows_of(const schema::Table& table) {
               "Load it too, into the schema of that name, or leave it out (tables:)");
 }
 
-void DuckDbTarget::check_rows(const std::vector<schema::Table>& tables) {
+void DuckDbTarget::check_rows(const std::vector<schema::Table>& tables, const std::set<Oid>& /*coming*/) {
   for (const auto& table : tables) rows_of(table);
 }
 

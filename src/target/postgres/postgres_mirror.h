@@ -43,6 +43,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
 
   void follows(const std::string& source) override { conflicts_.follows(source); }
   std::vector<TableRefused> check_tables(const std::vector<schema::Table>& tables) override;
+  std::vector<TableRefused> check_followed() override { return find_unlogged(books_connection_, records_); }
   void forget_unfinished(const std::vector<schema::Table>& tables) override;
   void prepare_structure(const std::vector<schema::Table>& tables, const schema::ReadStructure& read) override;
   void complete_structure(const StopSignal& stop) override;
@@ -50,7 +51,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   void follow_structure(const schema::ReadStructure& read) override;
   bool structure_is_complete() override;
   void create_table(const schema::Table& table) override;
-  void check_rows(const std::vector<schema::Table>&) override {}  // check_tables() did
+  void check_rows(const std::vector<schema::Table>& tables, const std::set<Oid>& coming) override;
   void adopt(const schema::Table& table, Lsn at) override;
   void drop_table(Oid table) override;
   void give_up_name(Oid /*table*/) override {}  // prepare_structure() moves it out of the way

@@ -35,6 +35,22 @@ std::vector<TableRefused> PostgresTarget::check_tables(const std::vector<schema:
   return check_can_take(books_connection_, hidden_, tables, records_, options_).refused;
 }
 
+/// Of what is there, check_tables() said whether it can be taken. adopt() takes it as it was found here.
+void PostgresTarget::check_rows(const std::vector<schema::Table>& tables, const std::set<Oid>& coming) {
+  auto checked = check_can_take(books_connection_, hidden_, tables, records_, options_);
+  if (!checked.refused.empty()) throw TableRefused(checked.refused.front());
+  for (const auto& table : tables) {
+    if (checked.found.contains(table.oid) || coming.contains(table.oid)) continue;
+    throw Error(
+        Retry::needs_operator,
+        fmt::format("the target has no table {}, and its rows of before the stream begins would never come",
+                    table.qualified()),
+        "Nothing was written. Bring it there too, with its rows (without any, if it had none then), or "
+        "leave it out (tables:)");
+  }
+  found_ = std::move(checked.found);
+}
+
 /// Gives what is ours its name, and makes room for what is to be made.
 void PostgresTarget::take_names_of(const std::vector<Claim>& claims) {
   if (claims.empty()) return;

@@ -14,6 +14,7 @@ namespace {
 
 constexpr const char* looking = "looking for the target's partitions";
 constexpr Oid relation_catalog = 1259;
+constexpr std::string_view attached_index = "index of a partition, ";
 
 bool is_of_a_view(const schema::Statement& statement) {
   for (const char* kind :
@@ -61,6 +62,22 @@ void check_key(const schema::Statement& statement) {
       "trusted with these rights");
 }
 
+/// Those of its partitions, which are made empty. The root's come by themselves. A row is no worse off without.
+void add_own_indexes(const schema::Structure& structure, std::vector<schema::Statement>& statements) {
+  std::set<std::string> made;
+  for (const auto& statement : statements) made.insert(statement.partition);
+  std::set<std::string> of_root;
+  for (const auto& statement : structure.after_data) {
+    if (statement.what.starts_with(attached_index))
+      of_root.insert(statement.what.substr(attached_index.size()));
+  }
+  for (const auto& index : structure.indexes) {
+    if (!made.contains(index.relation) || of_root.contains(index.index)) continue;
+    statements.push_back(index);
+    statements.back().optional = true;
+  }
+}
+
 }  // namespace
 
 bool follow_structure(pg::Connection& connection, MadeObjects& made, const Records& records,
@@ -97,6 +114,7 @@ bool follow_structure(pg::Connection& connection, MadeObjects& made, const Recor
     check_key(statement);
     partitions[statement.table].push_back(statement);
   }
+  for (auto& [root, statements] : partitions) add_own_indexes(structure, statements);
   bool all_made = true;
   auto notes = made.notes();
   if (notes.empty()) {

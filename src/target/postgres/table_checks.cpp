@@ -1,5 +1,7 @@
 #include "target/postgres/table_checks.h"
 
+#include <ranges>
+
 #include "base/sql_text.h"
 #include "schema/written_code.h"
 #include "target/postgres/table_plan.h"
@@ -58,6 +60,48 @@ void refuse_code_of_others(pg::Connection& connection, Oid table, const TargetTa
                   there.sql_name(), code),
       "Connect to the target as a role that is no superuser; or set schema.trust_source: on if whoever owns "
       "this there is trusted with a superuser's rights; or drop it there");
+}
+
+std::optional<TableRefused> refusal_of_unlogged(Oid table, const TargetTable& there) {
+  if (there.unlogged.empty()) return std::nullopt;
+  if (there.kind != 'p') {
+    return TableRefused(
+        table,
+        fmt::format("the target's table {} is unlogged: a crash of the server there would empty it, "
+                    "and what it held would not come again",
+                    there.sql_name()),
+        fmt::format("ALTER TABLE {} SET LOGGED there", there.sql_name()));
+  }
+  constexpr std::size_t named = 3;
+  std::string names;
+  for (const auto& partition : there.unlogged | std::views::take(named))
+    names += (names.empty() ? "" : ", ") + partition;
+  if (there.unlogged.size() > named) names += fmt::format(" and {} more", there.unlogged.size() - named);
+  return TableRefused(
+      table,
+      fmt::format("the target's table {} has unlogged partitions ({}): a crash of the server there "
+                  "would empty them, and what they held would not come again",
+                  there.sql_name(), names),
+      "ALTER TABLE ... SET LOGGED there, for each of these partitions");
+}
+
+std::vector<TableRefused> find_unlogged(pg::Connection& connection, const Records& records) {
+  // Few tables are, so that is asked first.
+  auto rows = connection.query_prepared(
+      "select distinct coalesce(pg_catalog.pg_partition_root(oid)::pg_catalog.oid, oid) from "
+      "pg_catalog.pg_class "
+      "where relkind = 'r' and relpersistence = 'u'",
+      {}, "looking for unlogged tables of the target");
+  std::set<Oid> unlogged;
+  for (int row = 0; row < rows.rows(); ++row) unlogged.insert(rows.oid(row, 0));
+  std::vector<TableRefused> out;
+  for (const auto& [table, record] : records) {
+    if (!record.copied || record.is_held() || !unlogged.contains(record.target_oid)) continue;
+    auto there = load_table(connection, record.target_oid);
+    if (!there) continue;
+    if (auto refusal = refusal_of_unlogged(table, *there)) out.push_back(std::move(*refusal));
+  }
+  return out;
 }
 
 bool is_somebodys(pg::Connection& connection, Oid relation) {
@@ -169,6 +213,7 @@ class Checks {
     auto own = known != nullptr ? find_own_table(connection_, *known) : std::nullopt;
     if (own) {
       if (any_code_) refuse_code_of_others(connection_, table.oid, *own);
+      if (auto refusal = refusal_of_unlogged(table.oid, *own)) throw TableRefused(*refusal);
       if (occupant.whose != Occupant::Whose::ours || occupant.table != table.oid)
         claim_name(claim, occupant, known);
       // Else its columns are altered once it is empty.
@@ -188,6 +233,7 @@ class Checks {
     }
     // Before anything asks about its rows.
     if (any_code_) refuse_code_of_others(connection_, table.oid, *by_name);
+    if (auto refusal = refusal_of_unlogged(table.oid, *by_name)) throw TableRefused(*refusal);
     check_columns(table, *by_name);
     empty_or_kept(table, *by_name);
     out_.found.emplace(table.oid, std::move(*by_name));

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "pg/connection.h"
@@ -28,6 +29,11 @@ void check_columns(const schema::Table& table, const TargetTable& there);
 /// Throws TableRefused where writing to the target's table would run code of others with a superuser's rights.
 /// `table`: the source's.
 void refuse_code_of_others(pg::Connection& connection, Oid table, const TargetTable& there);
+/// What to say of it where a crash of the target's server would empty it, or a partition of it, while the
+/// checkpoint stays. `table`: the source's.
+std::optional<TableRefused> refusal_of_unlogged(Oid table, const TargetTable& there);
+/// Of those that are followed.
+std::vector<TableRefused> find_unlogged(pg::Connection& connection, const Records& records);
 /// It, or a partition of it, belongs to somebody who is no superuser, and may give it such code.
 bool is_somebodys(pg::Connection& connection, Oid relation);
 

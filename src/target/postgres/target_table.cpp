@@ -46,7 +46,9 @@ select m.root,
        exists (select from pg_catalog.pg_index i
                where i.indrelid = m.member and (i.indisunique or i.indisexclusion)
                  and not (i.indisprimary and (i.indrelid = m.root or exists (
-                   select from pg_catalog.pg_inherits h where h.inhrelid = i.indexrelid))))
+                   select from pg_catalog.pg_inherits h where h.inhrelid = i.indexrelid)))),
+       (select c.oid::pg_catalog.regclass from pg_catalog.pg_class c
+        where c.oid = m.member and c.relkind = 'r' and c.relpersistence = 'u')
 from unnest($1::pg_catalog.oid[], $2::pg_catalog.oid[]) m (root, member))";
 
 // A domain's base is found by going down; the operator of an extension's type lives in a schema of its own.
@@ -155,6 +157,7 @@ class TableLoader {
       if (!rows.is_null(i, 2))
         table.row_order = fmt::format("rule {} applies to replicated rows", rows.get(i, 2));
       table.further_unique |= rows.flag(i, 3);
+      if (!rows.is_null(i, 4)) table.unlogged.push_back(rows.str(i, 4));
     }
   }
 

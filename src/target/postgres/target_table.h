@@ -39,7 +39,8 @@ struct TargetTable {
   std::vector<TargetColumn> columns;     ///< in the target's order
   std::vector<std::string> primary_key;  ///< column names, empty if there is none
   bool further_unique = false;  ///< it, or one of its partitions, has other unique or exclusion constraints too
-  std::string row_order;        ///< why its changes must come one by one in the source's order; else empty
+  std::vector<std::string> unlogged;  ///< itself or those of its partitions that a crash of the server empties
+  std::string row_order;  ///< why its changes must come one by one in the source's order; else empty
 
   std::string sql_name() const;
   /// Rows can be written to it. What else has a table's name is a view, a sequence, an index, a foreign table.
