@@ -142,12 +142,14 @@ void DuckDbTarget::create_table(const schema::Table& table) {
 }
 
 /// Rows that somebody loaded are as of where the stream begins. Once it went on, those of a table that came
-/// later are not, and who has its name in the file is a stranger.
+/// later are not, and who has its name in the file is a stranger. A checkpoint without a slot is a snapshot's:
+/// nothing was followed, though tables that are taken already have the slot's position, which may be older.
 bool DuckDbTarget::begins() const {
   const auto& checkpoint = mirror_.checkpoint();
-  return !checkpoint || std::ranges::all_of(mirror_.tables(), [&](const auto& each) {
-    return !each.second.copied || each.second.copied_at >= checkpoint->lsn;
-  });
+  return !checkpoint || checkpoint->slot.empty() ||
+         std::ranges::all_of(mirror_.tables(), [&](const auto& each) {
+           return !each.second.copied || each.second.copied_at >= checkpoint->lsn;
+         });
 }
 
 /// Nothing where there are no tables at all, and of one that comes later: it is made, and begins empty.
