@@ -111,7 +111,7 @@ void Session::connect() {
   });
   target_.follows(identity_.system_identifier + "/" + identity_.database);
   if (auto checkpoint = target_.checkpoint()) {
-    if (!checkpoint->system_identifier.empty()) source::check_same_cluster(identity_, *checkpoint);
+    if (!checkpoint->system_identifier.empty()) check_cluster(*checkpoint);
     check_position(*checkpoint);
   }
 }

@@ -45,6 +45,7 @@ class Session {
   void connect();
   std::unique_ptr<pg::Connection> replication();
   bool is_standby();
+  void check_cluster(const Checkpoint& checkpoint);
   void check_position(const Checkpoint& checkpoint);
   void ensure_slot();
   void note_timeline();

@@ -24,6 +24,20 @@ bool Session::is_standby() {
       .flag(0, 0);
 }
 
+void Session::check_cluster(const Checkpoint& checkpoint) {
+  bool earlier =
+      identity_.system_identifier == checkpoint.system_identifier && identity_.timeline < checkpoint.timeline;
+  // An old primary never gets there.
+  if (earlier && is_standby()) {
+    throw Error(Retry::transient,
+                fmt::format("the server is a standby on timeline {}, which has not followed the failover to "
+                            "timeline {} yet",
+                            identity_.timeline, checkpoint.timeline),
+                "This is waited out; name the primary if it stays so");
+  }
+  source::check_same_cluster(identity_, checkpoint);
+}
+
 void Session::check_position(const Checkpoint& checkpoint) {
   if (checkpoint.slot.empty() && config_.snapshot.enabled) {
     throw Error(

@@ -167,14 +167,19 @@ REFUSED = {
 }
 
 
+def meeting(pair, here, there, value="1"):
+    """It copies what is made here into a database where somebody made that there."""
+    hostile = HostileDatabase(pair.mirror.into.cluster, pair.mirror.into.database, traps=False)
+    hostile.execute(EVIL + there)
+    pair.execute(f"CREATE SCHEMA m; {here}; INSERT INTO m.a (id, v) VALUES (1, '{value}')")
+    pair.mirror.start()
+    return hostile
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_what_the_structure_would_meet(pair, name):
-    here, there = NAMES[name]
     into = pair.mirror.into
-    hostile = HostileDatabase(into.cluster, into.database, traps=False)
-    hostile.execute(EVIL + there)
-    pair.execute(f"CREATE SCHEMA m; {here}; INSERT INTO m.a (id, v) VALUES (1, '1')")
-    pair.mirror.start()
+    hostile = meeting(pair, *NAMES[name])
     pair.mirror.wait_caught_up(pair.cluster)
     pair.execute("UPDATE m.a SET v = v; INSERT INTO m.a (id, v) SELECT 2, v FROM m.a; DELETE FROM m.a WHERE id = 1")
     pair.mirror.wait_caught_up(pair.cluster)
@@ -186,12 +191,8 @@ def test_what_the_structure_would_meet(pair, name):
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_types_that_the_structure_would_meet(pair, name):
-    here, there = REFUSED[name]
     into = pair.mirror.into
-    hostile = HostileDatabase(into.cluster, into.database, traps=False)
-    hostile.execute(EVIL + there)
-    pair.execute(f"CREATE SCHEMA m; {here}; INSERT INTO m.a (id, v) VALUES (1, '{'(1)' if 'm.c)' in here else 1}')")
-    pair.mirror.start()
+    hostile = meeting(pair, *REFUSED[name], value="(1)" if "m.c)" in REFUSED[name][0] else "1")
     pair.mirror.wait_status(lambda _: (pair.mirror.table("m.a") or {}).get("state") == "held")
     pair.mirror.stop()
     log = pair.mirror.log_text()

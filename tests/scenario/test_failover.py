@@ -35,7 +35,19 @@ def test_promoted_standby_with_failover_slot(own_cluster, shop_on):
                             shop.name)
             shop.cluster = standby
             assert shop.settle(timeout=120) == 493
+            # The address leads to a standby that has not heard of the failover. That passes.
+            primary._write_file("standby.signal", "")
+            primary.start()
+            address.target = ("127.0.0.1", primary.port)
+            shop.mirror.start()
+            wait_until(lambda: "has not followed the failover to timeline 2" in shop.mirror.log_text(),
+                       what=shop.mirror.tail)
+            address.target = ("127.0.0.1", standby.port)
+            address.drop()
+            shop.settle()
             # The old primary comes back, and goes on by itself. It is not what was followed.
+            primary.stop()
+            (primary.data / "standby.signal").unlink()
             primary.start()
             primary.execute("SELECT pg_switch_wal(); INSERT INTO t VALUES (2000, 'of another world')", shop.name)
             primary.execute("SELECT pg_switch_wal(); INSERT INTO t VALUES (2001, 'of another world')", shop.name)
