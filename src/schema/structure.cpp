@@ -92,7 +92,9 @@ Structure read_structure(pg::Connection& source, const std::vector<Oid>& tables,
   StructureDraft draft{source, options, {}, {}, {}};
   if (draft.options.target_version == 0) draft.options.target_version = source.server_version();
   draft.strange = find_strange(source, draft.options.strangers);
-  draft.scope = read_scope(source, tables, draft.options.followed, draft.strange.running);
+  std::vector<Oid> followed;
+  for (const auto& table : draft.options.followed) followed.push_back(table.oid);
+  draft.scope = read_scope(source, tables, followed, draft.strange.running);
   leave_out_present(draft);
   look_for_places(draft);
   read_rights(draft);

@@ -2,6 +2,8 @@
 // Structure: the SQL that recreates tables, and what belongs to them, at a PostgreSQL of another version. It is
 // read from the catalogs, because pg_dump refuses a server that is newer than itself.
 
+#include <compare>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <set>
@@ -55,6 +57,20 @@ struct Structure {
   std::vector<std::string> forced;  ///< tables that bind their owner too by their policies, for people
 };
 
+/// A table that the target has already.
+struct FollowedTable {
+  struct Column {
+    std::int16_t attnum = 0;
+    Oid type = 0;
+    std::int32_t typmod = -1;
+    auto operator<=>(const Column&) const = default;
+  };
+  Oid oid = 0;
+  std::string name = {};  ///< there, quoted; empty: what is made cannot inherit from it
+  /// Of the source's table, as the target's is now: what is made inherits from it only if it is still so.
+  std::set<Column> columns = {};
+};
+
 struct StructureOptions {
   bool owners = false;
   bool privileges = false;
@@ -74,7 +90,7 @@ struct StructureOptions {
   Strangers strangers = {};
 
   /// Tables that are at the target already, so that what needs them can be made there.
-  std::vector<Oid> followed = {};
+  std::vector<FollowedTable> followed = {};
   /// The tables themselves are there too: what may not be a key is told of a partition that has it.
   bool are_there = false;
   /// For each of the objects whether it stays out of the structure, as the target has it.

@@ -19,6 +19,8 @@ struct ColumnDraft {
   bool local = true;
   int inherited = 0;  ///< from how many parents
   std::vector<std::string> settings;
+  std::string storage;
+  bool usual_storage = true;  ///< that of its type
   std::string compression;
 };
 
@@ -33,7 +35,8 @@ struct TableDraft {
   std::string of_type;
   std::string options;
   std::string access_method;
-  std::vector<Oid> parents;  ///< that come along
+  bool there = false;        ///< at the target already, with the same columns: it may be a parent
+  std::vector<Oid> parents;  ///< that come along, or are there
   std::vector<ColumnDraft> columns;
   std::vector<std::string> checks;
   std::vector<Statement> checks_apart;  ///< that call a function over the table's own row type
@@ -47,6 +50,49 @@ struct TableDraft {
 };
 
 using Tables = std::map<Oid, TableDraft>;
+
+std::vector<Oid> oids(const Tables& tables) {
+  std::vector<Oid> out;
+  for (const auto& [oid, _] : tables) out.push_back(oid);
+  return out;
+}
+
+/// Of the tables that the target has, the parents of those to be made. One that has other columns now than the
+/// target's is none: what is made would not have the columns of its own that it inherits here.
+void add_parents_there(StructureDraft& draft, Tables& tables) {
+  std::map<Oid, const FollowedTable*> known;
+  std::vector<Oid> candidates;
+  for (const auto& table : draft.options.followed) {
+    if (table.name.empty()) continue;
+    known.emplace(table.oid, &table);
+    candidates.push_back(table.oid);
+  }
+  if (candidates.empty()) return;
+  auto rows = draft.source.query(
+      "select p.oid, n.nspname || '.' || p.relname, a.attnum, a.atttypid, a.atttypmod from pg_catalog.pg_class "
+      "p "
+      "join pg_catalog.pg_namespace n on n.oid = p.relnamespace left join pg_catalog.pg_attribute a on "
+      "a.attrelid = p.oid and a.attnum > 0 and not a.attisdropped where p.relkind = 'r' and p.oid in (select "
+      "i.inhparent from pg_catalog.pg_inherits i where i.inhrelid = any($1::pg_catalog.oid[]) and i.inhparent "
+      "= "
+      "any($2::pg_catalog.oid[]))",
+      {as_array(draft.scope.tables), as_array(candidates)}, "reading the parents that the target has");
+  std::map<Oid, std::set<FollowedTable::Column>> columns;
+  for (int row = 0; row < rows.rows(); ++row) {
+    auto& table = tables[rows.oid(row, 0)];
+    table.oid = rows.oid(row, 0);
+    table.name = known.at(table.oid)->name;
+    table.what = "table " + rows.str(row, 1);
+    table.there = true;
+    auto& of_it = columns[table.oid];
+    if (rows.is_null(row, 2)) continue;
+    of_it.insert({static_cast<std::int16_t>(rows.i64(row, 2)), rows.oid(row, 3),
+                  static_cast<std::int32_t>(rows.i64(row, 4))});
+  }
+  for (const auto& [oid, of_it] : columns) {
+    if (of_it != known.at(oid)->columns) tables.erase(oid);
+  }
+}
 
 Tables read_relations(StructureDraft& draft) {
   auto rows = draft.source.query(
@@ -77,10 +123,11 @@ Tables read_relations(StructureDraft& draft) {
     table.access_method = rows.str(row, 9);
     tables.emplace(table.oid, std::move(table));
   }
+  add_parents_there(draft, tables);
   rows = draft.source.query(
       "select inhrelid, inhparent from pg_catalog.pg_inherits where inhrelid = any($1::pg_catalog.oid[]) and "
-      "inhparent = any($1::pg_catalog.oid[]) order by inhrelid, inhseqno",
-      {as_array(draft.scope.tables)}, "reading the inheritance of the tables");
+      "inhparent = any($2::pg_catalog.oid[]) order by inhrelid, inhseqno",
+      {as_array(draft.scope.tables), as_array(oids(tables))}, "reading the inheritance of the tables");
   for (int row = 0; row < rows.rows(); ++row) tables.at(rows.oid(row, 0)).parents.push_back(rows.oid(row, 1));
   for (auto& [oid, table] : tables) {
     if (table.parents.empty()) table.partition_bound.clear();
@@ -88,12 +135,13 @@ Tables read_relations(StructureDraft& draft) {
   return tables;
 }
 
-/// The settings of the row's four columns from `first` on.
+/// The settings of the row's five columns from `first` on.
 void read_settings(const pg::Result& rows, int row, int first, ColumnDraft& column) {
-  if (!rows.is_null(row, first)) column.settings.push_back("SET STORAGE " + rows.str(row, first));
-  if (!rows.is_null(row, first + 1)) column.settings.push_back("SET STATISTICS " + rows.str(row, first + 1));
-  if (!rows.is_null(row, first + 2)) column.settings.push_back("SET (" + rows.str(row, first + 2) + ")");
-  column.compression = rows.str(row, first + 3);
+  column.storage = rows.str(row, first);
+  column.usual_storage = rows.flag(row, first + 1);
+  if (!rows.is_null(row, first + 2)) column.settings.push_back("SET STATISTICS " + rows.str(row, first + 2));
+  if (!rows.is_null(row, first + 3)) column.settings.push_back("SET (" + rows.str(row, first + 3) + ")");
+  column.compression = rows.str(row, first + 4);
 }
 
 void read_columns(StructureDraft& draft, Tables& tables) {
@@ -110,9 +158,8 @@ void read_columns(StructureDraft& draft, Tables& tables) {
                   "where sd.classid = 1259 and sd.refclassid = 1259 and sd.refobjid = a.attrelid and "
                   "sd.refobjsubid = a.attnum and sd.deptype = 'i' and a.attidentity <> ''), "
                   "a.attnotnull, a.attislocal, a.attinhcount, "
-                  "case when a.attstorage <> t.typstorage then case a.attstorage when 'p' then 'PLAIN' when "
-                  "'e' then 'EXTERNAL' "
-                  "when 'm' then 'MAIN' else 'EXTENDED' end end, "
+                  "case a.attstorage when 'p' then 'PLAIN' when 'e' then 'EXTERNAL' when 'm' then 'MAIN' else "
+                  "'EXTENDED' end, a.attstorage = t.typstorage, "
                   "case when a.attstattarget >= 0 then a.attstattarget end, {1}, {2}, {3} "
                   "from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid "
                   "left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum {4} "
@@ -133,7 +180,7 @@ void read_columns(StructureDraft& draft, Tables& tables) {
                       ? "left join pg_catalog.pg_constraint n on n.conrelid = a.attrelid and n.contype = 'n' "
                         "and n.conkey = array[a.attnum]"
                       : ""),
-      {as_array(draft.scope.tables)}, "reading the columns of the tables");
+      {as_array(oids(tables))}, "reading the columns of the tables");
   for (int row = 0; row < rows.rows(); ++row) {
     auto& table = tables.at(rows.oid(row, 0));
     ColumnDraft column;
@@ -147,24 +194,23 @@ void read_columns(StructureDraft& draft, Tables& tables) {
     column.inherited = static_cast<int>(rows.i64(row, 8));
     read_settings(rows, row, 9, column);
     std::string what = "column " + column.name + " of " + table.what;
-    if (column.generated == 'v' && draft.to() < 180000)
+    bool older = draft.to() < 180000 && !table.there;
+    if (column.generated == 'v' && older)
       refuse(what, "a generated value that is not stored (VIRTUAL)", 18, draft.to());
-    column.not_null_name = rows.str(row, 13);
-    bool no_inherit = rows.flag(row, 14);
-    bool validated = rows.flag(row, 15);
-    column.not_null_local = rows.flag(row, 16);
-    if (draft.to() < 180000 && !validated)
-      refuse(what, "a NOT NULL constraint that is NOT VALID", 18, draft.to());
-    if (draft.to() < 180000 && no_inherit)
-      refuse(what, "a NOT NULL constraint with NO INHERIT", 18, draft.to());
+    column.not_null_name = rows.str(row, 14);
+    bool no_inherit = rows.flag(row, 15);
+    bool validated = rows.flag(row, 16);
+    column.not_null_local = rows.flag(row, 17);
+    if (older && !validated) refuse(what, "a NOT NULL constraint that is NOT VALID", 18, draft.to());
+    if (older && no_inherit) refuse(what, "a NOT NULL constraint with NO INHERIT", 18, draft.to());
     if (rows.flag(row, 6) && validated) {
       if (!column.not_null_name.empty() && draft.to() >= 180000) {
         column.not_null = "CONSTRAINT " + quote_identifier(column.not_null_name) + " ";
-        draft.made.insert({catalog_oid::constraint, rows.oid(row, 17)});
+        if (!table.there) draft.made.insert({catalog_oid::constraint, rows.oid(row, 18)});
       }
       column.not_null += no_inherit ? "NOT NULL NO INHERIT" : "NOT NULL";
     }
-    if (draft.must_not_run(catalog_oid::attrdef, rows.oid(row, 18))) {
+    if (draft.must_not_run(catalog_oid::attrdef, rows.oid(row, 19))) {
       // Without its expression a generated column has no values to be not null.
       if (column.generated != '\0') column.not_null.clear();
       column.generated = '\0';
@@ -181,6 +227,41 @@ const ColumnDraft* inherited_column(const TableDraft& table, const ColumnDraft& 
     }
   }
   return nullptr;
+}
+
+/// The column in the parents that are there.
+std::vector<const ColumnDraft*> columns_there(const TableDraft& table, std::string_view name,
+                                              const Tables& tables) {
+  std::vector<const ColumnDraft*> out;
+  for (auto parent : table.parents) {
+    const auto& other = tables.at(parent);
+    if (!other.there) continue;
+    for (const auto& column : other.columns) {
+      if (column.name == name) out.push_back(&column);
+    }
+  }
+  return out;
+}
+
+/// A column takes its storage and its compression from parents that have theirs already. Where these contradict
+/// each other, the server makes no table.
+bool contradict(const std::vector<const ColumnDraft*>& columns) {
+  std::set<std::string> storages;
+  std::set<std::string> compressions;
+  for (const auto* column : columns) {
+    storages.insert(column->storage);
+    if (!column->compression.empty()) compressions.insert(column->compression);
+  }
+  return storages.size() > 1 || compressions.size() > 1;
+}
+
+void leave_contradicting_parents(Tables& tables) {
+  for (auto& [oid, table] : tables) {
+    bool any = std::ranges::any_of(table.columns, [&](const auto& column) {
+      return contradict(columns_there(table, column.name, tables));
+    });
+    if (any) std::erase_if(table.parents, [&](Oid parent) { return tables.at(parent).there; });
+  }
 }
 
 /// What is inherited from a table that does not come along becomes the table's own.
@@ -329,7 +410,7 @@ void add_ties(StructureDraft& draft, const TableDraft& table, const Tables& tabl
   }
 }
 
-void add_settings(StructureDraft& draft, const TableDraft& table) {
+void add_settings(StructureDraft& draft, const TableDraft& table, const Tables& tables) {
   auto& list = draft.structure.before_data;
   for (const auto& column : table.columns) {
     auto alter = [&](const std::string& action) {
@@ -338,9 +419,17 @@ void add_settings(StructureDraft& draft, const TableDraft& table) {
                       {},
                       /*optional=*/true});
     };
+    auto there = columns_there(table, column.name, tables);
+    if (!column.usual_storage ||
+        std::ranges::any_of(there, [&](const auto* other) { return other->storage != column.storage; }))
+      alter("SET STORAGE " + column.storage);
     for (const auto& setting : column.settings) alter(setting);
     // A server may be built without lz4.
-    if (!column.compression.empty()) alter("SET COMPRESSION " + column.compression);
+    if (!column.compression.empty()) {
+      alter("SET COMPRESSION " + column.compression);
+    } else if (std::ranges::any_of(there, [](const auto* other) { return !other->compression.empty(); })) {
+      alter("SET COMPRESSION default");
+    }
   }
 }
 
@@ -349,19 +438,22 @@ void add_settings(StructureDraft& draft, const TableDraft& table) {
 void read_tables(StructureDraft& draft) {
   Tables tables = read_relations(draft);
   read_columns(draft, tables);
+  leave_contradicting_parents(tables);
   adopt_columns(tables);
   read_checks(draft, tables);
   auto& list = draft.structure.before_data;
   for (const auto& [oid, table] : tables) {
+    if (table.there) continue;
     draft.made.insert({catalog_oid::relation, oid});
     auto from = list.size();
     list.push_back({table.what, create_table(draft, table, tables) + draft.keep_closed('r', table.name)});
     tell_table(draft, from, table, tables);
   }
   for (const auto& [oid, table] : tables) {
+    if (table.there) continue;
     auto from = list.size();
     add_ties(draft, table, tables);
-    add_settings(draft, table);
+    add_settings(draft, table, tables);
     tell_table(draft, from, table, tables);
   }
   // They go down to the partitions and children, which must be tied by now.

@@ -331,10 +331,12 @@ def test_a_sequence_that_another_table_counts_by_outlives_an_unfinished_copy(pai
 
 
 @pytest.mark.postgres
-def test_an_interrupted_structure_ends_like_the_source(pair):
-    """Identities, owned sequences, partitions, functions, views, policies: what was out of sight is like the rest."""
+@pytest.mark.parametrize("whole", (1, 5, 9))
+def test_an_interrupted_structure_ends_like_the_source(pair, whole):
+    """Identities, owned sequences, partitions, functions, views, policies: what was out of sight is like the rest. So is
+    what inherits from a table that was whole."""
     pair.execute(rich_schema(15))
-    pair.mirror.env = killed_at("postgres.copy.committed", 2)
+    pair.mirror.env = killed_at("postgres.copy.committed", whole + 1)
     pair.mirror.start()
     assert pair.mirror.wait_ended() == -signal.SIGKILL
     pair.mirror.env = {}
@@ -344,6 +346,24 @@ def test_an_interrupted_structure_ends_like_the_source(pair):
     into = pair.mirror.into
     compare_structure(pair.cluster, pair.name, into.cluster, into.database)
     assert hidden_schemas(pair.mirror) == []
+
+
+@pytest.mark.postgres
+def test_a_new_heir_of_tables_that_are_followed(pair):
+    """It inherits at the target too, from both: columns, constraint and all."""
+    pair.execute("CREATE TABLE one (id int PRIMARY KEY, v text CHECK (v <> ''));"
+                 "CREATE TABLE two (id int PRIMARY KEY, n numeric(9, 2) NOT NULL)")
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.execute("CREATE TABLE heir (own date, PRIMARY KEY (id)) INHERITS (one, two);"
+                 "INSERT INTO heir VALUES (1, 'v', 1.5, '2026-11-30')")
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.execute("INSERT INTO one VALUES (1, 'parent'); INSERT INTO heir VALUES (2, 'w', 2.5, null);"
+                 "UPDATE one SET v = v || '!'; DELETE FROM ONLY one")
+    pair.settle()
+    into = pair.mirror.into
+    compare_structure(pair.cluster, pair.name, into.cluster, into.database)
+    assert into.query("SELECT id, v FROM one ORDER BY 1") == [("1", "v!"), ("2", "w!")]
 
 
 @pytest.mark.postgres

@@ -175,10 +175,7 @@ void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
   how.leaves_out = [&](const auto& objects) {
     return made_.present(objects, how.strangers, [](const auto& /*object*/) { return true; });
   };
-  for (const auto& [oid, record] : records_) {
-    if (record.target_oid != 0 && !record.is_moved() && std::ranges::find(missing, oid) == missing.end())
-      how.followed.push_back(oid);
-  }
+  how.followed = tables_there(books_connection_, records_, missing);
   auto structure = read(missing, how);
   // One that was not copied whole before it was attached.
   auto attached = hidden_.roots();

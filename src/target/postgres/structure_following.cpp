@@ -80,6 +80,33 @@ void add_own_indexes(const schema::Structure& structure, std::vector<schema::Sta
 
 }  // namespace
 
+std::vector<schema::FollowedTable> tables_there(pg::Connection& connection, const Records& records,
+                                                const std::vector<Oid>& missing) {
+  std::vector<schema::FollowedTable> out;
+  std::map<Oid, std::size_t> place;
+  std::string oids;
+  for (const auto& [oid, record] : records) {
+    if (record.target_oid == 0 || record.is_moved() || std::ranges::find(missing, oid) != missing.end())
+      continue;
+    place.emplace(record.target_oid, out.size());
+    oids += fmt::format("{}{}", oids.empty() ? "" : ",", record.target_oid);
+    auto& table = out.emplace_back(schema::FollowedTable{.oid = oid});
+    for (const auto& column : record.columns)
+      table.columns.insert({column.attnum, column.type_oid, column.typmod});
+  }
+  if (out.empty()) return out;
+  auto rows = connection.query(
+      fmt::format(
+          "select c.oid, n.nspname, c.relname from pg_catalog.pg_class c join pg_catalog.pg_namespace n on "
+          "n.oid = c.relnamespace where c.oid in ({}) and c.relkind = 'r' and not c.relispartition and "
+          "pg_catalog.pg_has_role(c.relowner, 'usage')",
+          oids),
+      looking);
+  for (int row = 0; row < rows.rows(); ++row)
+    out[place.at(rows.oid(row, 0))].name = quote_qualified(rows.get(row, 1), rows.get(row, 2));
+  return out;
+}
+
 bool follow_structure(pg::Connection& connection, MadeObjects& made, const Records& records,
                       const std::vector<Oid>& tables, const schema::ReadStructure& read,
                       schema::StructureOptions how, const MakeRoom& make_room, const MakeReady& make_ready) {

@@ -16,6 +16,11 @@ using MakeRoom = std::function<bool(const TableName&)>;
 /// takes them from its default one, and it may lack columns that the partition has.
 using MakeReady = std::function<void(Oid)>;
 
+/// The tables that the target has besides the `missing` ones, which are to be made. What the target's role does
+/// not own, nothing can be made to inherit from.
+std::vector<schema::FollowedTable> tables_there(pg::Connection& connection, const Records& records,
+                                                const std::vector<Oid>& missing);
+
 /// For these tables of the source, which the target has, in transactions of its own. Throws TableRefused for
 /// one whose partitions cannot be made; notes in `made` what types differ. False: what belongs to several
 /// tables could not be made, which was told.
