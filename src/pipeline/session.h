@@ -61,7 +61,12 @@ class Session {
   void copy_missing(std::optional<Snapshot> snapshot);
   void copy_under(const Snapshot& snapshot);
   void keep_exporter(Snapshot& snapshot);
-  source::PublicationInfo published_in(pg::Connection& snapshot) const;
+  struct Published {
+    source::PublicationInfo publication;
+    std::string marks;  ///< catalog_marks() after all of it was read
+  };
+  Published published_now();
+  void take_published(Published now, pg::Connection& snapshot);
   std::vector<schema::Catalog::Wanted> followed_tables() const;
   std::set<Oid> coming_whole(const std::vector<schema::Table>& tables);
   void refuse_altered(const std::vector<schema::Table>& tables, Lsn position);

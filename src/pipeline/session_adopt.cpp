@@ -185,9 +185,11 @@ void Session::take_rows_as_they_are(const Snapshot* snapshot) {
   if (snapshot != nullptr) {
     source::import_snapshot(reader, snapshot->name);
   } else {
-    reader.query("begin isolation level repeatable read read only", "reading what is followed");
+    // The snapshot is that of the first question.
+    reader.query("begin isolation level repeatable read read only; select pg_catalog.now()",
+                 "reading what is followed");
   }
-  publication_ = published_in(reader);
+  take_published(published_now(), reader);
   drop_replaced_tables();
   auto missing = tables_to_copy(reader);
   if (!missing.empty()) {

@@ -179,20 +179,23 @@ void Session::refuse_to_copy_anew(const std::vector<schema::Table>& missing) con
   }
 }
 
-/// What a table looks like, and what is published of it, is read under the very snapshot that its rows are read
-/// under: making that waits for the transactions that are running, and what they alter is in the rows, but was
-/// not in what was read before. A column that the copy misses comes later, with no values of the rows' own.
-source::PublicationInfo Session::published_in(pg::Connection& snapshot) const {
-  auto shown = source::catalog_marks(snapshot, config_.publication.names);
-  auto publication = source::read_publications(snapshot, config_.publication.names);
-  // By a session that sees what is there now.
-  auto now = open_source(config_, pg::Mode::sql);
-  now->leave_on(stop_);
-  if (shown != source::catalog_marks(*now, config_.publication.names))
-    throw target::RestartFromCheckpoint("tables of the source were altered while the snapshot was made");
-  if (publication) return std::move(*publication);
+/// What is published is asked of the server as it is now, after the snapshot was made. What a table looks like
+/// is read under the very snapshot that its rows are read under: making that waits for the transactions that
+/// are running, and what they alter is in the rows. A column that the copy misses comes later, with no values
+/// of the rows' own. Both are of one moment where the catalogs show the same under the snapshot as after all
+/// was asked.
+Session::Published Session::published_now() {
+  auto publication = source::read_publications(*connection_, config_.publication.names);
+  auto marks = source::catalog_marks(*connection_, config_.publication.names);
+  if (publication) return {std::move(*publication), std::move(marks)};
   throw Error(Retry::transient, fmt::format("publication \"{}\" was dropped while the copy began",
                                             config::publication_names(config_)));
+}
+
+void Session::take_published(Published now, pg::Connection& snapshot) {
+  if (now.marks != source::catalog_marks(snapshot, config_.publication.names))
+    throw target::RestartFromCheckpoint("tables of the source were altered while the snapshot was made");
+  publication_ = std::move(now.publication);
 }
 
 /// The connection that made the slot will stream from it. Its next command lets go of the snapshot, which keeps
@@ -216,7 +219,9 @@ void Session::copy_missing(std::optional<Snapshot> snapshot) {
   if (!made_slot) snapshot = temporary_snapshot();
   // What knows the catalogs already answers faster than a connection of its own would. It waits for locks now.
   connection_->set_patience({});
+  auto published = published_now();
   source::import_snapshot(*connection_, snapshot->name);
+  take_published(std::move(published), *connection_);
   copy_under(*snapshot);
   if (stop_.requested()) return;
   connection_->set_patience(catalog_patience);
@@ -227,7 +232,6 @@ void Session::copy_missing(std::optional<Snapshot> snapshot) {
 /// The source's connection is in the snapshot.
 void Session::copy_under(const Snapshot& snapshot) {
   auto& reader = *connection_;
-  publication_ = published_in(reader);
   drop_replaced_tables();
   auto missing = tables_to_copy(reader);
   refuse_to_copy_anew(missing);

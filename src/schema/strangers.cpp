@@ -6,7 +6,7 @@
 namespace tailrace::schema {
 namespace {
 
-constexpr const char* looking = "looking at what others have at the target";
+constexpr const char* looking = "looking at what others than superusers have";
 
 /// Without any of these nothing can be theirs, nor have anything of theirs in it.
 constexpr const char* anything = R"(
@@ -71,9 +71,13 @@ void read_types(pg::Connection& target, Strangers& out) {
 
 }  // namespace
 
+bool others_have_anything(pg::Connection& connection) {
+  return connection.query(anything, looking).flag(0, 0);
+}
+
 Strangers read_strangers(pg::Connection& target) {
   Strangers out;
-  if (!may_be_superuser(target) || !target.query(anything, looking).flag(0, 0)) return out;
+  if (!may_be_superuser(target) || !others_have_anything(target)) return out;
   auto rows = target.query(named_things, looking);
   for (int row = 0; row < rows.rows(); ++row) {
     auto catalog = rows.oid(row, 0);

@@ -29,6 +29,9 @@ inline constexpr const char* what_to_do_about_strangers =
     "Give what is called there to a superuser (ALTER ... OWNER TO), or drop it; or set schema.trust_source: on "
     "if whoever owns it is trusted with a superuser's rights";
 
+/// Whether anybody but superusers has what could run there, or have something of theirs in it.
+bool others_have_anything(pg::Connection& connection);
+
 /// While we are a superuser: else there is nothing to be had from us.
 Strangers read_strangers(pg::Connection& target);
 

@@ -3,6 +3,7 @@
 
 #include "base/sql_text.h"
 #include "schema/role_rights.h"
+#include "schema/strangers.h"
 #include "schema/structure_draft.h"
 #include "schema/written_code.h"
 
@@ -148,7 +149,7 @@ std::string name_of_place(const pg::Result& rows, int row) {
 }
 
 std::string code_of_others(pg::Connection& connection, const std::vector<Oid>& tables) {
-  if (tables.empty() || !may_be_superuser(connection)) return {};
+  if (tables.empty() || !may_be_superuser(connection) || !others_have_anything(connection)) return {};
   int version = connection.server_version();
   auto all = connection.query(
       "with leaf (oid) as (select oid from pg_catalog.pg_class where oid = any($1::pg_catalog.oid[]) "
