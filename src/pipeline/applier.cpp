@@ -537,7 +537,6 @@ void Applier::note_committed() {
     for (const auto& line : commit.to_tell) log::warn("apply", "{}", line);
     const auto* quarantine = target_.quarantine();
     board_.update([&](Status& status) {
-      status.applied = commit.lsn;
       status.last_commit_time = commit.time;
       status.transactions += commit.transactions;
       status.changes += commit.changes;
@@ -553,6 +552,7 @@ void Applier::note_committed() {
         if (quarantine != nullptr) show_kept_back(*quarantine, table->record.oid, entry);
       }
     });
+    board_.judge_by([&](Step& step) { step.applied(commit.time); });
     bool left_out = !commit.to_tell.empty();
     underway_.pop_front();
     if (left_out) show_bad_changes();
@@ -592,7 +592,11 @@ void Applier::show_conflicts(const std::map<Oid, ConflictCounts>& conflicts) {
 
 void Applier::refresh_durable() {
   // Asked also when all is durable: a target that is gone says so here, though nothing is to be applied.
-  durable_.store(target_.durable().value, std::memory_order_release);
+  Lsn now = target_.durable();
+  if (now == durable()) return;
+  durable_.store(now.value, std::memory_order_release);
+  board_.judge_by([&](Step& step) { step.reached(now); });
+  board_.update([&](Status& status) { status.applied = now; });
 }
 
 void Applier::evolve(Oid oid, const target::Evolution& evolution) {

@@ -181,9 +181,11 @@ void Reader::acknowledge() {
   if (now - last_acknowledged_ < acknowledge_every) return;
   last_acknowledged_ = now;
   stream_->send_status_if_changed();
+  // What came last is applied, and the server had no more up to here.
+  if (assembler_.last_kept() <= applier_.durable())
+    board_.judge_by([&](Step& step) { step.reached(assembler_.progress()); });
   board_.update([&](Status& status) {
     status.received = assembler_.progress();
-    status.received_changes = assembler_.last_kept();
     status.acknowledged = stream_->acknowledged();
     status.source_lsn = std::max(status.source_lsn, stream_->server_position());
   });

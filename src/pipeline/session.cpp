@@ -13,6 +13,7 @@
 #include "config/validation.h"
 #include "pipeline/holding.h"
 #include "pipeline/interrupter.h"
+#include "pipeline/observer.h"
 #include "pipeline/open_options.h"
 #include "pipeline/published_tables.h"
 #include "pipeline/table_copier.h"
@@ -27,18 +28,11 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
-constexpr auto observe_every = 1s;
+// Where the observer cannot.
+constexpr auto observe_every = 500ms;
 constexpr auto look_every = 10s;
 constexpr auto look_again_after = 1s;
 constexpr auto tidy_after = 5s;
-
-std::int64_t resident_bytes() {
-  std::ifstream statm("/proc/self/statm");
-  std::int64_t size = 0;
-  std::int64_t resident = 0;
-  statm >> size >> resident;
-  return resident * sysconf(_SC_PAGESIZE);
-}
 
 }  // namespace
 
@@ -203,12 +197,15 @@ void Session::stream() {
   // The server has places for few of them.
   if (stream) replication_.reset();
   if (!stream) stream = follow(options.start, options.durable);
+  board_.judge_by([&](Step& step) {
+    step.applied(checkpoint->commit_time);
+    step.reached(target_.durable());
+  });
   board_.update([&](Status& status) {
     status.state = RunState::streaming;
     status.message = "following";
     status.binary = options.binary;
     status.received = status.applied = status.acknowledged = checkpoint->lsn;
-    status.received_changes = {};
     for (auto& table : status.tables) {
       if (table.state == TableState::copied) table.state = TableState::streaming;
     }
@@ -236,8 +233,9 @@ void Session::stream() {
     }
   } leave{*this, queue, over};
   started_(&applier);
+  Observer observer(config_, target_.probe(), board_, over);
   try {
-    apply_from(queue, applier);
+    apply_from(queue, applier, observer);
   } catch (const Error& error) {
     target_.rollback();
     explain(error);
@@ -262,7 +260,7 @@ void Session::explain(const Error& error) {
   throw source::explain_missing(error, config_.publication.names, missing);
 }
 
-void Session::apply_from(BatchQueue& queue, Applier& applier) {
+void Session::apply_from(BatchQueue& queue, Applier& applier, Observer& observer) {
   ShortTurns turns;
   last_look_ = last_applied_ = Clock::now();
   std::vector<std::shared_ptr<const ChangeBatch>> batches;
@@ -279,7 +277,7 @@ void Session::apply_from(BatchQueue& queue, Applier& applier) {
         tidy_ = false;
       }
     }
-    periodic(applier, batches.empty());
+    periodic(applier, observer, batches.empty());
   }
 }
 
@@ -315,11 +313,11 @@ void Session::gather(BatchQueue& queue, std::vector<std::shared_ptr<const Change
   }
 }
 
-void Session::periodic(Applier& applier, bool idle) {
+void Session::periodic(Applier& applier, Observer& observer, bool idle) {
   auto now = Clock::now();
-  if (now - last_observed_ >= observe_every) {
+  if (!observer.sees_source() && now - last_observed_ >= observe_every) {
     last_observed_ = now;
-    observe(applier);
+    observer.look(*connection_);
   }
   if (applier.in_transaction()) return;
   if (idle) applier.settle();
@@ -361,26 +359,6 @@ void Session::look(Applier& applier) {
           mark_left(table);
       }
     }
-  });
-}
-
-void Session::observe(Applier& applier) {
-  auto row = connection_->query(
-      fmt::format("select case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() "
-                  "else pg_catalog.pg_current_wal_flush_lsn() end, "
-                  "(select case when pg_catalog.pg_is_in_recovery() then null else pg_catalog.pg_wal_lsn_diff("
-                  "pg_catalog.pg_current_wal_flush_lsn(), restart_lsn)::pg_catalog.int8 end "
-                  "from pg_catalog.pg_replication_slots "
-                  "where slot_name = {})",
-                  quote_literal(config_.slot.name)),
-      "reading the source's position");
-  board_.update([&](Status& status) {
-    status.source_lsn = row.lsn(0, 0);
-    status.retained_wal_bytes = row.is_null(0, 1) ? -1 : row.i64(0, 1);
-    status.resident_bytes = resident_bytes();
-    bool in_step = status.received_changes <= applier.durable();
-    double age = static_cast<double>(PgTimestamp::now().micros - status.last_commit_time.micros) / 1e6;
-    status.lag_seconds = in_step ? 0 : status.last_commit_time.micros == 0 ? -1 : std::max(age, 0.0);
   });
 }
 

@@ -12,6 +12,7 @@
 #include "pipeline/applier.h"
 #include "pipeline/definition_watch.h"
 #include "pipeline/looks.h"
+#include "pipeline/observer.h"
 #include "pipeline/reader.h"
 #include "pipeline/status.h"
 #include "schema/catalog.h"
@@ -97,11 +98,10 @@ class Session {
                                                      const StopSignal& over);
   void stream();
   void explain(const Error& error);
-  void apply_from(BatchQueue& queue, Applier& applier);
+  void apply_from(BatchQueue& queue, Applier& applier, Observer& observer);
   void gather(BatchQueue& queue, std::vector<std::shared_ptr<const ChangeBatch>>& batches);
-  void periodic(Applier& applier, bool idle);
+  void periodic(Applier& applier, Observer& observer, bool idle);
   void look(Applier& applier);
-  void observe(Applier& applier);
 
   const config::Config& config_;
   target::Target& target_;

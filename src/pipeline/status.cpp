@@ -1,6 +1,53 @@
 #include "pipeline/status.h"
 
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+
 namespace tailrace::pipeline {
+namespace {
+
+std::int64_t resident_bytes() {
+  std::ifstream in("/proc/self/statm");
+  std::int64_t size = 0;
+  std::int64_t resident = 0;
+  in >> size >> resident;
+  return in ? resident * sysconf(_SC_PAGESIZE) : 0;
+}
+
+/// Each is written by another thread, at another moment: read together, none contradicts another.
+void order_positions(Status& status) {
+  if (!status.applied.valid()) return;
+  status.received = std::max(status.received, status.applied);
+  status.source_lsn = std::max(status.source_lsn, status.received);
+  status.acknowledged = std::min(status.acknowledged, status.applied);
+}
+
+}  // namespace
+
+bool is_due(const TableStatus& table) {
+  bool left = table.state == TableState::stopped && table.last_error.empty();
+  return table.state != TableState::streaming && !left;
+}
+
+Status StatusBoard::read() const {
+  Status out;
+  Step::Judgement judged;
+  {
+    std::lock_guard lock(mutex_);
+    out = status_;
+    judged = step_.judge(Step::Clock::now());
+  }
+  bool streams = out.state == RunState::streaming;
+  out.lag_seconds = judged.lag_seconds;
+  out.source_answers = streams && judged.source_answers;
+  out.target_answers = streams && judged.target_answers;
+  out.in_step = streams && judged.in_step && std::ranges::none_of(out.tables, is_due);
+  out.resident_bytes = resident_bytes();
+  order_positions(out);
+  return out;
+}
 
 std::string_view to_string(RunState state) {
   switch (state) {

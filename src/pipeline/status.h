@@ -11,6 +11,7 @@
 
 #include "base/lsn.h"
 #include "model/conflict.h"
+#include "pipeline/step.h"
 
 namespace tailrace::pipeline {
 
@@ -67,12 +68,15 @@ struct Status {
   PgTimestamp started_at;
   bool binary = false;
   Lsn received;                          ///< end of the last thing read from the stream
-  Lsn received_changes;                  ///< the same, of what is to be applied
   Lsn applied;                           ///< durable in the target
   Lsn acknowledged;                      ///< told to the slot
   Lsn source_lsn;                        ///< the source's current WAL position, when last asked
   std::int64_t retained_wal_bytes = -1;  ///< held back by the slot; -1 unknown
-  double lag_seconds = -1;  ///< age of the newest change not yet applied, 0 when in step; -1 unknown
+  // As judged when the status was read; see Step.
+  double lag_seconds = -1;  ///< age of the oldest commit that is not known to be applied; 0: none; -1 unknown
+  bool in_step = false;     ///< nothing is missing, of no table, and both ends answer
+  bool source_answers = false;  ///< while it streams
+  bool target_answers = false;
   std::int64_t transactions = 0;
   std::int64_t changes = 0;
   std::int64_t commits = 0;  ///< target commits
@@ -89,6 +93,9 @@ struct Status {
 std::string_view to_string(RunState state);
 std::string_view to_string(TableState state);
 
+/// The table is not followed, though it is published.
+bool is_due(const TableStatus& table);
+
 class StatusBoard {
  public:
   /// Runs `change` under the lock. Keep it short; never once per row.
@@ -101,14 +108,17 @@ class StatusBoard {
     std::lock_guard lock(mutex_);
     return status_.commits;
   }
-  Status read() const {
+  /// What both ends answered, and what is applied, goes into the judgement of lag.
+  void judge_by(const std::function<void(Step&)>& tell) {
     std::lock_guard lock(mutex_);
-    return status_;
+    tell(step_);
   }
+  Status read() const;
 
  private:
   mutable std::mutex mutex_;
   Status status_;
+  mutable Step step_;
 };
 
 }  // namespace tailrace::pipeline

@@ -7,8 +7,6 @@
 
 namespace tailrace::serve {
 
-bool in_step(const pipeline::Status& status);
-
 /// How far behind, for people: "in step", "lag 3.2 s", or which tables are left out of it.
 std::string lag_text(const pipeline::Status& status);
 

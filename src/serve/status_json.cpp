@@ -4,7 +4,6 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "serve/in_step.h"
 
 namespace tailrace::serve {
 namespace {
@@ -174,7 +173,9 @@ std::string to_json(const Status& status) {
               {"source_lsn", lsn_or_null(status.source_lsn)},
               {"retained_wal_bytes", known_or_null(status.retained_wal_bytes)},
               {"lag_seconds", known_or_null(status.lag_seconds)},
-              {"in_step", in_step(status)},
+              {"in_step", status.in_step},
+              {"source_answers", status.source_answers},
+              {"target_answers", status.target_answers},
               {"transactions", status.transactions},
               {"changes", status.changes},
               {"commits", status.commits},
@@ -213,6 +214,10 @@ Status status_from_json(const std::string& text) {
     status.source_lsn = parse_lsn(value.at("source_lsn"));
     status.retained_wal_bytes = number_or_unknown<std::int64_t>(value.at("retained_wal_bytes"));
     status.lag_seconds = number_or_unknown<double>(value.at("lag_seconds"));
+    status.in_step = value.at("in_step");
+    // One that was started before the last upgrade does not say.
+    status.source_answers = value.value("source_answers", true);
+    status.target_answers = value.value("target_answers", true);
     status.transactions = value.at("transactions");
     status.changes = value.at("changes");
     status.commits = value.at("commits");

@@ -28,6 +28,7 @@
 #include "schema/structure.h"
 #include "schema/table.h"
 #include "target/bad_changes.h"
+#include "target/target_probe.h"
 
 namespace tailrace::target {
 
@@ -276,6 +277,9 @@ class Target {
   virtual void note_storage(const std::map<Oid, std::string>& storage) = 0;
   /// The first checkpoint: where the stream will begin. Durable.
   virtual void initialize(const Checkpoint& checkpoint) = 0;
+
+  /// For somebody else's thread, as long as the target lives, and longer.
+  virtual std::unique_ptr<TargetProbe> probe() const = 0;
 
   /// True: text may be any bytes. False: it is UTF-8.
   virtual bool takes_raw_text() const;

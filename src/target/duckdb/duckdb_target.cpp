@@ -9,6 +9,7 @@
 #include "target/duckdb/adoption.h"
 #include "target/duckdb/copy_writer.h"
 #include "target/duckdb/duckdb_view.h"
+#include "target/duckdb/file_probe.h"
 #include "target/duckdb/mirror.h"
 #include "target/duckdb/skip_notes.h"
 #include "target/duckdb/table_copies.h"
@@ -23,6 +24,7 @@ class DuckDbTarget : public Target {
  public:
   explicit DuckDbTarget(const DuckDbOptions& options)
       : database_(share_database({options.file, options.memory_bytes, false, options.file_mode})),
+        place_(options.file),
         session_(database_->session()),
         keep_rows_(options.keep_rows),
         mirror_(Mirror::load(session_, options.keep_rows)),
@@ -47,6 +49,7 @@ class DuckDbTarget : public Target {
   void note_storage(const std::map<Oid, std::string>& storage) override;
   void initialize(const Checkpoint& checkpoint) override;
 
+  std::unique_ptr<TargetProbe> probe() const override { return std::make_unique<FileProbe>(place_); }
   bool reads_binary(const schema::Table& table) const override;
   std::unique_ptr<CopyWriter> copy(Oid table, bool binary, bool alone) override;
   void finish_copy(Oid table, Lsn snapshot, std::int64_t rows) override;
@@ -56,7 +59,10 @@ class DuckDbTarget : public Target {
   void apply(Oid table, const TableBatch& batch) override;
   void evolve(Oid table, const Evolution& evolution) override;
   void commit(const Checkpoint& checkpoint) override;
-  Lsn durable() override { return mirror_.checkpoint() ? mirror_.checkpoint()->lsn : Lsn{}; }
+  Lsn durable() override {
+    place_.check();
+    return mirror_.checkpoint() ? mirror_.checkpoint()->lsn : Lsn{};
+  }
   void rollback() noexcept override;
   void tidy() override;
   std::unique_ptr<TargetView> view() override { return std::make_unique<DuckDbView>(database_); }
@@ -75,6 +81,7 @@ class DuckDbTarget : public Target {
   void drop_unfinished_copies();
 
   std::shared_ptr<Database> database_;
+  FilePlace place_;
   Session session_;
   bool keep_rows_;
   Mirror mirror_;

@@ -24,6 +24,7 @@
 #include "target/postgres/replay.h"
 #include "target/postgres/row_orders.h"
 #include "target/postgres/sequence_keeper.h"
+#include "target/postgres/server_probe.h"
 #include "target/postgres/skip_notes.h"
 #include "target/postgres/structure_builder.h"
 #include "target/postgres/structure_following.h"
@@ -61,6 +62,10 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   void expect_copies(const std::vector<NamedTable>& tables) override;
   void note_storage(const std::map<Oid, std::string>& storage) override;
   void initialize(const Checkpoint& checkpoint) override;
+
+  std::unique_ptr<TargetProbe> probe() const override {
+    return std::make_unique<ServerProbe>(options_.conninfo, options_.subscription + " probe");
+  }
 
   bool takes_raw_text() const override { return books_connection_.raw_text(); }
   bool reads_binary(const schema::Table& table) const override { return copies_.reads_binary(table); }
