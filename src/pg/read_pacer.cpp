@@ -42,9 +42,9 @@ ReadPacer::ReadPacer(int socket, bool unix_socket)
   full_bytes_ = static_cast<std::size_t>(std::max(granted, 0)) / 16 * 5;
 }
 
-bool ReadPacer::wait(std::chrono::microseconds limit) {
+bool ReadPacer::wait(std::chrono::microseconds limit, int other) {
   if (paces_ && behind(Clock::now())) let_socket_fill();
-  return wait_readable(socket_, limit);
+  return wait_readable(socket_, limit, other);
 }
 
 bool ReadPacer::behind(Clock::time_point now) {

@@ -20,8 +20,9 @@ class ReadPacer {
   /// True when it is worth reading before the next wait(). While much is coming, it is not: what came while the
   /// last read was decoded stays, so that the sender is not met too early.
   bool reads_on() const { return !behind_; }
-  /// True when there is something to read (or the socket is closed), false when the time is over.
-  bool wait(std::chrono::microseconds limit);
+  /// True when there is something to read (or the socket is closed), false when the time is over, or `other`
+  /// can be read.
+  bool wait(std::chrono::microseconds limit, int other = -1);
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <cerrno>
 
 #include "base/error.h"
@@ -32,12 +33,13 @@ void set_least_readable(int socket, int bytes) {
   setsockopt(socket, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes));
 }
 
-bool wait_readable(int socket, std::chrono::microseconds timeout) {
-  pollfd entry{socket, POLLIN, 0};
+bool wait_readable(int socket, std::chrono::microseconds timeout, int other) {
+  // One of -1 is passed over.
+  std::array<pollfd, 2> entries{{{socket, POLLIN, 0}, {other, POLLIN, 0}}};
   timespec time{timeout.count() / 1'000'000, (timeout.count() % 1'000'000) * 1000};
-  int ready = ppoll(&entry, 1, &time, nullptr);
+  int ready = ppoll(entries.data(), entries.size(), &time, nullptr);
   if (ready < 0 && errno != EINTR) throw Error(Retry::transient, "waiting for a socket failed");
-  return ready > 0;
+  return ready > 0 && entries[0].revents != 0;
 }
 
 }  // namespace tailrace::pg

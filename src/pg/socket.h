@@ -14,7 +14,8 @@ std::size_t readable_bytes(int socket);
 bool is_near(int socket);
 /// From now on fewer bytes than that do not wake who waits for the socket, over TCP. 1 is as it was.
 void set_least_readable(int socket, int bytes);
-/// True when it has something to read, or is closed; false when the time is over. A signal counts as nothing.
-bool wait_readable(int socket, std::chrono::microseconds timeout);
+/// True when it has something to read, or is closed; false when the time is over, or `other` (if it is not -1)
+/// has something to read. A signal counts as nothing.
+bool wait_readable(int socket, std::chrono::microseconds timeout, int other = -1);
 
 }  // namespace tailrace::pg

@@ -499,6 +499,8 @@ void Applier::commit(Lsn progress, Pace pace) {
   Checkpoint next = checkpoint_;
   next.lsn = progress;
   next.commit_time = time_;
+  // What holds a position alone comes seldom, and is for those who look at the slot.
+  target_.hurry(awaited() || !changed_);
   try {
     if (pace == Pace::wait) {
       target_.commit(next);
@@ -595,6 +597,7 @@ void Applier::refresh_durable() {
   Lsn now = target_.durable();
   if (now == durable()) return;
   durable_.store(now.value, std::memory_order_release);
+  if (awaited()) more_durable_.ring();
   board_.judge_by([&](Step& step) { step.reached(now); });
   board_.update([&](Status& status) { status.applied = now; });
 }

@@ -16,6 +16,7 @@
 #include <set>
 #include <vector>
 
+#include "base/wake_up.h"
 #include "model/change_batch.h"
 #include "model/checkpoint.h"
 #include "pg/connection.h"
@@ -66,6 +67,15 @@ class Applier {
 
   /// Everything that ends at or before this is durable in the target.
   Lsn durable() const { return {durable_.load(std::memory_order_acquire)}; }
+  /// Something is committed and not durable yet.
+  bool awaits_durable() const { return durable() < checkpoint_.lsn; }
+
+  /// Commits at the source wait for our acknowledgement: each is to be durable as soon as can be. Any thread.
+  void set_awaited(bool awaited) { awaited_.store(awaited, std::memory_order_release); }
+  bool awaited() const { return awaited_.load(std::memory_order_acquire); }
+  /// Rung, while commits at the source wait for us, when more became durable.
+  const WakeUp& more_durable() const { return more_durable_; }
+
   /// Asks a target whose commits become durable later; between transactions.
   void refresh_durable();
   /// Waits for commits that are on their way; between transactions.
@@ -210,6 +220,8 @@ class Applier {
   Between before_call_;
   std::vector<std::string> to_tell_;  ///< what was left out, once it is committed
   std::atomic<std::uint64_t> durable_{0};
+  std::atomic<bool> awaited_{false};
+  WakeUp more_durable_;
 
   std::optional<pg::Connection> connection_;
   std::optional<schema::Catalog> catalog_;

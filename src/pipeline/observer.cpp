@@ -48,10 +48,11 @@ bool lists(std::string_view names, std::string_view name) {
 }  // namespace
 
 Observer::Observer(const config::Config& config, std::unique_ptr<target::TargetProbe> probe, StatusBoard& board,
-                   const StopSignal& over)
+                   Applier& applier, const StopSignal& over)
     : config_(config),
       probe_(std::move(probe)),
       board_(board),
+      applier_(applier),
       over_(&over),
       target_thread_([this] { watch_target(); }),
       source_thread_([this] { watch_source(); }) {}
@@ -75,7 +76,7 @@ void Observer::look(pg::Connection& source) {
           quote_literal(config_.slot.name)),
       purpose);
   SourceLook look{asked, PgTimestamp{row.i64(0, 0) - pg_epoch_unix_seconds * 1'000'000}, row.lsn(0, 1)};
-  awaited_.store(lists(row.get(0, 3), config_.name), std::memory_order_release);
+  applier_.set_awaited(lists(row.get(0, 3), config_.name));
   board_.judge_by([&](Step& step) { step.saw_source(look); });
   board_.update([&](Status& status) {
     status.source_lsn = look.flushed;

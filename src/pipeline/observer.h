@@ -11,6 +11,7 @@
 #include "config/config.h"
 #include "pg/connection.h"
 #include "pg/wal_pages.h"
+#include "pipeline/applier.h"
 #include "pipeline/status.h"
 #include "target/target_probe.h"
 
@@ -18,9 +19,10 @@ namespace tailrace::pipeline {
 
 class Observer {
  public:
-  /// All are borrowed. Ends with `over`, or when this is destroyed.
+  /// All are borrowed. Ends with `over`, or when this is destroyed. `applier`: is told whether commits at the
+  /// source wait for us, for we are listed in its synchronous_standby_names.
   Observer(const config::Config& config, std::unique_ptr<target::TargetProbe> probe, StatusBoard& board,
-           const StopSignal& over);
+           Applier& applier, const StopSignal& over);
   ~Observer();
   Observer(const Observer&) = delete;
   Observer& operator=(const Observer&) = delete;
@@ -30,9 +32,6 @@ class Observer {
   /// Asks the source by another connection.
   void look(pg::Connection& source);
 
-  /// Commits at the source wait for us: we are listed in its synchronous_standby_names.
-  bool awaited() const { return awaited_.load(std::memory_order_acquire); }
-
  private:
   void watch_source();
   void watch_target();
@@ -40,9 +39,9 @@ class Observer {
   const config::Config& config_;
   std::unique_ptr<target::TargetProbe> probe_;
   StatusBoard& board_;
+  Applier& applier_;
   StopSignal over_;
   std::atomic<bool> sees_source_{false};
-  std::atomic<bool> awaited_{false};
   std::jthread target_thread_;
   std::jthread source_thread_;
 };

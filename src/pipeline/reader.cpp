@@ -1,5 +1,8 @@
 #include "pipeline/reader.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "base/log.h"
 #include "base/short_turns.h"
 
@@ -19,8 +22,16 @@ constexpr auto gap = 500us;
 constexpr auto gap_in_flow = 8ms;
 constexpr std::size_t flow_bytes = 256 << 10;
 constexpr auto gather_at_most = 20ms;
-constexpr auto idle_progress_every = 10s;
-constexpr auto acknowledge_every = 100ms;
+// A position without changes costs a commit. The last one before a pause is worth it, for then the slot is at
+// the end; not so those on the way, nor one after the other without end: where source and target are one
+// server, each makes the next.
+constexpr auto progress_pause = 20ms;
+constexpr auto progress_at_least_every = 10s;
+constexpr double most_progress = 10;
+constexpr double progress_a_second = 1;
+// Where commits wait for us, one position serves all that gathered.
+constexpr double awaited_progress_a_second = 200;
+constexpr auto acknowledge_every = 30ms;
 
 }  // namespace
 
@@ -35,7 +46,10 @@ Reader::Reader(std::unique_ptr<source::ChangeStream> stream, GoOn go_on, source:
       stop_(stop),
       delivered_(applier.durable()),
       resent_until_(applier.durable()),
-      last_progress_(Clock::now()) {}
+      last_progress_(Clock::now()),
+      last_came_(last_progress_),
+      progress_allowance_(most_progress),
+      allowed_until_(last_progress_) {}
 
 void Reader::run() {
   ShortTurns turns;
@@ -56,8 +70,12 @@ void Reader::read() {
   using Event = source::ChangeStream::Event;
   while (!leaving()) {
     switch (stream_->next(payload)) {
-      case Event::message: on_message(payload); break;
+      case Event::message:
+        last_came_ = Clock::now();
+        on_message(payload);
+        break;
       case Event::keepalive:
+        last_came_ = Clock::now();
         if (!assembler_.in_transaction() && !assembler_.has_changes()) delivered_in_flow_ = 0;
         deliver_progress();
         break;
@@ -153,7 +171,13 @@ void Reader::on_drained() {
   // While a barrier waits, the server is asked where it is, so that an idle stream shows its position.
   bool hurry = applier_.barrier_waits();
   if (hurry) stream_->ask_position();
-  if (!stream_->wait(hurry ? 20ms : 100ms, hurry ? For::anything : For::changes)) delivered_in_flow_ = 0;
+  bool awaited = applier_.awaited();
+  stream_->wake_by(awaited ? applier_.more_durable().descriptor() : -1);
+  // For what was handed on to become durable, or for a pause.
+  bool soon = hurry || applier_.durable() < std::max(delivered_, assembler_.progress());
+  if (!stream_->wait(soon ? 20ms : 100ms, hurry || awaited ? For::anything : For::changes))
+    delivered_in_flow_ = 0;
+  stream_->wake_by(-1);
 }
 
 void Reader::hand_over() {
@@ -168,6 +192,8 @@ void Reader::hand_over() {
 }
 
 void Reader::acknowledge() {
+  bool awaited = applier_.awaited();
+  if (awaited) applier_.more_durable().heard();
   Lsn durable = applier_.durable();
   // A prepared transaction lives in our spool alone until its outcome: the slot must not pass it.
   Lsn below = assembler_.acknowledge_below();
@@ -178,7 +204,7 @@ void Reader::acknowledge() {
   stream_->set_durable(durable);
   stream_->set_received(assembler_.progress());
   auto now = Clock::now();
-  if (now - last_acknowledged_ < acknowledge_every) return;
+  if (now - last_acknowledged_ < acknowledge_every && !awaited) return;
   last_acknowledged_ = now;
   stream_->send_status_if_changed();
   // What came last is applied, and the server had no more up to here.
@@ -216,10 +242,21 @@ void Reader::deliver_progress() {
   if (assembler_.in_transaction()) return;
   assembler_.advance(stream_->server_position());
   if (assembler_.progress() <= delivered_) return;
-  bool due = Clock::now() - last_progress_ >= idle_progress_every;
-  if (!due && !stream_->reply_requested() && !applier_.barrier_waits()) return;
-  last_progress_ = Clock::now();
+  auto now = Clock::now();
+  if (!progress_due(now) && !stream_->reply_requested() && !applier_.barrier_waits()) return;
+  last_progress_ = now;
   deliver(/*caught_up=*/true);
+}
+
+bool Reader::progress_due(Clock::time_point now) {
+  bool awaited = applier_.awaited();
+  double elapsed = std::chrono::duration<double>(now - std::exchange(allowed_until_, now)).count();
+  progress_allowance_ = std::min(
+      progress_allowance_ + elapsed * (awaited ? awaited_progress_a_second : progress_a_second), most_progress);
+  if (now - last_progress_ >= progress_at_least_every) return true;
+  if (progress_allowance_ < 1 || (!awaited && now - last_came_ < progress_pause)) return false;
+  --progress_allowance_;
+  return true;
 }
 
 }  // namespace tailrace::pipeline

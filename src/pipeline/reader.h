@@ -42,6 +42,7 @@ class Reader {
   void replay();
   void push(std::shared_ptr<const ChangeBatch> batch);
   void deliver_progress();
+  bool progress_due(Clock::time_point now);
   void acknowledge();
   bool leaving() const { return stop_.requested() || queue_.closed(); }
 
@@ -58,6 +59,9 @@ class Reader {
   bool gathering_ = false;
   std::size_t delivered_in_flow_ = 0;  ///< bytes handed on since the stream last paused
   Clock::time_point last_progress_;
+  Clock::time_point last_came_;      ///< something from the server
+  double progress_allowance_ = 0;    ///< so many positions may be delivered now
+  Clock::time_point allowed_until_;  ///< the time that is in it
   Clock::time_point last_acknowledged_;
 };
 

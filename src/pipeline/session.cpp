@@ -233,7 +233,7 @@ void Session::stream() {
     }
   } leave{*this, queue, over};
   started_(&applier);
-  Observer observer(config_, target_.probe(), board_, over);
+  Observer observer(config_, target_.probe(), board_, applier, over);
   try {
     apply_from(queue, applier, observer);
   } catch (const Error& error) {
@@ -266,7 +266,8 @@ void Session::apply_from(BatchQueue& queue, Applier& applier, Observer& observer
   std::vector<std::shared_ptr<const ChangeBatch>> batches;
   while (!stop_.requested()) {
     batches.clear();
-    gather(queue, batches);
+    // What is not durable yet is asked for soon.
+    gather(queue, applier.awaits_durable() ? 20ms : 100ms, batches);
     if (!batches.empty()) {
       std::int64_t commits = board_.read_commits();
       auto began = Clock::now();
@@ -283,13 +284,14 @@ void Session::apply_from(BatchQueue& queue, Applier& applier, Observer& observer
 
 /// One transaction when the stream is quiet; while it flows, as much as comes in several times of what a commit
 /// takes, so that commits cost a small part of the time, and never more than the limit.
-void Session::gather(BatchQueue& queue, std::vector<std::shared_ptr<const ChangeBatch>>& batches) {
-  auto next = queue.pop_for(100ms);
+void Session::gather(BatchQueue& queue, std::chrono::milliseconds wait,
+                     std::vector<std::shared_ptr<const ChangeBatch>>& batches) {
+  auto next = queue.pop_for(wait);
   // What came before the reader failed is applied; the next call tells of the failure. Not to wait at all is
   // another call: a wait of no time still ends by a timer of the kernel's.
-  auto take = [&](std::chrono::milliseconds wait) -> decltype(next) {
+  auto take = [&](std::chrono::milliseconds time) -> decltype(next) {
     try {
-      return wait > 0ms ? queue.pop_for(wait) : queue.try_pop();
+      return time > 0ms ? queue.pop_for(time) : queue.try_pop();
     } catch (const std::exception&) {
       return std::nullopt;
     }

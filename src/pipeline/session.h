@@ -99,7 +99,8 @@ class Session {
   void stream();
   void explain(const Error& error);
   void apply_from(BatchQueue& queue, Applier& applier, Observer& observer);
-  void gather(BatchQueue& queue, std::vector<std::shared_ptr<const ChangeBatch>>& batches);
+  void gather(BatchQueue& queue, std::chrono::milliseconds wait,
+              std::vector<std::shared_ptr<const ChangeBatch>>& batches);
   void periodic(Applier& applier, Observer& observer, bool idle);
   void look(Applier& applier);
 

@@ -187,7 +187,12 @@ TEST_F(Control, AnswersStatusVerifyAndStop) {
     ASSERT_EQ(stat(path_.c_str(), &info), 0);
     EXPECT_EQ(info.st_mode & 0777U, 0600U);
     EXPECT_EQ(client.status()->name, "shop");
-    EXPECT_EQ(client.status_json().value(), to_json(sample()));
+    // What is judged at reading is not what was put there.
+    auto told = *client.status();
+    EXPECT_EQ(told.lag_seconds, -1);
+    told.lag_seconds = sample().lag_seconds;
+    told.resident_bytes = 0;
+    EXPECT_EQ(to_json(told), to_json(sample()));
     EXPECT_TRUE(client.verify({}, stop_)->equal);
     EXPECT_TRUE(client.skip(Lsn{0x15D6A28}, stop_));
     EXPECT_EQ(skipped, Lsn{0x15D6A28});

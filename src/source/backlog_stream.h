@@ -60,6 +60,7 @@ class BacklogStream final : public ChangeStream {
   /// `handed_over` when little is left. Blocks while the server decodes a bite.
   Event next(std::string_view& payload) override;
   bool wait(std::chrono::microseconds limit, For what) override;
+  void wake_by(int /*descriptor*/) override {}
   void keep_alive() override;
   void set_durable(Lsn lsn) override;
   void set_received(Lsn) override {}

@@ -33,6 +33,9 @@ class ChangeStream {
   /// Waits for more, at most `limit`; feedback goes on. True when next() has something to do.
   virtual bool wait(std::chrono::microseconds limit, For what) = 0;
 
+  /// A descriptor that ends a wait() when it can be read, where the stream knows how; borrowed.
+  virtual void wake_by(int descriptor) = 0;
+
   /// Sends feedback if its time has come; call it while something else keeps you from next().
   virtual void keep_alive() = 0;
 

@@ -90,8 +90,9 @@ bool ReplicationStream::wait(std::chrono::microseconds limit, For what) {
     // The server sends a keepalive before each transaction and after it, while it has no others. Each would
     // wake us.
     copy_.let_wait(what == For::changes && now - last_row_ < quiet ? keepalive_bytes : 0);
-    readable_ = pacer_.wait(std::chrono::duration_cast<std::chrono::microseconds>(left) + 1us);
+    readable_ = pacer_.wait(std::chrono::duration_cast<std::chrono::microseconds>(left) + 1us, wake_);
     if (readable_) return true;
+    if (wake_ >= 0) return false;
   }
 }
 

@@ -29,6 +29,7 @@ class ReplicationStream final : public ChangeStream {
   Event next(std::string_view& payload) override;
   /// While the stream is ahead of us it first lets the socket fill, so that the server sends much at a time.
   bool wait(std::chrono::microseconds limit, For what) override;
+  void wake_by(int descriptor) override { wake_ = descriptor; }
   void keep_alive() override;
   void set_durable(Lsn lsn) override;
   void set_received(Lsn lsn) override { received_ = std::max(received_, lsn); }
@@ -59,6 +60,7 @@ class ReplicationStream final : public ChangeStream {
   Lsn server_position_;
   Lsn sent_received_;
   Lsn sent_durable_;
+  int wake_ = -1;
   bool reply_requested_ = false;
   bool at_end_ = false;
   bool row_came_ = false;  ///< since the last wait()

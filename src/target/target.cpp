@@ -73,6 +73,8 @@ void Target::commit_soon(const Checkpoint& checkpoint) {
   commit(checkpoint);
 }
 
+void Target::hurry(bool /*hurried*/) {}
+
 void Target::settle() {}
 
 std::map<Oid, ConflictCounts> Target::take_conflicts() {

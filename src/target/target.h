@@ -332,6 +332,9 @@ class Target {
   /// tells the last that arrived. If it fails, a later call of take(), commit(), commit_soon() or settle()
   /// throws why; nothing after checkpoint() is applied then.
   virtual void commit_soon(const Checkpoint& checkpoint);
+  /// Whether commits are to be durable as soon as can be, from now on: somebody waits for that. Else it may
+  /// take as long as the target likes.
+  virtual void hurry(bool hurried);
   /// Waits for commits that are on their way.
   virtual void settle();
   /// The position of the last commit that no crash of the target takes back; invalid before the first. Throws

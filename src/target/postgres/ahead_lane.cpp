@@ -89,7 +89,7 @@ std::optional<Landed> AheadLane::commit(const Checkpoint& checkpoint) {
   std::exception_ptr failure;
   bool certain = true;
   try {
-    landed = lane_->commit(checkpoint, advance_sql_);
+    landed = lane_->commit(checkpoint, advance_sql_, {});
   } catch (...) {
     failure = std::current_exception();
     // Whoever can still be asked to roll back has not committed, but for what it says of a commit that is

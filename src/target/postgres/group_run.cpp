@@ -100,7 +100,7 @@ Landed GroupRun::apply(Lane& lane, const std::string& advance_sql) {
   lane.begin(group_.deferrable);
   for (std::size_t i = 0; i < group_.works.size(); ++i)
     lane.write(*group_.works[i].plan, group_.works[i].batch, changes_[i]);
-  return lane.commit(group_.checkpoint, advance_sql);
+  return lane.commit(group_.checkpoint, advance_sql, {.flushed = group_.flushed});
 }
 
 void GroupRun::check_earlier() const {
@@ -122,7 +122,7 @@ Landed GroupRun::apply_beside(Lane& lane, const std::string& advance_sql,
   wait_for_earlier(lane);
   for (std::size_t i = 0; i < later.size(); ++i)
     lane.write(*group_.works[i].plan, group_.works[i].batch, later[i]);
-  return lane.commit(group_.checkpoint, advance_sql);
+  return lane.commit(group_.checkpoint, advance_sql, {.flushed = group_.flushed});
 }
 
 /// Of another's work, which comes after this one: moves to `later` what must not be done before this is

@@ -27,6 +27,7 @@ struct Group {
   std::vector<Work> works;  ///< in this order
   Checkpoint checkpoint;
   bool deferrable = true;
+  bool flushed = false;  ///< when it is committed
 };
 
 /// How long a transaction that waits for another waits before it looks who waits for it.

@@ -59,13 +59,13 @@ void Lane::write(const TablePlan& plan, const RowRun& run) {
   for (const auto& entry : run.entries) writer.change(*entry.change, entry.commit_lsn);
 }
 
-Landed Lane::commit(const Checkpoint& checkpoint, const std::string& advance_sql, bool by_time) {
+Landed Lane::commit(const Checkpoint& checkpoint, const std::string& advance_sql, CommitHow how) {
   auto lsn = checkpoint.lsn.str();
   auto micros = std::to_string(checkpoint.commit_time.micros);
   session_.send(advance_sql, {{lsn.c_str(), 0, false}, {micros.c_str(), 0, false}});
   // What is written here from now on is later than what it is written over, also if the source's clock is
   // ahead.
-  if (by_time) {
+  if (how.by_time) {
     auto time = checkpoint.commit_time.str();
     session_.send(
         "select pg_catalog.pg_sleep(extract(epoch "
@@ -80,6 +80,8 @@ Landed Lane::commit(const Checkpoint& checkpoint, const std::string& advance_sql
         "$2::pg_catalog.timestamptz)",
         {{lsn.c_str(), 0, false}, {time.c_str(), 0, false}});
   }
+  // Not `on`: the target's own standbys may be those that wait for us.
+  if (how.flushed) session_.send("set local synchronous_commit = local", {});
   session_.send("commit", {});
   session_.note_commit();
   session_.send("select pg_catalog.pg_current_wal_insert_lsn(), pg_catalog.pg_current_wal_flush_lsn()", {});

@@ -31,9 +31,12 @@ class Lane {
   void begin(bool deferrable);
   void write(const TablePlan& plan, const TableBatch& batch, const SetChanges& changes);
   void write(const TablePlan& plan, const RowRun& run);
-  /// With the checkpoint, which `advance_sql` notes. One round trip with what was sent before. `by_time`: not
-  /// before the target's clock passed the commit time.
-  Landed commit(const Checkpoint& checkpoint, const std::string& advance_sql, bool by_time = false);
+  struct CommitHow {
+    bool flushed = false;  ///< before it returns
+    bool by_time = false;  ///< not before the target's clock passed the commit time
+  };
+  /// With the checkpoint, which `advance_sql` notes. One round trip with what was sent before.
+  Landed commit(const Checkpoint& checkpoint, const std::string& advance_sql, CommitHow how);
   /// True when the database makes one of these server processes wait for a lock that a transaction holds.
   bool any_waits(const std::vector<int>& backends);
   int backend() const { return session_.backend(); }

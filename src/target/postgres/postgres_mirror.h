@@ -94,6 +94,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   }
   void commit(const Checkpoint& checkpoint) override;
   void commit_soon(const Checkpoint& checkpoint) override;
+  void hurry(bool hurried) override { hurried_ = hurried; }
   void settle() override;
   Lsn durable() override;
   void rollback() noexcept override;
@@ -175,7 +176,8 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   std::set<Oid> ahead_;         ///< tables of the transaction ahead
   std::optional<Group> taken_;  ///< the open transaction, as long as nothing of it was applied
   bool checked_again_ = false;  ///< all tables, since the last commit
-  std::set<Oid> asked_;         ///< tables for which structure was followed since the last commit
+  bool hurried_ = false;
+  std::set<Oid> asked_;  ///< tables for which structure was followed since the last commit
   bool structure_wanted_ = false;
   bool open_ = false;       ///< the open transaction, once something of it was applied
   bool evolved_ = false;    ///< and it altered tables

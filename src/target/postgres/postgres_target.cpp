@@ -322,7 +322,8 @@ void PostgresTarget::evolve(Oid table, const Evolution& evolution) {
 void PostgresTarget::commit(const Checkpoint& checkpoint) {
   guarded([&] {
     given_until_ = checkpoint.lsn;
-    auto landed = alone().commit(checkpoint, books_.advance_sql(), conflicts_.by_time());
+    auto landed = alone().commit(checkpoint, books_.advance_sql(),
+                                 {.flushed = hurried_, .by_time = conflicts_.by_time()});
     row_orders_.committed();
     kept_.committed();
     conflicts_.committed();
@@ -339,6 +340,7 @@ void PostgresTarget::commit_soon(const Checkpoint& checkpoint) {
     Group group = std::move(*taken_);
     taken_.reset();
     group.checkpoint = checkpoint;
+    group.flushed = hurried_;
     given_until_ = checkpoint.lsn;
     group.deferrable = plans_.deferrable();
     lanes_.give(std::move(group));
