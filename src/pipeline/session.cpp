@@ -62,6 +62,7 @@ void Session::run() {
   std::optional<Snapshot> snapshot;
   if (following) {
     forget_outdated_tables();
+    note_timeline();
   } else if (checkpoint) {
     follow_a_snapshot();
   } else {

@@ -61,6 +61,7 @@ struct Structure {
 struct FollowedTable {
   struct Column {
     std::int16_t attnum = 0;
+    std::string name = {};
     Oid type = 0;
     std::int32_t typmod = -1;
     auto operator<=>(const Column&) const = default;

@@ -17,7 +17,6 @@ struct ColumnDraft {
   std::string not_null_name;  ///< from 18 on
   bool not_null_local = true;
   bool local = true;
-  int inherited = 0;  ///< from how many parents
   std::vector<std::string> settings;
   std::string storage;
   bool usual_storage = true;  ///< that of its type
@@ -69,28 +68,34 @@ void add_parents_there(StructureDraft& draft, Tables& tables) {
   }
   if (candidates.empty()) return;
   auto rows = draft.source.query(
-      "select p.oid, n.nspname || '.' || p.relname, a.attnum, a.atttypid, a.atttypmod from pg_catalog.pg_class "
-      "p "
-      "join pg_catalog.pg_namespace n on n.oid = p.relnamespace left join pg_catalog.pg_attribute a on "
+      "select p.oid, n.nspname || '.' || p.relname, a.attnum, a.attname, a.atttypid, a.atttypmod, "
+      "a.attgenerated <> '' from pg_catalog.pg_class p join pg_catalog.pg_namespace n on n.oid = "
+      "p.relnamespace left join pg_catalog.pg_attribute a on "
       "a.attrelid = p.oid and a.attnum > 0 and not a.attisdropped where p.relkind = 'r' and p.oid in (select "
       "i.inhparent from pg_catalog.pg_inherits i where i.inhrelid = any($1::pg_catalog.oid[]) and i.inhparent "
       "= "
       "any($2::pg_catalog.oid[]))",
       {as_array(draft.scope.tables), as_array(candidates)}, "reading the parents that the target has");
-  std::map<Oid, std::set<FollowedTable::Column>> columns;
+  // Generated ones are known where they are published.
+  std::map<Oid, std::set<FollowedTable::Column>> all;
+  std::map<Oid, std::set<FollowedTable::Column>> plain;
   for (int row = 0; row < rows.rows(); ++row) {
     auto& table = tables[rows.oid(row, 0)];
     table.oid = rows.oid(row, 0);
     table.name = known.at(table.oid)->name;
     table.what = "table " + rows.str(row, 1);
     table.there = true;
-    auto& of_it = columns[table.oid];
+    auto& all_of_it = all[table.oid];
+    auto& plain_of_it = plain[table.oid];
     if (rows.is_null(row, 2)) continue;
-    of_it.insert({static_cast<std::int16_t>(rows.i64(row, 2)), rows.oid(row, 3),
-                  static_cast<std::int32_t>(rows.i64(row, 4))});
+    FollowedTable::Column column{static_cast<std::int16_t>(rows.i64(row, 2)), rows.str(row, 3),
+                                 rows.oid(row, 4), static_cast<std::int32_t>(rows.i64(row, 5))};
+    if (!rows.flag(row, 6)) plain_of_it.insert(column);
+    all_of_it.insert(std::move(column));
   }
-  for (const auto& [oid, of_it] : columns) {
-    if (of_it != known.at(oid)->columns) tables.erase(oid);
+  for (const auto& [oid, all_of_it] : all) {
+    const auto& there = known.at(oid)->columns;
+    if (there != all_of_it && there != plain.at(oid)) tables.erase(oid);
   }
 }
 
@@ -157,7 +162,7 @@ void read_columns(StructureDraft& draft, Tables& tables) {
                   "from pg_catalog.pg_depend sd join pg_catalog.pg_sequence s on s.seqrelid = sd.objid "
                   "where sd.classid = 1259 and sd.refclassid = 1259 and sd.refobjid = a.attrelid and "
                   "sd.refobjsubid = a.attnum and sd.deptype = 'i' and a.attidentity <> ''), "
-                  "a.attnotnull, a.attislocal, a.attinhcount, "
+                  "a.attnotnull, a.attislocal, "
                   "case a.attstorage when 'p' then 'PLAIN' when 'e' then 'EXTERNAL' when 'm' then 'MAIN' else "
                   "'EXTENDED' end, a.attstorage = t.typstorage, "
                   "case when a.attstattarget >= 0 then a.attstattarget end, {1}, {2}, {3} "
@@ -191,26 +196,25 @@ void read_columns(StructureDraft& draft, Tables& tables) {
     if (!rows.get(row, 4).empty()) column.generated = rows.get(row, 4)[0];
     column.identity = rows.str(row, 5);
     column.local = rows.flag(row, 7);
-    column.inherited = static_cast<int>(rows.i64(row, 8));
-    read_settings(rows, row, 9, column);
+    read_settings(rows, row, 8, column);
     std::string what = "column " + column.name + " of " + table.what;
     bool older = draft.to() < 180000 && !table.there;
     if (column.generated == 'v' && older)
       refuse(what, "a generated value that is not stored (VIRTUAL)", 18, draft.to());
-    column.not_null_name = rows.str(row, 14);
-    bool no_inherit = rows.flag(row, 15);
-    bool validated = rows.flag(row, 16);
-    column.not_null_local = rows.flag(row, 17);
+    column.not_null_name = rows.str(row, 13);
+    bool no_inherit = rows.flag(row, 14);
+    bool validated = rows.flag(row, 15);
+    column.not_null_local = rows.flag(row, 16);
     if (older && !validated) refuse(what, "a NOT NULL constraint that is NOT VALID", 18, draft.to());
     if (older && no_inherit) refuse(what, "a NOT NULL constraint with NO INHERIT", 18, draft.to());
     if (rows.flag(row, 6) && validated) {
       if (!column.not_null_name.empty() && draft.to() >= 180000) {
         column.not_null = "CONSTRAINT " + quote_identifier(column.not_null_name) + " ";
-        if (!table.there) draft.made.insert({catalog_oid::constraint, rows.oid(row, 18)});
+        if (!table.there) draft.made.insert({catalog_oid::constraint, rows.oid(row, 17)});
       }
       column.not_null += no_inherit ? "NOT NULL NO INHERIT" : "NOT NULL";
     }
-    if (draft.must_not_run(catalog_oid::attrdef, rows.oid(row, 19))) {
+    if (draft.must_not_run(catalog_oid::attrdef, rows.oid(row, 18))) {
       // Without its expression a generated column has no values to be not null.
       if (column.generated != '\0') column.not_null.clear();
       column.generated = '\0';
@@ -314,7 +318,7 @@ std::string column_clauses(const ColumnDraft& column) {
   return out;
 }
 
-std::string table_elements(const StructureDraft& draft, const TableDraft& table) {
+std::string table_elements(const StructureDraft& draft, const TableDraft& table, const Tables& tables) {
   std::vector<std::string> elements;
   for (const auto& column : table.columns) {
     if (!table.of_type.empty()) {
@@ -323,7 +327,8 @@ std::string table_elements(const StructureDraft& draft, const TableDraft& table)
     } else if (!table.inherits() || column.local) {
       auto declared = column;
       // Before 16 a column that merges with an inherited one may not repeat how it is generated.
-      if (table.inherits() && column.inherited > 0 && column.generated != '\0' && draft.to() < 160000) {
+      bool merges = inherited_column(table, column, tables) != nullptr;
+      if (table.inherits() && merges && column.generated != '\0' && draft.to() < 160000) {
         declared.generated = '\0';
         declared.default_value.clear();
       }
@@ -340,7 +345,7 @@ std::string table_elements(const StructureDraft& draft, const TableDraft& table)
 }
 
 std::string create_table(const StructureDraft& draft, const TableDraft& table, const Tables& tables) {
-  std::string elements = table_elements(draft, table);
+  std::string elements = table_elements(draft, table, tables);
   std::string sql = fmt::format("CREATE {}TABLE {}", table.unlogged ? "UNLOGGED " : "", table.name);
   if (table.of_type.empty()) {
     sql += " (" + elements + ")";

@@ -30,7 +30,10 @@ std::string catalog_marks(pg::Connection& connection, const std::vector<std::str
           "(select {} from pg_catalog.pg_inherits i where i.inhrelid in (select oid from member)), "
           "(select {} from member m join pg_catalog.pg_class c on c.oid = m.oid join pg_catalog.pg_namespace n "
           "on n.oid = c.relnamespace), (select {} from member m join pg_catalog.pg_attribute a on a.attrelid = "
-          "m.oid where a.attnum > 0))",
+          "m.oid where a.attnum > 0), (select {} from member m join pg_catalog.pg_depend d on d.classid = "
+          "'pg_catalog.pg_class'::pg_catalog.regclass and d.objid = m.oid and d.objsubid = 0 where "
+          "d.refclassid = "
+          "'pg_catalog.pg_namespace'::pg_catalog.regclass))",
           names,
           by_schema
               ? "select oid, xmin, pnnspid as space from pg_catalog.pg_publication_namespace where pnpubid "
@@ -38,7 +41,7 @@ std::string catalog_marks(pg::Connection& connection, const std::vector<std::str
               : "select oid, xmin, oid as space from pg_catalog.pg_namespace where false",
           sum("oid, xmin"), sum("oid, xmin"), sum("oid, xmin"), sum("i.inhrelid, i.inhparent, i.xmin"),
           sum("c.oid, c.relkind, c.relispartition, c.relname, n.oid, n.nspname"),
-          sum("a.attrelid, a.attnum, a.xmin")),
+          sum("a.attrelid, a.attnum, a.xmin"), sum("d.objid, d.xmin")),
       "looking whether the source's tables are altered");
   return row.str(0, 0);
 }

@@ -160,7 +160,7 @@ std::vector<CarefulWriter::Found> CarefulWriter::find_met(std::span<const Value>
                        : fmt::format(
                              "(select u.{} from {} u where u.tableoid = {}::pg_catalog.oid and u.ctid = "
                              "{}::pg_catalog.tid)",
-                             quote_identifier(plan_.columns[i]->name), plan_.table.sql_name(),
+                             quote_identifier(plan_.columns[i]->name), plan_.table.sql_own_rows(),
                              bind(except->part, "text"), bind(except->place, "text"));
       columns += fmt::format("{}{} as {}", columns.empty() ? "" : ", ", value,
                              quote_identifier(plan_.columns[i]->name));
@@ -184,7 +184,7 @@ std::vector<CarefulWriter::Found> CarefulWriter::find_met(std::span<const Value>
 
 /// Locks first and then reads with a newer snapshot, so that what is read is what is locked.
 std::vector<CarefulWriter::Found> CarefulWriter::locked(const std::string& condition) {
-  auto from = fmt::format("from {} t where {} for update of t", plan_.table.sql_name(), condition);
+  auto from = fmt::format("from {} t where {} for update of t", plan_.table.sql_own_rows(), condition);
   const auto& parameters = parameters_.list();
   session_.send("select 1 " + from, parameters);
   auto rows = session_.ask(fmt::format("select t.tableoid, t.ctid, {} {}", stamp_sql("t"), from), parameters);
@@ -230,7 +230,7 @@ void CarefulWriter::drop(const Found& row) {
   auto place = bind(row.place, "text");
   auto sql =
       fmt::format("delete from {} t where t.tableoid = {}::pg_catalog.oid and t.ctid = {}::pg_catalog.tid",
-                  plan_.table.sql_name(), part, place);
+                  plan_.table.sql_own_rows(), part, place);
   session_.change(plan_.oid, "the DELETE", commit_lsn_, sql, parameters_.list());
   session_.settle();
 }
@@ -303,7 +303,7 @@ void CarefulWriter::record(const Conflict& conflict, std::span<const Value> row,
     local += fmt::format(
         "{}(select pg_catalog.to_jsonb(n) from (select {} from {} t where t.tableoid = {}::pg_catalog.oid and "
         "t.ctid = {}::pg_catalog.tid) n)",
-        local.empty() ? "" : ", ", columns, plan_.table.sql_name(), part, place);
+        local.empty() ? "" : ", ", columns, plan_.table.sql_own_rows(), part, place);
   }
   if (met.size() > 1) local = fmt::format("pg_catalog.jsonb_build_array({})", local);
   auto text = [&](const std::string& value, const char* type) { return bind(value, type); };

@@ -160,6 +160,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   SequenceKeeper sequences_{books_connection_, ownership_of_sequences(options_)};
   FlushWatch flush_watch_{books_connection_};
   MadeObjects made_{books_connection_, options_.subscription};
+  Ties ties_;
   Lanes lanes_;
   mutable Copies copies_;
   ConflictHandling conflicts_;

@@ -354,7 +354,7 @@ void PostgresTarget::fit_anew(const schema::Table& table, TargetTable& there) {
   if (options_.structure != StructureMode::copy || options_.keep_rows) return;
   const auto& record = records_.at(table.oid);
   for_table(table.oid, [&] {
-    fit_columns(books_connection_, record, table, made_, options_.trust_source);
+    fit_columns(books_connection_, records_, table, made_, ties_, options_.trust_source);
     there = own_table(books_connection_, record);
     check_columns(table, there);
   });

@@ -304,7 +304,7 @@ void PostgresTarget::evolve(Oid table, const Evolution& evolution) {
     // Part of the open transaction, unlike other notes.
     auto changes = for_table(table, [&] {
       try {
-        return evolve_table(connection, records_, table, evolution, checkpoint_->lsn, made_,
+        return evolve_table(connection, records_, table, evolution, checkpoint_->lsn, made_, ties_,
                             options_.trust_source);
       } catch (const Error& error) {
         follow_first(table, error);

@@ -189,7 +189,7 @@ std::int64_t SetWriter::delete_by_array(const std::string& condition,
     array.append(key);
   }
   auto result = session_.direct().query_binary(
-      fmt::format("delete from {} t where {}", plan_.table.sql_name(), condition), array, purpose_);
+      fmt::format("delete from {} t where {}", plan_.table.sql_own_rows(), condition), array, purpose_);
   return result.affected();
 }
 
@@ -201,9 +201,9 @@ std::int64_t SetWriter::delete_by_stage(const Keyed& deletes) {
   std::vector<const TupleData*> keys;
   for (const auto& change : deletes) keys.push_back(&batch_.deletes[change.index].tuple);
   stage_keys(stage, columns, keys);
-  auto result = connection.query(
-      fmt::format("delete from {} t using {} s where {}", plan_.table.sql_name(), stage, plan_.key_condition()),
-      purpose_);
+  auto result = connection.query(fmt::format("delete from {} t using {} s where {}", plan_.table.sql_own_rows(),
+                                             stage, plan_.key_condition()),
+                                 purpose_);
   return result.affected();
 }
 
@@ -283,7 +283,7 @@ void SetWriter::write_deletes_by_row(const Keyed& deletes) {
                   "from {1} t join {2} s on {3} = {4}) "
                   "delete from {1} t using doomed d where t.tableoid = d.part and t.ctid = d.place "
                   "and d.number <= d.wanted",
-                  quote_identifier(count_column), plan_.table.sql_name(), stage, plan_.row_text("t"),
+                  quote_identifier(count_column), plan_.table.sql_own_rows(), stage, plan_.row_text("t"),
                   plan_.row_text("s")),
       purpose_);
   connection.query("set local enable_hashjoin = off; set local enable_seqscan = off", purpose_);
@@ -339,9 +339,10 @@ void SetWriter::write_group(const ColumnSet& sent, const std::vector<std::uint32
     encoder.finish();
     copy.finish();
   }
-  auto result = connection.query(fmt::format("update {} t set {} from {} s where {}", plan_.table.sql_name(),
-                                             assignments, stage, plan_.key_condition(true)),
-                                 purpose_);
+  auto result =
+      connection.query(fmt::format("update {} t set {} from {} s where {}", plan_.table.sql_own_rows(),
+                                   assignments, stage, plan_.key_condition(true)),
+                       purpose_);
   expect(result.affected(), rows.size());
 }
 

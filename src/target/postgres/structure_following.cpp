@@ -92,7 +92,7 @@ std::vector<schema::FollowedTable> tables_there(pg::Connection& connection, cons
     oids += fmt::format("{}{}", oids.empty() ? "" : ",", record.target_oid);
     auto& table = out.emplace_back(schema::FollowedTable{.oid = oid});
     for (const auto& column : record.columns)
-      table.columns.insert({column.attnum, column.type_oid, column.typmod});
+      table.columns.insert({column.attnum, column.name, column.type_oid, column.typmod});
   }
   if (out.empty()) return out;
   auto rows = connection.query(

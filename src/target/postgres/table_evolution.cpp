@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "base/sql_text.h"
 #include "schema/strangers.h"
@@ -77,9 +78,25 @@ class ColumnTypes {
 struct Alteration {
   pg::Connection& connection;
   MadeObjects& made;
+  Ties& ties;
+  const Records& records;
   const TableRecord& record;
+  bool loosened = false;
+
+  void loosen() {
+    if (!std::exchange(loosened, true)) ties.loosen(connection, records, record.target_oid);
+  }
+  void tie() {
+    if (loosened) ties.tie(connection, records, record.target_oid);
+  }
+
+  void plain(const std::string& what, const std::string& purpose) {
+    loosen();
+    connection.query(fmt::format("alter table {} {}", record.target_name, what), purpose);
+  }
 
   void run(const std::string& column, const std::string& what, const std::string& purpose) {
+    loosen();
     auto sql = fmt::format("savepoint tailrace_alter; alter table {} {}; release tailrace_alter",
                            record.target_name, what);
     try {
@@ -109,7 +126,7 @@ std::set<Oid> rename_table(pg::Connection& connection, Records& records, const C
 }  // namespace
 
 std::set<Oid> evolve_table(pg::Connection& connection, Records& records, Oid table, const Evolution& evolution,
-                           Lsn at, MadeObjects& made, bool trusted) {
+                           Lsn at, MadeObjects& made, Ties& ties, bool trusted) {
   auto& record = records.at(table);
   own_table(connection, record);
   ColumnTypes types(connection, record, trusted);
@@ -118,11 +135,10 @@ std::set<Oid> evolve_table(pg::Connection& connection, Records& records, Oid tab
     changed.merge(rename_table(connection, records, {table, record.schema, *evolution.rename}, at));
     record.name = *evolution.rename;
   }
-  auto alter = [&](const std::string& what, const std::string& purpose) {
-    connection.query(fmt::format("alter table {} {}", record.target_name, what), purpose);
-  };
+  Alteration alteration{connection, made, ties, records, record};
+  auto alter = [&](const std::string& what, const std::string& purpose) { alteration.plain(what, purpose); };
   auto alter_column = [&](const std::string& column, const std::string& what, const std::string& purpose) {
-    Alteration{connection, made, record}.run(column, what, purpose);
+    alteration.run(column, what, purpose);
   };
   auto there = [&](const std::string& column) { return own_table(connection, record).find(column) != nullptr; };
   for (const auto& name : evolution.dropped_columns) {
@@ -151,18 +167,18 @@ std::set<Oid> evolve_table(pg::Connection& connection, Records& records, Oid tab
                  fmt::format("alter column {} type {}", quote_identifier(column.name), types.sql(column)),
                  "changing the type of " + column.name);
   }
+  alteration.tie();
   record.columns = evolution.columns;
   record.storage = evolution.storage;
   return changed;
 }
 
-void fit_columns(pg::Connection& connection, const TableRecord& record, const schema::Table& table,
-                 MadeObjects& made, bool trusted) {
-  Alteration alteration{connection, made, record};
+void fit_columns(pg::Connection& connection, const Records& records, const schema::Table& table,
+                 MadeObjects& made, Ties& ties, bool trusted) {
+  const auto& record = records.at(table.oid);
+  Alteration alteration{connection, made, ties, records, record};
   ColumnTypes types(connection, record, trusted);
-  auto plain = [&](const std::string& what, const std::string& purpose) {
-    connection.query(fmt::format("alter table {} {}", record.target_name, what), purpose);
-  };
+  auto plain = [&](const std::string& what, const std::string& purpose) { alteration.plain(what, purpose); };
   auto now = own_table(connection, record);
   std::map<std::int16_t, const schema::Column*> wanted;
   for (const auto& column : table.columns) wanted.emplace(column.attnum, &column);
@@ -209,6 +225,7 @@ void fit_columns(pg::Connection& connection, const TableRecord& record, const sc
                      "changing the type of " + column.name);
     }
   }
+  alteration.tie();
 }
 
 }  // namespace tailrace::target::postgres

@@ -6,6 +6,7 @@
 #include "pg/connection.h"
 #include "target/postgres/made_objects.h"
 #include "target/postgres/names.h"
+#include "target/postgres/ties.h"
 #include "target/target.h"
 
 namespace tailrace::target::postgres {
@@ -17,12 +18,12 @@ namespace tailrace::target::postgres {
 /// that this is of; a table that was copied later has a newer claim to its name. `trusted`: what others have at
 /// the target may run with our rights; else a column of such a type is refused.
 std::set<Oid> evolve_table(pg::Connection& connection, Records& records, Oid table, const Evolution& evolution,
-                           Lsn at, MadeObjects& made, bool trusted);
+                           Lsn at, MadeObjects& made, Ties& ties, bool trusted);
 
 /// Gives our table, which is empty, the columns of the source's, in the connection's open transaction: what is
 /// known of it in the record is what it was made by. Columns that were given a wider type at the target keep
 /// it.
-void fit_columns(pg::Connection& connection, const TableRecord& record, const schema::Table& table,
-                 MadeObjects& made, bool trusted);
+void fit_columns(pg::Connection& connection, const Records& records, const schema::Table& table,
+                 MadeObjects& made, Ties& ties, bool trusted);
 
 }  // namespace tailrace::target::postgres

@@ -100,7 +100,7 @@ const std::string& TablePlan::delete_sql(bool whoever) const {
   auto& sql = deletes_[whoever];
   if (sql.empty()) {
     auto found = find_one(1) + (whoever ? "" : and_own());
-    sql = exactly_one(fmt::format("delete from {} t where {}", table.sql_name(), found), or_there(found));
+    sql = exactly_one(fmt::format("delete from {} t where {}", table.sql_own_rows(), found), or_there(found));
   }
   return sql;
 }
@@ -170,13 +170,13 @@ std::string TablePlan::make_update(const ColumnSet& set, bool whoever) const {
         fmt::format("t.{} = ${}::{} and ", quote_identifier(columns[i]->name), ++parameter, columns[i]->type);
   }
   where += find_one(parameter + 1) + (whoever ? "" : and_own());
-  return exactly_one(fmt::format("update {} t set {} where {}", table.sql_name(), assign, where),
+  return exactly_one(fmt::format("update {} t set {} where {}", table.sql_own_rows(), assign, where),
                      or_there(where));
 }
 
 std::string TablePlan::or_there(const std::string& condition) const {
   if (table.row_order.empty()) return {};
-  return fmt::format("select from {} t where {}", table.sql_name(), condition);
+  return fmt::format("select from {} t where {}", table.sql_own_rows(), condition);
 }
 
 std::string TablePlan::find_one(std::size_t first_parameter) const {
@@ -195,7 +195,7 @@ std::string TablePlan::find_one(std::size_t first_parameter) const {
                        quote_identifier(columns[i]->name), first_parameter + i, columns[i]->type);
   }
   return fmt::format("(t.tableoid, t.ctid) in (select f.tableoid, f.ctid from {} f where true{} limit 1)",
-                     table.sql_name(), out);
+                     table.sql_own_rows(), out);
 }
 
 std::string TablePlan::assignments(const ColumnSet& set) const {

@@ -212,6 +212,10 @@ std::string TargetTable::sql_name() const {
   return quote_qualified(schema, name);
 }
 
+std::string TargetTable::sql_own_rows() const {
+  return (kind == 'p' ? "" : "only ") + sql_name();
+}
+
 const TargetColumn* TargetTable::find(const std::string& column) const {
   auto found = std::find_if(columns.begin(), columns.end(), [&](const auto& c) { return c.name == column; });
   return found == columns.end() ? nullptr : &*found;

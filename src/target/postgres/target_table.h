@@ -43,6 +43,8 @@ struct TargetTable {
   std::string row_order;  ///< why its changes must come one by one in the source's order; else empty
 
   std::string sql_name() const;
+  /// For FROM, UPDATE and DELETE: rows of tables that inherit from it are theirs, whoever's they are.
+  std::string sql_own_rows() const;
   /// Rows can be written to it. What else has a table's name is a view, a sequence, an index, a foreign table.
   bool is_table() const { return kind == 'r' || kind == 'p'; }
   const TargetColumn* find(const std::string& column) const;
