@@ -186,8 +186,10 @@ def test_a_statement_of_somebody_s_is_not_run(followed, stranger):
     TRIGGER.format("checkpoint"), TRIGGER.format("skips"),
     "CREATE RULE evil AS ON INSERT TO tailrace.tables DO ALSO NOTHING",
     "CREATE POLICY evil ON tailrace.structure USING (true)", "ALTER TABLE tailrace.hidden ENABLE ROW LEVEL SECURITY",
-    "CREATE TABLE mine (name text REFERENCES tailrace.checkpoint)"],
-    ids=["trigger", "trigger of skips", "rule", "policy", "row security", "foreign key"])
+    "CREATE TABLE mine (name text REFERENCES tailrace.checkpoint)", "CREATE TABLE mine () INHERITS (tailrace.structure)",
+    "CREATE FUNCTION strange.fine(text) RETURNS bool LANGUAGE sql AS 'SELECT true';"
+    "ALTER TABLE tailrace.checkpoint ADD CHECK (strange.fine(slot))"],
+    ids=["trigger", "trigger of skips", "rule", "policy", "row security", "foreign key", "heir", "check"])
 def test_what_hangs_on_books(followed, stranger, attached):
     """By somebody who held a right to it for a while."""
     pair, into = followed, followed.mirror.into

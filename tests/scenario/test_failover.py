@@ -1,8 +1,53 @@
 """Failover to a promoted standby that has the slot. Invariant: it goes on by itself, nothing lost, nothing doubled."""
+import signal
+
 import pytest
 
+from kill_points import killed_at
 from proxy import Proxy
 from waiting import wait_until
+
+
+@pytest.mark.duckdb("a kill point of its copies")
+def test_a_copy_from_the_new_primary_is_killed(own_cluster, shop_on):
+    """What it has is of the new primary's history: the old one is not gone on with."""
+    primary = own_cluster(17, synchronized_standby_slots="", wal_sender_timeout="5s")
+    shop = shop_on(primary)
+    mirror = shop.mirror
+    shop.execute("CREATE TABLE t (id int PRIMARY KEY, v text);"
+                 "INSERT INTO t SELECT i, 'v' FROM generate_series(1, 50) i")
+    standby = primary.standby(sync_replication_slots="on")
+    try:
+        with Proxy(primary.port) as address:
+            mirror.source = primary.url(shop.name, port=address.port)
+            mirror.configure(slot={"name": shop.name, "failover": True})
+            mirror.start()
+            mirror.wait_caught_up(primary)
+            synced = ("SELECT count(*) FROM pg_replication_slots WHERE synced AND NOT temporary"
+                      f" AND invalidation_reason IS NULL AND slot_name = '{shop.name}'")
+            wait_until(lambda: standby.value(synced), timeout=90, what="the slot on the standby")
+            shop.execute("INSERT INTO t VALUES (1000, 'last on the old primary')")
+            mirror.wait_caught_up(primary)
+            wait_until(lambda: standby.value("SELECT count(*) FROM t WHERE id = 1000", shop.name), what="the last row")
+            mirror.stop()
+            primary.stop("immediate")
+            standby.promote()
+            address.target = ("127.0.0.1", standby.port)
+            standby.execute("INSERT INTO t VALUES (1001, 'of timeline 2'); DELETE FROM t WHERE id < 10", shop.name)
+            mirror.env = killed_at("duckdb.finish_copy.committed")
+            mirror.start("--recopy", "public.t")
+            assert mirror.wait_ended() == -signal.SIGKILL
+            mirror.env = {}
+            primary.start()
+            for number in range(4):
+                primary.execute("SELECT pg_switch_wal()", shop.name)
+                primary.execute(f"INSERT INTO t VALUES ({2000 + number}, 'of the old one')", shop.name)
+            address.target = ("127.0.0.1", primary.port)
+            mirror.start()
+            assert mirror.wait_ended() == 3
+            assert "old primary from before a failover" in mirror.tail()
+    finally:
+        standby.close()
 
 
 def test_promoted_standby_with_failover_slot(own_cluster, shop_on):

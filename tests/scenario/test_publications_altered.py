@@ -1,6 +1,11 @@
 """A publication's options that are others for a while: what is not sent meanwhile is lost to the stream. Invariant:
 after a look at the catalogs the target equals the source, and the log says why tables were copied anew."""
+import time
+
 import pytest
+
+from proxy import Proxy
+from waiting import wait_until
 
 KINDS = pytest.mark.parametrize("kind", ["duckdb", "postgres"])
 SOURCE = """
@@ -99,3 +104,43 @@ def test_what_tailrace_alters_itself(shop_into, kind):
     assert log.count("public.t2: 1 rows copied") == 1
     assert log.count("public.t: 5 rows copied") == 1
     assert WHY not in log
+
+
+# While the snapshot is made that rows are copied under: what is written then is neither in it nor in the stream.
+MADE = ("CREATE SCHEMA s; CREATE SCHEMA o; CREATE TABLE s.t (id int PRIMARY KEY, v text);"
+        "INSERT INTO s.t SELECT i, 'a' FROM generate_series(1, 5) i;"
+        "CREATE TABLE s.u (id int PRIMARY KEY, v text); INSERT INTO s.u SELECT i, 'a' FROM generate_series(1, 5) i;")
+MEANWHILE = {
+    "another schema": ("CREATE PUBLICATION own FOR TABLES IN SCHEMA s", "ALTER TABLE s.t SET SCHEMA o",
+                       "UPDATE o.t SET v = 'b' WHERE id = 1; INSERT INTO o.t VALUES (7, 'b')",
+                       "ALTER TABLE o.t SET SCHEMA s"),
+    "not published": ("CREATE PUBLICATION own FOR TABLE s.t, s.u", "ALTER PUBLICATION own DROP TABLE s.t",
+                      "UPDATE s.t SET v = 'b' WHERE id = 1; INSERT INTO s.t VALUES (7, 'b')",
+                      "ALTER PUBLICATION own ADD TABLE s.t"),
+}
+
+
+@KINDS
+@pytest.mark.parametrize("case", MEANWHILE)
+def test_while_the_snapshot_is_made(shop_into, kind, case):
+    shop = shop_into(kind)
+    publication, *steps = MEANWHILE[case]
+    shop.execute(MADE + publication)
+    mirror = shop.mirror
+    with Proxy(shop.cluster.port) as proxy:
+        mirror.source = shop.cluster.url(shop.name, port=proxy.port)
+        mirror.configure(publication={"name": "own", "create": False})
+        with shop.connect(autocommit=False) as waited_for:
+            waited_for.execute("SELECT pg_current_xact_id()")
+            mirror.start()
+            wait_until(lambda: "creating slot" in mirror.log_text(), what=mirror.tail)
+            time.sleep(0.2)
+            proxy.stall_at(b"pg_catalog.pg_publication_tables t")
+            waited_for.rollback()
+        wait_until(lambda: not proxy.flowing, what=mirror.tail)
+        for step in steps:
+            shop.execute(step)
+        proxy.restore()
+        mirror.wait_caught_up(shop.cluster)
+        mirror.look(shop.cluster)
+        assert shop.settle() == 11

@@ -18,15 +18,19 @@ bool are_as_made(pg::Connection& connection) {
   auto odd = connection.query(
       "with place as (select oid, nspowner, nspacl from pg_catalog.pg_namespace where nspname = 'tailrace'), "
       "us as (select oid from pg_catalog.pg_roles where rolname = current_user), "
-      "book as (select c.oid, c.relowner, c.relacl, c.relhastriggers, c.relhasrules, c.relrowsecurity from "
+      "book as (select c.oid, c.relowner, c.relacl, c.relhassubclass, c.relhastriggers, c.relhasrules, "
+      "c.relrowsecurity from "
       "pg_catalog.pg_class c where c.relnamespace in (select oid from place)) "
       "select exists (select from place where nspacl is not null or nspowner <> (select oid from us)) "
-      "or exists (select from book where relacl is not null or relhastriggers or relhasrules or relrowsecurity "
+      "or exists (select from book where relacl is not null or relhassubclass or relhastriggers or relhasrules "
+      "or relrowsecurity "
       "or relowner <> (select oid from us)) "
       "or exists (select from pg_catalog.pg_attribute a where a.attrelid in (select oid from book) and "
       "a.attacl "
       "is not null) "
       "or exists (select from pg_catalog.pg_policy where polrelid in (select oid from book)) "
+      "or exists (select from pg_catalog.pg_constraint where conrelid in (select oid from book) and contype = "
+      "'c') "
       "or exists (select from pg_catalog.pg_proc p where p.pronamespace in (select oid from place) and "
       "p.proowner <> (select oid from us))",
       looking);
@@ -113,7 +117,14 @@ void check_attached(pg::Connection& connection) {
       "select pg_catalog.format('the foreign key %I of %s', f.conname, f.conrelid::pg_catalog.regclass), "
       "pg_catalog.format('ALTER TABLE %s DROP CONSTRAINT %I', f.conrelid::pg_catalog.regclass, f.conname) "
       "from pg_catalog.pg_constraint f where f.contype = 'f' and f.conparentid = 0 and (f.conrelid in (select "
-      "oid from books) or f.confrelid in (select oid from books))) "
+      "oid from books) or f.confrelid in (select oid from books)) union all "
+      "select pg_catalog.format('the check %I of %s', k.conname, b.name), pg_catalog.format('ALTER TABLE %s "
+      "DROP CONSTRAINT %I', b.name, k.conname) from books b join pg_catalog.pg_constraint k on k.conrelid = "
+      "b.oid where k.contype = 'c' and exists (select from pg_catalog.pg_depend d where d.classid = 2606 and "
+      "d.objid = k.oid and d.refclassid in (1255, 2617) and d.refobjid >= 16384) union all "
+      "select pg_catalog.format('%s, which inherits from %s', i.inhrelid::pg_catalog.regclass, b.name), "
+      "pg_catalog.format('ALTER TABLE %s NO INHERIT %s', i.inhrelid::pg_catalog.regclass, b.name) from books b "
+      "join pg_catalog.pg_inherits i on i.inhparent = b.oid) "
       "select (select what from found order by sql limit 1), pg_catalog.count(*), "
       "pg_catalog.string_agg(sql, '; ' order by sql) from found",
       looking);
