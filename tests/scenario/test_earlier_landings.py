@@ -41,6 +41,9 @@ class Earlier:
         into.file.write_bytes(gzip.decompress((FIXTURES / "mirror.duckdb.gz").read_bytes()))
         lsn = "".join(f"{int(part, 16):08x}" for part in self.begin.split("/"))
         with into.opened(writable=True) as file:
+            # Out of the way: a table of today may have the number that another one of then had.
+            file.query("UPDATE tailrace.columns SET table_oid = table_oid + 1000000000")
+            file.query("UPDATE tailrace.tables SET oid = oid + 1000000000")
             for schema, table, oid, filenode in self.tables:
                 known = f"(SELECT oid FROM tailrace.tables WHERE {names_it(schema, table, 'source_')})"
                 for _, _, column, version in self.columns_of(schema, table):
@@ -60,6 +63,8 @@ class Earlier:
         sql = f"UPDATE tailrace.{{}} SET subscription = '{self.name}' WHERE subscription = '{NAME}';"
         for books in ("checkpoint", "tables", "columns"):
             into.execute(sql.format(books))
+        for books in ("tables", "columns"):
+            into.execute(f"UPDATE tailrace.{books} SET oid = (oid::bigint + 1000000000)::oid")
         for schema, table, oid, filenode in self.tables:
             known = f"(SELECT oid FROM tailrace.tables WHERE {names_it(schema, table)})"
             for _, _, column, version in self.columns_of(schema, table):
