@@ -11,6 +11,7 @@
 
 #include "base/lsn.h"
 #include "model/conflict.h"
+#include "pipeline/measures.h"
 #include "pipeline/step.h"
 
 namespace tailrace::pipeline {
@@ -98,6 +99,10 @@ bool is_due(const TableStatus& table);
 
 class StatusBoard {
  public:
+  /// Counted without the lock.
+  Measures& measures() { return measures_; }
+  const Measures& measures() const { return measures_; }
+
   /// Runs `change` under the lock. Keep it short; never once per row.
   void update(const std::function<void(Status&)>& change) {
     std::lock_guard lock(mutex_);
@@ -119,6 +124,7 @@ class StatusBoard {
   mutable std::mutex mutex_;
   Status status_;
   mutable Step step_;
+  Measures measures_;
 };
 
 }  // namespace tailrace::pipeline
