@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/lsn.h"
+#include "config/listen_address.h"
 #include "model/conflict.h"
 #include "model/table_selection.h"
 
@@ -142,7 +143,8 @@ struct Config {
   Log log;
   /// Permissions of a new DuckDB file; one that exists keeps its own. `nullopt`: its owner's alone.
   std::optional<unsigned> file_mode;
-  std::string control_socket;  ///< empty: derived from the target
+  std::string control_socket;         ///< empty: derived from the target
+  std::optional<ListenAddress> http;  ///< where `run` serves those who watch it; empty: nowhere
 };
 
 /// Of several publications, each is somebody else's.

@@ -120,6 +120,7 @@ std::string describe(const Config& config) {
   out << YAML::EndMap;
   if (config.file_mode) value("file_mode", fmt::format("{:04o}", *config.file_mode));
   if (!config.control_socket.empty()) value("control_socket", config.control_socket);
+  if (config.http) value("http", config.http->str());
   out << YAML::EndMap;
   return std::string(out.c_str()) + "\n";
 }

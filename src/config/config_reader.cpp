@@ -186,7 +186,10 @@ class Reader {
           [this](const Node& n, const std::string& p) {
             if (auto mode = walker_.parsed(n, p, parse_file_mode)) config_.file_mode = mode;
           }},
-         string("control_socket", config_.control_socket)});
+         string("control_socket", config_.control_socket),
+         {"http", [this](const Node& n, const std::string& p) {
+            if (auto address = walker_.parsed(n, p, parse_listen_address)) config_.http = *address;
+          }}});
     secrets(node);
   }
 

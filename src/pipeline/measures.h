@@ -52,6 +52,9 @@ class Measures {
   void received(std::uint64_t bytes) noexcept { received_.fetch_add(bytes, std::memory_order_relaxed); }
   std::uint64_t bytes_received() const noexcept { return received_.load(std::memory_order_relaxed); }
 
+  void copied(std::uint64_t bytes) noexcept { copied_.fetch_add(bytes, std::memory_order_relaxed); }
+  std::uint64_t bytes_copied() const noexcept { return copied_.load(std::memory_order_relaxed); }
+
   void failed(Retry how) noexcept { errors_.at(static_cast<std::size_t>(how)).fetch_add(1); }
   std::uint64_t errors(Retry how) const noexcept { return errors_.at(static_cast<std::size_t>(how)); }
 
@@ -63,6 +66,7 @@ class Measures {
 
  private:
   std::atomic<std::uint64_t> received_{0};
+  std::atomic<std::uint64_t> copied_{0};
   std::array<std::atomic<std::uint64_t>, 4> errors_{};
   mutable std::mutex mutex_;
   std::map<std::string, std::int64_t> differences_;

@@ -338,6 +338,7 @@ class Reader {
   }
 
   void report(Progress& progress) {
+    board_.measures().copied(static_cast<std::uint64_t>(progress.bytes));
     board_.update([&](Status& status) {
       for (auto& table : status.tables) {
         if (table.schema != tables_[progress.table].schema || table.name != tables_[progress.table].name)
