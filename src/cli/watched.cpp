@@ -18,8 +18,9 @@ serve::WatchPages::About about(const config::Config& config) {
 }  // namespace
 
 Watched::Watched(const config::Config& config, const pipeline::StatusBoard& board) {
-  if (!config.http) return;
   liveness_ = std::make_unique<serve::Liveness>();
+  manager_ = serve::ServiceManager::of_environment(board, *liveness_, stop_signal());
+  if (!config.http) return;
   pages_ = std::make_unique<serve::WatchPages>(board, *liveness_, about(config));
   http_ = std::make_unique<serve::HttpServer>(*config.http,
                                               [this](std::string_view path) { return pages_->page(path); });

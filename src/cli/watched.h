@@ -1,5 +1,6 @@
 #pragma once
-// Watched: what lets others watch a run from outside: the HTTP server.
+// Watched: what lets others watch a run from outside: the HTTP server, and the
+// service manager that started it.
 
 #include <memory>
 
@@ -7,6 +8,7 @@
 #include "pipeline/status.h"
 #include "serve/http_server.h"
 #include "serve/liveness.h"
+#include "serve/service_manager.h"
 #include "serve/watch_pages.h"
 
 namespace tailrace::cli {
@@ -18,6 +20,7 @@ class Watched {
 
  private:
   std::unique_ptr<serve::Liveness> liveness_;
+  std::unique_ptr<serve::ServiceManager> manager_;
   std::unique_ptr<serve::WatchPages> pages_;
   std::unique_ptr<serve::HttpServer> http_;
 };

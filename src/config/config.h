@@ -65,9 +65,10 @@ struct Quarantine {
 };
 
 struct Slot {
-  std::string name;       ///< empty: derived from Config::name
-  bool create = true;     ///< false: it must exist
-  bool failover = false;  ///< PostgreSQL 17+: synchronised to standbys
+  std::string name;            ///< empty: derived from Config::name
+  bool create = true;          ///< false: it must exist
+  bool failover = false;       ///< PostgreSQL 17+: synchronised to standbys
+  std::uint64_t wal_room = 0;  ///< for how much WAL the source's disk has room; 0: not known
 };
 
 struct Publication {

@@ -217,7 +217,7 @@ class Reader {
     if (node.IsScalar()) return assign(config_.slot.name, walker_.text(node, path));
     walker_.mapping(node, path,
                     {string("name", config_.slot.name), boolean("create", config_.slot.create),
-                     boolean("failover", config_.slot.failover)});
+                     boolean("failover", config_.slot.failover), size("wal_room", config_.slot.wal_room)});
   }
 
   void schema(const Node& node, const std::string& path) {

@@ -17,6 +17,7 @@
 #include "pipeline/open_options.h"
 #include "pipeline/session.h"
 #include "pipeline/single_copy.h"
+#include "pipeline/slot_watch.h"
 #include "target/open_target.h"
 
 namespace tailrace::pipeline {
@@ -113,6 +114,7 @@ void Engine::mark_for_copy(target::Target& target, const std::vector<std::string
 
 CopyOutcome Engine::run(const std::vector<std::string>& recopy) {
   recopy_ = recopy;
+  SlotWatch slot_watch(config_, board_, stop_);
   bool marked = false;
   bool established = false;
   while (!stop_.requested()) {

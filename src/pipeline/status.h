@@ -73,6 +73,10 @@ struct Status {
   Lsn acknowledged;                      ///< told to the slot
   Lsn source_lsn;                        ///< the source's current WAL position, when last asked
   std::int64_t retained_wal_bytes = -1;  ///< held back by the slot; -1 unknown
+  std::int64_t safe_wal_bytes = -1;      ///< how much more it may hold back; -1 unknown
+  std::string wal_status;                ///< of the slot, as the server says it; empty: unknown
+  std::optional<bool> slot_active;       ///< whether somebody reads from it
+  std::vector<std::string> warnings;     ///< what somebody should do something about soon
   // As judged when the status was read; see Step.
   double lag_seconds = -1;  ///< age of the oldest commit that is not known to be applied; 0: none; -1 unknown
   bool in_step = false;     ///< nothing is missing, of no table, and both ends answer

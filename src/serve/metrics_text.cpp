@@ -77,6 +77,20 @@ void slot(MetricsWriter& out, const Status& status) {
     out.begin("tailrace_slot_retained_bytes", "gauge", "WAL that the slot holds back at the source.");
     out.line(status.retained_wal_bytes);
   }
+  if (status.safe_wal_bytes >= 0) {
+    out.begin("tailrace_slot_safe_bytes", "gauge", "How much more the slot may hold back.");
+    out.line(status.safe_wal_bytes);
+  }
+  if (status.slot_active) {
+    out.begin("tailrace_slot_active", "gauge", "1 if somebody reads from the slot.");
+    out.line(std::int64_t{*status.slot_active});
+  }
+  if (!status.wal_status.empty()) {
+    out.begin("tailrace_slot_wal_status", "gauge",
+              "1 for what the source says of the slot's WAL, 0 for the rest.");
+    for (std::string_view known : {"reserved", "extended", "unreserved", "lost"})
+      out.line(std::int64_t{status.wal_status == known}, {{"wal_status", known}});
+  }
 }
 
 void flow(MetricsWriter& out, const Status& status, const pipeline::Measures& measures) {
