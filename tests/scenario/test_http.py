@@ -1,5 +1,5 @@
-"""What a run serves over HTTP to those who watch it. Invariants: the pages say what the status says; nothing that a client
-does, sends or leaves out keeps the mirror from following or from ending; no page knows a secret."""
+"""What a run serves over HTTP to those who watch it. Invariants: the pages say what the status says; nothing that a
+client does, sends or leaves out keeps the mirror from following or from ending; no page knows a secret."""
 import json
 import socket
 import time

@@ -1,8 +1,7 @@
-"""WAL that the slot holds back at the source. Invariants: it is measured also while nobody reads from the slot; who may lose
-the slot is warned while there is time, once for each level, in the log, the status and the metrics."""
+"""WAL that the slot holds back at the source. Invariants: it is measured also while nobody reads from the slot; who may
+lose the slot is warned while there is time, once for each level, in the log, the status and the metrics."""
 import pytest
 
-from waiting import wait_until
 from watching import Watching
 
 START = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, 'v' FROM generate_series(1, 100) i"
