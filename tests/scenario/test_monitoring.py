@@ -1,5 +1,5 @@
-"""The alert rules and the dashboard that are shipped. Invariants: they are what Prometheus understands; every metric that
-they name is one that a mirror serves; every alert is explained; a fault is told, and no longer than it lasts."""
+"""The alert rules and the dashboard that are shipped. Invariants: they are what Prometheus understands; every metric
+that they name is one that a mirror serves; every alert is explained; a fault is told, and no longer than it lasts."""
 import json
 import re
 
