@@ -1,5 +1,7 @@
 #include "base/kill_point.h"
 
+#include <unistd.h>
+
 #include <atomic>
 #include <charconv>
 #include <csignal>
@@ -12,11 +14,16 @@ namespace {
 struct Plan {
   std::string name;
   long passages = 1;
+  bool stalls = false;
 };
 
 Plan read_plan() {
   const char* given = std::getenv("TAILRACE_KILL_POINT");
-  Plan plan{given != nullptr ? given : ""};
+  const char* stall = std::getenv("TAILRACE_STALL_POINT");
+  Plan plan;
+  plan.stalls = given == nullptr && stall != nullptr;
+  if (plan.stalls) given = stall;
+  plan.name = given != nullptr ? given : "";
   auto colon = plan.name.find(':');
   if (colon == std::string::npos) return plan;
   std::from_chars(plan.name.data() + colon + 1, plan.name.data() + plan.name.size(), plan.passages);
@@ -32,7 +39,9 @@ std::atomic<long> passed{0};
 const bool kill_point_armed = !plan.name.empty();
 
 void pass_kill_point(std::string_view name) noexcept {
-  if (name == plan.name && ++passed == plan.passages) std::raise(SIGKILL);
+  if (name != plan.name || ++passed != plan.passages) return;
+  if (!plan.stalls) std::raise(SIGKILL);
+  for (;;) ::pause();
 }
 
 }  // namespace tailrace::detail

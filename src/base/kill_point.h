@@ -1,6 +1,7 @@
 #pragma once
 // kill_point: a named place at which a test can end the process as kill -9 would, right before or after a
 // step that must be durable. TAILRACE_KILL_POINT=NAME ends it at the first passage, NAME:N at the Nth.
+// TAILRACE_STALL_POINT lets the thread that passes it stand still there for ever, as one of ours that is stuck.
 // Each call has a literal name of its own, "room.step.moment": tests/support/kill_points.py finds them by it.
 
 #include <string_view>

@@ -39,6 +39,7 @@ struct Options {
   std::string origin;
   std::string log_level;
   std::string log_format;
+  std::string http;
   bool json = false;
   bool watch = false;
   std::vector<std::string> recopy;  ///< run

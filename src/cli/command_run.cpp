@@ -2,6 +2,7 @@
 
 #include "cli/command.h"
 #include "cli/running.h"
+#include "cli/watched.h"
 #include "pipeline/bad_changes.h"
 #include "pipeline/engine.h"
 
@@ -36,6 +37,7 @@ int command_run(const Options& options) {
   pipeline::CopyOutcome outcome;
   {
     Running running(config, board, work_of(engine));
+    Watched watched(config, board);
     outcome = engine.run(options.recopy);
   }
   return report(outcome, "run again to go on");

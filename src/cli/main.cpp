@@ -135,6 +135,9 @@ class CommandLine {
         ->type_name("TABLE")
         ->expected(1)
         ->take_all();
+    run->add_option("--http", options_.http,
+                    "Serve /metrics, /healthz, /readyz and /status there: a port of this machine, or HOST:PORT")
+        ->type_name("ADDRESS");
     auto* snapshot = command(app_, "snapshot", "One consistent copy, without following", command_snapshot,
                              "  tailrace snapshot postgres://app@db/shop duckdb:shop.duckdb --readers 8");
     for (auto* each : {run, snapshot}) {

@@ -48,6 +48,12 @@ void overlay(const Options& options, config::Config& config, config::Problems& p
     else
       problems.push_back({"--memory", size.error(), "", 0, 0});
   }
+  if (!options.http.empty()) {
+    if (auto address = config::parse_listen_address(options.http))
+      config.http = *address;
+    else
+      problems.push_back({"--http", address.error(), "", 0, 0});
+  }
   if (!options.tables.empty()) config.tables.rules.clear();
   for (const std::string& pattern : options.tables) {
     if (auto parsed = TablePattern::parse(pattern))

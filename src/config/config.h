@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/lsn.h"
+#include "config/listen_address.h"
 #include "model/conflict.h"
 #include "model/table_selection.h"
 
@@ -64,9 +65,10 @@ struct Quarantine {
 };
 
 struct Slot {
-  std::string name;       ///< empty: derived from Config::name
-  bool create = true;     ///< false: it must exist
-  bool failover = false;  ///< PostgreSQL 17+: synchronised to standbys
+  std::string name;            ///< empty: derived from Config::name
+  bool create = true;          ///< false: it must exist
+  bool failover = false;       ///< PostgreSQL 17+: synchronised to standbys
+  std::uint64_t wal_room = 0;  ///< for how much WAL the source's disk has room; 0: not known
 };
 
 struct Publication {
@@ -142,7 +144,8 @@ struct Config {
   Log log;
   /// Permissions of a new DuckDB file; one that exists keeps its own. `nullopt`: its owner's alone.
   std::optional<unsigned> file_mode;
-  std::string control_socket;  ///< empty: derived from the target
+  std::string control_socket;         ///< empty: derived from the target
+  std::optional<ListenAddress> http;  ///< where `run` serves those who watch it; empty: nowhere
 };
 
 /// Of several publications, each is somebody else's.

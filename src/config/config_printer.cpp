@@ -50,6 +50,7 @@ std::string describe(const Config& config) {
   value("name", config.slot.name);
   value("create", on(config.slot.create));
   value("failover", on(config.slot.failover));
+  if (config.slot.wal_room != 0) value("wal_room", format_size(config.slot.wal_room));
   out << YAML::EndMap;
   begin("publication");
   if (config.publication.names.size() == 1)
@@ -120,6 +121,7 @@ std::string describe(const Config& config) {
   out << YAML::EndMap;
   if (config.file_mode) value("file_mode", fmt::format("{:04o}", *config.file_mode));
   if (!config.control_socket.empty()) value("control_socket", config.control_socket);
+  if (config.http) value("http", config.http->str());
   out << YAML::EndMap;
   return std::string(out.c_str()) + "\n";
 }

@@ -186,7 +186,10 @@ class Reader {
           [this](const Node& n, const std::string& p) {
             if (auto mode = walker_.parsed(n, p, parse_file_mode)) config_.file_mode = mode;
           }},
-         string("control_socket", config_.control_socket)});
+         string("control_socket", config_.control_socket),
+         {"http", [this](const Node& n, const std::string& p) {
+            if (auto address = walker_.parsed(n, p, parse_listen_address)) config_.http = *address;
+          }}});
     secrets(node);
   }
 
@@ -214,7 +217,7 @@ class Reader {
     if (node.IsScalar()) return assign(config_.slot.name, walker_.text(node, path));
     walker_.mapping(node, path,
                     {string("name", config_.slot.name), boolean("create", config_.slot.create),
-                     boolean("failover", config_.slot.failover)});
+                     boolean("failover", config_.slot.failover), size("wal_room", config_.slot.wal_room)});
   }
 
   void schema(const Node& node, const std::string& path) {

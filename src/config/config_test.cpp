@@ -105,6 +105,21 @@ TEST(Config, AFileModeIsAsChmodTakesIt) {
               HasSubstr("file_mode: is for a DuckDB"));
 }
 
+TEST(Config, AnHttpAddressIsAPortOrAHostAndAPort) {
+  auto address = [](const std::string& text) {
+    return read_text("http: \"" + text + "\"\n", "t.yaml").value().http.value().str();
+  };
+  EXPECT_EQ(address("9187"), "127.0.0.1:9187");
+  EXPECT_EQ(address("0.0.0.0:80"), "0.0.0.0:80");
+  EXPECT_EQ(address("localhost:1"), "localhost:1");
+  EXPECT_EQ(address("[::1]:9187"), "[::1]:9187");
+  EXPECT_THAT(describe(read_text("http: 9187\n", "t.yaml").value()), HasSubstr("http: 127.0.0.1:9187"));
+  for (const char* bad : {"", "0", "65536", ":9187", "::1:9187", "[::1]", "host:", "host:x", "-1", "9187 "})
+    EXPECT_THAT(problems_of(fmt::format("http: \"{}\"\n", bad)),
+                HasSubstr("t.yaml:1:7: http: must be a port, or an address and a port"))
+        << bad;
+}
+
 TEST(Config, SequencesAreKeptAheadUnlessTwoDatabasesFollowEachOther) {
   auto kept = [](const std::string& yaml) {
     return keeps_sequences(read_text("target: postgres://b/x\n" + yaml, "t.yaml").value());

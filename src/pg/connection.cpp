@@ -11,6 +11,7 @@
 #include <limits>
 
 #include "base/errand.h"
+#include "base/pulse.h"
 #include "pg/process_stop.h"
 #include "pg/session_settings.h"
 #include "pg/socket.h"
@@ -191,6 +192,7 @@ pg_conn* connect_or_leave(const char* const* keywords, const char* const* values
   }
   constexpr auto nearly_there = 1s;
   StopWatch stop;
+  Waiting waiting;
   while (!errand->wait_for(100ms)) {
     if (stop.over(nearly_there)) return nullptr;
   }
@@ -393,6 +395,7 @@ void Connection::wait_while(const std::function<bool()>& while_this, const std::
   constexpr auto last_moment = 3s;
   auto since = std::chrono::steady_clock::now();
   StopWatch stop;
+  Waiting waiting;
   while (while_this()) {
     pollfd descriptor{socket(), POLLIN, 0};
     bool said = poll(&descriptor, 1, static_cast<int>(look_up_every.count())) > 0;

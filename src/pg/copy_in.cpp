@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "base/byte_reader.h"
+#include "base/pulse.h"
 #include "pg/message_socket.h"
 
 namespace tailrace::pg {
@@ -84,6 +85,7 @@ bool CopyIn::send(std::string_view bytes) {
 
 /// A server that waits for us to read what it has to say (notices) takes nothing meanwhile.
 bool CopyIn::wait_for_room() {
+  Waiting waiting;
   pollfd entry{connection_.socket(), POLLIN | POLLOUT, 0};
   if (::poll(&entry, 1, -1) < 0) return errno == EINTR;
   if ((entry.revents & POLLIN) != 0) {
@@ -95,6 +97,7 @@ bool CopyIn::wait_for_room() {
 
 std::int64_t CopyIn::finish() {
   open_ = false;
+  Waiting waiting;
   if (PQputCopyEnd(connection_.raw(), nullptr) != 1) throw make_error(connection_.raw(), nullptr, purpose_);
   Result result = drain(connection_.raw());
   if (result.raw() == nullptr || PQresultStatus(result.raw()) != PGRES_COMMAND_OK)

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "base/byte_reader.h"
+#include "base/pulse.h"
 
 namespace tailrace::pg {
 namespace {
@@ -138,6 +139,7 @@ void MessageSocket::send(char type, std::string_view body, std::string_view purp
   message += body;
   std::string_view rest = message;
   auto deadline = std::chrono::steady_clock::now() + send_patience;
+  Waiting waiting;
   while (!rest.empty()) {
     ssize_t sent = ::send(socket(), rest.data(), rest.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent > 0) {

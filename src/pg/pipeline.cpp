@@ -4,6 +4,8 @@
 
 #include <optional>
 
+#include "base/pulse.h"
+
 namespace tailrace::pg {
 
 Pipeline::Pipeline(Connection& connection) : connection_(connection) {
@@ -19,6 +21,7 @@ Pipeline::~Pipeline() {
 void Pipeline::leave() noexcept {
   if (PQexitPipelineMode(connection_.raw()) == 1) return;
   if (PQpipelineSync(connection_.raw()) != 1) return;
+  Waiting waiting;
   int nothing_in_a_row = 0;
   while (PQstatus(connection_.raw()) == CONNECTION_OK && nothing_in_a_row < 2) {
     pg_result* next = PQgetResult(connection_.raw());
@@ -63,6 +66,7 @@ void Pipeline::query(const std::string& sql) {
 void Pipeline::wait(std::string_view purpose, const Visitor& visit) {
   if (PQpipelineSync(connection_.raw()) != 1) throw make_error(connection_.raw(), nullptr, purpose);
   std::size_t count = std::exchange(sent_, 0);
+  Waiting waiting;
   std::optional<Failed> failed;
   // Each statement has one result and then nothing; the sync has a result of its own.
   for (std::size_t statement = 0; statement <= count; ++statement) {

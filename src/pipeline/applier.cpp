@@ -43,7 +43,11 @@ void show_kept_back(const target::Quarantine& quarantine, Oid table, TableStatus
 
 Applier::Applier(target::Target& target, std::string source, std::vector<std::string> publications,
                  StatusBoard& board)
-    : target_(target), source_(std::move(source)), publications_(std::move(publications)), board_(board) {
+    : target_(target),
+      source_(std::move(source)),
+      publications_(std::move(publications)),
+      board_(board),
+      times_(board.measures()) {
   auto checkpoint = target_.checkpoint();
   TAILRACE_CHECK(checkpoint.has_value());
   checkpoint_ = *checkpoint;
@@ -119,6 +123,7 @@ void Applier::roll_back() {
   given_ = std::make_shared<const Batches>(std::move(again));
   if (!underway_.empty()) before_call_ = underway_.front().before;
   underway_.clear();
+  times_.roll_back();
   if (auto committed = target_.checkpoint()) checkpoint_ = *committed;
   last_commit_ = arrived_commit_;
   began_ = changed_ = inside_ = false;
@@ -173,6 +178,7 @@ void Applier::apply_once(bool again) {
       whole = transaction.ends;
       if (transaction.ends) {
         ++transactions_;
+        times_.add(transaction.commit_time);
         inside_ = false;
         progress_ = std::max(progress_, transaction.end_lsn);
         last_commit_ = transaction.commit_lsn;
@@ -501,6 +507,7 @@ void Applier::commit(Lsn progress, Pace pace) {
   next.commit_time = time_;
   // What holds a position alone comes seldom, and is for those who look at the slot.
   target_.hurry(awaited() || !changed_);
+  times_.commit(progress, changed_);
   try {
     if (pace == Pace::wait) {
       target_.commit(next);
@@ -536,6 +543,7 @@ void Applier::note_committed() {
   while (!underway_.empty() && underway_.front().lsn <= arrived) {
     const Underway& commit = underway_.front();
     arrived_commit_ = commit.last_commit;
+    times_.arrived(commit.lsn);
     for (const auto& line : commit.to_tell) log::warn("apply", "{}", line);
     const auto* quarantine = target_.quarantine();
     board_.update([&](Status& status) {
@@ -562,6 +570,7 @@ void Applier::note_committed() {
   }
   if (names_changed_) show_names();
   refresh_durable();
+  measure();
 }
 
 /// A table may have another name by now, and so may one that had to make room for it.

@@ -20,6 +20,7 @@
 #include "model/change_batch.h"
 #include "model/checkpoint.h"
 #include "pg/connection.h"
+#include "pipeline/commit_times.h"
 #include "pipeline/fold.h"
 #include "pipeline/left_out.h"
 #include "pipeline/status.h"
@@ -78,6 +79,8 @@ class Applier {
 
   /// Asks a target whose commits become durable later; between transactions.
   void refresh_durable();
+  /// For those who watch: how old the source's transactions are by the time they are durable.
+  void measure() { times_.durable(durable()); }
   /// Waits for commits that are on their way; between transactions.
   void settle();
   /// True between the parts of a transaction that is applied in parts.
@@ -215,6 +218,7 @@ class Applier {
   std::int64_t changes_ = 0;
   std::shared_ptr<const Batches> given_;  ///< to the call of apply()
   std::deque<Underway> underway_;         ///< earliest first
+  CommitTimes times_;
   std::optional<Ahead> ahead_;
   Between between_;
   Between before_call_;

@@ -97,7 +97,12 @@ void Applier::commit_ahead(AheadTransaction& transaction, const TransactionSpan&
   Checkpoint next = checkpoint_;
   next.lsn = span.end_lsn;
   next.commit_time = span.commit_time;
-  if (!target_.commit_ahead(transaction, next)) return ahead_.reset();
+  times_.add(span.commit_time);
+  times_.commit(next.lsn, true);
+  if (!target_.commit_ahead(transaction, next)) {
+    times_.roll_back();
+    return ahead_.reset();
+  }
   checkpoint_ = next;
   progress_ = span.end_lsn;
   time_ = span.commit_time;

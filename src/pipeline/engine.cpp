@@ -17,6 +17,7 @@
 #include "pipeline/open_options.h"
 #include "pipeline/session.h"
 #include "pipeline/single_copy.h"
+#include "pipeline/slot_watch.h"
 #include "target/open_target.h"
 
 namespace tailrace::pipeline {
@@ -113,6 +114,7 @@ void Engine::mark_for_copy(target::Target& target, const std::vector<std::string
 
 CopyOutcome Engine::run(const std::vector<std::string>& recopy) {
   recopy_ = recopy;
+  SlotWatch slot_watch(config_, board_, stop_);
   bool marked = false;
   bool established = false;
   while (!stop_.requested()) {
@@ -146,6 +148,7 @@ CopyOutcome Engine::run(const std::vector<std::string>& recopy) {
         log::debug("run", "left without waiting for it: {}", error.what());
         break;
       }
+      board_.measures().failed(error.retry());
       if (!wait_before_retry(error, established || source_has_slot(error))) {
         board_.update([&](Status& status) {
           status.state = RunState::failed;
@@ -280,6 +283,13 @@ VerifyReport Engine::compare(const VerifyRequest& request, const StopSignal& sto
     report.error = error.what();
   }
   if (!report.error.empty()) report.equal = false;
+  for (const auto& table : report.tables) {
+    // One that is held was not compared; that it is held is told elsewhere.
+    if (!table.held.empty()) continue;
+    auto listed = static_cast<std::int64_t>(table.differences.size());
+    board_.measures().compared(table.table, table.equal ? 0 : std::max<std::int64_t>(listed, 1));
+  }
+  board_.measures().compared_whole(report.equal);
   return report;
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/pulse.h"
 #include "base/short_turns.h"
 
 namespace tailrace::pipeline {
@@ -52,6 +53,7 @@ Reader::Reader(std::unique_ptr<source::ChangeStream> stream, GoOn go_on, source:
       allowed_until_(last_progress_) {}
 
 void Reader::run() {
+  WorkingThread working("reader");
   ShortTurns turns;
   try {
     read();
@@ -69,6 +71,7 @@ void Reader::read() {
   std::string_view payload;
   using Event = source::ChangeStream::Event;
   while (!leaving()) {
+    beat();
     switch (stream_->next(payload)) {
       case Event::message:
         last_came_ = Clock::now();
@@ -93,6 +96,7 @@ void Reader::read() {
 
 void Reader::on_message(std::string_view payload) {
   using Then = source::TransactionAssembler::Then;
+  uncounted_bytes_ += payload.size();
   switch (assembler_.add(payload)) {
     case Then::go_on:
       if (assembler_.ahead_part_due()) deliver_ahead_part();
@@ -106,6 +110,7 @@ void Reader::on_message(std::string_view payload) {
 void Reader::replay() {
   bool more = true;
   while (more && !leaving()) {
+    beat();
     more = assembler_.replay();
     deliver_if_full();
     // However long the spool is, and however fast the runner takes it.
@@ -127,6 +132,7 @@ bool Reader::commit_ahead() {
   deliver_ahead_part();
   push(assembler_.seal_ahead_commit());
   while (transaction.wait_for(20ms) == AheadTransaction::Fate::open) {
+    beat();
     if (leaving()) return true;
     acknowledge();
     stream_->keep_alive();
@@ -210,6 +216,7 @@ void Reader::acknowledge() {
   // What came last is applied, and the server had no more up to here.
   if (assembler_.last_kept() <= applier_.durable())
     board_.judge_by([&](Step& step) { step.reached(assembler_.progress()); });
+  board_.measures().received(std::exchange(uncounted_bytes_, 0));
   board_.update([&](Status& status) {
     status.received = assembler_.progress();
     status.acknowledged = stream_->acknowledged();
@@ -228,6 +235,7 @@ void Reader::push(std::shared_ptr<const ChangeBatch> batch) {
   delivered_ = batch->progress;
   std::size_t bytes = std::max<std::size_t>(batch->bytes(), 1);
   while (!queue_.push_for(batch, bytes, 50ms)) {
+    beat();
     if (leaving()) return;
     acknowledge();
     stream_->keep_alive();

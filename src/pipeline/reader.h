@@ -57,6 +57,7 @@ class Reader {
   Lsn resent_until_;  ///< the checkpoint: a slot with prepared transactions is read again from before it
   Clock::time_point gathering_since_;  ///< when the batch in hand got its first part
   bool gathering_ = false;
+  std::uint64_t uncounted_bytes_ = 0;  ///< received, and not told yet
   std::size_t delivered_in_flow_ = 0;  ///< bytes handed on since the stream last paused
   Clock::time_point last_progress_;
   Clock::time_point last_came_;      ///< something from the server

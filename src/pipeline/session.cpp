@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/log.h"
+#include "base/pulse.h"
 #include "base/short_turns.h"
 #include "base/sql_text.h"
 #include "config/validation.h"
@@ -263,9 +264,11 @@ void Session::explain(const Error& error) {
 
 void Session::apply_from(BatchQueue& queue, Applier& applier, Observer& observer) {
   ShortTurns turns;
+  WorkingThread working("applier");
   last_look_ = last_applied_ = Clock::now();
   std::vector<std::shared_ptr<const ChangeBatch>> batches;
   while (!stop_.requested()) {
+    beat();
     batches.clear();
     // What is not durable yet is asked for soon.
     gather(queue, applier.awaits_durable() ? 20ms : 100ms, batches);
@@ -326,6 +329,7 @@ void Session::periodic(Applier& applier, Observer& observer, bool idle) {
   if (idle) applier.settle();
   applier.work_off();
   applier.refresh_durable();
+  applier.measure();
   bool due = watch_->undecided() ? now - last_look_ >= look_again_after
                                  : looks_.wanted() || now - last_look_ >= look_every;
   if (due) {

@@ -11,6 +11,7 @@
 
 #include "base/lsn.h"
 #include "model/conflict.h"
+#include "pipeline/measures.h"
 #include "pipeline/step.h"
 
 namespace tailrace::pipeline {
@@ -72,6 +73,10 @@ struct Status {
   Lsn acknowledged;                      ///< told to the slot
   Lsn source_lsn;                        ///< the source's current WAL position, when last asked
   std::int64_t retained_wal_bytes = -1;  ///< held back by the slot; -1 unknown
+  std::int64_t safe_wal_bytes = -1;      ///< how much more it may hold back; -1 unknown
+  std::string wal_status;                ///< of the slot, as the server says it; empty: unknown
+  std::optional<bool> slot_active;       ///< whether somebody reads from it
+  std::vector<std::string> warnings;     ///< what somebody should do something about soon
   // As judged when the status was read; see Step.
   double lag_seconds = -1;  ///< age of the oldest commit that is not known to be applied; 0: none; -1 unknown
   bool in_step = false;     ///< nothing is missing, of no table, and both ends answer
@@ -98,6 +103,10 @@ bool is_due(const TableStatus& table);
 
 class StatusBoard {
  public:
+  /// Counted without the lock.
+  Measures& measures() { return measures_; }
+  const Measures& measures() const { return measures_; }
+
   /// Runs `change` under the lock. Keep it short; never once per row.
   void update(const std::function<void(Status&)>& change) {
     std::lock_guard lock(mutex_);
@@ -119,6 +128,7 @@ class StatusBoard {
   mutable std::mutex mutex_;
   Status status_;
   mutable Step step_;
+  Measures measures_;
 };
 
 }  // namespace tailrace::pipeline

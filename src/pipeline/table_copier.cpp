@@ -14,6 +14,7 @@
 
 #include "base/kill_point.h"
 #include "base/log.h"
+#include "base/pulse.h"
 #include "base/sql_text.h"
 #include "pg/connection.h"
 #include "pg/copy_out.h"
@@ -105,6 +106,7 @@ class Reader {
   /// `lent`: a connection under the snapshot, which nobody else uses while there are parts; null: one of its
   /// own, if the server has one to give.
   void run(pg::Connection* lent) {
+    WorkingThread working("copy reader");
     try {
       auto own = lent == nullptr ? connect() : std::nullopt;
       if (lent == nullptr && !own) return;
@@ -137,6 +139,7 @@ class Reader {
     std::unique_lock lock(shared_.mutex);
     auto next = shared_.parts.end();
     for (;;) {
+      beat();
       if (shared_.done || shared_.error || stop_.requested()) return std::nullopt;
       next = std::find_if(shared_.parts.begin(), shared_.parts.end(), [&](const CopyPart& part) {
         return !part.large_rows || !shared_.large_rows_at_work;
@@ -298,6 +301,7 @@ class Reader {
   /// server has gone silent.
   bool next(pg::CopyOut& stream, std::string_view& message) {
     for (;;) {
+      beat();
       // Also while there is always something: the target may be slower than the source.
       if (stop_.requested() || shared_.failed) throw StopRequested();
       switch (stream.next(message)) {
@@ -306,6 +310,7 @@ class Reader {
         case pg::CopyOut::Next::nothing_yet: break;
       }
       while (!stream.read()) {
+        beat();
         if (stop_.requested() || shared_.failed) throw StopRequested();
         stream.wait(std::chrono::milliseconds(100));
       }
@@ -333,6 +338,7 @@ class Reader {
   }
 
   void report(Progress& progress) {
+    board_.measures().copied(static_cast<std::uint64_t>(progress.bytes));
     board_.update([&](Status& status) {
       for (auto& table : status.tables) {
         if (table.schema != tables_[progress.table].schema || table.name != tables_[progress.table].name)

@@ -172,6 +172,10 @@ std::string to_json(const Status& status) {
               {"acknowledged", lsn_or_null(status.acknowledged)},
               {"source_lsn", lsn_or_null(status.source_lsn)},
               {"retained_wal_bytes", known_or_null(status.retained_wal_bytes)},
+              {"safe_wal_bytes", known_or_null(status.safe_wal_bytes)},
+              {"wal_status", status.wal_status.empty() ? json() : json(status.wal_status)},
+              {"slot_active", status.slot_active ? json(*status.slot_active) : json()},
+              {"warnings", status.warnings},
               {"lag_seconds", known_or_null(status.lag_seconds)},
               {"in_step", status.in_step},
               {"source_answers", status.source_answers},
@@ -213,6 +217,10 @@ Status status_from_json(const std::string& text) {
     status.acknowledged = parse_lsn(value.at("acknowledged"));
     status.source_lsn = parse_lsn(value.at("source_lsn"));
     status.retained_wal_bytes = number_or_unknown<std::int64_t>(value.at("retained_wal_bytes"));
+    status.safe_wal_bytes = number_or_unknown<std::int64_t>(value.at("safe_wal_bytes"));
+    if (!value.at("wal_status").is_null()) status.wal_status = value.at("wal_status");
+    if (!value.at("slot_active").is_null()) status.slot_active = value.at("slot_active").get<bool>();
+    status.warnings = value.at("warnings").get<std::vector<std::string>>();
     status.lag_seconds = number_or_unknown<double>(value.at("lag_seconds"));
     status.in_step = value.at("in_step");
     // One that was started before the last upgrade does not say.

@@ -106,6 +106,7 @@ class View {
                                to_string(static_cast<ConflictKind>(i)));
     }
     if (!conflicts.empty()) field("conflict", conflicts);
+    for (const auto& warning : status_.warnings) field("warning", warning);
     if (!status_.message.empty()) field("note", status_.message);
   }
 

@@ -9,6 +9,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/pulse.h"
 #include "base/real_path.h"
 #include "target/duckdb/new_file.h"
 #include "target/duckdb/unreadable_log.h"
@@ -153,6 +154,7 @@ Session::~Session() {
 }
 
 Rows Session::query(const std::string& sql, std::string_view purpose) {
+  Waiting waiting;
   duckdb_result raw{};
   if (duckdb_query(raw_, sql.c_str(), &raw) == DuckDBError) {
     Rows failed(raw);
@@ -162,6 +164,7 @@ Rows Session::query(const std::string& sql, std::string_view purpose) {
 }
 
 Rows Session::stream(const std::string& sql, std::string_view purpose) {
+  Waiting waiting;
   duckdb_prepared_statement statement = nullptr;
   if (duckdb_prepare(raw_, sql.c_str(), &statement) == DuckDBError) {
     std::string message = duckdb_prepare_error(statement);
@@ -194,6 +197,7 @@ void Session::commit() {
 }
 
 void Session::rollback() noexcept {
+  Waiting waiting;
   duckdb_result raw{};
   duckdb_query(raw_, "ROLLBACK", &raw);
   duckdb_destroy_result(&raw);

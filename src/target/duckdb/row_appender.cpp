@@ -1,5 +1,6 @@
 #include "target/duckdb/row_appender.h"
 
+#include "base/pulse.h"
 #include "target/target.h"
 
 namespace tailrace::target::duckdb {
@@ -28,6 +29,7 @@ RowAppender::RowAppender(Session& session, const char* catalog, const std::strin
 RowAppender::~RowAppender() {
   // An appender that is destroyed flushes what it still holds; after a failure that must not reach the table,
   // which the rollback of the caller's transaction sees to.
+  Waiting waiting;
   duckdb_destroy_data_chunk(&chunk_);
   duckdb_appender_destroy(&appender_);
 }
@@ -38,6 +40,7 @@ void RowAppender::bind() {
 
 void RowAppender::flush_chunk() {
   if (row_ == 0) return;
+  Waiting waiting;
   duckdb_data_chunk_set_size(chunk_, row_);
   if (duckdb_append_data_chunk(appender_, chunk_) == DuckDBError) fail("writing rows to");
   pending_ += bytes_ + row_ * 16 * types_.size();
@@ -54,6 +57,7 @@ void RowAppender::flush_chunk() {
 
 void RowAppender::finish() {
   flush_chunk();
+  Waiting waiting;
   if (duckdb_appender_close(appender_) == DuckDBError) fail("flushing rows to");
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/pulse.h"
 
 namespace tailrace::target::postgres {
 namespace {
@@ -59,6 +60,7 @@ bool AheadLane::usable() const {
 
 void AheadLane::apply(const std::shared_ptr<AheadTransaction>& transaction, Work work, bool deferrable,
                       std::vector<std::shared_ptr<GroupRun>> earlier) {
+  Waiting waiting;
   std::unique_lock lock(mutex_);
   if (transaction_ != transaction) {
     TAILRACE_CHECK(parts_.empty() && !began_);
@@ -76,6 +78,7 @@ void AheadLane::watch(std::vector<int> backends) {
 }
 
 std::optional<Landed> AheadLane::commit(const Checkpoint& checkpoint) {
+  Waiting waiting;
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return (parts_.empty() || !transaction_ || !transaction_->open()) && !busy_; });
   if (!transaction_ || !transaction_->open() || !began_) {
@@ -106,6 +109,7 @@ std::optional<Landed> AheadLane::commit(const Checkpoint& checkpoint) {
 }
 
 void AheadLane::give_up() noexcept {
+  Waiting waiting;
   std::unique_lock lock(mutex_);
   if (!transaction_) return;
   transaction_->give_up();

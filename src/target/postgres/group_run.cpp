@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/pulse.h"
+
 namespace tailrace::target::postgres {
 namespace {
 
@@ -31,12 +33,14 @@ bool GroupRun::ended() const {
 }
 
 bool GroupRun::wait() const {
+  Waiting waiting;
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return state_ != State::running; });
   return state_ == State::committed;
 }
 
 bool GroupRun::wait_for(std::chrono::milliseconds time) const {
+  Waiting waiting;
   std::unique_lock lock(mutex_);
   return changed_.wait_for(lock, time, [&] { return state_ != State::running; });
 }
@@ -52,6 +56,7 @@ void GroupRun::classify() {
 
 /// False when it ended before that was known.
 bool GroupRun::wait_classified() const {
+  Waiting waiting;
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return classified_ || state_ != State::running; });
   return classified_;

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "base/log.h"
+#include "base/pulse.h"
 #include "target/postgres/origins.h"
 
 namespace tailrace::target::postgres {
@@ -20,6 +21,7 @@ struct Lanes::Worker {
         if (!changed.wait(lock, stop, [&] { return next != nullptr; })) return;
         run = std::exchange(next, nullptr);
       }
+      WorkingThread working("apply connection");
       run->execute(*lane, advance_sql);
     }
   }

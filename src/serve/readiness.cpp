@@ -1,0 +1,39 @@
+#include "serve/readiness.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "serve/human.h"
+#include "serve/in_step.h"
+
+namespace tailrace::serve {
+namespace {
+
+using pipeline::RunState;
+using pipeline::TableState;
+
+constexpr double ready_until_seconds = 10;
+
+std::string because(std::string what, const std::string& message) {
+  return message.empty() ? what : what + ": " + message;
+}
+
+}  // namespace
+
+Readiness readiness(const pipeline::Status& status) {
+  switch (status.state) {
+    case RunState::copying: return {true, because("copying", status.message)};
+    case RunState::streaming: break;
+    default: return {false, because(std::string(to_string(status.state)), status.message)};
+  }
+  auto held =
+      std::ranges::count_if(status.tables, [](const auto& table) { return table.state == TableState::held; });
+  if (held > 0) return {false, fmt::format("{} of {} tables held, see the status", held, status.tables.size())};
+  if (in_step(status)) return {true, "in step"};
+  if (status.lag_seconds < 0) return {false, "how far it is behind is not known"};
+  auto behind = human_duration(status.lag_seconds) + " behind";
+  return {status.lag_seconds <= ready_until_seconds, behind};
+}
+
+}  // namespace tailrace::serve

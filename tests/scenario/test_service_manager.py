@@ -1,0 +1,145 @@
+"""What a run tells systemd. Invariants: it is ready when it works and not before, however long that takes; the watchdog
+hears of it as long as its own threads move, whoever keeps them waiting, and no longer; its end is announced."""
+import itertools
+import os
+import socket
+import time
+
+import pytest
+
+from waiting import PATIENCE, wait_until
+from watching import Watching
+
+START = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, 'v' FROM generate_series(1, 100) i"
+WATCHDOG = 2  # seconds
+
+
+class Manager:
+    """The receiving end of $NOTIFY_SOCKET."""
+
+    def __init__(self, name):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind("\0" + name[1:] if name.startswith("@") else name)
+        self.socket.setblocking(False)
+        self.env = {"NOTIFY_SOCKET": name, "WATCHDOG_USEC": str(WATCHDOG * 1_000_000)}
+        self.heard = []  # (when, line)
+
+    def listen(self):
+        while True:
+            try:
+                datagram = self.socket.recv(65536)
+            except BlockingIOError:
+                return self.heard
+            self.heard += [(time.monotonic(), line) for line in datagram.decode().splitlines()]
+
+    def said(self, what):
+        """When it came first."""
+        return next((when for when, line in self.listen() if line.startswith(what)), None)
+
+    def wait_for(self, what, timeout=60):
+        wait_until(lambda: self.said(what), timeout, lambda: f"{what}, after {self.heard[-5:]}")
+
+    def now(self):
+        """What came until now came before."""
+        self.listen()
+        return time.monotonic()
+
+    def since(self, when, what):
+        return [line for at, line in self.listen() if at > when and line.startswith(what)]
+
+
+@pytest.fixture(params=["path", "abstract"])
+def manager(request, tmp_path):
+    manager = Manager(str(tmp_path / "notify") if request.param == "path" else f"@tailrace-test-{os.getpid()}")
+    yield manager
+    manager.socket.close()
+
+
+@pytest.fixture
+def managed(shop, tmp_path):
+    shop.manager = Manager(str(tmp_path / "notify"))
+    shop.mirror.env.update(shop.manager.env)
+    shop.execute(START)
+    yield shop
+    shop.manager.socket.close()
+
+
+def test_a_start_and_an_end_are_told(shop, manager):
+    shop.execute(START)
+    shop.mirror.env.update(manager.env)
+    shop.mirror.start()
+    manager.wait_for("READY=1")
+    manager.wait_for("STATUS=streaming: ")
+    assert len(manager.since(0, "READY=1")) == 1
+    shop.mirror.stop()
+    manager.wait_for("STOPPING=1")
+    assert len(manager.since(0, "STOPPING=1")) == 1
+
+
+def test_until_it_works_it_asks_for_time(managed):
+    """A slot is made only when the transactions that run have ended."""
+    with managed.connect(autocommit=False) as other:
+        other.execute("INSERT INTO t VALUES (1000, 'open')")
+        managed.mirror.start()
+        managed.manager.wait_for("EXTEND_TIMEOUT_USEC=")
+        managed.manager.wait_for("WATCHDOG=1")
+        time.sleep(1)
+        assert managed.manager.said("READY=1") is None
+        other.rollback()
+    managed.manager.wait_for("READY=1")
+    ready = managed.manager.said("READY=1")
+    managed.mirror.wait_caught_up(managed.cluster)
+    assert not managed.manager.since(ready, "EXTEND_TIMEOUT_USEC=")
+
+
+@pytest.mark.duckdb("the place where it is made to stand still is there")
+def test_the_watchdog_hears_nothing_of_a_thread_that_is_stuck(managed):
+    pages = Watching(managed.mirror)
+    managed.mirror.configure(http=pages.port)
+    managed.mirror.env["TAILRACE_STALL_POINT"] = "duckdb.commit.before:3"
+    managed.mirror.start()
+    managed.manager.wait_for("READY=1")
+    rows = itertools.count(1000)
+    wait_until(lambda: managed.execute(f"INSERT INTO t VALUES ({next(rows)}, 'one of them is stuck')")
+               or "has stood still for" in managed.mirror.log_text(), poll=0.3, what="the standstill to be noticed")
+    begun = managed.manager.now()
+    assert pages.page("/healthz") == "alive\n", "a moment is no reason to restart"
+    time.sleep(2 * WATCHDOG)
+    assert not managed.manager.since(begun, "WATCHDOG=1")
+    sentence = pages.wait_for("/healthz", 503, timeout=40 / PATIENCE + 20)
+    assert sentence.startswith("the applier has stood still for 3")
+    assert not managed.manager.since(begun, "WATCHDOG=1")
+    managed.mirror.kill()
+
+
+def test_the_watchdog_hears_of_one_who_waits_for_others(managed, pair):
+    """A lock that somebody holds at the target for longer than the watchdog waits: a restart would not help."""
+    pair.execute(START)
+    pair.mirror.env.update(managed.manager.env)
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    with pair.mirror.opened() as into, pair.target_server.connect(pair.mirror.into.database, autocommit=False) as other:
+        other.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+        pair.execute("UPDATE t SET v = 'waits'")
+        wait_until(lambda: into.query("SELECT 1 FROM pg_locks WHERE NOT granted"), what="it waits for the lock")
+        begun = managed.manager.now()
+        time.sleep(4 * WATCHDOG)
+        assert len(managed.manager.since(begun, "WATCHDOG=1")) >= 4
+        other.rollback()
+    assert pair.settle() == 100
+
+
+def test_the_watchdog_hears_of_one_whose_source_is_away(own_cluster, shop_on, managed):
+    shop = shop_on(own_cluster())
+    shop.execute(START)
+    shop.mirror.env.update(managed.manager.env)
+    shop.mirror.start()
+    managed.manager.wait_for("READY=1")
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.cluster.stop("immediate")
+    managed.manager.wait_for("STATUS=reconnecting: ")
+    begun = managed.manager.now()
+    time.sleep(3 * WATCHDOG)
+    assert len(managed.manager.since(begun, "WATCHDOG=1")) >= 3
+    shop.cluster.start()
+    assert len(managed.manager.since(0, "READY=1")) == 1
