@@ -145,6 +145,13 @@ class Shop:
         self.cluster.drop_database(self.name)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state(tmp_path_factory):
+    """Mirrors of tests note themselves where no other process of this host looks, and the reverse. Open to the other
+    users that some tests act as, as far as one's own folder may be."""
+    os.environ["TAILRACE_STATE"] = str(tmp_path_factory.mktemp("state"))
+
+
 @pytest.fixture(scope="session")
 def clusters():
     clusters = Clusters()

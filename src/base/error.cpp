@@ -19,7 +19,8 @@ Error& Error::with_sqlstate(std::string sqlstate) {
 }
 
 void Error::rebuild() {
-  full_ = remedy_.empty() ? message_ : fmt::format("{}. {}", message_, remedy_);
+  bool ends = message_.ends_with('.') || message_.ends_with('?') || message_.ends_with('!');
+  full_ = remedy_.empty() ? message_ : fmt::format("{}{} {}", message_, ends ? "" : ".", remedy_);
 }
 
 std::string_view to_string(Retry retry) {

@@ -49,6 +49,7 @@ struct Options {
   bool continuous = false;          ///< verify
   int rate = 50'000;                ///< verify --continuous: rows a second
   std::string lsn;                  ///< skip
+  bool forget = false;              ///< skip
   std::string table;                ///< replay
   bool discard = false;             ///< replay
 };
@@ -90,6 +91,7 @@ int command_check(const Options& options);
 int command_init(const Options& options);
 int command_teardown(const Options& options);
 int command_status(const Options& options);
+int command_list(const Options& options);
 int command_verify(const Options& options);
 int command_sync_sequences(const Options& options);
 int command_refresh(const Options& options);

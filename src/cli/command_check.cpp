@@ -6,11 +6,16 @@
 
 #include "base/json.h"
 #include "base/printable.h"
+#include "cli/check_duckdb.h"
+#include "cli/check_plan.h"
+#include "cli/check_server.h"
 #include "cli/check_target.h"
 #include "cli/command.h"
 #include "cli/source_access.h"
 #include "pg/one_database.h"
 #include "pipeline/published_tables.h"
+#include "serve/control_client.h"
+#include "serve/human.h"
 #include "source/preflight.h"
 
 namespace tailrace::cli {
@@ -22,7 +27,26 @@ using source::Verdict;
 /// With a server that has fallen silent.
 constexpr auto patience = std::chrono::seconds(30);
 
-void print_text(const std::vector<CheckResult>& results) {
+/// What would be done, largest first.
+void print_plan(const std::vector<PlannedTable>& plan) {
+  constexpr std::size_t most = 30;
+  std::int64_t rows = 0;
+  std::size_t width = 0;
+  for (std::size_t i = 0; i < plan.size(); ++i) {
+    rows += std::max<std::int64_t>(plan[i].rows, 0);
+    if (i < most) width = std::max(width, serve::display_width(printable(plan[i].table)));
+  }
+  fmt::print("\nA start would follow {} tables, about {} rows, {}:\n", plan.size(), serve::human_count(rows),
+             serve::human_bytes(bytes_of(plan)));
+  for (std::size_t i = 0; i < plan.size() && i < most; ++i) {
+    fmt::print("  {}  {:<16}  {:>14} rows  {:>10}\n", serve::pad_right(printable(plan[i].table), width),
+               plan[i].action, plan[i].rows < 0 ? "unknown" : serve::human_count(plan[i].rows),
+               serve::human_bytes(plan[i].bytes));
+  }
+  if (plan.size() > most) fmt::print("  and {} smaller ones (--json lists them)\n", plan.size() - most);
+}
+
+void print_text(const std::vector<CheckResult>& results, const std::vector<PlannedTable>& plan) {
   bool colour = colour_wanted(stdout);
   auto mark = [&](Verdict verdict) {
     switch (verdict) {
@@ -41,21 +65,32 @@ void print_text(const std::vector<CheckResult>& results) {
       remedy.remove_prefix(std::min(remedy.size(), line.size() + 1));
     }
   }
+  if (!plan.empty()) print_plan(plan);
   auto count = [&](Verdict verdict) { return std::ranges::count(results, verdict, &CheckResult::verdict); };
   fmt::print("\n{} passed, {} warnings, {} failed\n", count(Verdict::pass), count(Verdict::warn),
              count(Verdict::fail));
 }
 
-void print_json(const std::vector<CheckResult>& results) {
+void print_json(const std::vector<CheckResult>& results, const std::vector<PlannedTable>& plan) {
   std::string out;
   for (const CheckResult& result : results)
     out += fmt::format(R"({}  {{"verdict":"{}","title":{},"detail":{},"remedy":{}}})", out.empty() ? "" : ",\n",
                        to_string(result.verdict), json_quote(result.title), json_quote(result.detail),
                        json_quote(result.remedy));
+  std::string tables;
+  for (const auto& table : plan)
+    tables += fmt::format(R"({}{{"table":{},"action":{},"rows":{},"bytes":{}}})", tables.empty() ? "" : ",",
+                          json_quote(table.table), json_quote(table.action),
+                          table.rows < 0 ? "null" : std::to_string(table.rows), table.bytes);
+  if (!plan.empty())
+    out += fmt::format(R"(,
+  {{"verdict":"pass","title":"plan","detail":"what a start would do","remedy":"","tables":[{}]}})",
+                       tables);
   fmt::print("[\n{}\n]\n", out);
 }
 
-void look_at_target(const config::Config& config, pg::Connection& source, std::vector<CheckResult>& results) {
+void look_at_server(const config::Config& config, pg::Connection& source, std::vector<CheckResult>& results,
+                    std::vector<PlannedTable>& plan) {
   CheckResult result{Verdict::pass, "target", config.target.url() + " is another database than the source", ""};
   std::vector<CheckResult> user;
   try {
@@ -63,11 +98,22 @@ void look_at_target(const config::Config& config, pg::Connection& source, std::v
     target.set_patience(patience);
     pg::refuse_one_database(source, target);
     user = check_target_user(config, source, target);
+    std::ranges::move(check_server(config, source, target, plan), std::back_inserter(user));
   } catch (const Error& error) {
     result = {Verdict::fail, "target", error.message(), error.remedy()};
   }
   results.push_back(std::move(result));
   std::ranges::move(user, std::back_inserter(results));
+}
+
+/// None where the tables cannot be chosen: the results say why.
+std::vector<PlannedTable> plan_if_possible(const config::Config& config, pg::Connection& source) {
+  try {
+    return plan_of(config, source);
+  } catch (const Error& error) {
+    if (error.retry() != Retry::needs_operator) throw;
+    return {};
+  }
 }
 
 }  // namespace
@@ -83,12 +129,18 @@ int command_check(const Options& options) {
                                    config.snapshot.enabled,
                                    config.name};
   auto results = source::preflight(connection, request);
-  if (config.target.kind == "postgres") look_at_target(config, connection, results);
+  std::vector<PlannedTable> plan;
+  if (config.target.given()) plan = plan_if_possible(config, connection);
+  if (config.target.kind == "postgres") look_at_server(config, connection, results, plan);
+  if (config.target.kind == "duckdb") {
+    bool runs = serve::ControlClient(control_places(config)).running();
+    std::ranges::move(check_duckdb(config, runs, plan), std::back_inserter(results));
+  }
   if (stop_signal().requested()) throw Error(Retry::transient, "it was stopped before everything was checked");
   if (options.json)
-    print_json(results);
+    print_json(results, plan);
   else
-    print_text(results);
+    print_text(results, plan);
   return std::ranges::any_of(results, [](const CheckResult& r) { return r.verdict == Verdict::fail; })
              ? exit_differs
              : exit_ok;

@@ -1,18 +1,15 @@
 #include <fmt/format.h>
 
 #include "base/printable.h"
-#include "cli/command.h"
-#include "serve/control_client.h"
+#include "cli/find_mirror.h"
 
 namespace tailrace::cli {
 
 int command_refresh(const Options& options) {
-  auto config = load(options, {false, true});
-  serve::ControlClient client(control_places(config));
-  auto report = client.refresh(stop_signal());
+  auto found = find_mirror(options, {false, true});
+  auto report = found.client().refresh(stop_signal());
   if (!report) {
-    fmt::print("not running: nothing answers at {}; `tailrace run` looks at the publications when it starts\n",
-               client.path());
+    fmt::print("{}\n`tailrace run` looks at the publications when it starts\n", not_running(found));
     return exit_differs;
   }
   for (const auto& table : report->added) fmt::print("{} is new, and copied\n", printable(table));

@@ -1,19 +1,19 @@
 #include <fmt/format.h>
 
 #include "base/printable.h"
-#include "cli/command.h"
+#include "cli/find_mirror.h"
 #include "pipeline/bad_changes.h"
-#include "serve/control_client.h"
 
 namespace tailrace::cli {
 
 int command_replay(const Options& options) {
-  auto config = load(options, {false, true});
+  auto found = find_mirror(options, {false, true});
+  const auto& config = found.config;
   if (config.target.kind != "postgres")
     throw UsageProblems{
         {{"target", "must be a PostgreSQL database: a DuckDB file takes every change", "", 0, 0}}};
   pipeline::ReplayRequest request{options.table, options.discard};
-  auto report = serve::ControlClient(control_places(config)).replay(request, stop_signal());
+  auto report = found.client().replay(request, stop_signal());
   if (!report) report = pipeline::replay(config, request);
   for (const auto& table : report->tables) {
     fmt::print("{}: {} changes {}\n", printable(table.table), table.changes,

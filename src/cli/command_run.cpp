@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <memory>
 
 #include "cli/command.h"
@@ -10,14 +11,31 @@ namespace tailrace::cli {
 
 namespace {
 
-serve::ControlWork work_of(pipeline::Engine& engine) {
+/// Waits for a newer look at the source before it refuses.
+void check_skip(const pipeline::StatusBoard& board, Lsn commit_lsn, const StopSignal& stop) {
+  Lsn written;
+  for (int look = 0; look < 30 && !stop.requested(); ++look) {
+    auto status = board.read();
+    written = std::max(status.source_lsn, status.received);
+    if (commit_lsn <= written) return;
+    stop.sleep(std::chrono::milliseconds(100));
+  }
+  pipeline::refuse_skip_ahead(commit_lsn, written);
+}
+
+serve::ControlWork work_of(pipeline::Engine& engine, const pipeline::StatusBoard& board) {
   serve::ControlWork out;
   out.verify = [&engine](const pipeline::VerifyRequest& request, const StopSignal& stop) {
     return engine.compare(request, stop);
   };
   out.refresh = [&engine](const StopSignal& stop) { return engine.refresh(stop); };
-  out.skip = [&engine](Lsn commit_lsn, const StopSignal& stop) {
-    engine.between_transactions([=](target::Target& target) { pipeline::note_skip(target, commit_lsn); }, stop);
+  out.skip = [&](Lsn commit_lsn, bool forget, const StopSignal& stop) {
+    if (!forget) check_skip(board, commit_lsn, stop);
+    engine.between_transactions(
+        [=](target::Target& target) {
+          forget ? pipeline::take_skip_back(target, commit_lsn) : pipeline::note_skip(target, commit_lsn);
+        },
+        stop);
   };
   out.replay = [&engine](const pipeline::ReplayRequest& request, const StopSignal& stop) {
     auto report = std::make_shared<pipeline::ReplayReport>();
@@ -36,9 +54,15 @@ int command_run(const Options& options) {
   pipeline::Engine engine(config, board, stop_signal());
   pipeline::CopyOutcome outcome;
   {
-    Running running(config, board, work_of(engine));
+    Running running(config, board, work_of(engine, board));
     Watched watched(config, board);
-    outcome = engine.run(options.recopy);
+    try {
+      outcome = engine.run(options.recopy);
+    } catch (const Error& error) {
+      running.ended(engine.established(), &error);
+      throw;
+    }
+    running.ended(engine.established());
   }
   return report(outcome, "run again to go on");
 }

@@ -10,7 +10,13 @@ int command_snapshot(const Options& options) {
   pipeline::CopyOutcome outcome;
   {
     Running running(config, board);
-    outcome = pipeline::snapshot(config, board, stop_signal());
+    try {
+      outcome = pipeline::snapshot(config, board, stop_signal());
+    } catch (...) {
+      running.ended(false);
+      throw;
+    }
+    running.ended(false);
   }
   return report(outcome, "the same command begins anew");
 }

@@ -1,8 +1,11 @@
 #include <fmt/format.h>
 
-#include "cli/command.h"
+#include <optional>
+
+#include "base/printable.h"
+#include "base/sql_text.h"
+#include "cli/find_mirror.h"
 #include "cli/source_access.h"
-#include "serve/control_client.h"
 #include "source/publication.h"
 #include "source/slot.h"
 #include "target/open_target.h"
@@ -11,8 +14,8 @@ namespace tailrace::cli {
 namespace {
 
 /// Asks the running tailrace to stop and waits until it is gone.
-void stop_running(const config::Config& config) {
-  serve::ControlClient client(control_places(config));
+void stop_running(const Found& found) {
+  auto client = found.client();
   if (!client.stop()) return;
   fmt::print("waiting for the running tailrace to stop\n");
   for (int i = 0; i < 300; ++i) {
@@ -22,35 +25,102 @@ void stop_running(const config::Config& config) {
   throw Error(Retry::needs_operator, "the running tailrace did not stop within 30 seconds", "Look at its log");
 }
 
+/// What could not be removed, and the SQL that does it.
+class Left {
+ public:
+  /// False, and noted, if it failed.
+  template <typename Work>
+  bool unless_done(const std::string& what, const std::string& sql, const Work& work) {
+    try {
+      work();
+      return true;
+    } catch (const Error& error) {
+      add(what, sql, error);
+      return false;
+    }
+  }
+  void add(const std::string& what, const std::string& sql, const Error& error) {
+    fmt::print(stderr, "left: {}: {}\n", printable(what), printable(error.message()));
+    if (!sql.empty()) fmt::print(stderr, "  {}\n", printable(sql, /*lines=*/true));
+    // A standby, or a server that is read-only, does not change by waiting.
+    bool waits = error.retry() == Retry::transient && error.sqlstate() != "25006";
+    code_ = waits && code_ != exit_operator ? exit_retry : exit_operator;
+  }
+  int code() const { return code_; }
+
+ private:
+  int code_ = exit_ok;
+};
+
+std::string slot_sql(const config::Config& config) {
+  return fmt::format("SELECT pg_drop_replication_slot({});", quote_literal(config.slot.name));
+}
+std::string publication_sql(const std::string& name) {
+  return fmt::format("DROP PUBLICATION {};", quote_identifier(name));
+}
+
+void remove_publication(pg::Connection& source, const std::string& name, Left& left) {
+  left.unless_done(fmt::format("publication {}", name),
+                   fmt::format("At the source; of a standby, at its primary: {}", publication_sql(name)), [&] {
+                     auto existing = source::read_publication(source, name);
+                     bool dropped = source::drop_publication(source, name);
+                     fmt::print("publication {}: {}\n", name,
+                                dropped    ? "dropped"
+                                : existing ? "left alone, tailrace did not make it"
+                                           : "there was none");
+                   });
+}
+
+void remove_from_source(const config::Config& config, Left& left) {
+  std::optional<pg::Connection> source;
+  std::string all = "At the source: " + slot_sql(config);
+  for (const auto& name : config.publication.names) all += " " + publication_sql(name);
+  if (!left.unless_done("the source's slot and publication", all, [&] { source.emplace(open_source(config)); }))
+    return;
+  // As it is where a source was frozen for a switchover: what is removed is tailrace's own.
+  source->query("set default_transaction_read_only = off", "preparing to remove");
+  // The slot first: while it is there, a missing publication would break its stream. So would missing books,
+  // and one that is in use ends all of this.
+  bool slot = source::drop_slot(*source, config.slot.name);
+  fmt::print("slot {}: {}\n", config.slot.name, slot ? "dropped" : "there was none");
+  for (const auto& name : config.publication.names) remove_publication(*source, name, left);
+}
+
+void remove_from_target(const config::Config& config, Left& left) {
+  if (config.target.kind == "duckdb") {
+    fmt::print("{}: the file stays\n", config.target.url());
+    return;
+  }
+  if (config.target.kind != "postgres") return;
+  target::OpenOptions mirror;
+  mirror.kind = config.target.kind;
+  mirror.path = config.target.path;
+  mirror.name = config.name;
+  left.unless_done(
+      "the target's bookkeeping and origin",
+      "Run 'tailrace teardown' again once it can be reached; or, if no other mirror is there, at the "
+      "target: DROP SCHEMA tailrace CASCADE;",
+      [&] {
+        fmt::print("{}: {}\n", config.target.url(),
+                   target::forget(mirror) ? "its bookkeeping and origin dropped, the tables stay"
+                                          : "there was nothing");
+      });
+}
+
 }  // namespace
 
 int command_teardown(const Options& options) {
-  auto config = load(options, {true, options.stop_running});
-  if (options.stop_running) stop_running(config);
-  auto connection = open_source(config);
-  // As it is where a source was frozen for a switchover: what is removed is tailrace's own.
-  connection.query("set default_transaction_read_only = off", "preparing to remove");
-  // The slot first: while it is there, a missing publication would break its stream.
-  bool slot = source::drop_slot(connection, config.slot.name);
-  fmt::print("slot {}: {}\n", config.slot.name, slot ? "dropped" : "there was none");
-  for (const std::string& name : config.publication.names) {
-    auto existing = source::read_publication(connection, name);
-    bool dropped = source::drop_publication(connection, name);
-    fmt::print("publication {}: {}\n", name,
-               dropped    ? "dropped"
-               : existing ? "left alone, tailrace did not make it"
-                          : "there was none");
-  }
-  if (config.target.kind == "postgres") {
-    target::OpenOptions mirror;
-    mirror.kind = config.target.kind;
-    mirror.path = config.target.path;
-    mirror.name = config.name;
-    fmt::print(
-        "{}: {}\n", config.target.url(),
-        target::forget(mirror) ? "its bookkeeping and origin dropped, the tables stay" : "there was nothing");
-  }
-  return exit_ok;
+  // By its source alone no mirror is meant but the one of that name.
+  auto plain = load(options, {true, options.stop_running});
+  auto found =
+      plain.target.given() ? find_mirror(options, {true, options.stop_running}) : Found{plain, {}, {}, {}, {}};
+  if (options.stop_running) stop_running(found);
+  Left left;
+  remove_from_source(found.config, left);
+  remove_from_target(found.config, left);
+  if (left.code() == exit_ok && found.note && !found.note->answers()) serve::remove_note(*found.note);
+  if (left.code() != exit_ok) fmt::print(stderr, "Not all could be removed; what is left is said above\n");
+  return left.code();
 }
 
 }  // namespace tailrace::cli

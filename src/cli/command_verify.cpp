@@ -5,9 +5,8 @@
 
 #include "base/log.h"
 #include "base/printable.h"
-#include "cli/command.h"
+#include "cli/find_mirror.h"
 #include "cli/verify_progress.h"
-#include "serve/control_client.h"
 #include "serve/human.h"
 #include "serve/status_json.h"
 
@@ -205,8 +204,8 @@ int work(const Verifier& verifier, const Options& options) {
 
 /// Nothing if no tailrace runs on the target. A running one holds the target and knows its source, so the
 /// source need not be said again.
-std::optional<int> by_running_one(const Options& options) {
-  serve::ControlClient client(control_places(load(options, {false, true})));
+std::optional<int> by_running_one(const Found& found, const Options& options) {
+  auto client = found.client();
   if (!client.status()) return std::nullopt;
   Verifier verifier;
   verifier.compare = [&](const pipeline::VerifyRequest& request) {
@@ -221,10 +220,16 @@ std::optional<int> by_running_one(const Options& options) {
 }  // namespace
 
 int command_verify(const Options& options) {
-  if (auto code = by_running_one(options)) return *code;
   auto following = options;
   following.tables.clear();
-  auto config = load(following, {true, true});
+  auto found = find_mirror(following, {false, true});
+  if (auto code = by_running_one(found, options)) return *code;
+  auto config = found.config;
+  if (config.source.empty()) {
+    fmt::print(stderr, "tailrace: {}\n", not_running(found));
+    throw UsageProblems{
+        {{"source", "is missing: to compare without a running tailrace, say it too", "", 0, 0}}};
+  }
   // What is followed stays as it is while it is compared.
   config.publication.create = false;
   pipeline::StatusBoard board;

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <functional>
 #include <system_error>
 #include <vector>
@@ -44,6 +45,16 @@ class CommandLine {
     try {
       app_.parse(static_cast<int>(arguments.size()), arguments.data());
     } catch (const CLI::ParseError& error) {
+      if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::RequiredError)) {
+        if (arguments.size() == 1) {
+          fmt::print("{}", app_.help());
+          return exit_usage;
+        }
+        if (auto wrong = wrong_command(arguments); !wrong.empty()) {
+          fmt::print(stderr, "tailrace: {}\n", printable(wrong));
+          return exit_usage;
+        }
+      }
       // Help and version come this way too, with code 0.
       app_.failure_message(
           [&](const CLI::App*, const CLI::Error& said) { return without_secrets(said, arguments); });
@@ -62,6 +73,29 @@ class CommandLine {
         text.replace(at, argument.size(), "(left out: it may hold a password)");
     }
     return printable(text, /*lines=*/true) + "\nRun with --help for more information.\n";
+  }
+
+  /// CLI11 says no more than that one is missing.
+  std::string wrong_command(const std::vector<const char*>& arguments) {
+    const CLI::App* parent = &app_;
+    std::string words = "tailrace";
+    for (std::size_t i = 1; i < arguments.size(); ++i) {
+      std::string_view word = arguments[i];
+      if (word.starts_with('-')) continue;
+      const auto subcommands = parent->get_subcommands([](const CLI::App*) { return true; });
+      auto found = std::ranges::find(subcommands, word, [](const CLI::App* app) { return app->get_name(); });
+      if (found != subcommands.end()) {
+        parent = *found;
+        words += fmt::format(" {}", word);
+        continue;
+      }
+      if (subcommands.empty()) return "";
+      std::string known;
+      for (const auto* app : subcommands) known += (known.empty() ? "" : ", ") + app->get_name();
+      return fmt::format("there is no command '{} {}'; there are: {}", words,
+                         may_hold_secret(word) ? "..." : word, known);
+    }
+    return "";
   }
 
   CLI::App* command(CLI::App& parent, const char* name, const char* help, int (*action)(const Options&),
@@ -110,7 +144,8 @@ class CommandLine {
   }
 
   void working(CLI::App* to) {
-    to->add_option("--readers", options_.readers, "Parallel connections for the copy");
+    to->add_option("--readers", options_.readers, "Parallel connections for the copy, 1 to 64")
+        ->check(CLI::Range(1, 64));
     to->add_option("--memory", options_.memory, "What the process should stay under, such as 512MB")
         ->type_name("SIZE");
   }
@@ -201,9 +236,15 @@ class CommandLine {
                            "  tailrace status --watch\n"
                            "  tailrace status --json shop.duckdb | jq .lag_seconds");
     target(status);
-    status->add_option("--name", options_.name, "The mirror's name, where several share a PostgreSQL target");
+    status->add_option("--name", options_.name,
+                       "The mirror's name; enough by itself, where it runs or ran on this host");
     status->add_flag("--watch", options_.watch, "Draw it again every second");
     json(status, "As JSON (docs/status.md); with --watch one line a second");
+    auto* list =
+        command(app_, "list", "All mirrors of this host: this user's; for root, everybody's", command_list,
+                "  tailrace list\n"
+                "  sudo tailrace list --json");
+    json(list, "As JSON (docs/status.md)");
     auto* refresh =
         command(app_, "refresh", "Let a running tailrace pick up now what its publications gained or lost",
                 command_refresh,
@@ -249,6 +290,7 @@ class CommandLine {
                 "The position is the one that 'tailrace run' stopped with. All of the transaction is left\n"
                 "out, exactly once; the log and 'tailrace status' say what that was.");
     skip->add_option("--lsn", options_.lsn, "Where the transaction commits at the source")->type_name("LSN");
+    skip->add_flag("--forget", options_.forget, "Take the note of it back, as long as it waits");
     auto* replay =
         command(app_, "replay", "Apply what is in quarantine, and let its tables flow again", command_replay,
                 "  tailrace replay postgres://app@old/shop postgres://app@new/shop\n"
@@ -274,7 +316,9 @@ class CommandLine {
     version->callback([this] { chosen_ = command_version; });
   }
 
-  CLI::App app_{"Copies a PostgreSQL database into a DuckDB file, then keeps it exactly in step.", "tailrace"};
+  CLI::App app_{
+      "Copies a PostgreSQL database into a DuckDB file or another PostgreSQL, then keeps it exactly in step.",
+      "tailrace"};
   Options options_;
   std::function<int()> chosen_;
 };
@@ -293,6 +337,8 @@ int run(int argc, char** argv) {
   } catch (const Error& error) {
     return report(error);
   } catch (const std::system_error& error) {
+    // Whoever read our output has seen enough, as `head` does.
+    if (error.code() == std::errc::broken_pipe) return exit_ok;
     return report(as_error(error));
   } catch (const std::exception& error) {
     return report(Error(Retry::fatal, error.what(), "This is a bug; please report it with what was running"));

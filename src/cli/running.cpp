@@ -2,12 +2,15 @@
 
 #include <unistd.h>
 
+#include "cli/find_mirror.h"
 #include "pg/connection.h"
 
 namespace tailrace::cli {
 
-Running::Running(const config::Config& config, pipeline::StatusBoard& board, serve::ControlWork work)
-    : server_(control_places(config), board, stop_signal(), std::move(work)) {
+namespace {
+
+/// Before anybody can ask.
+pipeline::StatusBoard& introduced(const config::Config& config, pipeline::StatusBoard& board) {
   board.update([&](pipeline::Status& status) {
     status.name = config.name;
     status.source = pg::redact(config.source);
@@ -17,11 +20,27 @@ Running::Running(const config::Config& config, pipeline::StatusBoard& board, ser
     status.pid = ::getpid();
     status.started_at = PgTimestamp::now();
   });
+  return board;
+}
+
+}  // namespace
+
+Running::Running(const config::Config& config, pipeline::StatusBoard& board, serve::ControlWork work)
+    : board_(introduced(config, board)),
+      server_(control_places(config), board, stop_signal(), std::move(work)),
+      note_(note_of(config, server_.path())) {
   auto style = serve::Progress::style_for(stderr);
   // The display shows what log lines of level info say, and both share the terminal.
   if (style == serve::Progress::Style::live && config.log.level == log::Level::info)
     log::configure(log::Level::warn, config.log.format);
   progress_.emplace(board, stderr, style);
+}
+
+void Running::ended(bool begun, const Error* failure) {
+  if (!begun) return note_.forget();
+  auto status = board_.read();
+  note_.ended(failure != nullptr, failure != nullptr ? failure->what() : "asked to stop", status.applied,
+              status.last_commit_time);
 }
 
 }  // namespace tailrace::cli

@@ -6,6 +6,7 @@
 #include "cli/command.h"
 #include "pipeline/status.h"
 #include "serve/control_server.h"
+#include "serve/mirror_notes.h"
 #include "serve/progress.h"
 
 namespace tailrace::cli {
@@ -16,8 +17,13 @@ class Running {
  public:
   Running(const config::Config& config, pipeline::StatusBoard& board, serve::ControlWork work = {});
 
+  /// For whoever asks later. Nothing is left to be told of what did not begin.
+  void ended(bool begun, const Error* failure = nullptr);
+
  private:
+  pipeline::StatusBoard& board_;
   serve::ControlServer server_;
+  serve::NoteKeeper note_;
   std::optional<serve::Progress> progress_;
 };
 

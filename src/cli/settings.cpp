@@ -2,6 +2,7 @@
 
 #include "cli/command.h"
 #include "config/units.h"
+#include "pg/connection.h"
 #include "pg/message_socket.h"
 
 namespace tailrace::cli {
@@ -96,6 +97,13 @@ config::Config load(const Options& given, config::Needs needs) {
   const char* target = std::getenv("TAILRACE_TARGET");
   if (!config.target.given() && options.target.empty() && target != nullptr)
     take_target(target, config, problems);
+  auto connects = [&](const char* field, const std::string& conninfo) {
+    if (conninfo.empty()) return;
+    if (auto problem = pg::conninfo_problem(conninfo); !problem.empty())
+      problems.push_back({field, problem, "", 0, 0});
+  };
+  connects("source", config.source);
+  if (config.target.kind == "postgres") connects("target", config.target.path);
   // Where the target was given but is wrong, that it is missing would be a second word for one mistake.
   if (!problems.empty()) needs.target = needs.target && options.target.empty();
   for (auto& problem : config::complete(config, needs)) problems.push_back(std::move(problem));

@@ -6,7 +6,7 @@
 #include <charconv>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
+#include <iterator>
 
 #include "config/units.h"
 #include "config/validation.h"
@@ -86,9 +86,8 @@ std::expected<unsigned, std::string> parse_file_mode(const std::string& text) {
 /// The whole of a small file without its last line break.
 std::expected<std::string, std::string> read_secret(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  std::ostringstream content;
-  if (!file || !(content << file.rdbuf())) return std::unexpected(fmt::format("cannot read the file {}", path));
-  std::string text = content.str();
+  std::string text(std::istreambuf_iterator<char>(file), {});
+  if (!file.is_open() || file.bad()) return std::unexpected(fmt::format("cannot read the file {}", path));
   while (text.ends_with('\n') || text.ends_with('\r')) text.pop_back();
   return text;
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <cstdlib>
 #include <filesystem>
@@ -36,6 +37,9 @@ class Judge {
       add("source", "is missing: give a PostgreSQL URL such as postgres://user@host/database");
     if (needs.target && !config_.target.given())
       add("target", "is missing: give a target such as duckdb:shop.duckdb");
+    if (config_.target.kind == "duckdb" && std::filesystem::is_directory(config_.target.path, failed_))
+      add("target", fmt::format("{0} is a directory: name a file in it, such as duckdb:{0}/shop.duckdb",
+                                config_.target.path));
     names();
     tables();
     if (config_.on_error == OnError::quarantine && config_.target.given() && config_.target.kind != "postgres")
@@ -147,6 +151,7 @@ class Judge {
 
   const Config& config_;
   Problems problems_;
+  std::error_code failed_;  ///< nobody asks why
 };
 
 }  // namespace
@@ -193,6 +198,13 @@ std::expected<Target, std::string> parse_target(const std::string& url) {
   if (path.contains("password=") || path.contains("://"))
     return std::unexpected(
         "must name a file; a PostgreSQL target is a URL, such as postgres://user@host/database");
+  constexpr std::array elsewhere = {
+      "md:",    "motherduck:", "s3:",    "gs:", "gcs:",      "r2:",    "az:",    "azure:",
+      "abfss:", "http:",       "https:", "hf:", "ducklake:", "mysql:", "sqlite:"};
+  for (std::string_view scheme_of : elsewhere)
+    if (path.starts_with(scheme_of))
+      return std::unexpected(fmt::format(
+          "must name a file of this host; to keep one of the name {0}... write duckdb:./{0}...", scheme_of));
   if (path.starts_with("///")) path.erase(0, 2);
   if (path.empty() || path == ":memory:" || path.ends_with('/'))
     return std::unexpected("must name a file, such as duckdb:shop.duckdb");

@@ -49,6 +49,9 @@ Retry classify(std::string_view sqlstate, std::string_view message) {
 }
 
 std::string trim(std::string_view text) {
+  // libpq's guess, which stands on a line of its own; the remedy says what to look at.
+  if (auto guess = text.find("\n\tIs the server running"); guess != std::string_view::npos)
+    text = text.substr(0, guess);
   while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.remove_suffix(1);
   std::string out(text);
   for (std::size_t at = out.find('\n'); at != std::string::npos; at = out.find('\n', at))
@@ -88,14 +91,16 @@ bool is_misread(const PQconninfoOption* options) {
          value("dbname").contains("://") || holds_password(value("dbname"));
 }
 
+constexpr const char* unreadable_string = "the connection string is not one that libpq can read";
+constexpr const char* how_to_write =
+    "A password in a URL needs its @ : / ? # % written as %40 %3A %2F %3F %23 %25. Write it as "
+    "postgres://user@host:5432/database or as host=... dbname=... user=...";
+
 Options parse(const std::string& conninfo) {
   // libpq quotes the string it could not read, password and all; so its message is not repeated.
   Options options(PQconninfoParse(conninfo.c_str(), nullptr), &PQconninfoFree);
-  if (!options || is_misread(options.get())) {
-    throw Error(Retry::needs_operator, "the connection string is not one that libpq can read",
-                "A password in a URL needs its @ : / ? # % written as %40 %3A %2F %3F %23 %25. Write it as "
-                "postgres://user@host:5432/database or as host=... dbname=... user=...");
-  }
+  if (!options || is_misread(options.get()))
+    throw Error(Retry::needs_operator, unreadable_string, how_to_write);
   return options;
 }
 
@@ -122,6 +127,18 @@ std::string connect_remedy(std::string_view message) {
   if (message.find("could not translate host name") != std::string_view::npos) {
     return "Check the host name in the connection string";
   }
+  if (message.contains("database \"") && message.contains("does not exist"))
+    return "Check the database's name in the connection string, or make it there: CREATE DATABASE";
+  if (message.contains("role \"") && message.contains("does not exist"))
+    return "Check the user in the connection string, or make it there: CREATE ROLE ... LOGIN";
+  if (message.contains("does not match host name"))
+    return "Connect by a name that the certificate has (hostaddr= tells the address apart from it), or give "
+           "the "
+           "server a certificate for this one; sslmode=verify-ca looks at who signed it alone";
+  if (message.contains("certificate verify failed") || message.contains("root certificate file"))
+    return "Name the certificate of who signed the server's: sslrootcert=FILE";
+  if (message.contains("does not support SSL"))
+    return "Switch TLS on at the server (ssl = on), or do without it: sslmode=prefer";
   if (message.find("startup parameter: replication") != std::string_view::npos)
     return "A pooler passes no replication on; give the address of the server itself";
   return {};
@@ -130,7 +147,8 @@ std::string connect_remedy(std::string_view message) {
 bool connect_may_succeed_later(std::string_view message) {
   for (auto hopeless : {"authentication failed", "no password supplied", "no pg_hba.conf entry",
                         "does not exist", "permission denied", "must be superuser", "not permitted to log in",
-                        "startup parameter: replication"}) {
+                        "startup parameter: replication", "does not match host name",
+                        "certificate verify failed", "root certificate file", "does not support SSL"}) {
     // "No such file or directory" (a socket of a server that is down) is hopeful, "database x does not exist"
     // not.
     if (message.find(hopeless) != std::string_view::npos) return false;
@@ -521,6 +539,20 @@ std::string redact(const std::string& conninfo) {
   if (auto at = database.rfind('@'); at != std::string::npos) database.erase(0, at + 1);
   return fmt::format("postgres://{}{}{}{}/{}", user, user.empty() ? "" : "@", host,
                      port.empty() ? "" : ":" + port, database);
+}
+
+std::string conninfo_problem(const std::string& conninfo) {
+  Options options(PQconninfoParse(conninfo.c_str(), nullptr), &PQconninfoFree);
+  if (!options || is_misread(options.get())) return fmt::format("{}. {}", unreadable_string, how_to_write);
+  // The rest is judged when a connection begins: one to a socket that cannot be, which fails at once. No
+  // password is looked for, so that nothing is said of a password file twice.
+  const char* keywords[] = {"dbname", "host", "hostaddr", "port", "password", nullptr};
+  const char* values[] = {conninfo.c_str(), "/dev/null", "", "5432", "none", nullptr};
+  std::unique_ptr<pg_conn, void (*)(pg_conn*)> tried(
+      PQconnectStartParams(keywords, values, /*expand_dbname=*/1), &PQfinish);
+  if (!tried || PQstatus(tried.get()) != CONNECTION_BAD) return "";
+  std::string message = trim(PQerrorMessage(tried.get()));
+  return message.contains("/dev/null") ? "" : message;
 }
 
 Error make_error(pg_conn* connection, pg_result* result, std::string_view purpose) {

@@ -144,6 +144,9 @@ std::size_t largest_answer();
 /// A connection string without its secrets, for people: "postgres://app@db:5432/shop".
 std::string redact(const std::string& conninfo);
 
+/// What libpq finds wrong with it before it connects to anything, in words without its secrets; empty: nothing.
+std::string conninfo_problem(const std::string& conninfo);
+
 /// What an ErrorResponse says.
 struct ServerError {
   std::string sqlstate;

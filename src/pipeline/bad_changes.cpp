@@ -25,6 +25,22 @@ void note_skip(target::Target& target, Lsn commit_lsn) {
   book->note(commit_lsn);
 }
 
+void take_skip_back(target::Target& target, Lsn commit_lsn) {
+  auto* book = target.skips();
+  if (book == nullptr) postgres_only("skip");
+  if (book->take_back(commit_lsn)) return;
+  throw Error(Retry::needs_operator, fmt::format("no note to leave out {} waits", commit_lsn.str()),
+              "'tailrace status' lists the notes; what was left out already stays so");
+}
+
+void refuse_skip_ahead(Lsn commit_lsn, Lsn written) {
+  if (commit_lsn <= written) return;
+  throw Error(Retry::needs_operator,
+              fmt::format("nothing has committed at {} yet: the source has written no further than {}",
+                          commit_lsn.str(), written.str()),
+              "Give the position that the error names: 'the source's transaction at ...'");
+}
+
 ReplayReport replay(target::Target& target, const ReplayRequest& request) {
   auto* quarantine = target.quarantine();
   if (quarantine == nullptr) postgres_only("replay");
@@ -54,6 +70,10 @@ ReplayReport replay(target::Target& target, const ReplayRequest& request) {
 
 void note_skip(const config::Config& config, Lsn commit_lsn) {
   note_skip(*open_followed(config), commit_lsn);
+}
+
+void take_skip_back(const config::Config& config, Lsn commit_lsn) {
+  take_skip_back(*open_followed(config), commit_lsn);
 }
 
 ReplayReport replay(const config::Config& config, const ReplayRequest& request) {

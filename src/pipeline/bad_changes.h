@@ -31,10 +31,15 @@ struct ReplayReport {
 
 /// Error(needs_operator): the target keeps no such notes, or is beyond that position.
 void note_skip(target::Target& target, Lsn commit_lsn);
+/// Error(needs_operator): no note of it waits.
+void take_skip_back(target::Target& target, Lsn commit_lsn);
+/// Error(needs_operator) where nothing can have committed there: the source has written up to `written` only.
+void refuse_skip_ahead(Lsn commit_lsn, Lsn written);
 ReplayReport replay(target::Target& target, const ReplayRequest& request);
 
 /// Open the target themselves. Error: it runs.
 void note_skip(const config::Config& config, Lsn commit_lsn);
+void take_skip_back(const config::Config& config, Lsn commit_lsn);
 ReplayReport replay(const config::Config& config, const ReplayRequest& request);
 
 }  // namespace tailrace::pipeline

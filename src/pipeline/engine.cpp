@@ -114,31 +114,44 @@ void Engine::mark_for_copy(target::Target& target, const std::vector<std::string
 
 CopyOutcome Engine::run(const std::vector<std::string>& recopy) {
   recopy_ = recopy;
+  FirstStart first(config_);
+  try {
+    return run_supervised(first);
+  } catch (...) {
+    first.undo();
+    throw;
+  }
+}
+
+CopyOutcome Engine::run_supervised(FirstStart& first) {
   SlotWatch slot_watch(config_, board_, stop_);
   bool marked = false;
-  bool established = false;
   while (!stop_.requested()) {
     try {
       auto options = open_options(config_);
       std::unique_ptr<pg::Connection> source;
       if (options.before_writing) {
         options.before_writing = [&](pg::Connection& there, bool set_up) {
+          if (!set_up) first.look_at(there);
           source = tell_apart(config_, there, set_up);
         };
       }
       auto target = target::open(options);
-      established = established || target->checkpoint().has_value();
+      established_ = established_ || target->checkpoint().has_value();
       if (!std::exchange(marked, true)) {
-        mark_for_copy(*target, recopy);
+        mark_for_copy(*target, recopy_);
         tell_and_try_held(*target, config_.snapshot.enabled);
       }
       try {
-        attempt(*target, std::move(source));
+        first.look_at(*target);
+        attempt(*target, std::move(source), first);
       } catch (...) {
-        established = established || target->checkpoint().has_value();
+        first.look_at(*target);
+        established_ = established_ || target->checkpoint().has_value();
         note_outcome(*target);
         throw;
       }
+      established_ = established_ || target->checkpoint().has_value();
       if (stop_.requested()) {
         note_outcome(*target);
         target->tidy();
@@ -149,7 +162,7 @@ CopyOutcome Engine::run(const std::vector<std::string>& recopy) {
         break;
       }
       board_.measures().failed(error.retry());
-      if (!wait_before_retry(error, established || source_has_slot(error))) {
+      if (!wait_before_retry(error, established_ || source_has_slot(error))) {
         board_.update([&](Status& status) {
           status.state = RunState::failed;
           status.message = error.what();
@@ -194,7 +207,7 @@ bool Engine::source_has_slot(const Error& error) const {
 
 /// Sessions follow one another at once while each ends only because the target was prepared for the next.
 /// `source`: for the first of them; or null.
-void Engine::attempt(target::Target& target, std::unique_ptr<pg::Connection> source) {
+void Engine::attempt(target::Target& target, std::unique_ptr<pg::Connection> source, FirstStart& first) {
   auto since = Clock::now();
   int restarts = 0;
   for (;;) {
@@ -205,6 +218,7 @@ void Engine::attempt(target::Target& target, std::unique_ptr<pg::Connection> sou
         streamed_ = true;
         applier_.set(applier);
       });
+      session.note_made(first);
       session.run();
       return;
     } catch (const StopRequested&) {
@@ -359,7 +373,10 @@ void begin_anew(target::Target& target) {
 
 }  // namespace
 
-CopyOutcome snapshot(const config::Config& config, StatusBoard& board, const StopSignal& stop) {
+namespace {
+
+CopyOutcome take_snapshot(const config::Config& config, StatusBoard& board, const StopSignal& stop,
+                          FirstStart& first) {
   // Both ends are looked at side by side: on small databases that is a good part of the time.
   std::promise<schema::StructureOptions> empty;
   auto wanted = empty.get_future();
@@ -367,6 +384,12 @@ CopyOutcome snapshot(const config::Config& config, StatusBoard& board, const Sto
     auto told = std::move(empty);  // broken when this ends, if there is nothing to tell
     auto options = open_options(config);
     options.found_empty = [&](const schema::StructureOptions& how) { told.set_value(how); };
+    if (options.before_writing) {
+      options.before_writing = [&](pg::Connection& there, bool set_up) {
+        if (!set_up) first.look_at(there);
+        tell_apart(config, there, set_up);
+      };
+    }
     return target::open(options);
   });
   std::optional<SingleCopy> copy;
@@ -390,8 +413,11 @@ CopyOutcome snapshot(const config::Config& config, StatusBoard& board, const Sto
                 "A snapshot needs a new file, or another --name; to go on following, use 'tailrace run'");
   }
   begin_anew(*target);
+  first.look_at(*target);
   try {
     if (unread) std::rethrow_exception(unread);
+    // What is made of a structure is gone on with by the next one.
+    if (config.target.kind == "postgres" && config.schema.mode == config::SchemaMode::copy) first.keep();
     for (;;) {
       try {
         copy->into(*target);
@@ -399,6 +425,9 @@ CopyOutcome snapshot(const config::Config& config, StatusBoard& board, const Sto
       } catch (const target::RestartFromCheckpoint& restart) {
         log::info("copy", "the snapshot begins again: {}", restart.what());
         copy.emplace(config, board, stop);
+      } catch (...) {
+        first.look_at(*target);
+        throw;
       }
     }
   } catch (const StopRequested&) {
@@ -425,6 +454,18 @@ CopyOutcome snapshot(const config::Config& config, StatusBoard& board, const Sto
   // The position comes last: until then there is no snapshot.
   if (!target->checkpoint() && outcome.whole()) outcome.begun = false;
   return outcome;
+}
+
+}  // namespace
+
+CopyOutcome snapshot(const config::Config& config, StatusBoard& board, const StopSignal& stop) {
+  FirstStart first(config);
+  try {
+    return take_snapshot(config, board, stop, first);
+  } catch (...) {
+    first.undo();
+    throw;
+  }
 }
 
 }  // namespace tailrace::pipeline

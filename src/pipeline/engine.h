@@ -14,6 +14,7 @@
 #include "base/stop.h"
 #include "config/config.h"
 #include "pipeline/copy_outcome.h"
+#include "pipeline/first_start.h"
 #include "pipeline/looks.h"
 #include "pipeline/status.h"
 #include "pipeline/verification.h"
@@ -40,6 +41,8 @@ class Engine {
   /// Returns when a stop is requested, and what it leaves to be copied; throws Error only when a human is
   /// needed. `recopy`: tables, as SCHEMA.TABLE, to copy anew first.
   CopyOutcome run(const std::vector<std::string>& recopy = {});
+  /// Whether the mirror has begun: a start finds something to go on from.
+  bool established() const { return established_; }
   /// Compares source and target while both go on, and mends the target if asked; `stop` ends that early.
   VerifyReport compare(const VerifyRequest& request, const StopSignal& stop);
   /// Looks at the source's publications now, and returns when what they list is copied and followed; `stop`
@@ -50,7 +53,8 @@ class Engine {
   void between_transactions(std::function<void(target::Target&)> work, const StopSignal& stop);
 
  private:
-  void attempt(target::Target& target, std::unique_ptr<pg::Connection> source);
+  CopyOutcome run_supervised(FirstStart& first);
+  void attempt(target::Target& target, std::unique_ptr<pg::Connection> source, FirstStart& first);
   void note_outcome(target::Target& target);
   void mark_for_copy(target::Target& target, const std::vector<std::string>& tables) const;
   bool wait_before_retry(const Error& error, bool established);
@@ -65,6 +69,7 @@ class Engine {
   std::optional<std::chrono::steady_clock::time_point> streaming_since_;
   bool streamed_ = false;  ///< the session, or the last one
   std::vector<std::string> recopy_;
+  bool established_ = false;
   RunningApplier applier_;
   CopyOutcome outcome_;
 };

@@ -59,6 +59,7 @@ void Session::run() {
   }
   auto outcome = source::ensure_publication(*connection_, publication_spec(config_));
   for (const auto& warning : outcome.warnings) log::warn("source", "{}", warning);
+  if (first_ != nullptr && outcome.change == source::PublicationChange::created) first_->made_publication();
   publication_ = std::move(outcome.info);
   std::optional<Snapshot> snapshot;
   if (following) {

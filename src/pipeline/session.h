@@ -11,6 +11,7 @@
 #include "config/config.h"
 #include "pipeline/applier.h"
 #include "pipeline/definition_watch.h"
+#include "pipeline/first_start.h"
 #include "pipeline/looks.h"
 #include "pipeline/observer.h"
 #include "pipeline/reader.h"
@@ -30,6 +31,9 @@ class Session {
   /// begins, and null when it is over; for those who wait for a position.
   Session(const config::Config& config, target::Target& target, std::unique_ptr<pg::Connection> source,
           StatusBoard& board, const StopSignal& stop, Looks& looks, std::function<void(Applier*)> started);
+
+  /// Who is told what is made at the source.
+  void note_made(FirstStart& first) { first_ = &first; }
 
   /// Returns when a stop is requested. Throws Error, RestartFromCheckpoint, and TableRefused for a table that
   /// the target has a record of.
@@ -110,6 +114,7 @@ class Session {
   const StopSignal& stop_;
   Looks& looks_;
   std::function<void(Applier*)> started_;
+  FirstStart* first_ = nullptr;
 
   std::unique_ptr<pg::Connection> connection_;
   std::unique_ptr<pg::Connection> replication_;  ///< which nobody uses now; or null

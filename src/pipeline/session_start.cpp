@@ -225,6 +225,7 @@ std::optional<Session::Snapshot> Session::create_main_slot() {
   log::info("source", "creating slot {}; this waits for the transactions that are running now",
             config_.slot.name);
   auto created = source::create_slot(*exporter, config_.slot.name, {false, config_.slot.failover, true});
+  if (first_ != nullptr) first_->made_slot();
   failover_ = config_.slot.failover;
   checkpoint.lsn = slot_position_ = created.consistent_point;
   expect_copies();

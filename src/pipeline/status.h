@@ -56,6 +56,13 @@ struct SkipStatus {
   std::string left_out;
 };
 
+/// How a mirror that does not run came to its end.
+struct EndStatus {
+  bool known = false;     ///< it wrote down how
+  bool in_order = false;  ///< asked to stop, and did
+  PgTimestamp at;
+};
+
 struct Status {
   std::string name;
   std::string source;  ///< redacted
@@ -93,6 +100,7 @@ struct Status {
   std::vector<SkipStatus> skips;  ///< the latest
   ConflictCounts conflicts{};     ///< since the process started
   std::vector<TableStatus> tables;
+  std::optional<EndStatus> end;  ///< of one that does not run
 };
 
 std::string_view to_string(RunState state);

@@ -12,8 +12,6 @@
 namespace tailrace::serve {
 namespace {
 
-constexpr auto quick = std::chrono::seconds(10);
-
 /// The part of a good answer under `key`, as JSON; the server's own words as an Error otherwise.
 std::string part_of(const std::string& response, const char* key) {
   auto value = nlohmann::json::parse(response, nullptr, /*allow_exceptions=*/false);
@@ -30,15 +28,20 @@ std::string part_of(const std::string& response, const char* key) {
 
 Descriptor ControlClient::connect(std::string& path) const {
   std::exception_ptr failure;
-  for (const std::string& place : places_.paths) {
+  auto try_place = [&](const std::string& place, std::optional<uid_t> another) {
     try {
       path = place;
-      if (Descriptor socket = connect_unix(place, places_.named); socket.valid()) return socket;
+      return connect_unix(place, places_.named, another);
     } catch (const Error&) {
       // Who sits in one place must not hide the right one in another.
       if (!failure) failure = std::current_exception();
+      return Descriptor();
     }
-  }
+  };
+  for (const std::string& place : places_.paths)
+    if (Descriptor socket = try_place(place, std::nullopt); socket.valid()) return socket;
+  for (const auto& place : places_.of_others)
+    if (Descriptor socket = try_place(place.path, place.owner); socket.valid()) return socket;
   if (failure) std::rethrow_exception(failure);
   return Descriptor();
 }
@@ -48,8 +51,10 @@ std::optional<std::string> ControlClient::ask(const std::string& request, const 
   Descriptor socket = connect(path);
   if (!socket.valid()) return std::nullopt;
   std::string response;
-  bool sent = send_all(socket.get(), request + "\n");
-  auto deadline = std::chrono::steady_clock::now() + quick;
+  auto whole = nlohmann::json::parse(request);
+  if (!name_.empty()) whole["name"] = name_;
+  bool sent = send_all(socket.get(), whole.dump() + "\n");
+  auto deadline = std::chrono::steady_clock::now() + patience_;
   while (sent && !response.contains('\n')) {
     if (wait_readable(socket.get(), 200)) {
       if (!receive_some(socket.get(), response)) break;
@@ -93,8 +98,11 @@ std::optional<pipeline::RefreshReport> ControlClient::refresh(const StopSignal& 
   return refresh_from_json(part_of(*response, "refresh"));
 }
 
-bool ControlClient::skip(Lsn commit_lsn, const StopSignal& stop) const {
-  auto response = ask(nlohmann::json{{"command", "skip"}, {"lsn", commit_lsn.str()}}.dump(), &stop);
+bool ControlClient::skip(Lsn commit_lsn, bool forget, const StopSignal& stop) const {
+  nlohmann::json request{{"command", "skip"}, {"lsn", commit_lsn.str()}};
+  // One of an earlier version would take it for a note.
+  if (forget) request["forget"] = true;
+  auto response = ask(request.dump(), &stop);
   if (!response) return false;
   part_of(*response, "");
   return true;

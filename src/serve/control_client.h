@@ -16,7 +16,10 @@ namespace tailrace::serve {
 /// One per command. Not thread-safe.
 class ControlClient {
  public:
-  explicit ControlClient(SocketPlaces places) : places_(std::move(places)) {}
+  /// `name`: of the mirror that is meant; another one refuses. Empty: whichever answers.
+  explicit ControlClient(SocketPlaces places, std::string name = {},
+                         std::chrono::milliseconds patience = std::chrono::seconds(10))
+      : places_(std::move(places)), name_(std::move(name)), patience_(patience) {}
 
   /// Whether somebody listens, without a question: one that is stopping may leave it unanswered.
   bool running() const;
@@ -30,21 +33,22 @@ class ControlClient {
   /// May take as long as copying new tables takes; `stop` gives up waiting.
   std::optional<pipeline::RefreshReport> refresh(const StopSignal& stop) const;
   /// False: nothing runs there. Error: it refused.
-  bool skip(Lsn commit_lsn, const StopSignal& stop) const;
+  bool skip(Lsn commit_lsn, bool forget, const StopSignal& stop) const;
   std::optional<pipeline::ReplayReport> replay(const pipeline::ReplayRequest& request,
                                                const StopSignal& stop) const;
   /// False: nothing runs there.
   bool stop() const;
-  /// For people: where it looks first.
-  const std::string& path() const { return places_.paths.front(); }
 
  private:
+  /// `request`: a JSON object; the name is added to it.
   std::optional<std::string> ask(const std::string& request, const StopSignal* stop) const;
 
   /// The first who listens and whose answer counts; invalid: nobody. `path`: where that is.
   Descriptor connect(std::string& path) const;
 
   SocketPlaces places_;
+  std::string name_;
+  std::chrono::milliseconds patience_;
 };
 
 }  // namespace tailrace::serve

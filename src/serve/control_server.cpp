@@ -150,6 +150,12 @@ class ControlServer::Listener {
 
   std::string respond(const nlohmann::json& request, const std::string& line, int fd) {
     auto command = request.at("command").get<std::string>();
+    if (auto meant = request.value("name", ""); !meant.empty()) {
+      auto name = board_.read().name;
+      if (meant != name)
+        return refusal(
+            fmt::format("this is the mirror '{}', and '{}' was meant; say --name {}", name, meant, name));
+    }
     if (command == "status") return answer("status", to_json(board_.read()));
     if (command == "verify") return verify(verify_request_from_json(line), fd);
     if (command == "refresh") return refresh(fd);
@@ -158,7 +164,8 @@ class ControlServer::Listener {
       stop_.request();
       return R"({"ok":true})";
     }
-    if (command == "skip") return skip(request.at("lsn").get<std::string>(), fd);
+    if (command == "skip")
+      return skip(request.at("lsn").get<std::string>(), request.value("forget", false), fd);
     if (command == "replay") return replay({request.value("table", ""), request.value("discard", false)}, fd);
     return refusal("unknown command; known: status, verify, refresh, stop, skip, replay");
   }
@@ -173,12 +180,12 @@ class ControlServer::Listener {
     return result.get();
   }
 
-  std::string skip(const std::string& text, int fd) {
+  std::string skip(const std::string& text, bool forget, int fd) {
     auto lsn = Lsn::parse(text);
     if (!lsn) return refusal(fmt::format("'{}' is no position such as 0/15D6A28", text));
     if (!work_.skip) return refusal("this tailrace follows nothing");
     cancellable(fd, [&](const StopSignal& cancel) {
-      work_.skip(*lsn, cancel);
+      work_.skip(*lsn, forget, cancel);
       return true;
     });
     return R"({"ok":true})";

@@ -19,7 +19,8 @@ struct ControlWork {
   std::function<pipeline::VerifyReport(const pipeline::VerifyRequest&, const StopSignal&)>
       verify;  ///< one at a time
   std::function<pipeline::RefreshReport(const StopSignal&)> refresh;
-  std::function<void(Lsn, const StopSignal&)> skip;
+  /// `forget`: the note is taken back.
+  std::function<void(Lsn, bool forget, const StopSignal&)> skip;
   std::function<pipeline::ReplayReport(const pipeline::ReplayRequest&, const StopSignal&)> replay;
 };
 

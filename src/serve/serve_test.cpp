@@ -170,7 +170,7 @@ class Control : public testing::Test {
 TEST_F(Control, AnswersStatusVerifyAndStop) {
   ControlClient client(named_place(path_));
   EXPECT_FALSE(client.status().has_value());
-  EXPECT_FALSE(client.skip(Lsn{1}, stop_));
+  EXPECT_FALSE(client.skip(Lsn{1}, false, stop_));
   EXPECT_FALSE(client.replay({}, stop_).has_value());
   {
     ControlWork work;
@@ -178,7 +178,11 @@ TEST_F(Control, AnswersStatusVerifyAndStop) {
       return pipeline::VerifyReport{Lsn{1}, true, {}, ""};
     };
     Lsn skipped;
-    work.skip = [&](Lsn lsn, const StopSignal&) { skipped = lsn; };
+    bool forgotten = false;
+    work.skip = [&](Lsn lsn, bool forget, const StopSignal&) {
+      skipped = lsn;
+      forgotten = forget;
+    };
     work.replay = [](const pipeline::ReplayRequest& request, const StopSignal&) {
       return pipeline::ReplayReport{{{request.table, request.discard ? 1 : 2}}, "not the next"};
     };
@@ -194,8 +198,12 @@ TEST_F(Control, AnswersStatusVerifyAndStop) {
     told.resident_bytes = 0;
     EXPECT_EQ(to_json(told), to_json(sample()));
     EXPECT_TRUE(client.verify({}, stop_)->equal);
-    EXPECT_TRUE(client.skip(Lsn{0x15D6A28}, stop_));
+    EXPECT_TRUE(client.skip(Lsn{0x15D6A28}, true, stop_));
     EXPECT_EQ(skipped, Lsn{0x15D6A28});
+    EXPECT_TRUE(forgotten);
+    EXPECT_EQ(ControlClient(named_place(path_), "shop").status()->name, "shop");
+    EXPECT_THROW(ControlClient(named_place(path_), "other").stop(), Error);
+    EXPECT_FALSE(stop_.requested());
     auto replayed = client.replay({"public.t", true}, stop_);
     EXPECT_EQ(replayed->tables.at(0).table, "public.t");
     EXPECT_EQ(replayed->tables.at(0).changes, 1);

@@ -2,6 +2,8 @@
 // SocketPlaces: where the control socket of a target stands. Only where nobody else can put one: who could
 // would answer in our name, or keep us from starting.
 
+#include <sys/types.h>
+
 #include <string>
 #include <vector>
 
@@ -11,6 +13,12 @@ namespace tailrace::serve {
 struct SocketPlaces {
   std::vector<std::string> paths;
   bool named = false;  ///< by the user: root believes it, whoever's it is
+  /// For root: where mirrors of other users say that they listen; each is believed of its user alone.
+  struct OfAnother {
+    std::string path;
+    uid_t owner = 0;
+  };
+  std::vector<OfAnother> of_others = {};
 };
 
 /// FILE.tailrace.sock beside a target's file; or, where that is too long for a socket or others may write to
@@ -23,8 +31,5 @@ SocketPlaces named_place(const std::string& path);
 /// The first of them that a server may use. Makes what is missing of this user's own folders, 0700. Error: none
 /// is fit; it says why.
 std::string place_to_listen(const SocketPlaces& places);
-
-/// True if nobody but this user and root can put something into it. A link is nobody's folder.
-bool is_own_folder(const std::string& path);
 
 }  // namespace tailrace::serve

@@ -142,6 +142,14 @@ std::optional<pipeline::VerifyStatus> parse_verify_status(const json& value) {
   return verify;
 }
 
+json end_json(const std::optional<pipeline::EndStatus>& end) {
+  if (!end) return {};
+  return {{"at", time_or_null(end->at)},
+          {"how", !end->known     ? "not in order"
+                  : end->in_order ? "in order"
+                                  : "failed"}};
+}
+
 /// Runs `parse` and gives its complaints our own words.
 template <typename Parse>
 auto understood(const std::string& text, Parse parse) {
@@ -190,7 +198,8 @@ std::string to_json(const Status& status) {
               {"verify", verify_status_json(status.verify)},
               {"skips", json::array()},
               {"conflicts", conflicts_json(status.conflicts)},
-              {"tables", json::array()}};
+              {"tables", json::array()},
+              {"ended", end_json(status.end)}};
   for (const auto& skip : status.skips)
     out["skips"].push_back(
         {{"lsn", lsn_or_null(skip.commit_lsn)}, {"state", skip.state}, {"left_out", skip.left_out}});

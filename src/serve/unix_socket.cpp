@@ -52,14 +52,14 @@ Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
   return *this;
 }
 
-bool peer_is_ours(int fd) {
+bool peer_is_ours(int fd, std::optional<uid_t> another) {
   ucred peer{};
   socklen_t size = sizeof(peer);
   return ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
-         (peer.uid == ::geteuid() || peer.uid == 0);
+         (peer.uid == ::geteuid() || peer.uid == 0 || peer.uid == another);
 }
 
-Descriptor connect_unix(const std::string& path, bool any_for_root) {
+Descriptor connect_unix(const std::string& path, bool any_for_root, std::optional<uid_t> another) {
   auto address = address_of(path);
   Descriptor fd = open_socket(path);
   // One that accepts nobody must not keep us.
@@ -70,7 +70,7 @@ Descriptor connect_unix(const std::string& path, bool any_for_root) {
     throw failed("reach", path);
   }
   // In a folder that all may write to, somebody else could wait under this name.
-  if (!peer_is_ours(fd.get()) && !(any_for_root && ::geteuid() == 0))
+  if (!peer_is_ours(fd.get(), another) && !(any_for_root && ::geteuid() == 0))
     throw Error(Retry::needs_operator, fmt::format("another user's process answers at {}", path),
                 "Ask as that user, or set control_socket to a path in a folder of your own");
   return fd;

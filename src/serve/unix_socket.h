@@ -1,7 +1,10 @@
 #pragma once
 // UnixSocket: the few socket calls that the control server and its client share. Internal to this room.
 
+#include <sys/types.h>
+
 #include <functional>
+#include <optional>
 #include <string>
 
 namespace tailrace::serve {
@@ -20,12 +23,13 @@ class Descriptor {
   int fd_;
 };
 
-/// Whether the process at the other end is this user's or root's.
-bool peer_is_ours(int fd);
+/// Whether the process at the other end is this user's or root's; or `another`'s.
+bool peer_is_ours(int fd, std::optional<uid_t> another = std::nullopt);
 
 /// Invalid when nobody listens there. Error: the path cannot be reached, or another user's process listens;
-/// `any_for_root`: that one is believed if we are root.
-Descriptor connect_unix(const std::string& path, bool any_for_root = false);
+/// `any_for_root`: that one is believed if we are root. `another`: a user who is believed too.
+Descriptor connect_unix(const std::string& path, bool any_for_root = false,
+                        std::optional<uid_t> another = std::nullopt);
 
 /// Listens with mode 0600. Error: it cannot.
 Descriptor listen_unix(const std::string& path);

@@ -10,20 +10,20 @@ namespace tailrace::source {
 namespace {
 
 /// Names for a sentence: the first few, and how many more.
-std::string some(const std::vector<std::string>& names, std::string_view separator = ", ",
-                 std::size_t most = 5) {
+std::string some(const std::vector<std::string>& names) {
+  constexpr std::size_t most = 5;
   std::string out;
-  for (std::size_t i = 0; i < std::min(names.size(), most); ++i)
-    out += (i == 0 ? "" : std::string(separator)) + names[i];
-  if (names.size() > most) out += fmt::format("{}... and {} more", separator, names.size() - most);
+  for (std::size_t i = 0; i < std::min(names.size(), most); ++i) out += (i == 0 ? "" : ", ") + names[i];
+  if (names.size() > most) out += fmt::format(", ... and {} more", names.size() - most);
   return out;
 }
 
-/// One statement a line; `{}` in `statement` becomes the name.
+/// One statement a line; `{}` in `statement` becomes the name. All of them: it is to be pasted.
 std::string for_each_table(const std::vector<std::string>& names, std::string_view statement) {
-  std::vector<std::string> lines;
-  for (const std::string& name : names) lines.push_back(fmt::format(fmt::runtime(statement), name));
-  return some(lines, "\n", 10);
+  std::string out;
+  for (const std::string& name : names)
+    out += (out.empty() ? "" : "\n") + fmt::format(fmt::runtime(statement), name);
+  return out;
 }
 
 class TableChecks {
@@ -83,9 +83,9 @@ class TableChecks {
 
   /// A column of SQL as a remedy.
   static std::string statements(const pg::Result& rows) {
-    std::vector<std::string> lines;
-    for (int i = 0; i < rows.rows(); ++i) lines.push_back(rows.str(i, 0));
-    return some(lines, "\n", 10);
+    std::string out;
+    for (int i = 0; i < rows.rows(); ++i) out += (i == 0 ? "" : "\n") + rows.str(i, 0);
+    return out;
   }
 
   void size() {
@@ -162,8 +162,14 @@ class TableChecks {
             " join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
             "where c.oid = any('{{{0}}}'::pg_catalog.oid[])"
             " and not pg_catalog.has_schema_privilege(n.oid, 'usage') union all"
-            " select pg_catalog.format('GRANT SELECT ON %s TO %I;', c.oid::pg_catalog.regclass, current_user) "
-            "from pg_catalog.pg_class c"
+            // Of all of a schema's tables by one statement, where that gives no more than is asked for.
+            " select distinct case when (select pg_catalog.count(*) > 1 and "
+            "pg_catalog.bool_and(o.oid = any('{{{0}}}'::pg_catalog.oid[]) or o.relispartition) "
+            "from pg_catalog.pg_class o where o.relnamespace = n.oid and o.relkind in ('r', 'p', 'v', 'm', "
+            "'f')) "
+            "then pg_catalog.format('GRANT SELECT ON ALL TABLES IN SCHEMA %I TO %I;', n.nspname, current_user) "
+            "else pg_catalog.format('GRANT SELECT ON %s TO %I;', c.oid::pg_catalog.regclass, current_user) end "
+            "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace"
             " where c.oid = any('{{{0}}}'::pg_catalog.oid[]) "
             "and not pg_catalog.has_any_column_privilege(c.oid, 'select')",
             oids_),

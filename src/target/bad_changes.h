@@ -36,6 +36,8 @@ class SkipBook {
   virtual std::vector<SkipNote> read() = 0;
   /// Durable. Error(needs_operator): the checkpoint is beyond it.
   virtual void note(Lsn commit_lsn) = 0;
+  /// Durable. False: no note of it waits.
+  virtual bool take_back(Lsn commit_lsn) = 0;
   /// In the open transaction: the note is used up.
   virtual void use(Lsn commit_lsn, const std::string& left_out) = 0;
   /// Durable: nothing committed there, and nothing will.

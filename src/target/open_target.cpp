@@ -37,6 +37,12 @@ postgres::SequencesSet sync_sequences(const OpenOptions& options, pg::Connection
       source, tables);
 }
 
+std::optional<Checkpoint> read_checkpoint(const OpenOptions& options) {
+  if (options.kind == "duckdb") return read_duckdb_checkpoint(options.path);
+  TAILRACE_CHECK(options.kind == "postgres");
+  return read_postgres_checkpoint({.conninfo = options.path, .subscription = options.name});
+}
+
 bool forget(const OpenOptions& options) {
   if (options.kind != "postgres") return false;
   return forget_postgres({options.path, options.name});

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "model/conflict.h"
@@ -43,6 +44,10 @@ std::unique_ptr<Target> open(const OpenOptions& options);
 /// also beside a running tailrace.
 postgres::SequencesSet sync_sequences(const OpenOptions& options, pg::Connection& source,
                                       const std::vector<Oid>& tables);
+
+/// What a mirror has that nothing runs on; nothing is written. Nothing: it follows nothing there. Error: the
+/// target cannot be asked.
+std::optional<Checkpoint> read_checkpoint(const OpenOptions& options);
 
 /// Removes what tailrace keeps at a target that is not its own (a PostgreSQL database), besides the mirrored
 /// tables. False if there was nothing.

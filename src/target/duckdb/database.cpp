@@ -90,6 +90,19 @@ duckdb_database open_file(const std::string& path, const DatabaseOptions& option
   return opened;
 }
 
+/// Whoever looks at the file of a mirror that does not run ('tailrace status') has it for a moment only.
+duckdb_database open_soon(const std::string& path, const DatabaseOptions& options) {
+  constexpr int attempts = 20;
+  for (int attempt = 1;; ++attempt) {
+    try {
+      return open_file(path, options);
+    } catch (const Error& error) {
+      if (attempt == attempts || !contains(error.message(), "another process")) throw;
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<std::vector<std::string>> read_text(Session& session, const std::string& sql) {
@@ -218,7 +231,7 @@ Database::Database(const DatabaseOptions& options)
     });
   }
   try {
-    raw_ = open_file(file_, options);
+    raw_ = options.read_only ? open_file(file_, options) : open_soon(file_, options);
   } catch (const Error& error) {
     if (!has_unreadable_log(file_, error.message())) throw;
     replay_unreadable_log(file_, options.memory_bytes);

@@ -1,6 +1,7 @@
 #include "target/duckdb/duckdb_target.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <set>
 
 #include "base/kill_point.h"
@@ -408,6 +409,18 @@ void DuckDbTarget::tidy() {
 
 std::unique_ptr<Target> open_duckdb(const DuckDbOptions& options) {
   return std::make_unique<duckdb::DuckDbTarget>(options);
+}
+
+std::optional<Checkpoint> read_duckdb_checkpoint(const std::string& file) {
+  std::error_code failed;
+  if (!std::filesystem::exists(file, failed)) return std::nullopt;
+  constexpr std::uintmax_t most = 64 << 20;
+  if (auto log = std::filesystem::file_size(file + ".wal", failed); !failed && log > most)
+    throw Error(Retry::needs_operator,
+                fmt::format("the file's log has {} MB that the next start reads first", log >> 20));
+  auto database = duckdb::share_database({.file = file, .memory_bytes = 0, .read_only = true});
+  auto session = database->session();
+  return duckdb::peek_checkpoint(session);
 }
 
 std::unique_ptr<TargetView> open_duckdb_view(const DuckDbOptions& options) {

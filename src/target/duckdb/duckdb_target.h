@@ -20,7 +20,10 @@ struct DuckDbOptions {
 /// Opens or creates the file. Errors: another process has it, it is no mirror of ours, full disk.
 std::unique_ptr<Target> open_duckdb(const DuckDbOptions& options);
 
-/// The same for reading only, for a file that no tailrace has open.
+/// Of a file that nobody has open; nothing is written. Nothing: there is no such file, or it follows nothing.
+std::optional<Checkpoint> read_duckdb_checkpoint(const std::string& file);
+
+/// The target for reading only, for a file that no tailrace has open.
 std::unique_ptr<TargetView> open_duckdb_view(const DuckDbOptions& options);
 
 }  // namespace tailrace::target

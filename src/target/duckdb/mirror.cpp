@@ -346,4 +346,18 @@ void Mirror::put_checkpoint(Session& session, const Checkpoint& checkpoint) {
   checkpoint_ = checkpoint;
 }
 
+std::optional<Checkpoint> peek_checkpoint(Session& session) {
+  auto there = read_text(session,
+                         "SELECT count(*)::VARCHAR FROM duckdb_tables() WHERE schema_name = 'tailrace' AND "
+                         "table_name = 'checkpoint' AND database_name = current_database()");
+  if (there[0][0] == "0") return std::nullopt;
+  auto lines = read_text(session,
+                         "SELECT slot, system_identifier, timeline::VARCHAR, lsn::VARCHAR, "
+                         "commit_micros::VARCHAR FROM tailrace.checkpoint");
+  if (lines.empty()) return std::nullopt;
+  const auto& line = lines[0];
+  return Checkpoint{line[0], line[1], number<std::uint32_t>(line[2]), Lsn{number<std::uint64_t>(line[3])},
+                    PgTimestamp{number<std::int64_t>(line[4])}};
+}
+
 }  // namespace tailrace::target::duckdb

@@ -115,4 +115,7 @@ class Mirror {
   std::map<std::string, std::vector<std::string>> foreign_;  ///< by folded schema: names that are not ours
 };
 
+/// The checkpoint in metadata of any format, without its `seen`; nothing, where there is none.
+std::optional<Checkpoint> peek_checkpoint(Session& session);
+
 }  // namespace tailrace::target::duckdb

@@ -1,5 +1,7 @@
 #include "target/duckdb/skip_notes.h"
 
+#include <algorithm>
+
 #include "base/sql_text.h"
 
 namespace tailrace::target::duckdb {
@@ -39,6 +41,17 @@ void SkipNotes::note(Lsn commit_lsn) {
                                create, commit_lsn.value, quote_literal(commit_lsn.str()), commit_lsn.value),
                    purpose);
   });
+}
+
+bool SkipNotes::take_back(Lsn commit_lsn) {
+  auto waits = [&](const SkipNote& note) { return note.commit_lsn == commit_lsn && note.state == "waiting"; };
+  if (std::ranges::none_of(read(), waits)) return false;
+  durably_([&] {
+    session_.query(
+        fmt::format("DELETE FROM tailrace.skips WHERE lsn_value = {} AND state = 'waiting'", commit_lsn.value),
+        "taking a note back");
+  });
+  return true;
 }
 
 void SkipNotes::close(Lsn commit_lsn, const char* state, const std::string& left_out) {

@@ -17,6 +17,7 @@ class SkipNotes : public SkipBook {
 
   std::vector<SkipNote> read() override;
   void note(Lsn commit_lsn) override;
+  bool take_back(Lsn commit_lsn) override;
   void use(Lsn commit_lsn, const std::string& left_out) override;
   void give_up(Lsn commit_lsn) override;
 

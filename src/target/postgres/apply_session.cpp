@@ -3,6 +3,7 @@
 #include "target/postgres/bad_change.h"
 #include "target/postgres/origins.h"
 #include "target/postgres/table_plan.h"
+#include "target/postgres/target_user.h"
 
 namespace tailrace::target::postgres {
 namespace {
@@ -13,16 +14,7 @@ constexpr std::size_t most_unanswered = 4000;
 pg::Connection open(const ApplyOptions& options) {
   auto connection =
       pg::Connection::open(options.conninfo, {pg::Mode::sql, apply_application(options.subscription)});
-  try {
-    // Triggers and foreign keys fired at the source already (PostgreSQL documentation:
-    // "session_replication_role").
-    connection.query("set session_replication_role = replica", "preparing to apply");
-  } catch (Error& error) {
-    if (error.sqlstate() != "42501") throw;
-    throw Error(Retry::needs_operator,
-                "the target's user may not set session_replication_role, so triggers would fire a second time",
-                "Use a superuser there, or GRANT SET ON PARAMETER session_replication_role TO the user (15+)");
-  }
+  take_replica_role(connection, "preparing to apply");
   // A commit is acknowledged to the source only once it is flushed, so it need not be when it returns. Staged
   // keys are looked up one by one: statistics of a table that was just filled would mislead the planner. An
   // array of keys is hashed only in a plan that was made for it. Whatever the database's default is, a later

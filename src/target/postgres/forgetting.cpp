@@ -40,4 +40,14 @@ bool forget_postgres(const PostgresOptions& options) {
   return ours;
 }
 
+std::optional<Checkpoint> read_postgres_checkpoint(const PostgresOptions& options) {
+  using namespace postgres;
+  auto connection = pg::Connection::open(options.conninfo, {pg::Mode::sql, options.subscription});
+  connection.set_patience(std::chrono::seconds(10));
+  connection.query("set default_transaction_read_only = on", "reading tailrace's books");
+  if (!has_books(connection)) return std::nullopt;
+  check_books(connection);
+  return Bookkeeping(connection, options.subscription).read_checkpoint();
+}
+
 }  // namespace tailrace::target

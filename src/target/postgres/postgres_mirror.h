@@ -120,6 +120,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
  private:
   std::vector<SkipNote> read() override { return skip_notes_.read(); }
   void note(Lsn commit_lsn) override;
+  bool take_back(Lsn commit_lsn) override;
   void use(Lsn commit_lsn, const std::string& left_out) override;
   void give_up(Lsn commit_lsn) override;
   const std::map<Oid, KeptBack>& kept_back() const override { return kept_.all(); }

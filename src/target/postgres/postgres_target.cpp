@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "target/postgres/postgres_mirror.h"
+#include "target/postgres/target_user.h"
 
 namespace tailrace::target {
 namespace postgres {
@@ -16,20 +17,11 @@ constexpr auto opening_patience = std::chrono::seconds(60);
 constexpr const char* deadlock = "40P01";
 constexpr const char* unique_violation = "23505";
 
-/// Nothing that somebody hangs on our own tables while we run has our rights. Who may not set it is told so
-/// where rows are applied.
-void silence_triggers(pg::Connection& connection) {
-  try {
-    connection.query("set session_replication_role = replica", "preparing to keep books");
-  } catch (const Error& error) {
-    if (error.sqlstate() != "42501") throw;
-  }
-}
-
 /// What is asked, and told, before tailrace makes tables of its own, which takes a while.
 pg::Connection& looked_at(pg::Connection& connection, const PostgresOptions& options) {
   connection.set_patience(opening_patience);
-  silence_triggers(connection);
+  // Nothing that somebody hangs on our own tables while we run has our rights.
+  take_replica_role(connection, "preparing to keep books");
   check_books(connection);
   if (options.before_writing) options.before_writing(connection, is_set_up(connection, options.subscription));
   check_writable(connection);
@@ -445,6 +437,12 @@ void PostgresTarget::forget_kept(Oid table) {
 void PostgresTarget::note(Lsn commit_lsn) {
   TAILRACE_CHECK(checkpoint_.has_value());
   durably([&] { skip_notes_.note(commit_lsn, checkpoint_->lsn); });
+}
+
+bool PostgresTarget::take_back(Lsn commit_lsn) {
+  bool gone = false;
+  durably([&] { gone = skip_notes_.take_back(commit_lsn); });
+  return gone;
 }
 
 void PostgresTarget::use(Lsn commit_lsn, const std::string& left_out) {

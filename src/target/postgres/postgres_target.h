@@ -57,4 +57,7 @@ postgres::SequencesSet sync_sequences_postgres(const PostgresOptions& options, p
 /// of this name runs.
 bool forget_postgres(const PostgresOptions& options);
 
+/// Beside a running tailrace too; nothing is written. Nothing: this subscription has none there.
+std::optional<Checkpoint> read_postgres_checkpoint(const PostgresOptions& options);
+
 }  // namespace tailrace::target

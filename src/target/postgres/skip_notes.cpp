@@ -41,6 +41,14 @@ void SkipNotes::note(Lsn commit_lsn, Lsn applied) {
                noting_skips);
 }
 
+bool SkipNotes::take_back(Lsn commit_lsn) {
+  auto gone = books_.query(
+      fmt::format("delete from tailrace.skips where subscription = {} and lsn = '{}' and state = 'waiting'",
+                  literal_, commit_lsn.str()),
+      "taking a note back");
+  return gone.affected() > 0;
+}
+
 void SkipNotes::give_up(Lsn commit_lsn) {
   books_.query(close(literal_, commit_lsn, "unused", ""), noting_skips);
 }

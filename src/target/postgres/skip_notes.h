@@ -18,6 +18,7 @@ class SkipNotes {
   std::vector<SkipNote> read();
   /// By `books`, in its open transaction. `applied`: the checkpoint.
   void note(Lsn commit_lsn, Lsn applied);
+  bool take_back(Lsn commit_lsn);
   void give_up(Lsn commit_lsn);
   /// By the session, in its open transaction.
   void use(Lsn commit_lsn, const std::string& left_out);

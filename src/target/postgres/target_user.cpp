@@ -23,6 +23,24 @@ void check_writable(pg::Connection& connection) {
   }
 }
 
+void take_replica_role(pg::Connection& connection, std::string_view purpose) {
+  try {
+    connection.query("set session_replication_role = replica", purpose);
+  } catch (const Error& error) {
+    if (error.sqlstate() != "42501") throw;
+    auto role = connection.query("select pg_catalog.quote_ident(current_user::pg_catalog.text)", purpose).str(0, 0);
+    throw Error(Retry::needs_operator,
+                "the target's user may not set session_replication_role, so triggers would fire a second time",
+                connection.server_version() >= 150000
+                    ? fmt::format("At the target, as a superuser: GRANT SET ON PARAMETER "
+                                  "session_replication_role TO {};",
+                                  role)
+                    : fmt::format("Before PostgreSQL 15 only a superuser may. At the target: ALTER ROLE {} "
+                                  "SUPERUSER;",
+                                  role));
+  }
+}
+
 void check_row_security(pg::Connection& connection, const std::vector<std::string>& forced) {
   if (forced.empty()) return;
   auto role = connection.query(

@@ -1,0 +1,97 @@
+#include "cli/stopped_mirror.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include "base/printable.h"
+#include "pg/connection.h"
+#include "pipeline/open_options.h"
+#include "serve/human.h"
+#include "target/open_target.h"
+
+namespace tailrace::cli {
+namespace {
+
+/// True if somebody wrote the file after the mirror's end: what the note says of it may be another state.
+bool changed_since(const std::string& file, PgTimestamp end) {
+  struct stat info{};
+  if (::stat(file.c_str(), &info) != 0) return true;
+  return info.st_mtime > end.micros / 1'000'000 + pg_epoch_unix_seconds + 2;
+}
+
+std::string age(PgTimestamp time) {
+  return serve::human_duration(static_cast<double>(PgTimestamp::now().micros - time.micros) / 1e6);
+}
+
+}  // namespace
+
+pipeline::Status stopped_by_note(const serve::MirrorNote& note) {
+  pipeline::Status out;
+  out.name = note.name;
+  out.source = note.source;
+  out.target = note.target;
+  out.slot = note.slot;
+  out.publication = fmt::format("{}", fmt::join(note.publications, ", "));
+  out.state = note.ended && note.failed ? pipeline::RunState::failed : pipeline::RunState::stopped;
+  out.started_at = note.started_at;
+  out.applied = note.position;
+  out.last_commit_time = note.commit_time;
+  out.message = note.ended ? note.reason : "it was killed, or the host went down";
+  out.end = {note.ended, note.ended && !note.failed, note.ended_at};
+  return out;
+}
+
+std::optional<pipeline::Status> stopped_mirror(const Found& found) {
+  const auto& config = found.config;
+  std::optional<pipeline::Status> out;
+  if (found.note) out = stopped_by_note(*found.note);
+  if (!config.target.given()) return out;
+  // A file that is open for a look keeps a start away, so it is opened only for what the note cannot say.
+  if (out && out->end->known && config.target.kind == "duckdb" &&
+      !changed_since(config.target.path, out->end->at))
+    return out;
+  try {
+    auto books = target::read_checkpoint(pipeline::open_options(config));
+    if (!books) return out;
+    if (!out) {
+      out.emplace();
+      out->name = config.name;
+      out->source = config.source.empty() ? "" : pg::redact(config.source);
+      out->target = config.target.url();
+      out->state = pipeline::RunState::stopped;
+      out->message = "nothing on this host says how it ended";
+      out->end.emplace();
+    }
+    out->slot = books->slot;
+    out->applied = books->lsn;
+    out->last_commit_time = books->commit_time;
+  } catch (const Error& error) {
+    if (!out) throw;
+    out->message += fmt::format("; the target cannot be asked: {}", error.message());
+  }
+  return out;
+}
+
+std::string describe_stopped(const pipeline::Status& status) {
+  const auto& end = *status.end;
+  std::string out = fmt::format("tailrace {}  not running\n", printable(status.name));
+  auto field = [&](std::string_view name, const std::string& text) {
+    if (!text.empty()) out += fmt::format("  {:<8} {}\n", name, printable(text));
+  };
+  field("source", status.source);
+  field("target", status.target);
+  field("slot", status.slot.empty() ? "none: the rows are a snapshot's" : status.slot);
+  auto how = !end.known ? "not in order" : end.in_order ? "in order" : "by a failure";
+  field("ended", end.at.micros == 0
+                     ? fmt::format("{}: {}", how, status.message)
+                     : fmt::format("{} ago ({}), {}: {}", age(end.at), end.at.str(), how, status.message));
+  field("has",
+        !status.applied.valid() ? "nothing yet"
+        : status.last_commit_time.micros == 0
+            ? fmt::format("all up to {}", status.applied.str())
+            : fmt::format("all up to {}; its last change was committed {} ago ({})", status.applied.str(),
+                          age(status.last_commit_time), status.last_commit_time.str()));
+  return out;
+}
+
+}  // namespace tailrace::cli

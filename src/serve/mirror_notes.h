@@ -1,0 +1,66 @@
+#pragma once
+// MirrorNote: what a mirror leaves on its host, so that every process there finds it, whatever its environment,
+// and what is known of it once it has ended. Holds no secrets. A note grants nothing: who is asked, and who
+// answers, is looked at where the socket is.
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/lsn.h"
+#include "serve/socket_places.h"
+
+namespace tailrace::serve {
+
+struct MirrorNote {
+  std::string host;  ///< a home may be shared by several
+  std::string name;
+  std::string source;        ///< redacted
+  std::string source_place;  ///< see pg::server_place()
+  std::string target;        ///< redacted; of a file, its real path
+  std::string target_place;  ///< the same for every way to write it
+  std::string slot;
+  std::vector<std::string> publications;
+  std::int64_t pid = 0;
+  std::string socket;
+  PgTimestamp started_at;
+  // Written at its end. Without it, and with nobody at the socket, it was not ended in order.
+  bool ended = false;
+  bool failed = false;
+  PgTimestamp ended_at;
+  std::string reason;
+  Lsn position;             ///< all up to here is at the target
+  PgTimestamp commit_time;  ///< of the last transaction there
+  // Of the file that it was read from.
+  std::string path = {};
+  uid_t owner = 0;
+
+  /// Where it may be asked.
+  SocketPlaces places() const;
+  /// Somebody answers there.
+  bool answers() const;
+};
+
+/// All that this user may know of: its own and root's; for root, everybody's.
+std::vector<MirrorNote> read_notes();
+void remove_note(const MirrorNote& note);
+
+/// The running mirror's own. Where no folder can be had it does nothing: the mirror is found at its usual
+/// places then. One that another process runs under is left alone.
+class NoteKeeper {
+ public:
+  /// Written at once, and again by ended(). Destroyed without it, as by a crash, it stays as it is.
+  explicit NoteKeeper(MirrorNote note);
+  void ended(bool failed, const std::string& reason, Lsn position, PgTimestamp commit_time);
+  void forget();
+
+ private:
+  void write();
+
+  MirrorNote note_;
+};
+
+}  // namespace tailrace::serve

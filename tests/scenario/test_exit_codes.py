@@ -1,0 +1,92 @@
+"""Exit codes are those of docs/status.md, and say in one sentence what to do."""
+import subprocess
+
+import pytest
+
+from lsn import lsn
+from tailrace import BINARY, run
+
+WRONG = [
+    (["run", "postgres://u:p@ss@h/d", "duckdb:x.duckdb"], "source: the connection string"),
+    (["run", "postgres://u@h/d", "postgres://u:p@ss@h/d"], "target: the connection string"),
+    (["check", "postgres://u@h/d?sslmode=bogus"], 'source: invalid sslmode value: "bogus"'),
+    (["check", "service=no_such_service"], "no_such_service"),
+    (["run", "postgres://u@h/d?nonsense=1", "duckdb:x.duckdb"], "source: the connection string"),
+    (["run", "postgres://u@h/d", "duckdb:/tmp"], "target: /tmp is a directory"),
+    (["run", "postgres://u@h/d", "duckdb:md:shop"], "target: must name a file of this host"),
+    (["run", "postgres://u@h/d", "duckdb:s3://bucket/x"], "target: must name a file"),
+    (["run", "postgres://u@h/d", "duckdb:x.duckdb", "--readers", "0"], "--readers"),
+    (["bogus"], "there is no command 'tailrace bogus'"),
+    (["config", "show"], "there is no command 'tailrace config show'"),
+    (["status", "--name", "no-such-mirror-at-all"], None),
+]
+
+
+@pytest.mark.parametrize("arguments, words", WRONG, ids=[" ".join(arguments) for arguments, _ in WRONG])
+def test_wrong_usage(arguments, words, tmp_path):
+    outcome = subprocess.run([BINARY, *arguments], capture_output=True, text=True, timeout=60, cwd=tmp_path,
+                             check=False)
+    assert outcome.returncode == (2 if words else 1), outcome
+    assert words is None or words in outcome.stderr, outcome
+    assert "p@ss" not in outcome.stderr
+    assert not list(tmp_path.iterdir()), "nothing is made"
+
+
+def test_no_command_at_all():
+    outcome = run()
+    assert outcome.returncode == 2 and "Usage:" in outcome.stdout and "SUBCOMMAND" in outcome.stdout.upper(), outcome
+
+
+def test_a_database_that_is_not_there(shop, tmp_path):
+    outcome = run("run", shop.url.replace(f"/{shop.name}", "/none_of_it"), f"duckdb:{tmp_path}/x.duckdb")
+    assert outcome.returncode == 3 and "CREATE DATABASE" in outcome.stderr, outcome
+
+
+def test_a_server_that_is_down(tmp_path):
+    outcome = run("run", "postgres://u@127.0.0.1:1/d", f"duckdb:{tmp_path}/x.duckdb")
+    assert outcome.returncode == 5, outcome
+    assert "?." not in outcome.stderr and "Is the server running" not in outcome.stderr, outcome
+
+
+@pytest.mark.parametrize("command", ["status", "list", "check"])
+def test_a_reader_that_goes_away(shop, command):
+    """`head` has seen enough."""
+    shop.execute("".join(f"CREATE TABLE {'t' * 50}{n} (id int);" for n in range(700)))
+    with shop.mirror:
+        shop.mirror.wait_streaming()
+        arguments = {"status": shop.mirror.named(), "list": ["--json"], "check": [shop.url, "--json"]}[command]
+        with subprocess.Popen([BINARY, command, *map(str, arguments)], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as process:
+            process.stdout.close()
+            said = process.stderr.read().decode()
+        assert process.returncode in ((0, 1) if command == "check" else (0,)), said
+        assert said == ""
+        shop.mirror.stop()
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_skip_far_ahead(shop, running):
+    """A slip of the keyboard would wait for years; one that is possible can be taken back."""
+    shop.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    if not running:
+        shop.mirror.stop()
+    outcome = run("skip", "-c", shop.mirror.config, "--lsn", "FF/0")
+    assert outcome.returncode == 3 and "the source has written no further than" in outcome.stderr, outcome
+    before = shop.value("SELECT pg_current_wal_insert_lsn()::text")
+    shop.execute("INSERT INTO t VALUES (1)")
+    if running:
+        shop.mirror.wait_caught_up(shop.cluster)
+        outcome = run("skip", "-c", shop.mirror.config, "--lsn", "FF/0", "--forget")
+        assert outcome.returncode == 3 and "no note to leave out" in outcome.stderr, outcome
+    else:
+        assert lsn(before) > 0
+        outcome = run("skip", "-c", shop.mirror.config, "--lsn", before)
+        assert outcome.returncode == 0 and "--forget" in outcome.stdout, outcome
+        for code in (0, 3):
+            assert run("skip", "-c", shop.mirror.config, "--lsn", before, "--forget").returncode == code
+        shop.mirror.start()
+        shop.mirror.wait_caught_up(shop.cluster)
+        assert shop.mirror.status()["skips"] == []
+    assert shop.settle() == 1
