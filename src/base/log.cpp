@@ -3,6 +3,7 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "base/json.h"
@@ -51,17 +52,33 @@ void configure(Level level, Format format) {
   logger().set_level(to_spdlog(level));
 }
 
-void write(Level level, std::string_view component, std::string_view message) {
+void write(Level level, std::string_view component, std::string_view message,
+           std::initializer_list<Field> fields) {
   if (!logger().should_log(to_spdlog(level))) return;
   std::string time = PgTimestamp::now().str();
   std::string line;
   if (current_format == Format::json) {
-    line = fmt::format(R"({{"time":"{}","level":"{}","component":{},"message":{}}})", time, name(level),
+    line = fmt::format(R"({{"time":"{}","level":"{}","component":{},"message":{})", time, name(level),
                        json_quote(component), json_quote(printable(message)));
+    for (const auto& [key, value] : fields) {
+      if (!value.empty()) line += fmt::format(",{}:{}", json_quote(key), json_quote(printable(value)));
+    }
+    line += '}';
   } else {
     line = fmt::format("{} {:<5} {}: {}", time, name(level), component, printable(message));
   }
   logger().log(to_spdlog(level), "{}", line);
+}
+
+void write(Level level, std::string_view component, std::string_view message, const Error& error) {
+  std::string retry(to_string(error.retry()));
+  std::ranges::replace(retry, ' ', '_');
+  write(level, component, message,
+        {{"remedy", error.remedy()}, {"retry", retry}, {"sqlstate", error.sqlstate()}});
+}
+
+bool writes_json() {
+  return current_format == Format::json;
 }
 
 }  // namespace tailrace::log

@@ -4,8 +4,12 @@
 
 #include <fmt/format.h>
 
+#include <initializer_list>
 #include <string>
 #include <string_view>
+#include <utility>
+
+#include "base/error.h"
 
 namespace tailrace::log {
 
@@ -15,7 +19,17 @@ enum class Format { text, json };
 /// Call once at start. `level` is the lowest that is written.
 void configure(Level level, Format format);
 
-void write(Level level, std::string_view component, std::string_view message);
+/// What a machine wants of an event by itself, and people read in its message: JSON alone shows it. The names
+/// are in docs/monitoring.md; a field without a value is left out.
+using Field = std::pair<std::string_view, std::string_view>;
+
+void write(Level level, std::string_view component, std::string_view message,
+           std::initializer_list<Field> fields = {});
+/// With the remedy, the retry class and the SQLSTATE of an error, which the message tells of.
+void write(Level level, std::string_view component, std::string_view message, const Error& error);
+
+/// Whether somebody else than people reads it.
+bool writes_json();
 
 template <typename... Args>
 void debug(std::string_view component, fmt::format_string<Args...> format, Args&&... args) {

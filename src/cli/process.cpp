@@ -6,6 +6,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "base/log.h"
 #include "base/printable.h"
 #include "cli/command.h"
 #include "pg/connection.h"
@@ -39,10 +40,14 @@ void catch_signals() {
 }
 
 int report(const Error& error) {
-  bool colour = colour_wanted(stderr);
-  fmt::print(stderr, "{}tailrace:{} {}\n", colour ? "\x1b[31m" : "", colour ? "\x1b[0m" : "",
-             printable(error.message(), /*lines=*/true));
-  if (!error.remedy().empty()) fmt::print(stderr, "  {}\n", printable(error.remedy(), /*lines=*/true));
+  if (log::writes_json()) {
+    log::write(log::Level::error, "tailrace", error.message(), error);
+  } else {
+    bool colour = colour_wanted(stderr);
+    fmt::print(stderr, "{}tailrace:{} {}\n", colour ? "\x1b[31m" : "", colour ? "\x1b[0m" : "",
+               printable(error.message(), /*lines=*/true));
+    if (!error.remedy().empty()) fmt::print(stderr, "  {}\n", printable(error.remedy(), /*lines=*/true));
+  }
   switch (error.retry()) {
     case Retry::needs_operator: return exit_operator;
     case Retry::fatal: return exit_fatal;
@@ -58,7 +63,12 @@ bool may_hold_secret(std::string_view text) {
 
 int report(const pipeline::CopyOutcome& outcome, const char* again) {
   if (outcome.whole()) return exit_ok;
-  fmt::print(stderr, "tailrace: {}; {}\n", printable(pipeline::describe(outcome)), again);
+  auto text = fmt::format("{}; {}", pipeline::describe(outcome), again);
+  if (log::writes_json()) {
+    log::write(log::Level::warn, "tailrace", text);
+  } else {
+    fmt::print(stderr, "tailrace: {}\n", printable(text));
+  }
   return exit_unfinished;
 }
 

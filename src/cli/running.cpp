@@ -30,6 +30,8 @@ Running::Running(const config::Config& config, pipeline::StatusBoard& board, ser
       server_(control_places(config), board, stop_signal(), std::move(work)),
       note_(note_of(config, server_.path())) {
   auto style = serve::Progress::style_for(stderr);
+  // Whoever reads lines by machine wants no picture between them.
+  if (log::writes_json()) style = serve::Progress::Style::lines;
   // The display shows what log lines of level info say, and both share the terminal.
   if (style == serve::Progress::Style::live && config.log.level == log::Level::info)
     log::configure(log::Level::warn, config.log.format);

@@ -282,7 +282,10 @@ void Applier::give_up_skips() {
   before_call_.left_out.take_missed(checkpoint_.lsn);
   auto all_missed = between_.left_out.take_missed(checkpoint_.lsn);
   for (Lsn missed : all_missed) {
-    log::warn("apply", "no transaction committed at {}: 'tailrace skip' left out nothing there", missed.str());
+    log::write(
+        log::Level::warn, "apply",
+        fmt::format("no transaction committed at {}: 'tailrace skip' left out nothing there", missed.str()),
+        {{"lsn", missed.str()}});
     target_.skips()->give_up(missed);
   }
   if (!all_missed.empty()) show_bad_changes();

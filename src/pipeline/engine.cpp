@@ -256,7 +256,10 @@ bool Engine::wait_before_retry(const Error& error, bool established) {
   bool moved = since && std::exchange(failed_at_, applied) != applied;
   if (held || moved) backoff_ = 0ms;
   backoff_ = std::clamp(backoff_ * 2, config_.connect.backoff_min, config_.connect.backoff_max);
-  log::warn("run", "{}; trying again in {:.1f} s", error.what(), static_cast<double>(backoff_.count()) / 1000);
+  log::write(
+      log::Level::warn, "run",
+      fmt::format("{}; trying again in {:.1f} s", error.what(), static_cast<double>(backoff_.count()) / 1000),
+      error);
   board_.update([&](Status& status) {
     status.state = RunState::reconnecting;
     status.message = error.what();

@@ -15,10 +15,12 @@ void hold(const config::Config& config, target::Target& target, const target::Ta
   while (remedy.ends_with('.')) remedy.pop_back();
   // The way out is told again at each start, and by the status.
   target.hold(table, remedy.empty() ? refused.reason() : fmt::format("{}. {}", refused.reason(), remedy));
-  log::warn("hold",
-            "{} is held: {}. Its changes are left out, the other tables go on. {}'tailrace run --recopy {}' "
-            "copies it anew",
-            name, refused.reason(), remedy.empty() ? "" : remedy + "; then ", name);
+  log::write(
+      log::Level::warn, "hold",
+      fmt::format("{} is held: {}. Its changes are left out, the other tables go on. {}'tailrace run --recopy "
+                  "{}' copies it anew",
+                  name, refused.reason(), remedy.empty() ? "" : remedy + "; then ", name),
+      {{"table", name}, {"remedy", remedy}});
 }
 
 }  // namespace
@@ -47,8 +49,11 @@ void tell_and_try_held(target::Target& target, bool copies) {
       target.mark_for_copy(record.oid, "it was never copied whole, because " + record.held);
       continue;
     }
-    log::warn("hold", "{} is held: {}. 'tailrace run --recopy {}' copies it anew", record.qualified(),
-              record.held, record.qualified());
+    auto name = record.qualified();
+    log::write(
+        log::Level::warn, "hold",
+        fmt::format("{} is held: {}. 'tailrace run --recopy {}' copies it anew", name, record.held, name),
+        {{"table", name}});
   }
 }
 

@@ -24,6 +24,7 @@ Status streaming() {
   status.applied = {800};
   status.acknowledged = {2000};
   status.lag_seconds = 0;
+  status.in_step = status.source_answers = status.target_answers = true;
   status.tables.resize(2);
   for (auto& table : status.tables) {
     table.state = TableState::streaming;
@@ -69,6 +70,15 @@ TEST(MetricsText, WhatIsNotKnownHasNoLine) {
   EXPECT_THAT(text_of(status, "postgres"), HasSubstr("tailrace_conflicts_total{"));
 }
 
+TEST(MetricsText, ATableThatLeftThePublicationIsNoTrouble) {
+  auto status = streaming();
+  status.tables[0].state = TableState::stopped;
+  EXPECT_THAT(text_of(status), HasSubstr("tailrace_stopped_tables{subscription=\"shop\"} 0\n"));
+  status.tables[0].last_error = "refused";
+  status.tables[1].state = TableState::held;
+  EXPECT_THAT(text_of(status), HasSubstr("tailrace_stopped_tables{subscription=\"shop\"} 2\n"));
+}
+
 TEST(MetricsText, ALabelCannotEndItsLine) {
   Status status;
   status.name = "a\"b\\c\nd";
@@ -79,12 +89,17 @@ TEST(Readiness, IsInStepOrNearlyOrCopying) {
   auto status = streaming();
   EXPECT_EQ(readiness(status).sentence, "in step");
   EXPECT_TRUE(readiness(status).ready);
+  status.in_step = false;
   status.lag_seconds = 3;
   EXPECT_TRUE(readiness(status).ready);
   status.lag_seconds = 11;
   EXPECT_EQ(readiness(status).sentence, "11 s behind");
   EXPECT_FALSE(readiness(status).ready);
   status.lag_seconds = -1;
+  EXPECT_FALSE(readiness(status).ready);
+  status.lag_seconds = 3;
+  status.source_answers = false;
+  EXPECT_EQ(readiness(status).sentence, "the source does not answer");
   EXPECT_FALSE(readiness(status).ready);
   status.tables[1].state = TableState::held;
   EXPECT_THAT(readiness(status).sentence, HasSubstr("1 of 2 tables held"));

@@ -221,7 +221,30 @@ def test_json_log(filled):
     filled.mirror.start()
     filled.mirror.wait_caught_up(filled.cluster)
     filled.mirror.stop()
-    lines = filled.mirror.log_text().splitlines()
+    lines = [json.loads(line) for line in filled.mirror.log_text().splitlines()]
     assert lines
     for line in lines:
-        json.loads(line)
+        assert list(line)[:4] == ["time", "level", "component", "message"]
+
+
+def test_json_log_of_what_fails(filled):
+    """Also the last word of a run is a line of the log, and says by itself what helps."""
+    filled.mirror.configure(log={"format": "json"}, publication={"name": "missing", "create": False})
+    filled.mirror.start()
+    assert filled.mirror.wait_ended() == 3
+    lines = [json.loads(line) for line in filled.mirror.log_text().splitlines()]
+    last = lines[-1]
+    assert (last["level"], last["component"], last["retry"]) == ("error", "tailrace", "needs_operator")
+    assert "missing" in last["message"] and last["remedy"]
+
+
+def test_json_log_of_a_table_that_is_held(pair):
+    pair.execute("CREATE TABLE t (id int PRIMARY KEY, n int)")
+    pair.mirror.configure(log={"format": "json"})
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    pair.mirror.into.execute("ALTER TABLE t DROP n")
+    wait_until(lambda: pair.execute("INSERT INTO t SELECT coalesce(max(id), 0) + 1, 1 FROM t")
+               or '"table"' in pair.mirror.log_text(), what=pair.mirror.tail)
+    held = [line for line in map(json.loads, pair.mirror.log_text().splitlines()) if "table" in line]
+    assert (held[0]["component"], held[0]["table"]) == ("hold", "public.t")

@@ -105,7 +105,7 @@ def test_a_source_that_stops_is_seen(own_cluster, shop_on):
     assert pages.page("/healthz") == "alive\n"
     pages.wait_value(lambda value: value >= 2, "tailrace_errors_total", retry="transient")
     cluster.start()
-    assert pages.wait_for("/readyz", 200) in ("in step\n", "copying\n")
+    pages.wait_for("/readyz", 200)
     pages.wait_value(lambda value: value == 1, "tailrace_in_step")
 
 

@@ -36,7 +36,8 @@ void ConflictLog::committed() {
   if (pending_total_ == 0 && untold_ == 0) return;
   auto now = std::chrono::steady_clock::now();
   if (now - window_ >= window) {
-    if (untold_ > 0) write(fmt::format("{} more conflicts were not told of one by one", untold_));
+    if (untold_ > 0)
+      log::write(level_, "conflict", fmt::format("{} more conflicts were not told of one by one", untold_));
     untold_ = 0;
     lines_ = 0;
     window_ = now;
@@ -44,7 +45,9 @@ void ConflictLog::committed() {
   std::int64_t told = 0;
   for (const auto& conflict : pending_) {
     if (lines_ == most_lines) break;
-    write(fmt::format("{}: {}", conflict.str(), conflict.resolution));
+    log::write(
+        level_, "conflict", fmt::format("{}: {}", conflict.str(), conflict.resolution),
+        {{"table", conflict.relation}, {"lsn", conflict.commit_lsn.str()}, {"kind", to_string(conflict.kind)}});
     ++lines_;
     ++told;
   }
@@ -63,10 +66,6 @@ void ConflictLog::rolled_back() {
 
 std::map<Oid, ConflictCounts> ConflictLog::take_counts() {
   return std::exchange(counts_, {});
-}
-
-void ConflictLog::write(const std::string& line) const {
-  log::write(level_, "conflict", line);
 }
 
 }  // namespace tailrace::target::postgres

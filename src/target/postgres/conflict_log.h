@@ -36,8 +36,6 @@ class ConflictLog {
   std::map<Oid, ConflictCounts> take_counts();
 
  private:
-  void write(const std::string& line) const;
-
   log::Level level_;
   std::map<Oid, ConflictCounts> pending_counts_;
   std::vector<Conflict> pending_;  ///< not more than would be written

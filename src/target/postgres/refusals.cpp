@@ -74,10 +74,12 @@ bool Refusals::too_many(const TableRecord& table) const {
 }
 
 void Refusals::hold(const TableRecord& table, const std::string& error) {
-  log::warn("target",
-            "{}: {}; all later changes of the table are kept in tailrace.quarantine with it until 'tailrace "
-            "replay'",
-            table.qualified(), error);
+  auto name = table.qualified();
+  log::write(log::Level::warn, "target",
+             fmt::format("{}: {}; all later changes of the table are kept in tailrace.quarantine with it until "
+                         "'tailrace replay'",
+                         name, error),
+             {{"table", name}, {"remedy", "tailrace replay"}});
   kept_.hold(table, error);
 }
 
@@ -86,8 +88,9 @@ void Refusals::keep_back(const TableRecord& table, const std::string& error) {
   if (after_ == AfterQuarantine::hold || too_many(table)) return hold(table, error);
   // There may be many; they are counted in the status.
   auto level = kept_.all().at(table.oid).changes == 1 ? log::Level::warn : log::Level::debug;
-  log::write(level, "target",
-             fmt::format("{}: {}; it is kept in tailrace.quarantine", table.qualified(), error));
+  auto name = table.qualified();
+  log::write(level, "target", fmt::format("{}: {}; it is kept in tailrace.quarantine", name, error),
+             {{"table", name}, {"remedy", "tailrace replay"}});
 }
 
 void Refusals::truncate(const std::vector<const TableRecord*>& tables, const Truncate& how,
