@@ -4,7 +4,7 @@
 #include "cli/command.h"
 #include "cli/source_access.h"
 #include "pipeline/published_tables.h"
-#include "source/slot.h"
+#include "source/slot_waits.h"
 
 namespace tailrace::cli {
 
@@ -30,7 +30,8 @@ int command_init(const Options& options) {
     return exit_ok;
   }
   auto replication = open_source(config, pg::Mode::replication);
-  auto slot = source::create_slot(replication, config.slot.name, {false, config.slot.failover, false});
+  auto slot = source::create_slot_telling(replication, config.slot.name, {false, config.slot.failover, false},
+                                          {config.source, config.name, [](const std::string&) {}});
   fmt::print("slot {} created at {}; it holds back WAL on the source from now on\n", slot.name,
              slot.consistent_point.str());
   return exit_ok;

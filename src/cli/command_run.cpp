@@ -1,6 +1,7 @@
 #include <memory>
 
 #include "cli/command.h"
+#include "cli/endings.h"
 #include "cli/running.h"
 #include "pipeline/bad_changes.h"
 #include "pipeline/engine.h"
@@ -35,9 +36,10 @@ int command_run(const Options& options) {
   pipeline::Engine engine(config, board, stop_signal());
   pipeline::CopyOutcome outcome;
   {
-    Running running(config, board, work_of(engine));
+    Running running(config, board, serve::Progress::Copies::told, work_of(engine));
     outcome = engine.run(options.recopy);
   }
+  if (outcome.whole()) tell_run_ended(board.read());
   return report(outcome, "run again to go on");
 }
 

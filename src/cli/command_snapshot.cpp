@@ -1,4 +1,5 @@
 #include "cli/command.h"
+#include "cli/endings.h"
 #include "cli/running.h"
 #include "pipeline/engine.h"
 
@@ -9,9 +10,10 @@ int command_snapshot(const Options& options) {
   pipeline::StatusBoard board;
   pipeline::CopyOutcome outcome;
   {
-    Running running(config, board);
+    Running running(config, board, serve::Progress::Copies::untold);
     outcome = pipeline::snapshot(config, board, stop_signal());
   }
+  if (outcome.whole()) tell_snapshot_done(board.read());
   return report(outcome, "the same command begins anew");
 }
 

@@ -1,11 +1,12 @@
 #include <fmt/format.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include <filesystem>
 
+#include "base/terminal.h"
 #include "cli/command.h"
+#include "cli/status_watch.h"
 #include "serve/control_client.h"
+#include "serve/status_json.h"
 #include "serve/status_view.h"
 
 namespace tailrace::cli {
@@ -40,35 +41,28 @@ serve::SocketPlaces socket_of(Options options) {
 }
 
 std::string render(const pipeline::Status& status) {
-  winsize size{};
-  bool terminal =
-      ::isatty(STDOUT_FILENO) == 1 && ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  auto size = terminal::size_of(stdout);
   return serve::render_status(status,
-                              {colour_wanted(stdout), terminal ? size.ws_col : 200U, 0, PgTimestamp::now()});
+                              {colour_wanted(stdout), size ? size->columns : 200U, 0, PgTimestamp::now()});
 }
 
 }  // namespace
 
 int command_status(const Options& options) {
   serve::ControlClient client(socket_of(options));
-  do {
-    auto json = client.status_json();
-    if (!json) {
-      if (options.json)
-        fmt::print("null\n");
-      else
-        fmt::print("not running: nothing answers at {}\n", client.path());
-      return exit_differs;
-    }
-    if (options.json) {
-      fmt::print("{}\n", *json);
-    } else {
-      // Home and clear only what is below, so that the screen does not flicker.
-      if (options.watch) fmt::print("\x1b[H\x1b[J");
-      fmt::print("{}", render(*client.status()));
-    }
-    std::fflush(stdout);
-  } while (options.watch && stop_signal().sleep(std::chrono::seconds(1)));
+  if (options.watch) return watch_status(client, options.json);
+  auto json = client.status_json();
+  if (!json) {
+    if (options.json)
+      fmt::print("null\n");
+    else
+      fmt::print("not running: nothing answers at {}\n", client.path());
+    return exit_differs;
+  }
+  if (options.json)
+    fmt::print("{}\n", *json);
+  else
+    fmt::print("{}", render(serve::status_from_json(*json)));
   return exit_ok;
 }
 

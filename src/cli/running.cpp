@@ -6,7 +6,8 @@
 
 namespace tailrace::cli {
 
-Running::Running(const config::Config& config, pipeline::StatusBoard& board, serve::ControlWork work)
+Running::Running(const config::Config& config, pipeline::StatusBoard& board, serve::Progress::Copies copies,
+                 serve::ControlWork work)
     : server_(control_places(config), board, stop_signal(), std::move(work)) {
   board.update([&](pipeline::Status& status) {
     status.name = config.name;
@@ -21,7 +22,7 @@ Running::Running(const config::Config& config, pipeline::StatusBoard& board, ser
   // The display shows what log lines of level info say, and both share the terminal.
   if (style == serve::Progress::Style::live && config.log.level == log::Level::info)
     log::configure(log::Level::warn, config.log.format);
-  progress_.emplace(board, stderr, style);
+  progress_.emplace(board, stderr, style, copies);
 }
 
 }  // namespace tailrace::cli

@@ -14,7 +14,8 @@ namespace tailrace::cli {
 /// tailrace runs on the target.
 class Running {
  public:
-  Running(const config::Config& config, pipeline::StatusBoard& board, serve::ControlWork work = {});
+  Running(const config::Config& config, pipeline::StatusBoard& board, serve::Progress::Copies copies,
+          serve::ControlWork work = {});
 
  private:
   serve::ControlServer server_;

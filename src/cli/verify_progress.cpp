@@ -1,17 +1,16 @@
 #include "cli/verify_progress.h"
 
-#include <fmt/format.h>
-
 #include "base/error.h"
 #include "base/log.h"
-#include "serve/progress.h"
-#include "serve/status_view.h"
+#include "base/terminal.h"
+#include "serve/human.h"
 
 namespace tailrace::cli {
 
 using namespace std::chrono_literals;
 
-VerifyProgress::VerifyProgress(Ask ask) : ask_(std::move(ask)), thread_([this] { loop(); }) {}
+VerifyProgress::VerifyProgress(Ask ask, std::chrono::milliseconds log_every)
+    : ask_(std::move(ask)), log_every_(log_every), thread_([this] { loop(); }) {}
 
 VerifyProgress::~VerifyProgress() {
   done_.request();
@@ -19,25 +18,23 @@ VerifyProgress::~VerifyProgress() {
 }
 
 void VerifyProgress::loop() {
-  bool live = serve::Progress::style_for(stderr) == serve::Progress::Style::live;
-  bool drawn = false;
-  while (done_.sleep(live ? 500ms : 10'000ms)) {
-    std::optional<pipeline::VerifyStatus> status;
+  bool live = terminal::can_draw(stderr);
+  terminal::Panel panel(stderr);
+  while (done_.sleep(live ? 500ms : log_every_)) {
+    std::optional<std::string> text;
     try {
-      status = ask_();
+      text = ask_();
     } catch (const Error&) {
       // Who asked for the comparison is told by its own answer.
       continue;
     }
-    if (!status) continue;
+    if (!text) continue;
     if (live) {
-      fmt::print(stderr, "\r\x1b[K{}", serve::verify_text(*status));
-      drawn = true;
+      panel.show(serve::clip(*text, terminal::size_of(stderr).value_or(terminal::Size{}).columns) + "\n");
     } else {
-      log::info("verify", "{}", serve::verify_text(*status));
+      log::info("verify", "{}", *text);
     }
   }
-  if (drawn) fmt::print(stderr, "\r\x1b[K");
 }
 
 }  // namespace tailrace::cli
