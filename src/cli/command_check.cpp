@@ -8,6 +8,7 @@
 #include "base/printable.h"
 #include "cli/check_target.h"
 #include "cli/command.h"
+#include "cli/progress_line.h"
 #include "cli/source_access.h"
 #include "pg/one_database.h"
 #include "pipeline/published_tables.h"
@@ -82,8 +83,10 @@ int command_check(const Options& options) {
                                    config.slot.failover,
                                    config.snapshot.enabled,
                                    config.name};
+  std::optional<ProgressLine> line("looking at the source");
   auto results = source::preflight(connection, request);
   if (config.target.kind == "postgres") look_at_target(config, connection, results);
+  line.reset();
   if (stop_signal().requested()) throw Error(Retry::transient, "it was stopped before everything was checked");
   if (options.json)
     print_json(results);

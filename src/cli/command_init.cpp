@@ -2,6 +2,7 @@
 
 #include "base/printable.h"
 #include "cli/command.h"
+#include "cli/progress_line.h"
 #include "cli/source_access.h"
 #include "pipeline/published_tables.h"
 #include "source/slot_waits.h"
@@ -12,7 +13,10 @@ int command_init(const Options& options) {
   auto config = load(options, {true, false});
   auto connection = open_source(config);
   // The publication first: a slot does not see one that is younger than itself.
-  auto outcome = source::ensure_publication(connection, pipeline::publication_spec(config));
+  auto outcome = [&] {
+    ProgressLine line("making the publication");
+    return source::ensure_publication(connection, pipeline::publication_spec(config));
+  }();
   using source::PublicationChange;
   std::string_view done = outcome.change == PublicationChange::created   ? "created"
                           : outcome.change == PublicationChange::altered ? "altered"

@@ -2,6 +2,7 @@
 
 #include "base/printable.h"
 #include "cli/command.h"
+#include "cli/progress_line.h"
 #include "serve/control_client.h"
 
 namespace tailrace::cli {
@@ -9,7 +10,10 @@ namespace tailrace::cli {
 int command_refresh(const Options& options) {
   auto config = load(options, {false, true});
   serve::ControlClient client(control_places(config));
-  auto report = client.refresh(stop_signal());
+  auto report = [&] {
+    ProgressLine line("waiting until what is new is copied");
+    return client.refresh(stop_signal());
+  }();
   if (!report) {
     fmt::print("not running: nothing answers at {}; `tailrace run` looks at the publications when it starts\n",
                client.path());

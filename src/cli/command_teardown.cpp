@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "cli/command.h"
+#include "cli/progress_line.h"
 #include "cli/source_access.h"
 #include "serve/control_client.h"
 #include "source/publication.h"
@@ -14,7 +15,7 @@ namespace {
 void stop_running(const config::Config& config) {
   serve::ControlClient client(control_places(config));
   if (!client.stop()) return;
-  fmt::print("waiting for the running tailrace to stop\n");
+  ProgressLine line("waiting for the running tailrace to stop");
   for (int i = 0; i < 300; ++i) {
     if (!stop_signal().sleep(std::chrono::milliseconds(100))) return;
     if (!client.running()) return;
@@ -31,7 +32,10 @@ int command_teardown(const Options& options) {
   // As it is where a source was frozen for a switchover: what is removed is tailrace's own.
   connection.query("set default_transaction_read_only = off", "preparing to remove");
   // The slot first: while it is there, a missing publication would break its stream.
-  bool slot = source::drop_slot(connection, config.slot.name);
+  bool slot = [&] {
+    ProgressLine line("dropping the slot, which its reader must have left");
+    return source::drop_slot(connection, config.slot.name);
+  }();
   fmt::print("slot {}: {}\n", config.slot.name, slot ? "dropped" : "there was none");
   for (const std::string& name : config.publication.names) {
     auto existing = source::read_publication(connection, name);

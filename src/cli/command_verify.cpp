@@ -3,8 +3,8 @@
 #include <chrono>
 
 #include "cli/command.h"
+#include "cli/progress_line.h"
 #include "cli/verify_patrol.h"
-#include "cli/verify_progress.h"
 #include "cli/verify_text.h"
 #include "serve/control_client.h"
 #include "serve/status_json.h"
@@ -46,7 +46,7 @@ int once(const Verifier& verifier, const Options& options) {
       if (!status || !status->verify) return std::nullopt;
       return serve::verify_text(*status->verify);
     };
-    VerifyProgress progress(ask, 10s);
+    ProgressLine progress(ask, "verify", 10s);
     return verifier.compare({chosen(verifier, options), options.repair});
   }();
   if (options.json)

@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "base/printable.h"
 #include "base/terminal.h"
-#include "cli/verify_progress.h"
+#include "cli/progress_line.h"
 #include "cli/verify_text.h"
 #include "serve/human.h"
 #include "serve/status_json.h"
@@ -78,7 +78,7 @@ class Patrol {
 
   int walk() {
     {
-      VerifyProgress progress([this] { return where_.text(verifier_); }, 60s);
+      ProgressLine progress([this] { return where_.text(verifier_); }, "verify", 60s);
       while (!stop_signal().requested() && !ended_) round();
     }
     if (!options_.json) {

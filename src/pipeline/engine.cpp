@@ -32,6 +32,11 @@ bool may_retry(const Error& error) {
   return error.retry() == Retry::transient || error.retry() == Retry::in_doubt;
 }
 
+/// What the target says that it does.
+std::function<void(const std::string& what)> telling(StatusBoard& board) {
+  return [&board](const std::string& what) { board.update([&](Status& status) { status.message = what; }); };
+}
+
 /// Nothing if the promise was broken.
 std::optional<schema::StructureOptions> value_of(std::future<schema::StructureOptions>& future) {
   try {
@@ -118,6 +123,7 @@ CopyOutcome Engine::run(const std::vector<std::string>& recopy) {
   while (!stop_.requested()) {
     try {
       auto options = open_options(config_);
+      options.doing = telling(board_);
       std::unique_ptr<pg::Connection> source;
       if (options.before_writing) {
         options.before_writing = [&](pg::Connection& there, bool set_up) {
@@ -139,6 +145,10 @@ CopyOutcome Engine::run(const std::vector<std::string>& recopy) {
       }
       if (stop_.requested()) {
         note_outcome(*target);
+        board_.update([](Status& status) {
+          status.state = RunState::stopping;
+          status.message = "finishing the target";
+        });
         target->tidy();
       }
     } catch (const Error& error) {
@@ -155,7 +165,10 @@ CopyOutcome Engine::run(const std::vector<std::string>& recopy) {
       }
     }
   }
-  board_.update([](Status& status) { status.state = RunState::stopped; });
+  board_.update([](Status& status) {
+    status.state = RunState::stopped;
+    status.message.clear();
+  });
   return outcome_;
 }
 
@@ -356,6 +369,7 @@ CopyOutcome snapshot(const config::Config& config, StatusBoard& board, const Sto
   auto opening = std::async(std::launch::async, [&] {
     auto told = std::move(empty);  // broken when this ends, if there is nothing to tell
     auto options = open_options(config);
+    options.doing = telling(board);
     options.found_empty = [&](const schema::StructureOptions& how) { told.set_value(how); };
     return target::open(options);
   });

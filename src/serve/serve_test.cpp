@@ -184,7 +184,8 @@ TEST(StatusView, LongWordsAreWrapped) {
   status.waiting_for =
       "open transactions at the source: pid 1 (user a, database shop); pid 2 (user b); pid 3 (END)";
   auto text = render_status(status, {false, 50, 0, {}});
-  EXPECT_THAT(text, HasSubstr("  waits    for open transactions at the source:\n           pid 1 (user a, database shop); pid 2\n"));
+  EXPECT_THAT(text, HasSubstr("  waits    for open transactions at the source:\n           pid 1 (user a, "
+                              "database shop); pid 2\n"));
   EXPECT_THAT(text, HasSubstr("(END)"));
 }
 
@@ -278,6 +279,7 @@ TEST_F(Control, AnswersStatusVerifyAndStop) {
     EXPECT_EQ(told.lag_seconds, -1);
     told.lag_seconds = sample().lag_seconds;
     told.resident_bytes = 0;
+    told.received = {};
     EXPECT_EQ(to_json(told), to_json(sample()));
     EXPECT_TRUE(client.verify({}, stop_)->equal);
     EXPECT_TRUE(client.skip(Lsn{0x15D6A28}, stop_));

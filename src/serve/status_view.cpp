@@ -58,7 +58,7 @@ std::string or_dash(Lsn lsn) {
 }
 
 std::string rate_text(double per_second, std::string_view of) {
-  return per_second < 0 ? ""
+  return per_second < 1 ? ""
                         : fmt::format(" · {} {}/s", human_count(static_cast<std::int64_t>(per_second)), of);
 }
 

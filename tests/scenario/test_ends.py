@@ -50,7 +50,7 @@ def test_a_failure_at_the_start_is_told_once(shop):
     shop.mirror.start()
     assert shop.mirror.wait_ended() != 0
     text = shop.mirror.log_text()
-    assert text.count("there_is_none") == 1 and "progress" not in text, text
+    assert text.count("does not exist") == 1 and "progress" not in text, text
 
 
 def test_a_failure_later_is_told_once(shop):

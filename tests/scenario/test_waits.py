@@ -34,7 +34,7 @@ def test_open_transaction(shop):
     assert shop.settle() == 2
 
 
-def test_prepared_transaction_of_another_database(shop_on, own_cluster):
+def test_prepared_transaction_of_another_database(own_cluster, shop_on):
     """Nobody is connected, and it is waited for all the same."""
     cluster = own_cluster(max_prepared_transactions="4")
     shop = shop_on(cluster)
@@ -126,7 +126,7 @@ def test_init(shop):
     run("teardown", "-c", shop.mirror.config)
 
 
-def test_a_lost_look_is_no_harm(shop_on, own_cluster):
+def test_a_lost_look_is_no_harm(own_cluster, shop_on):
     """No connection is left for the look: it waits all the same, and ends well."""
     cluster = own_cluster(max_connections="6", superuser_reserved_connections="0", max_wal_senders="5")
     shop = shop_on(cluster)
