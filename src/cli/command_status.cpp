@@ -1,9 +1,9 @@
 #include <fmt/format.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "base/printable.h"
+#include "base/terminal.h"
 #include "cli/find_mirror.h"
+#include "cli/status_watch.h"
 #include "cli/stopped_mirror.h"
 #include "serve/status_json.h"
 #include "serve/status_view.h"
@@ -12,11 +12,9 @@ namespace tailrace::cli {
 namespace {
 
 std::string render(const pipeline::Status& status) {
-  winsize size{};
-  bool terminal =
-      ::isatty(STDOUT_FILENO) == 1 && ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  auto size = terminal::size_of(stdout);
   return serve::render_status(status,
-                              {colour_wanted(stdout), terminal ? size.ws_col : 200U, 0, PgTimestamp::now()});
+                              {colour_wanted(stdout), size ? size->columns : 200U, 0, PgTimestamp::now()});
 }
 
 /// Nobody answered.
@@ -47,18 +45,13 @@ int command_status(const Options& given) {
         {{"target", "is missing: say which mirror, such as duckdb:shop.duckdb; " + not_running(found), "", 0,
           0}}};
   auto client = found.client();
-  do {
-    auto json = client.status_json();
-    if (!json) return say_stopped(found, options.json);
-    if (options.json) {
-      fmt::print("{}\n", *json);
-    } else {
-      // Home and clear only what is below, so that the screen does not flicker.
-      if (options.watch) fmt::print("\x1b[H\x1b[J");
-      fmt::print("{}", render(serve::status_from_json(*json)));
-    }
-    std::fflush(stdout);
-  } while (options.watch && stop_signal().sleep(std::chrono::seconds(1)));
+  auto json = client.status_json();
+  if (!json) return say_stopped(found, options.json);
+  if (options.watch) return watch_status(client, options.json);
+  if (options.json)
+    fmt::print("{}\n", *json);
+  else
+    fmt::print("{}", render(serve::status_from_json(*json)));
   return exit_ok;
 }
 

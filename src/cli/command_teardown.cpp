@@ -5,6 +5,7 @@
 #include "base/printable.h"
 #include "base/sql_text.h"
 #include "cli/find_mirror.h"
+#include "cli/progress_line.h"
 #include "cli/source_access.h"
 #include "source/publication.h"
 #include "source/slot.h"
@@ -17,7 +18,7 @@ namespace {
 void stop_running(const Found& found) {
   auto client = found.client();
   if (!client.stop()) return;
-  fmt::print("waiting for the running tailrace to stop\n");
+  ProgressLine line("waiting for the running tailrace to stop");
   for (int i = 0; i < 300; ++i) {
     if (!stop_signal().sleep(std::chrono::milliseconds(100))) return;
     if (!client.running()) return;

@@ -1,12 +1,11 @@
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <csignal>
-#include <cstdlib>
 #include <cstring>
 #include <string_view>
 
 #include "base/printable.h"
+#include "base/terminal.h"
 #include "cli/command.h"
 #include "pg/connection.h"
 #include "pg/process_stop.h"
@@ -75,8 +74,7 @@ void hide_secrets(int argc, char** argv) {
 }
 
 bool colour_wanted(std::FILE* out) {
-  const char* no_color = std::getenv("NO_COLOR");
-  return ::isatty(::fileno(out)) == 1 && (no_color == nullptr || *no_color == '\0');
+  return terminal::colour_wanted(out);
 }
 
 }  // namespace tailrace::cli
