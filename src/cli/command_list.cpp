@@ -8,7 +8,6 @@
 #include "cli/find_mirror.h"
 #include "cli/stopped_mirror.h"
 #include "serve/human.h"
-#include "serve/in_step.h"
 #include "serve/status_json.h"
 
 namespace tailrace::cli {
@@ -47,7 +46,7 @@ std::string state_of(const Line& line) {
 
 std::string lag_of(const Line& line) {
   if (!line.runs || line.silent) return "-";
-  if (serve::in_step(line.status)) return "in step";
+  if (line.status.in_step) return "in step";
   return line.status.lag_seconds < 0 ? "unknown" : serve::human_duration(line.status.lag_seconds);
 }
 

@@ -18,19 +18,15 @@ std::string render(const pipeline::Status& status) {
 }
 
 /// Nobody answered.
-int say_stopped(const Found& found, bool json) {
+std::string stopped_text(const Found& found, bool json) {
   std::optional<pipeline::Status> status;
   try {
     status = stopped_mirror(found);
   } catch (const Error& error) {
     fmt::print(stderr, "tailrace: how old it is is not known: {}\n", printable(error.message()));
   }
-  if (json)
-    fmt::print("{}\n", status ? serve::to_json(*status) : "null");
-  else if (status)
-    fmt::print("{}\n", describe_stopped(*status));
-  if (!json) fmt::print("{}\n", not_running(found));
-  return exit_differs;
+  if (json) return status ? serve::to_json(*status) : "null";
+  return (status ? describe_stopped(*status) + "\n" : "") + not_running(found);
 }
 
 }  // namespace
@@ -46,8 +42,12 @@ int command_status(const Options& given) {
           0}}};
   auto client = found.client();
   auto json = client.status_json();
-  if (!json) return say_stopped(found, options.json);
-  if (options.watch) return watch_status(client, options.json);
+  if (!json) {
+    fmt::print("{}\n", stopped_text(found, options.json));
+    return exit_differs;
+  }
+  if (options.watch)
+    return watch_status(client, options.json, [&] { return stopped_text(found, options.json); });
   if (options.json)
     fmt::print("{}\n", *json);
   else

@@ -82,7 +82,10 @@ void remove_from_source(const config::Config& config, Left& left) {
   source->query("set default_transaction_read_only = off", "preparing to remove");
   // The slot first: while it is there, a missing publication would break its stream. So would missing books,
   // and one that is in use ends all of this.
-  bool slot = source::drop_slot(*source, config.slot.name);
+  bool slot = [&] {
+    ProgressLine line("dropping the slot, which its reader must have left");
+    return source::drop_slot(*source, config.slot.name);
+  }();
   fmt::print("slot {}: {}\n", config.slot.name, slot ? "dropped" : "there was none");
   for (const auto& name : config.publication.names) remove_publication(*source, name, left);
 }

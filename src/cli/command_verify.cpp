@@ -2,8 +2,6 @@
 
 #include <chrono>
 
-#include "base/log.h"
-#include "base/printable.h"
 #include "cli/find_mirror.h"
 #include "cli/progress_line.h"
 #include "cli/verify_patrol.h"

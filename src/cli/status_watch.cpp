@@ -20,7 +20,8 @@ constexpr std::size_t width_of_a_pipe = 200;
 
 class Watch {
  public:
-  explicit Watch(const serve::ControlClient& client) : client_(client) {}
+  Watch(const serve::ControlClient& client, const std::function<std::string()>& away)
+      : client_(client), away_(away) {}
 
   int run() {
     while (!stop_signal().requested() && std::ferror(stdout) == 0) {
@@ -28,10 +29,7 @@ class Watch {
         last_ = serve::status_from_json(*json);
         away_since_.reset();
         show(*last_, "");
-      } else if (!last_) {
-        fmt::print("not running: nothing answers at {}\n", client_.path());
-        return exit_differs;
-      } else {
+      } else if (last_) {
         if (!away_since_) away_since_ = Clock::now();
         double seconds = std::chrono::duration<double>(Clock::now() - *away_since_).count();
         show_away(fmt::format("nothing answers for {}; this is how it was", serve::human_duration(seconds)));
@@ -73,35 +71,31 @@ class Watch {
     if (terminal::can_draw(stdout)) return show(*last_, text);
     if (*away_since_ == told_away_) return;
     told_away_ = *away_since_;
-    fmt::print("not running: nothing answers at {}\n\n", client_.path());
+    fmt::print("{}\n\n", away_());
     std::fflush(stdout);
   }
 
   const serve::ControlClient& client_;
+  const std::function<std::string()>& away_;
   terminal::Panel panel_{stdout};
   std::optional<pipeline::Status> last_;
   std::optional<Clock::time_point> away_since_;
   Clock::time_point told_away_;
 };
 
-/// `null` is a line too: that it is away.
-int watch_json(const serve::ControlClient& client) {
-  bool answered = false;
-  while (std::ferror(stdout) == 0) {
+int watch_json(const serve::ControlClient& client, const std::function<std::string()>& away) {
+  do {
     auto json = client.status_json();
-    fmt::print("{}\n", json.value_or("null"));
+    fmt::print("{}\n", json ? *json : away());
     std::fflush(stdout);
-    answered = answered || json.has_value();
-    if (!answered) return exit_differs;
-    if (!stop_signal().sleep(std::chrono::seconds(1))) break;
-  }
+  } while (std::ferror(stdout) == 0 && stop_signal().sleep(std::chrono::seconds(1)));
   return exit_ok;
 }
 
 }  // namespace
 
-int watch_status(const serve::ControlClient& client, bool json) {
-  return json ? watch_json(client) : Watch(client).run();
+int watch_status(const serve::ControlClient& client, bool json, const std::function<std::string()>& away) {
+  return json ? watch_json(client, away) : Watch(client, away).run();
 }
 
 }  // namespace tailrace::cli

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 
-#include "serve/in_step.h"
 #include "serve/metrics_writer.h"
 
 namespace tailrace::serve {
@@ -48,7 +47,7 @@ void about(MetricsWriter& out, const Status& status, const Surroundings& around)
 
 void distance(MetricsWriter& out, const Status& status) {
   out.begin("tailrace_in_step", "gauge", "1 if all that the source has is in the target.");
-  out.line(std::int64_t{in_step(status)});
+  out.line(std::int64_t{status.in_step});
   if (status.lag_seconds >= 0) {
     out.begin("tailrace_lag_seconds", "gauge", "How far the target is behind the source, in time.");
     out.line(status.lag_seconds);

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "serve/human.h"
-#include "serve/in_step.h"
 
 namespace tailrace::serve {
 namespace {
@@ -30,7 +29,7 @@ Readiness readiness(const pipeline::Status& status) {
   auto held =
       std::ranges::count_if(status.tables, [](const auto& table) { return table.state == TableState::held; });
   if (held > 0) return {false, fmt::format("{} of {} tables held, see the status", held, status.tables.size())};
-  if (in_step(status)) return {true, "in step"};
+  if (status.in_step) return {true, "in step"};
   if (status.lag_seconds < 0) return {false, "how far it is behind is not known"};
   auto behind = human_duration(status.lag_seconds) + " behind";
   return {status.lag_seconds <= ready_until_seconds, behind};
