@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/lsn.h"
 #include "base/printable.h"
+#include "base/terminal.h"
 
 namespace tailrace::log {
 namespace {
@@ -67,7 +68,7 @@ void write(Level level, std::string_view component, std::string_view message,
   } else {
     line = fmt::format("{} {:<5} {}: {}", time, name(level), component, printable(message));
   }
-  logger().log(to_spdlog(level), "{}", line);
+  terminal::aside([&] { logger().log(to_spdlog(level), "{}", line); });
 }
 
 void write(Level level, std::string_view component, std::string_view message, const Error& error) {

@@ -11,6 +11,7 @@
 #include "cli/check_server.h"
 #include "cli/check_target.h"
 #include "cli/command.h"
+#include "cli/progress_line.h"
 #include "cli/source_access.h"
 #include "pg/one_database.h"
 #include "pipeline/published_tables.h"
@@ -128,6 +129,7 @@ int command_check(const Options& options) {
                                    config.slot.failover,
                                    config.snapshot.enabled,
                                    config.name};
+  std::optional<ProgressLine> line("looking at the source");
   auto results = source::preflight(connection, request);
   std::vector<PlannedTable> plan;
   if (config.target.given()) plan = plan_if_possible(config, connection);
@@ -136,6 +138,7 @@ int command_check(const Options& options) {
     bool runs = serve::ControlClient(control_places(config)).running();
     std::ranges::move(check_duckdb(config, runs, plan), std::back_inserter(results));
   }
+  line.reset();
   if (stop_signal().requested()) throw Error(Retry::transient, "it was stopped before everything was checked");
   if (options.json)
     print_json(results, plan);

@@ -2,9 +2,10 @@
 
 #include "base/printable.h"
 #include "cli/command.h"
+#include "cli/progress_line.h"
 #include "cli/source_access.h"
 #include "pipeline/published_tables.h"
-#include "source/slot.h"
+#include "source/slot_waits.h"
 
 namespace tailrace::cli {
 
@@ -12,7 +13,10 @@ int command_init(const Options& options) {
   auto config = load(options, {true, false});
   auto connection = open_source(config);
   // The publication first: a slot does not see one that is younger than itself.
-  auto outcome = source::ensure_publication(connection, pipeline::publication_spec(config));
+  auto outcome = [&] {
+    ProgressLine line("making the publication");
+    return source::ensure_publication(connection, pipeline::publication_spec(config));
+  }();
   using source::PublicationChange;
   std::string_view done = outcome.change == PublicationChange::created   ? "created"
                           : outcome.change == PublicationChange::altered ? "altered"
@@ -30,7 +34,8 @@ int command_init(const Options& options) {
     return exit_ok;
   }
   auto replication = open_source(config, pg::Mode::replication);
-  auto slot = source::create_slot(replication, config.slot.name, {false, config.slot.failover, false});
+  auto slot = source::create_slot_telling(replication, config.slot.name, {false, config.slot.failover, false},
+                                          {config.source, config.name, [](const std::string&) {}});
   fmt::print("slot {} created at {}; it holds back WAL on the source from now on\n", slot.name,
              slot.consistent_point.str());
   return exit_ok;

@@ -2,12 +2,16 @@
 
 #include "base/printable.h"
 #include "cli/find_mirror.h"
+#include "cli/progress_line.h"
 
 namespace tailrace::cli {
 
 int command_refresh(const Options& options) {
   auto found = find_mirror(options, {false, true});
-  auto report = found.client().refresh(stop_signal());
+  auto report = [&] {
+    ProgressLine line("waiting until what is new is copied");
+    return found.client().refresh(stop_signal());
+  }();
   if (!report) {
     fmt::print("{}\n`tailrace run` looks at the publications when it starts\n", not_running(found));
     return exit_differs;

@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "cli/command.h"
+#include "cli/endings.h"
 #include "cli/running.h"
 #include "cli/watched.h"
 #include "pipeline/bad_changes.h"
@@ -54,7 +55,7 @@ int command_run(const Options& options) {
   pipeline::Engine engine(config, board, stop_signal());
   pipeline::CopyOutcome outcome;
   {
-    Running running(config, board, work_of(engine, board));
+    Running running(config, board, serve::Progress::Copies::told, work_of(engine, board));
     Watched watched(config, board);
     try {
       outcome = engine.run(options.recopy);
@@ -64,6 +65,7 @@ int command_run(const Options& options) {
     }
     running.ended(engine.established());
   }
+  if (outcome.whole()) tell_run_ended(board.read());
   return report(outcome, "run again to go on");
 }
 

@@ -1,4 +1,5 @@
 #include "cli/command.h"
+#include "cli/endings.h"
 #include "cli/running.h"
 #include "pipeline/engine.h"
 
@@ -9,7 +10,7 @@ int command_snapshot(const Options& options) {
   pipeline::StatusBoard board;
   pipeline::CopyOutcome outcome;
   {
-    Running running(config, board);
+    Running running(config, board, serve::Progress::Copies::untold);
     try {
       outcome = pipeline::snapshot(config, board, stop_signal());
     } catch (...) {
@@ -18,6 +19,7 @@ int command_snapshot(const Options& options) {
     }
     running.ended(false);
   }
+  if (outcome.whole()) tell_snapshot_done(board.read());
   return report(outcome, "the same command begins anew");
 }
 

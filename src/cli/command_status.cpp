@@ -1,9 +1,9 @@
 #include <fmt/format.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "base/printable.h"
+#include "base/terminal.h"
 #include "cli/find_mirror.h"
+#include "cli/status_watch.h"
 #include "cli/stopped_mirror.h"
 #include "serve/status_json.h"
 #include "serve/status_view.h"
@@ -12,27 +12,21 @@ namespace tailrace::cli {
 namespace {
 
 std::string render(const pipeline::Status& status) {
-  winsize size{};
-  bool terminal =
-      ::isatty(STDOUT_FILENO) == 1 && ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  auto size = terminal::size_of(stdout);
   return serve::render_status(status,
-                              {colour_wanted(stdout), terminal ? size.ws_col : 200U, 0, PgTimestamp::now()});
+                              {colour_wanted(stdout), size ? size->columns : 200U, 0, PgTimestamp::now()});
 }
 
 /// Nobody answered.
-int say_stopped(const Found& found, bool json) {
+std::string stopped_text(const Found& found, bool json) {
   std::optional<pipeline::Status> status;
   try {
     status = stopped_mirror(found);
   } catch (const Error& error) {
     fmt::print(stderr, "tailrace: how old it is is not known: {}\n", printable(error.message()));
   }
-  if (json)
-    fmt::print("{}\n", status ? serve::to_json(*status) : "null");
-  else if (status)
-    fmt::print("{}\n", describe_stopped(*status));
-  if (!json) fmt::print("{}\n", not_running(found));
-  return exit_differs;
+  if (json) return status ? serve::to_json(*status) : "null";
+  return (status ? describe_stopped(*status) + "\n" : "") + not_running(found);
 }
 
 }  // namespace
@@ -47,18 +41,17 @@ int command_status(const Options& given) {
         {{"target", "is missing: say which mirror, such as duckdb:shop.duckdb; " + not_running(found), "", 0,
           0}}};
   auto client = found.client();
-  do {
-    auto json = client.status_json();
-    if (!json) return say_stopped(found, options.json);
-    if (options.json) {
-      fmt::print("{}\n", *json);
-    } else {
-      // Home and clear only what is below, so that the screen does not flicker.
-      if (options.watch) fmt::print("\x1b[H\x1b[J");
-      fmt::print("{}", render(serve::status_from_json(*json)));
-    }
-    std::fflush(stdout);
-  } while (options.watch && stop_signal().sleep(std::chrono::seconds(1)));
+  auto json = client.status_json();
+  if (!json) {
+    fmt::print("{}\n", stopped_text(found, options.json));
+    return exit_differs;
+  }
+  if (options.watch)
+    return watch_status(client, options.json, [&] { return stopped_text(found, options.json); });
+  if (options.json)
+    fmt::print("{}\n", *json);
+  else
+    fmt::print("{}", render(serve::status_from_json(*json)));
   return exit_ok;
 }
 

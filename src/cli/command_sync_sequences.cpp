@@ -2,6 +2,7 @@
 
 #include "base/printable.h"
 #include "cli/command.h"
+#include "cli/progress_line.h"
 #include "cli/source_access.h"
 #include "pg/one_database.h"
 #include "pipeline/published_tables.h"
@@ -33,7 +34,10 @@ int command_sync_sequences(const Options& options) {
   mirror.name = config.name;
   mirror.make_structure = config.schema.mode == config::SchemaMode::copy;
   mirror.keep_rows = !config.snapshot.enabled;
-  auto outcome = target::sync_sequences(mirror, source, tables);
+  auto outcome = [&] {
+    ProgressLine line("setting sequences");
+    return target::sync_sequences(mirror, source, tables);
+  }();
   fmt::print("{} sequences stand where the source's do\n", outcome.set);
   for (const auto& problem : outcome.problems) fmt::print(stderr, "{}\n", printable(problem));
   return outcome.problems.empty() ? exit_ok : exit_differs;

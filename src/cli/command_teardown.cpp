@@ -5,6 +5,7 @@
 #include "base/printable.h"
 #include "base/sql_text.h"
 #include "cli/find_mirror.h"
+#include "cli/progress_line.h"
 #include "cli/source_access.h"
 #include "source/publication.h"
 #include "source/slot.h"
@@ -17,7 +18,7 @@ namespace {
 void stop_running(const Found& found) {
   auto client = found.client();
   if (!client.stop()) return;
-  fmt::print("waiting for the running tailrace to stop\n");
+  ProgressLine line("waiting for the running tailrace to stop");
   for (int i = 0; i < 300; ++i) {
     if (!stop_signal().sleep(std::chrono::milliseconds(100))) return;
     if (!client.running()) return;
@@ -81,7 +82,10 @@ void remove_from_source(const config::Config& config, Left& left) {
   source->query("set default_transaction_read_only = off", "preparing to remove");
   // The slot first: while it is there, a missing publication would break its stream. So would missing books,
   // and one that is in use ends all of this.
-  bool slot = source::drop_slot(*source, config.slot.name);
+  bool slot = [&] {
+    ProgressLine line("dropping the slot, which its reader must have left");
+    return source::drop_slot(*source, config.slot.name);
+  }();
   fmt::print("slot {}: {}\n", config.slot.name, slot ? "dropped" : "there was none");
   for (const auto& name : config.publication.names) remove_publication(*source, name, left);
 }

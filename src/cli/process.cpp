@@ -1,13 +1,12 @@
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <csignal>
-#include <cstdlib>
 #include <cstring>
 #include <string_view>
 
 #include "base/log.h"
 #include "base/printable.h"
+#include "base/terminal.h"
 #include "cli/command.h"
 #include "pg/connection.h"
 #include "pg/process_stop.h"
@@ -85,8 +84,7 @@ void hide_secrets(int argc, char** argv) {
 }
 
 bool colour_wanted(std::FILE* out) {
-  const char* no_color = std::getenv("NO_COLOR");
-  return ::isatty(::fileno(out)) == 1 && (no_color == nullptr || *no_color == '\0');
+  return terminal::colour_wanted(out);
 }
 
 }  // namespace tailrace::cli

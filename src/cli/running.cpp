@@ -25,7 +25,8 @@ pipeline::StatusBoard& introduced(const config::Config& config, pipeline::Status
 
 }  // namespace
 
-Running::Running(const config::Config& config, pipeline::StatusBoard& board, serve::ControlWork work)
+Running::Running(const config::Config& config, pipeline::StatusBoard& board, serve::Progress::Copies copies,
+                 serve::ControlWork work)
     : board_(introduced(config, board)),
       server_(control_places(config), board, stop_signal(), std::move(work)),
       note_(note_of(config, server_.path())) {
@@ -35,7 +36,7 @@ Running::Running(const config::Config& config, pipeline::StatusBoard& board, ser
   // The display shows what log lines of level info say, and both share the terminal.
   if (style == serve::Progress::Style::live && config.log.level == log::Level::info)
     log::configure(log::Level::warn, config.log.format);
-  progress_.emplace(board, stderr, style);
+  progress_.emplace(board, stderr, style, copies);
 }
 
 void Running::ended(bool begun, const Error* failure) {

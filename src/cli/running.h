@@ -15,7 +15,8 @@ namespace tailrace::cli {
 /// tailrace runs on the target.
 class Running {
  public:
-  Running(const config::Config& config, pipeline::StatusBoard& board, serve::ControlWork work = {});
+  Running(const config::Config& config, pipeline::StatusBoard& board, serve::Progress::Copies copies,
+          serve::ControlWork work = {});
 
   /// For whoever asks later. Nothing is left to be told of what did not begin.
   void ended(bool begun, const Error* failure = nullptr);

@@ -33,6 +33,11 @@ bool may_retry(const Error& error) {
   return error.retry() == Retry::transient || error.retry() == Retry::in_doubt;
 }
 
+/// What the target says that it does.
+std::function<void(const std::string& what)> telling(StatusBoard& board) {
+  return [&board](const std::string& what) { board.update([&](Status& status) { status.message = what; }); };
+}
+
 /// Nothing if the promise was broken.
 std::optional<schema::StructureOptions> value_of(std::future<schema::StructureOptions>& future) {
   try {
@@ -129,6 +134,7 @@ CopyOutcome Engine::run_supervised(FirstStart& first) {
   while (!stop_.requested()) {
     try {
       auto options = open_options(config_);
+      options.doing = telling(board_);
       std::unique_ptr<pg::Connection> source;
       if (options.before_writing) {
         options.before_writing = [&](pg::Connection& there, bool set_up) {
@@ -154,6 +160,10 @@ CopyOutcome Engine::run_supervised(FirstStart& first) {
       established_ = established_ || target->checkpoint().has_value();
       if (stop_.requested()) {
         note_outcome(*target);
+        board_.update([](Status& status) {
+          status.state = RunState::stopping;
+          status.message = "finishing the target";
+        });
         target->tidy();
       }
     } catch (const Error& error) {
@@ -171,7 +181,10 @@ CopyOutcome Engine::run_supervised(FirstStart& first) {
       }
     }
   }
-  board_.update([](Status& status) { status.state = RunState::stopped; });
+  board_.update([](Status& status) {
+    status.state = RunState::stopped;
+    status.message.clear();
+  });
   return outcome_;
 }
 
@@ -386,6 +399,7 @@ CopyOutcome take_snapshot(const config::Config& config, StatusBoard& board, cons
   auto opening = std::async(std::launch::async, [&] {
     auto told = std::move(empty);  // broken when this ends, if there is nothing to tell
     auto options = open_options(config);
+    options.doing = telling(board);
     options.found_empty = [&](const schema::StructureOptions& how) { told.set_value(how); };
     if (options.before_writing) {
       options.before_writing = [&](pg::Connection& there, bool set_up) {

@@ -206,7 +206,7 @@ void Session::stream() {
   });
   board_.update([&](Status& status) {
     status.state = RunState::streaming;
-    status.message = "following";
+    status.message.clear();
     status.binary = options.binary;
     status.received = status.applied = status.acknowledged = checkpoint->lsn;
     for (auto& table : status.tables) {

@@ -5,11 +5,20 @@
 #include "pipeline/holding.h"
 #include "pipeline/published_tables.h"
 #include "schema/catalog.h"
+#include "source/slot_waits.h"
 #include "source/timeline.h"
 
 // From which position a session goes on, and what of that is refused before anything is written.
 
 namespace tailrace::pipeline {
+namespace {
+
+source::TellingWaits telling(const config::Config& config, StatusBoard& board) {
+  return {config.source, config.name,
+          [&](const std::string& what) { board.update([&](Status& status) { status.waiting_for = what; }); }};
+}
+
+}  // namespace
 
 /// Tables without a checkpoint are of a snapshot that was interrupted, and as of a position that no slot knows.
 void Session::forget_unfinished_snapshot() {
@@ -224,7 +233,8 @@ std::optional<Session::Snapshot> Session::create_main_slot() {
   auto exporter = replication();
   log::info("source", "creating slot {}; this waits for the transactions that are running now",
             config_.slot.name);
-  auto created = source::create_slot(*exporter, config_.slot.name, {false, config_.slot.failover, true});
+  auto created = source::create_slot_telling(*exporter, config_.slot.name, {false, config_.slot.failover, true},
+                                             telling(config_, board_));
   if (first_ != nullptr) first_->made_slot();
   failover_ = config_.slot.failover;
   checkpoint.lsn = slot_position_ = created.consistent_point;
@@ -241,7 +251,7 @@ Session::Snapshot Session::temporary_snapshot() {
   auto exporter = std::make_unique<pg::Connection>(pg::Connection::open(config_.source, options));
   exporter->leave_on(stop_);
   std::string name = fmt::format("{}_copy_{}", config_.slot.name.substr(0, 40), exporter->backend_pid());
-  auto created = source::create_slot(*exporter, name, {true, false, true});
+  auto created = source::create_slot_telling(*exporter, name, {true, false, true}, telling(config_, board_));
   return Snapshot{std::move(exporter), created.snapshot, created.consistent_point};
 }
 

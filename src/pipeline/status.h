@@ -41,12 +41,24 @@ struct TableStatus {
 
 /// A comparison of source and target that is under way.
 struct VerifyStatus {
-  std::string table;  ///< being compared or mended
+  std::string table;  ///< being compared or mended; empty: none yet
   bool mending = false;
   std::int64_t rows = 0;             ///< of this table that were compared
   std::int64_t estimated_rows = -1;  ///< -1 unknown
   std::int64_t tables_done = 0;
   std::int64_t tables = 0;
+  double rows_per_second = -1;  ///< -1 unknown
+  double seconds_left = -1;     ///< until all tables are compared; -1 unknown
+  std::string waiting_for;      ///< before it can begin; empty: nothing
+};
+
+/// A copy that was finished by this process.
+struct CopyDone {
+  std::int64_t tables = 0;
+  std::int64_t rows = 0;
+  std::int64_t bytes = 0;
+  double seconds = 0;
+  Lsn lsn;  ///< its snapshot
 };
 
 /// A source transaction that somebody wanted left out.
@@ -96,6 +108,10 @@ struct Status {
   PgTimestamp last_commit_time;  ///< source time of the last applied transaction
   std::int64_t sequences = -1;   ///< of the target, kept ahead of the source's; -1 none are looked after
   std::int64_t resident_bytes = 0;
+  std::string waiting_for;         ///< what keeps it from going on, by name; empty: nothing
+  double per_second = -1;          ///< rows of the copy, else changes applied; -1 unknown
+  double seconds_left = -1;        ///< of the copy; -1 unknown
+  std::optional<CopyDone> copied;  ///< the latest
   std::optional<VerifyStatus> verify;
   std::vector<SkipStatus> skips;  ///< the latest
   ConflictCounts conflicts{};     ///< since the process started

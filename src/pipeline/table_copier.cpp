@@ -18,6 +18,7 @@
 #include "base/sql_text.h"
 #include "pg/connection.h"
 #include "pg/copy_out.h"
+#include "pipeline/copy_done.h"
 #include "pipeline/raw_text.h"
 #include "schema/catalog.h"
 #include "schema/reading.h"
@@ -588,6 +589,7 @@ std::vector<Oid> copy_tables(const CopyOptions& options, const std::vector<schem
                              pg::Connection& connection, target::Target& target, StatusBoard& board,
                              const StopSignal& stop) {
   if (tables.empty()) return {};
+  auto began = std::chrono::steady_clock::now();
   Board shared(options.source, stop);
   shared.parts_left.resize(tables.size());
   shared.rows.resize(tables.size());
@@ -623,6 +625,7 @@ std::vector<Oid> copy_tables(const CopyOptions& options, const std::vector<schem
     shared.changed.notify_all();
   }
   if (shared.error) std::rethrow_exception(shared.error);
+  if (!stop.requested()) note_copied(tables, options.snapshot_lsn, began, board);
   return unfinished;
 }
 

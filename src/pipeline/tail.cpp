@@ -6,7 +6,7 @@
 #include "pipeline/engine.h"
 #include "pipeline/published_tables.h"
 #include "source/replication_stream.h"
-#include "source/slot.h"
+#include "source/slot_waits.h"
 #include "source/transaction_assembler.h"
 
 namespace tailrace::pipeline {
@@ -136,9 +136,9 @@ void tail(const config::Config& config, std::FILE* out, const StopSignal& stop) 
     }
   } cleanup{sql, spec.names.front(), made};
   auto replication = pg::Connection::open(config.source, {pg::Mode::replication, config.name + " tail"});
-  auto slot = source::create_slot(
+  auto slot = source::create_slot_telling(
       replication, fmt::format("{}_tail_{}", config.slot.name.substr(0, 40), replication.backend_pid()),
-      {true, false, false});
+      {true, false, false}, {config.source, config.name, [](const std::string&) {}});
   source::StreamOptions options;
   options.slot = slot.name;
   options.publications = spec.names;

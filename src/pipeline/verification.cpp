@@ -8,7 +8,7 @@
 #include "schema/reading.h"
 #include "schema/same_table.h"
 #include "source/catalog_marks.h"
-#include "source/slot.h"
+#include "source/slot_waits.h"
 
 namespace tailrace::pipeline {
 namespace {
@@ -106,7 +106,14 @@ std::unique_ptr<Verification::Meeting> Verification::meet_once(const Act& act) {
   // applier is held meanwhile, but not for as long as a long transaction at the source may make it take.
   applier_.with([](Applier& applier) { applier.hold(Clock::now() + longest_hold); }, give_up);
   auto name = fmt::format("{}_verify_{}", config_.slot.name.substr(0, 40), exporter.backend_pid());
-  auto slot = source::create_slot(exporter, name, {true, false, true});
+  auto told = [this](const std::string& what) {
+    board_.update([&](Status& status) {
+      if (!status.verify) status.verify.emplace();
+      status.verify->waiting_for = what;
+    });
+  };
+  auto slot = source::create_slot_telling(exporter, name, {true, false, true},
+                                          {config_.source, config_.name + " verify", told});
   // Once a transaction has taken over the snapshot, the slot can go.
   source::import_snapshot(out->source, slot.snapshot);
   auto barrier = std::make_shared<Barrier>();
@@ -196,15 +203,22 @@ void Verification::run(const VerifyRequest& request, verify::Report& report) {
     }
   }
   refuse_code_of_others(wanted);
+  pace_ = VerifyPace(meeting_->tables, wanted);
+  std::int64_t done = 0;
   for (const auto& [oid, name] : wanted) {
     board_.update([&](Status& status) {
-      auto done = status.verify ? status.verify->tables_done + 1 : 0;
-      status.verify = VerifyStatus{name, false, 0, -1, done, static_cast<std::int64_t>(wanted.size())};
+      VerifyStatus now;
+      now.table = name;
+      now.tables_done = done++;
+      now.tables = static_cast<std::int64_t>(wanted.size());
+      now.seconds_left = pace_.seconds_left();
+      status.verify = now;
     });
     auto found = under_newer_snapshots([&] { return compare(oid); });
     bool mends = request.repair && !found.report.equal && !found.keys.empty();
     report.tables.push_back(mends ? repair(oid, std::move(found)) : std::move(found.report));
     report.lsn = report.tables.back().lsn;
+    pace_.done(oid);
   }
   report.equal = std::ranges::all_of(report.tables, &verify::TableReport::equal);
 }
@@ -249,11 +263,18 @@ verify::Comparison Verification::compare(Oid oid) {
     out.report.held = record->held;
     return out;
   }
+  pace_.begin(oid);
   auto counted = [this](std::int64_t rows) {
-    board_.update([&](Status& status) { status.verify->rows += rows; });
+    pace_.count(rows);
+    board_.update([&](Status& status) {
+      status.verify->rows += rows;
+      status.verify->rows_per_second = pace_.per_second();
+      status.verify->seconds_left = pace_.seconds_left();
+    });
   };
   auto out = verify::compare_table(meeting_->source, *table, *meeting_->view, stop_,
                                    guarded(meeting_->source, *table), counted);
+  pace_.pause();
   out.report.lsn = meeting_->lsn;
   compare_names(*table, *meeting_->view, out.report);
   return out;
@@ -261,7 +282,7 @@ verify::Comparison Verification::compare(Oid oid) {
 
 /// Mends and compares again, for as long as that gets on.
 verify::TableReport Verification::repair(Oid oid, verify::Comparison found) {
-  auto differences = found.report.differences;
+  auto first = found.report;
   verify::Mended mended;
   for (int round = 0; round < most_rounds && !found.keys.empty(); ++round) {
     auto now = mend(oid, found.shape, std::move(found.keys));
@@ -271,7 +292,10 @@ verify::TableReport Verification::repair(Oid oid, verify::Comparison found) {
     found = under_newer_snapshots([&] { return compare(oid); });
     if (now.total() == 0) break;
   }
-  if (found.report.equal) found.report.differences = std::move(differences);
+  if (found.report.equal) {
+    found.report.differences = std::move(first.differences);
+    found.report.differing = first.differing;
+  }
   found.report.mended = mended;
   return std::move(found.report);
 }

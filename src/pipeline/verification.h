@@ -18,6 +18,7 @@
 #include "config/config.h"
 #include "pipeline/applier.h"
 #include "pipeline/status.h"
+#include "pipeline/verify_pace.h"
 #include "schema/reading.h"
 #include "verify/comparison.h"
 
@@ -81,6 +82,7 @@ class Verification {
   const StopSignal& stop_;
   std::unique_ptr<Meeting> meeting_;
   schema::QueryGuard guard_;
+  VerifyPace pace_;
 };
 
 }  // namespace tailrace::pipeline

@@ -12,25 +12,30 @@
 
 namespace tailrace::serve {
 
-/// Draws on its own thread until destroyed. `board` must outlive it.
+/// Draws on its own thread until destroyed, and notes on the board how fast it goes. `board` must outlive it.
 class Progress {
  public:
-  enum class Style { live, lines, silent };
+  enum class Style { live, lines };
+  /// Whether a line says what each copy brought, when it is done.
+  enum class Copies { told, untold };
 
   /// live if `out` is a terminal that can move its cursor, else lines.
   static Style style_for(std::FILE* out);
 
-  Progress(const pipeline::StatusBoard& board, std::FILE* out, Style style);
+  Progress(pipeline::StatusBoard& board, std::FILE* out, Style style, Copies copies);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
  private:
   void loop();
+  void tell_copied(const pipeline::Status& status);
 
-  const pipeline::StatusBoard& board_;
+  pipeline::StatusBoard& board_;
   std::FILE* out_;
   Style style_;
+  Copies copies_;
+  Lsn told_;
   std::mutex mutex_;
   std::condition_variable wake_;
   bool done_ = false;

@@ -83,14 +83,36 @@ TEST(StatusJson, UnknownIsNullAndBadTextDoesNotThrow) {
 }
 
 TEST(StatusJson, VerifyReport) {
-  pipeline::VerifyReport report{
-      Lsn{0x10},
-      false,
-      {{"public.a", Lsn{0x9}, 2, 1, false, {{"public.a", "id=1", "(1,x)", ""}}, {3, 4, 5}, ""}},
-      ""};
+  pipeline::VerifyReport report{Lsn{0x10},
+                                false,
+                                {{"public.a",
+                                  Lsn{0x9},
+                                  2,
+                                  1,
+                                  false,
+                                  {{"public.a", "id=1", "(1,x)", ""}},
+                                  {3, 4, 5},
+                                  "",
+                                  {1998, verify::Counted::about}},
+                                 {"public.b", Lsn{0x9}, 0, 0, false, {}, {}, "why", {}}},
+                                ""};
   std::string text = to_json(report);
   EXPECT_EQ(to_json(verify_from_json(text)), text);
   EXPECT_EQ(verify_from_json(text).tables[0].differences[0].key, "id=1");
+  EXPECT_THAT(text, HasSubstr(R"("rows_differing":1998)"));
+  EXPECT_THAT(text, HasSubstr(R"("tables_differing":2)"));
+  EXPECT_THAT(text, HasSubstr(R"("differing":null)"));
+}
+
+TEST(StatusJson, AnOlderOneSaysLess) {
+  std::string text = to_json(sample());
+  for (const char* key : {R"("per_second":null,)", R"("seconds_left":null,)", R"("waiting_for":"")"}) {
+    auto at = text.find(key);
+    ASSERT_NE(at, std::string::npos) << key;
+    text.erase(at, std::strlen(key) + (text[at + std::strlen(key)] == ',' ? 1 : 0));
+  }
+  if (text.ends_with(",}")) text.replace(text.size() - 2, 2, "}");
+  EXPECT_EQ(status_from_json(text).per_second, -1);
 }
 
 TEST(StatusJson, VerifyRequest) {
@@ -102,10 +124,14 @@ TEST(StatusJson, VerifyRequest) {
 
 TEST(StatusJson, VerifyUnderWay) {
   auto status = sample();
-  status.verify = pipeline::VerifyStatus{"public.a", false, 3'200'000, 10'000'000, 1, 5};
+  status.verify = pipeline::VerifyStatus{"public.a", false, 3'200'000, 10'000'000, 1, 5, 2'000, 3'400, ""};
   EXPECT_EQ(to_json(status_from_json(to_json(status))), to_json(status));
-  EXPECT_THAT(render_status(status, {false, 120, 0, {}}),
-              HasSubstr("comparing public.a, 3,200,000 of about 10,000,000 rows, table 2 of 5"));
+  EXPECT_THAT(
+      render_status(status, {false, 120, 0, {}}),
+      HasSubstr(
+          "comparing public.a, 3,200,000 of about 10,000,000 rows, table 2 of 5, 2,000 rows/s, 56m 40s left"));
+  status.verify->waiting_for = "open transactions";
+  EXPECT_THAT(render_status(status, {false, 120, 0, {}}), HasSubstr("verify   waiting for open transactions"));
 }
 
 TEST(StatusView, FitsTheTerminalAndSaysWhatMatters) {
@@ -118,18 +144,61 @@ TEST(StatusView, FitsTheTerminalAndSaysWhatMatters) {
   EXPECT_THAT(text, HasSubstr("PostgreSQL 15.6"));
   EXPECT_THAT(text, HasSubstr("lag 0.2 s · 4.0 GB of WAL behind"));
   EXPECT_THAT(text, HasSubstr("75 % · 1 of 2 tables"));
-  auto few = render_status(sample(), {false, 120, 1, {}});
-  EXPECT_THAT(few, HasSubstr("public.orders"));
-  EXPECT_THAT(few, HasSubstr("... and 1 more tables"));
+}
+
+TEST(StatusView, FitsTheHeight) {
+  auto status = sample();
+  for (int i = 0; i < 1500; ++i) {
+    status.tables.push_back(status.tables[1]);
+    status.tables.back().name = std::to_string(i);
+  }
+  status.tables[700].last_error = "it is held";
+  for (std::size_t height : {3U, 9U, 15U, 59U}) {
+    auto text = render_status(status, {false, 120, height, {}});
+    auto lines = static_cast<std::size_t>(std::ranges::count(text, '\n'));
+    EXPECT_LE(lines, height);
+    EXPECT_GE(lines + 3, height);
+    if (height < 15) continue;
+    EXPECT_THAT(text, HasSubstr("it is held"));
+    EXPECT_THAT(text, HasSubstr(" more tables"));
+  }
+  auto all = render_status(status, {false, 120, 0, {}});
+  EXPECT_EQ(render_status(status, {false, 120, static_cast<std::size_t>(std::ranges::count(all, '\n')), {}}),
+            all);
+}
+
+TEST(StatusView, WhatIsUnknownIsNotShownAsZero) {
+  auto text = render_status(Status{}, {false, 120, 0, {}});
+  EXPECT_THAT(text, Not(HasSubstr("0/0")));
+  EXPECT_THAT(text, Not(HasSubstr("0 B")));
+  auto status = sample();
+  EXPECT_THAT(render_status(status, {false, 120, 0, {}}), HasSubstr("applied 0/1000 · received - "));
+  status.retained_wal_bytes = 56;
+  EXPECT_THAT(render_status(status, {false, 120, 0, {}}), Not(HasSubstr("holds back")));
+  status.retained_wal_bytes = 64 << 20;
+  EXPECT_THAT(render_status(status, {false, 120, 0, {}}), HasSubstr("holds back 64 MB of WAL"));
+}
+
+TEST(StatusView, LongWordsAreWrapped) {
+  auto status = sample();
+  status.waiting_for =
+      "open transactions at the source: pid 1 (user a, database shop); pid 2 (user b); pid 3 (END)";
+  auto text = render_status(status, {false, 50, 0, {}});
+  EXPECT_THAT(text, HasSubstr("  waits    for open transactions at the source:\n           pid 1 (user a, "
+                              "database shop); pid 2\n"));
+  EXPECT_THAT(text, HasSubstr("(END)"));
 }
 
 TEST(StatusView, Lines) {
-  EXPECT_EQ(render_line(sample(), 1234.5, 80),
-            "copying: 1 of 2 tables, 1,000 rows, 0 B, 75 %, 1,234 rows/s, 1m 20s left");
   auto status = sample();
+  status.per_second = 1234.5;
+  status.seconds_left = 80;
+  EXPECT_EQ(render_line(status), "copying: 1 of 2 tables, 1,000 rows, 0 B, 75 %, 1,234 rows/s, 1m 20s left");
+  EXPECT_THAT(render_status(status, {false, 80, 0, {}}), HasSubstr("75 % · 1m 20s left · 1,234 rows/s"));
   status.state = RunState::streaming;
-  EXPECT_THAT(render_line(status, -1, -1), HasSubstr("streaming: lag 0.2 s"));
-  EXPECT_THAT(render_line(status, -1, -1), Not(HasSubstr("/s")));
+  status.per_second = -1;
+  EXPECT_THAT(render_line(status), HasSubstr("streaming: lag 0.2 s"));
+  EXPECT_THAT(render_line(status), Not(HasSubstr("/s")));
 }
 
 TEST(Human, Numbers) {
@@ -139,6 +208,24 @@ TEST(Human, Numbers) {
   EXPECT_EQ(human_duration(93784), "1d 2h");
   EXPECT_EQ(clip("Größenordnung", 6), "Größe…");
   EXPECT_EQ(pad_left("ö", 3), "  ö");
+  EXPECT_EQ(human_number(1, "table") + human_number(2000, "row"), "1 table2,000 rows");
+}
+
+TEST(Human, WidthOfOtherScripts) {
+  EXPECT_EQ(display_width("表名"), 4U);
+  EXPECT_EQ(display_width("e\u0301"), 1U);
+  EXPECT_EQ(clip("表名表名", 6), "表名…");
+  EXPECT_EQ(clip("表名", 4), "表名");
+  EXPECT_EQ(pad_right("表", 3), "表 ");
+}
+
+TEST(Human, Wrap) {
+  using testing::ElementsAre;
+  EXPECT_THAT(wrap("one two three", 7, 9), ElementsAre("one two", "three"));
+  EXPECT_THAT(wrap("one two three", 20, 9), ElementsAre("one two three"));
+  EXPECT_THAT(wrap("abcdefghij", 4, 9), ElementsAre("abcd", "efgh", "ij"));
+  EXPECT_THAT(wrap("one two three four", 7, 2), ElementsAre("one two", "three …"));
+  EXPECT_THAT(wrap("", 7, 2), ElementsAre());
 }
 
 class Control : public testing::Test {
@@ -196,6 +283,7 @@ TEST_F(Control, AnswersStatusVerifyAndStop) {
     EXPECT_EQ(told.lag_seconds, -1);
     told.lag_seconds = sample().lag_seconds;
     told.resident_bytes = 0;
+    told.received = {};
     EXPECT_EQ(to_json(told), to_json(sample()));
     EXPECT_TRUE(client.verify({}, stop_)->equal);
     EXPECT_TRUE(client.skip(Lsn{0x15D6A28}, true, stop_));

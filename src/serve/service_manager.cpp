@@ -100,7 +100,7 @@ void ServiceManager::tell(Clock::time_point now) {
     last_extension_ = now;
     text += fmt::format("EXTEND_TIMEOUT_USEC={}\n", extension.count());
   }
-  auto line = printable(render_line(status, -1, -1));
+  auto line = printable(render_line(status));
   if (line != said_) text += "STATUS=" + line + "\n";
   said_ = std::move(line);
   if (watchdog_.count() > 0 && now - last_watchdog_ >= watchdog_ / 2) {

@@ -55,6 +55,12 @@ T number_or_unknown(const json& value) {
   return value.is_null() ? T(-1) : value.get<T>();
 }
 
+/// What an older version does not say is unknown.
+double number_if_there(const json& value, const char* key) {
+  auto found = value.find(key);
+  return found == value.end() ? -1 : number_or_unknown<double>(*found);
+}
+
 template <typename State>
 State parse_state(const json& value, State last) {
   for (int i = 0; i <= static_cast<int>(last); ++i)
@@ -127,7 +133,10 @@ json verify_status_json(const std::optional<pipeline::VerifyStatus>& verify) {
           {"rows", verify->rows},
           {"estimated_rows", known_or_null(verify->estimated_rows)},
           {"tables_done", verify->tables_done},
-          {"tables", verify->tables}};
+          {"tables", verify->tables},
+          {"rows_per_second", known_or_null(verify->rows_per_second)},
+          {"seconds_left", known_or_null(verify->seconds_left)},
+          {"waiting_for", verify->waiting_for}};
 }
 
 std::optional<pipeline::VerifyStatus> parse_verify_status(const json& value) {
@@ -139,6 +148,9 @@ std::optional<pipeline::VerifyStatus> parse_verify_status(const json& value) {
   verify.estimated_rows = number_or_unknown<std::int64_t>(value.at("estimated_rows"));
   verify.tables_done = value.at("tables_done");
   verify.tables = value.at("tables");
+  verify.rows_per_second = number_if_there(value, "rows_per_second");
+  verify.seconds_left = number_if_there(value, "seconds_left");
+  verify.waiting_for = value.value("waiting_for", "");
   return verify;
 }
 
@@ -171,6 +183,7 @@ std::string to_json(const Status& status) {
               {"publication", status.publication},
               {"state", to_string(status.state)},
               {"message", status.message},
+              {"waiting_for", status.waiting_for},
               {"server_version", status.server_version},
               {"pid", status.pid},
               {"started_at", time_or_null(status.started_at)},
@@ -191,6 +204,8 @@ std::string to_json(const Status& status) {
               {"transactions", status.transactions},
               {"changes", status.changes},
               {"commits", status.commits},
+              {"per_second", known_or_null(status.per_second)},
+              {"seconds_left", known_or_null(status.seconds_left)},
               {"reconnects", status.reconnects},
               {"last_commit_time", time_or_null(status.last_commit_time)},
               {"sequences", known_or_null(status.sequences)},
@@ -217,6 +232,7 @@ Status status_from_json(const std::string& text) {
     status.publication = value.at("publication");
     status.state = parse_state(value.at("state"), RunState::failed);
     status.message = value.at("message");
+    status.waiting_for = value.value("waiting_for", "");
     status.server_version = value.at("server_version");
     status.pid = value.at("pid");
     status.started_at = parse_time(value.at("started_at"));
@@ -238,6 +254,8 @@ Status status_from_json(const std::string& text) {
     status.transactions = value.at("transactions");
     status.changes = value.at("changes");
     status.commits = value.at("commits");
+    status.per_second = number_if_there(value, "per_second");
+    status.seconds_left = number_if_there(value, "seconds_left");
     status.reconnects = value.at("reconnects");
     status.last_commit_time = parse_time(value.at("last_commit_time"));
     status.sequences = number_or_unknown<std::int64_t>(value.at("sequences"));
@@ -252,8 +270,12 @@ Status status_from_json(const std::string& text) {
 }
 
 std::string to_json(const pipeline::VerifyReport& report) {
+  auto differing = verify::sum_up(report);
   json out = {{"lsn", lsn_or_null(report.lsn)},
               {"equal", report.equal},
+              {"tables_differing", differing.tables},
+              {"rows_differing", differing.rows},
+              {"rows_differing_counted", verify::to_string(differing.counted)},
               {"error", report.error.empty() ? json() : json(report.error)},
               {"tables", json::array()}};
   for (const auto& table : report.tables) {
@@ -268,6 +290,8 @@ std::string to_json(const pipeline::VerifyReport& report) {
                              {"source_rows", table.source_rows},
                              {"target_rows", table.target_rows},
                              {"equal", table.equal},
+                             {"differing", known_or_null(table.differing.rows)},
+                             {"differing_counted", verify::to_string(table.differing.counted)},
                              {"differences", std::move(differences)},
                              {"inserted", table.mended.inserted},
                              {"updated", table.mended.updated},
@@ -307,6 +331,8 @@ pipeline::VerifyReport verify_from_json(const std::string& text) {
       out.source_rows = table.at("source_rows");
       out.target_rows = table.at("target_rows");
       out.equal = table.at("equal");
+      out.differing.rows = static_cast<std::int64_t>(number_if_there(table, "differing"));
+      out.differing.counted = verify::counted_from(table.value("differing_counted", "exactly"));
       if (auto held = table.find("held"); held != table.end() && !held->is_null()) out.held = *held;
       out.mended = {table.at("inserted"), table.at("updated"), table.at("deleted")};
       for (const json& d : table.at("differences"))

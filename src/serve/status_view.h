@@ -9,8 +9,8 @@ namespace tailrace::serve {
 
 struct ViewOptions {
   bool colour = false;
-  std::size_t width = 100;     ///< columns of the terminal
-  std::size_t max_tables = 0;  ///< rows of the table list at most, the busiest first; 0: all, by name
+  std::size_t width = 100;    ///< columns of the terminal
+  std::size_t max_lines = 0;  ///< of all; then of the tables the troubled and the busy ones first; 0: no limit
   PgTimestamp now;
 };
 
@@ -28,11 +28,14 @@ struct CopyProgress {
 
 CopyProgress copy_progress(const pipeline::Status& status);
 
-/// "comparing public.orders, 1,234,567 of about 10,000,000 rows, table 2 of 5"
+/// "comparing public.orders, 1,234,567 of about 10,000,000 rows, table 2 of 5, 210,000 rows/s, 41 s left"
 std::string verify_text(const pipeline::VerifyStatus& verify);
 
-/// "copying: 3 of 12 tables, 1,234,567 rows, 120 MB, 34 %" or "streaming: lag 0.2 s, ...". Rates per second
-/// and time left are left out when negative.
-std::string render_line(const pipeline::Status& status, double rows_per_second, double seconds_left);
+/// "copying: 3 of 12 tables, 1,234,567 rows, 120 MB, 34 %" or "streaming: lag 0.2 s, ...", with rate and time
+/// left where they are known.
+std::string render_line(const pipeline::Status& status);
+
+/// "9 tables, 1,812,004 rows, 212 MB in 14 s"
+std::string copied_text(const pipeline::CopyDone& done);
 
 }  // namespace tailrace::serve

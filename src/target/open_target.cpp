@@ -1,13 +1,33 @@
 #include "target/open_target.h"
 
+#include <fmt/format.h>
+
+#include <filesystem>
+
 #include "target/duckdb/duckdb_target.h"
 #include "target/postgres/postgres_target.h"
 
 namespace tailrace::target {
 
+namespace {
+
+constexpr std::uintmax_t long_log = 64 << 20;  // takes some seconds
+
+/// What a run that was killed had not written into the file yet is read again when that is opened.
+void tell_of_log(const OpenOptions& options) {
+  std::error_code unknown;
+  auto size = std::filesystem::file_size(options.path + ".wal", unknown);
+  if (!unknown && size > long_log && options.doing)
+    options.doing(fmt::format("replaying the log of the file, {} MB", size >> 20U));
+}
+
+}  // namespace
+
 std::unique_ptr<Target> open(const OpenOptions& options) {
-  if (options.kind == "duckdb")
+  if (options.kind == "duckdb") {
+    tell_of_log(options);
     return open_duckdb({options.path, options.memory_bytes, options.keep_rows, options.file_mode});
+  }
   TAILRACE_CHECK(options.kind == "postgres");
   return open_postgres({.conninfo = options.path,
                         .subscription = options.name,
@@ -23,7 +43,8 @@ std::unique_ptr<Target> open(const OpenOptions& options) {
                         .after_quarantine = options.hold ? AfterQuarantine::hold : AfterQuarantine::go_on,
                         .conflicts = options.conflicts,
                         .found_empty = options.found_empty,
-                        .before_writing = options.before_writing});
+                        .before_writing = options.before_writing,
+                        .doing = options.doing});
 }
 
 postgres::SequencesSet sync_sequences(const OpenOptions& options, pg::Connection& source,

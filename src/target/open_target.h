@@ -36,6 +36,8 @@ struct OpenOptions {
   /// PostgreSQL: called with the first connection to the target, before anything is written there; what it
   /// throws, open() throws. `set_up`: this mirror has a checkpoint there.
   std::function<void(pg::Connection& target, bool set_up)> before_writing = {};
+  /// Told what is going on where that takes long, and how far it is; from the calling thread of whatever does.
+  std::function<void(const std::string& what)> doing = {};
 };
 
 std::unique_ptr<Target> open(const OpenOptions& options);

@@ -9,7 +9,6 @@
 namespace tailrace::verify {
 namespace {
 
-constexpr std::size_t shown_differences = 20;
 constexpr std::uint64_t most_rows_read_again = 50'000;
 
 class TableComparison {
@@ -33,6 +32,7 @@ class TableComparison {
   BucketChoice sum_there(const ChecksumPlan& plan);
   BucketChoice sum_here();
   void name_differences(const ShownRows& only_here, const ShownRows& only_there);
+  void count_the_rest(const BucketChoice& choice);
 
   SqlTable here_;
   std::optional<SqlTable> there_;
@@ -66,21 +66,23 @@ Comparison TableComparison::run() {
   auto shape = common_shape(table_, view_, out_.report);
   if (!shape) return std::move(out_);
   out_.shape = std::move(*shape);
+  out_.report.differing.rows = 0;
   // A server that hashes otherwise would show a difference in every row.
   bool alike = there_ && here_.dialect() == there_->dialect();
   ShownRows only_here(out_.shape);
   ShownRows only_there(out_.shape);
   auto show_here = [&](const Row& row) { only_here.add(row); };
   auto show_there = [&](const Row& row) { only_there.add(row); };
+  BucketChoice choice;
   if (alike) {
     ChecksumPlan plan(table_, out_.shape);
-    auto choice = sum_there(plan);
+    choice = sum_there(plan);
     if (!choice.any) return std::move(out_);
     auto condition = in_buckets(plan, choice.buckets);
     on_both([&] { here_.read(out_.shape.columns, condition, stop_, show_here); },
             [&] { there_->read(out_.shape.columns, condition, stop_, show_there); });
   } else {
-    auto choice = sum_here();
+    choice = sum_here();
     if (!choice.any) return std::move(out_);
     std::string scratch;
     std::string other_scratch;
@@ -101,6 +103,7 @@ Comparison TableComparison::run() {
   }
   out_.report.equal = false;
   name_differences(only_here, only_there);
+  if (!choice.whole) count_the_rest(choice);
   return std::move(out_);
 }
 
@@ -163,15 +166,25 @@ void TableComparison::name_differences(const ShownRows& only_here, const ShownRo
     std::ranges::set_difference(here, there, std::back_inserter(more_here));
     std::ranges::set_difference(there, here, std::back_inserter(more_there));
     if (more_here.empty() && more_there.empty()) continue;
-    auto& shown = out_.report.differences;
+    auto& differing = out_.report.differing.rows;
     for (std::size_t i = 0; i < std::max(more_here.size(), more_there.size()); ++i) {
-      if (shown.size() == shown_differences) break;
-      shown.push_back({out_.report.table, shown_key(key, out_.shape),
-                       i < more_here.size() ? without_mark(more_here[i]) : "",
-                       i < more_there.size() ? without_mark(more_there[i]) : ""});
+      if (++differing > static_cast<std::int64_t>(shown_differences)) continue;
+      out_.report.differences.push_back({out_.report.table, shown_key(key, out_.shape),
+                                         i < more_here.size() ? without_mark(more_here[i]) : "",
+                                         i < more_there.size() ? without_mark(more_there[i]) : ""});
     }
     out_.keys.push_back(std::move(key));
   }
+}
+
+/// Only some of the rows that differ were looked at.
+void TableComparison::count_the_rest(const BucketChoice& choice) {
+  auto& differing = out_.report.differing;
+  auto surplus = std::abs(out_.report.source_rows - out_.report.target_rows);
+  auto about = keys_in_buckets(choice.differing, choice.buckets.size());
+  differing.rows =
+      std::max({differing.rows, surplus, static_cast<std::int64_t>(choice.differing), about.value_or(0)});
+  differing.counted = about ? Counted::about : Counted::at_least;
 }
 
 }  // namespace

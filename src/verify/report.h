@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/lsn.h"
@@ -25,6 +26,20 @@ struct Mended {
   std::int64_t total() const { return inserted + updated + deleted; }
 };
 
+/// How a number of rows was come by. Where more differ than are looked at one by one, it is worked out from how
+/// many buckets of the key do.
+enum class Counted { exactly, about, at_least };
+
+std::string_view to_string(Counted counted);
+/// What is not known is `at_least`.
+Counted counted_from(std::string_view text);
+
+/// Rows that differ, of a table: by key, or where there is none, as many as one side has and the other has not.
+struct Differing {
+  std::int64_t rows = -1;  ///< -1: rows were not compared
+  Counted counted = Counted::exactly;
+};
+
 struct TableReport {
   std::string table;
   Lsn lsn;  ///< where it was compared
@@ -33,8 +48,12 @@ struct TableReport {
   bool equal = true;
   std::vector<Difference> differences;  ///< the first few; of a table that was mended, those that were found
   Mended mended;
-  std::string held;  ///< why the target does not follow it, and it was not compared; empty: it was
+  std::string held;     ///< why the target does not follow it, and it was not compared; empty: it was
+  Differing differing;  ///< of a table that was mended, and is equal by now: those that were found
 };
+
+/// The most rows of a table that Report names.
+constexpr std::size_t shown_differences = 20;
 
 struct Report {
   Lsn lsn;  ///< where the last table was compared
@@ -42,5 +61,16 @@ struct Report {
   std::vector<TableReport> tables;
   std::string error;  ///< why it could not be done; empty if it was
 };
+
+/// What still differs, over all tables.
+struct DifferingInAll {
+  std::int64_t tables = 0;
+  std::int64_t held = 0;  ///< of these, how many were not compared
+  std::int64_t rows = 0;
+  Counted counted = Counted::exactly;
+  std::int64_t compared_rows = 0;
+};
+
+DifferingInAll sum_up(const Report& report);
 
 }  // namespace tailrace::verify

@@ -4,6 +4,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 namespace tailrace::verify {
@@ -95,11 +96,20 @@ BucketChoice TableDigest::differing(const TableDigest& other, std::uint64_t most
   std::uint64_t rows = 0;
   for (std::size_t i = 0; i < buckets_.size(); ++i) {
     if (buckets_[i] == other.buckets_[i]) continue;
+    ++out.differing;
     rows += std::max(buckets_[i].rows, other.buckets_[i].rows);
-    if (out.any && rows > most_rows) break;
-    out.buckets[i] = out.any = true;
+    if (out.any && rows > most_rows) out.whole = false;
+    if (out.whole) out.buckets[i] = out.any = true;
   }
   return out;
+}
+
+std::optional<std::int64_t> keys_in_buckets(std::size_t differing, std::size_t buckets) {
+  auto all = static_cast<double>(buckets);
+  double same = all - static_cast<double>(differing);
+  // Below that, chance says more than the keys do.
+  if (same < std::max(10.0, all / 1000)) return std::nullopt;
+  return static_cast<std::int64_t>(std::llround(all * std::log(all / same)));
 }
 
 void ShownRows::add(const Row& row) {

@@ -34,7 +34,13 @@ std::size_t bucket_of(const Row& row, const RowShape& shape, std::string& scratc
 struct BucketChoice {
   std::vector<bool> buckets;  ///< as many of those that differ as hold `most_rows` on either side, at least one
   bool any = false;           ///< some bucket differs
+  bool whole = true;          ///< these are all that differ
+  std::size_t differing = 0;  ///< how many do
 };
+
+/// How many keys differ where that many buckets do: what is most likely, as keys fall into buckets by chance.
+/// Nothing where all of them do, or nearly: then it may be any number that is larger.
+std::optional<std::int64_t> keys_in_buckets(std::size_t differing, std::size_t buckets);
 
 /// One side's sums. One thread.
 class TableDigest {

@@ -244,7 +244,7 @@ def test_chosen_tables(pair, running):
     if not running:
         pair.mirror.stop()
     compared = verify(pair, "-t", "public.key*", "-t", "!public.keyless", "--repair", code=0)
-    assert "public.keyed" in compared and "1 tables compared" in compared
+    assert "public.keyed" in compared and "1 table compared" in compared
     outcome = run("verify", "-c", pair.mirror.config, "-t", "public.nothing")
     assert outcome.returncode == 3 and "no table that is followed" in outcome.stderr, outcome.stdout + outcome.stderr
     assert pair.value(published) == before

@@ -20,8 +20,12 @@ constexpr const char* settings = "set min_parallel_table_scan_size = '128MB'";
 
 }  // namespace
 
-IndexBuilder::IndexBuilder(std::string conninfo, std::string subscription, const Bookkeeping& books)
-    : conninfo_(std::move(conninfo)), subscription_(std::move(subscription)), books_(books) {}
+IndexBuilder::IndexBuilder(std::string conninfo, std::string subscription, const Bookkeeping& books,
+                           Doing doing)
+    : conninfo_(std::move(conninfo)),
+      subscription_(std::move(subscription)),
+      books_(books),
+      doing_(std::move(doing)) {}
 
 IndexBuilder::~IndexBuilder() {
   leave_.request();
@@ -66,9 +70,13 @@ void IndexBuilder::finish(std::vector<Bookkeeping::Pending> pending, const StopS
     if (index.parallel && !known(index)) ready_.push_back(std::move(index));
   }
   if (!ready_.empty()) log::info("target", "making {} indexes and keys", ready_.size());
+  auto all = taken_.size() + ready_.size();
   allowed_ = most_connections;
   start_more();
-  while (working_ != 0 && !stop.requested()) changed_.wait_for(lock, 100ms);
+  while (working_ != 0 && !stop.requested()) {
+    tell(all);
+    changed_.wait_for(lock, 100ms);
+  }
   if (stop.requested()) leave_.request();
   auto done = std::exchange(threads_, {});
   auto failed = std::exchange(failed_, nullptr);
@@ -78,6 +86,12 @@ void IndexBuilder::finish(std::vector<Bookkeeping::Pending> pending, const StopS
   lock.unlock();
   done.clear();
   if (failed && !stop.requested()) std::rethrow_exception(failed);
+}
+
+/// With the mutex held.
+void IndexBuilder::tell(std::size_t all) const {
+  auto made = all - std::min(all, ready_.size() + working_);
+  if (doing_) doing_(fmt::format("making indexes and keys: {} of {} are there", made, all));
 }
 
 /// With the mutex held.

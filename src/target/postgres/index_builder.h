@@ -21,8 +21,11 @@ namespace tailrace::target::postgres {
 
 class IndexBuilder {
  public:
-  /// `books` is borrowed, for the words of its statements alone.
-  IndexBuilder(std::string conninfo, std::string subscription, const Bookkeeping& books);
+  using Doing = std::function<void(const std::string& what)>;
+
+  /// `books` is borrowed, for the words of its statements alone. `doing`: told by finish() how far it is; or
+  /// empty.
+  IndexBuilder(std::string conninfo, std::string subscription, const Bookkeeping& books, Doing doing);
   /// What is not made yet stays pending.
   ~IndexBuilder();
 
@@ -40,6 +43,7 @@ class IndexBuilder {
   void finish(std::vector<Bookkeeping::Pending> pending, const StopSignal& stop);
 
  private:
+  void tell(std::size_t all) const;
   void start_more();
   void work();
   bool build_next(pg::Connection& connection, bool& coming);
@@ -47,6 +51,7 @@ class IndexBuilder {
   const std::string conninfo_;
   const std::string subscription_;
   const Bookkeeping& books_;
+  const Doing doing_;
   StopSignal leave_;
   std::mutex mutex_;  ///< for what follows
   std::condition_variable changed_;

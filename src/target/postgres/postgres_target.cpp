@@ -52,7 +52,7 @@ PostgresTarget::PostgresTarget(const PostgresOptions& options)
       books_connection_(pg::Connection::open(options.conninfo, {pg::Mode::sql, options.subscription})),
       books_(looked_at(books_connection_, options), options.subscription),
       hidden_(books_connection_, options.subscription),
-      indexes_(options.conninfo, options.subscription, books_),
+      indexes_(options.conninfo, options.subscription, books_, options.doing),
       lanes_({options.conninfo, options.subscription, options.lz4}, options.connections,
              locked(books_).advance_sql()),
       copies_(options.conninfo, options.subscription, books_connection_.server_version()),

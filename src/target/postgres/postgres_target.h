@@ -38,6 +38,7 @@ struct PostgresOptions {
   ConflictSettings conflicts = {};
   std::function<void(const schema::StructureOptions&)> found_empty = {};         ///< see OpenOptions
   std::function<void(pg::Connection& target, bool set_up)> before_writing = {};  ///< see OpenOptions
+  std::function<void(const std::string& what)> doing = {};                       ///< see OpenOptions
 };
 
 /// Where the user made the target, he made its sequences.
