@@ -135,12 +135,12 @@ class Protocol : private httplib::Server {
 
  private:
   HandlerResponse answer(const httplib::Request& request, httplib::Response& response) const {
-    auto out = page(request);
+    const auto out = page(request);
     response.status = out.status;
     response.set_header("Cache-Control", "no-store");
     response.set_header("X-Content-Type-Options", "nosniff");
     if (out.status == 405) response.set_header("Allow", "GET, HEAD");
-    response.set_content(std::move(out.body), out.type);
+    response.set_content(out.body, out.type);
     return HandlerResponse::Handled;
   }
 

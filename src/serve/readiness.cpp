@@ -14,7 +14,7 @@ using pipeline::TableState;
 
 constexpr double ready_until_seconds = 10;
 
-std::string because(std::string what, const std::string& message) {
+std::string because(const std::string& what, const std::string& message) {
   return message.empty() ? what : what + ": " + message;
 }
 
