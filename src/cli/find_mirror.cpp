@@ -123,6 +123,8 @@ Found find_mirror(const Options& options, config::Needs needs) {
     if (!named) complete(out.config, *out.note);
     if (named && !out.config.target.given()) complete(out.config, *out.note);
     if (!named) out.name = out.note->name;
+    if (out.note->owner != ::geteuid() && out.note->owner != 0)
+      fmt::print(stderr, "tailrace: this is the mirror of user {}\n", printable(user_name(out.note->owner)));
     std::erase_if(out.others, [&](const MirrorNote& other) { return other.path == out.note->path; });
   }
   if ((needs.target && !out.config.target.given() && out.config.control_socket.empty()) ||

@@ -40,7 +40,7 @@ Running::Running(const config::Config& config, pipeline::StatusBoard& board, ser
 }
 
 void Running::ended(bool begun, const Error* failure) {
-  if (!begun) return note_.forget();
+  if (!begun && (failure == nullptr || !note_.was_there())) return note_.forget();
   auto status = board_.read();
   note_.ended(failure != nullptr, failure != nullptr ? failure->what() : "asked to stop", status.applied,
               status.last_commit_time);

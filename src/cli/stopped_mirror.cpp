@@ -47,7 +47,7 @@ std::optional<pipeline::Status> stopped_mirror(const Found& found) {
   if (found.note) out = stopped_by_note(*found.note);
   if (!config.target.given()) return out;
   // A file that is open for a look keeps a start away, so it is opened only for what the note cannot say.
-  if (out && out->end->known && config.target.kind == "duckdb" &&
+  if (out && out->end->known && out->applied.valid() && config.target.kind == "duckdb" &&
       !changed_since(config.target.path, out->end->at))
     return out;
   try {

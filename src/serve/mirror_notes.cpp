@@ -155,8 +155,8 @@ NoteKeeper::NoteKeeper(MirrorNote note) : note_(std::move(note)) {
   for (const auto& folder : note_folders()) {
     if (!make_own_folder(folder)) continue;
     note_.path = fmt::format("{}/{:016x}{}", folder, key ^ fnv1a(note_.host), suffix);
-    auto earlier = read_note(note_.path, note_.owner);
-    if (earlier && earlier->pid != note_.pid && !earlier->ended && earlier->answers()) note_.path.clear();
+    earlier_ = read_note(note_.path, note_.owner);
+    if (earlier_ && earlier_->pid != note_.pid && !earlier_->ended && earlier_->answers()) note_.path.clear();
     write();
     return;
   }
@@ -170,10 +170,19 @@ void NoteKeeper::ended(bool failed, const std::string& reason, Lsn position, PgT
   note_.reason = reason;
   note_.position = position;
   note_.commit_time = commit_time;
+  if (!position.valid() && earlier_) {
+    note_.position = earlier_->position;
+    note_.commit_time = earlier_->commit_time;
+  }
   write();
 }
 
 void NoteKeeper::forget() {
+  if (note_.path.empty()) return;
+  if (earlier_) {
+    note_ = *earlier_;
+    return write();
+  }
   remove_note(note_);
   note_.path.clear();
 }

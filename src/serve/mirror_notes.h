@@ -54,13 +54,18 @@ class NoteKeeper {
  public:
   /// Written at once, and again by ended(). Destroyed without it, as by a crash, it stays as it is.
   explicit NoteKeeper(MirrorNote note);
+  /// Without a position, the one that was known before stays.
   void ended(bool failed, const std::string& reason, Lsn position, PgTimestamp commit_time);
+  /// What was there before comes back.
   void forget();
+  /// There was one before, of an earlier run.
+  bool was_there() const { return earlier_.has_value(); }
 
  private:
   void write();
 
   MirrorNote note_;
+  std::optional<MirrorNote> earlier_;
 };
 
 }  // namespace tailrace::serve

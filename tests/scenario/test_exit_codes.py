@@ -48,6 +48,26 @@ def test_a_server_that_is_down(tmp_path):
     assert "?." not in outcome.stderr and "Is the server running" not in outcome.stderr, outcome
 
 
+def test_a_certificate_of_somebody_else(own_cluster, shop_on, tmp_path):
+    """No waiting mends it: told at once, and with what to do."""
+    cluster = own_cluster(15)
+    shop = shop_on(cluster)
+    shop.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    cluster.encrypt()
+    cluster.restart()
+    signer = tmp_path / "signer.crt"
+    signer.write_bytes((cluster.data / "server.crt").read_bytes())
+    wrong = ((f"sslmode=verify-full&sslrootcert={signer}", "does not match host name", "Connect by a name"),
+             ("sslmode=verify-ca", "root certificate file", "sslrootcert=FILE"))
+    for settings, words, remedy in wrong:
+        shop.mirror.source = f"{shop.url}?{settings}"
+        shop.mirror.configure()
+        shop.mirror.start()
+        assert shop.mirror.wait_ended() == 3, shop.mirror.tail()
+        assert words in shop.mirror.log_text() and remedy in shop.mirror.log_text()
+        assert not shop.mirror.into.exists()
+
+
 @pytest.mark.parametrize("command", ["status", "list", "check"])
 def test_a_reader_that_goes_away(shop, command):
     """`head` has seen enough."""

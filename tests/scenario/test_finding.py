@@ -162,6 +162,7 @@ def test_one_that_failed(shop):
     assert shop.mirror.wait_ended() == 3
     status, text = stopped(shop)
     assert (status["state"], status["ended"]["how"]) == ("failed", "failed"), status
+    assert status["applied"] in text and status["last_commit_time"], status
     assert "does not exist any more" in status["message"] and "by a failure" in text, status
 
 
@@ -200,6 +201,7 @@ def test_root_finds_another_users(shop, usual, tmp_path):
         assert line["running"] and line["user"] == "nobody", line
         outcome = bare("status", "--name", shop.name, "--json")
         assert outcome.returncode == 0 and json.loads(outcome.stdout)["state"] == "streaming", outcome
+        assert "of user nobody" in outcome.stderr
         assert bare("refresh", shop.mirror.target, "--name", shop.name).returncode == 0
         shop.mirror.stop()
     [line] = listed(shop.name)

@@ -75,7 +75,7 @@ def test_a_role_that_may_not_replicate(pair, plain_role):
     assert pair.mirror.wait_ended() == 3
     told = [line for line in pair.mirror.log_text().splitlines() if "session_replication_role" in line]
     assert any("may not set" in line for line in told) and any("GRANT SET ON PARAMETER" in line for line in told)
-    assert not [trace for trace in traces(pair) if trace.startswith(("slot", "publication"))]
+    assert traces(pair) == []
     pair.mirror.into.execute(f"GRANT SET ON PARAMETER session_replication_role TO {plain_role}")
     pair.mirror.start()
     pair.mirror.wait_caught_up(pair.cluster)
