@@ -28,7 +28,8 @@ void take_replica_role(pg::Connection& connection, std::string_view purpose) {
     connection.query("set session_replication_role = replica", purpose);
   } catch (const Error& error) {
     if (error.sqlstate() != "42501") throw;
-    auto role = connection.query("select pg_catalog.quote_ident(current_user::pg_catalog.text)", purpose).str(0, 0);
+    auto user = connection.query("select pg_catalog.quote_ident(current_user)", purpose);
+    std::string role = user.str(0, 0);
     throw Error(Retry::needs_operator,
                 "the target's user may not set session_replication_role, so triggers would fire a second time",
                 connection.server_version() >= 150000
