@@ -85,7 +85,7 @@ void Progress::tell_copied(const Status& status) {
   if (!status.copied || status.copied->lsn == told_) return;
   told_ = status.copied->lsn;
   auto text = fmt::format("copied {}, as of {}", copied_text(*status.copied), told_.str());
-  if (style_ != Style::live) return log::info("copy", "{}", text);
+  if (style_ != Style::live || log::writes_json()) return log::info("copy", "{}", text);
   terminal::aside([&] { fmt::print(out_, "tailrace: {}\n", text); });
 }
 
