@@ -186,7 +186,8 @@ def test_a_statement_of_somebody_s_is_not_run(followed, stranger):
     TRIGGER.format("checkpoint"), TRIGGER.format("skips"),
     "CREATE RULE evil AS ON INSERT TO tailrace.tables DO ALSO NOTHING",
     "CREATE POLICY evil ON tailrace.structure USING (true)", "ALTER TABLE tailrace.hidden ENABLE ROW LEVEL SECURITY",
-    "CREATE TABLE mine (name text REFERENCES tailrace.checkpoint)", "CREATE TABLE mine () INHERITS (tailrace.structure)",
+    "CREATE TABLE mine (name text REFERENCES tailrace.checkpoint)",
+    "CREATE TABLE mine () INHERITS (tailrace.structure)",
     "CREATE FUNCTION strange.fine(text) RETURNS bool LANGUAGE sql AS 'SELECT true';"
     "ALTER TABLE tailrace.checkpoint ADD CHECK (strange.fine(slot))"],
     ids=["trigger", "trigger of skips", "rule", "policy", "row security", "foreign key", "heir", "check"])

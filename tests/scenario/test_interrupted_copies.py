@@ -333,8 +333,8 @@ def test_a_sequence_that_another_table_counts_by_outlives_an_unfinished_copy(pai
 @pytest.mark.postgres
 @pytest.mark.parametrize("whole", (1, 5, 9))
 def test_an_interrupted_structure_ends_like_the_source(pair, whole):
-    """Identities, owned sequences, partitions, functions, views, policies: what was out of sight is like the rest. So is
-    what inherits from a table that was whole."""
+    """Identities, owned sequences, partitions, functions, views, policies: what was out of sight is like the rest. So
+    is what inherits from a table that was whole."""
     pair.execute(rich_schema(15))
     pair.mirror.env = killed_at("postgres.copy.committed", whole + 1)
     pair.mirror.start()
