@@ -310,8 +310,8 @@ def test_what_the_target_lacks(pair, there, words):
 
 
 def one_line(text, *words):
-    """The first line that says all the words; None if there is none."""
-    return next((line for line in text.splitlines() if all(word in line for word in words)), None)
+    """The first line that says all the words, with the remedy below it; None if there is none."""
+    return next((line for line in text.replace("\n  ", " ").splitlines() if all(word in line for word in words)), None)
 
 
 @pytest.mark.parametrize("constraint, bad", [
