@@ -3,9 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include "base/sql_text.h"
+#include "cli/command.h"
+#include "schema/reading.h"
+#include "schema/role_rights.h"
 #include "target/postgres/books_format.h"
 #include "target/postgres/target_user.h"
 
@@ -165,22 +169,37 @@ class ServerChecks {
           fmt::format("{} may not write to {} of them", user_, closed.rows()), lines(closed));
   }
 
-  /// Rows of somebody's are never mixed with the source's.
+  /// Rows of somebody's are never mixed with the source's. Where even to plan a query of the table would run
+  /// code of others, it is not asked: that such a table is refused is told elsewhere.
   void rows_there() {
     if (set_up_ || !config_.snapshot.enabled || !may_write_) return;
     std::string filled;
+    // Nobody gains a right by what an ordinary user runs.
+    bool super = schema::may_be_superuser(target_);
+    schema::QueryGuard guard(config_.target.path, config_.name, stop_signal());
     for (const auto& table : plan_) {
       if (table.action != "filled") continue;
       auto found = target_.query(
-          fmt::format("select pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) "
+          fmt::format("select n.nspname, c.relname, c.relkind = 'p' "
                       "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
                       "where n.nspname || '.' || c.relname = {} and c.relkind in ('r', 'p')",
                       quote_literal(table.table)),
           "looking for rows");
       if (found.rows() == 0) continue;
-      auto rows =
-          target_.query(fmt::format("select exists (select from {})", found.get(0, 0)), "looking for rows");
-      if (rows.flag(0, 0)) filled += (filled.empty() ? "" : ", ") + found.str(0, 0);
+      bool tree = found.flag(0, 2);
+      auto name = quote_qualified(found.get(0, 0), found.get(0, 1));
+      bool any = false;
+      auto look = [&] {
+        auto rows = target_.query(fmt::format("select exists (select from {}{})", tree ? "" : "only ", name),
+                                  "looking for rows");
+        any = rows.flag(0, 0);
+      };
+      std::optional<Error> refused;
+      if (super)
+        refused = guard.while_judged(found.str(0, 0), found.str(0, 1), tree, look);
+      else
+        look();
+      if (!refused && any) filled += (filled.empty() ? "" : ", ") + name;
     }
     if (filled.empty()) return;
     add(Verdict::fail, "rows at the target", filled + " hold rows already, and they are not tailrace's",

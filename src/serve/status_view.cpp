@@ -281,7 +281,8 @@ std::string render_line(const Status& status) {
   if (status.state == RunState::streaming)
     out += fmt::format(": {}, {} changes{}", lag_text(status), human_count(status.changes), rate("changes"));
   if (!status.waiting_for.empty()) out += ", waits for " + printable(status.waiting_for);
-  if (!status.message.empty()) out += ", " + printable(status.message);
+  bool state_alone = out == to_string(status.state);
+  if (!status.message.empty()) out += (state_alone ? ": " : ", ") + printable(status.message);
   return out;
 }
 

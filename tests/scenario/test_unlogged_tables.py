@@ -24,7 +24,7 @@ TABLES = pytest.mark.parametrize("table, unlogged", [("t", "t"), ("p", "p1")], i
 
 
 def line_with(text, *words):
-    return next((line for line in text.splitlines() if all(word in line for word in words)), None)
+    return next((line for line in text.replace("\n  ", " ").splitlines() if all(word in line for word in words)), None)
 
 
 def wait_held(mirror, table):

@@ -45,7 +45,8 @@ TEST(TablePlan, FindsRowsByTheReplicaIdentity) {
             R"(insert into "s"."T" ("v", "id") overriding system value values ($1::text, $2::integer))");
   EXPECT_THAT(
       plan.update_sql({true, false}),
-      HasSubstr(R"((update only "s"."T" t set "v" = $1::text where t."id" operator(pg_catalog.=) $2::integer ret)"));
+      HasSubstr(
+          R"((update only "s"."T" t set "v" = $1::text where t."id" operator(pg_catalog.=) $2::integer ret)"));
   EXPECT_THAT(plan.delete_sql(),
               HasSubstr(R"((delete from only "s"."T" t where t."id" operator(pg_catalog.=) $1::integer ret)"));
   EXPECT_FALSE(plan.extra_columns);
