@@ -30,7 +30,7 @@ class WalAlarm {
 
   struct Sample {
     Clock::time_point at;
-    std::int64_t retained;
+    std::int64_t retained = 0;
   };
 
   Level level(const Slot& slot, double margin) const;
