@@ -43,7 +43,9 @@ def start(shop, **settings):
 def refused(shop, table, **settings):
     start(shop, **settings)
     assert shop.mirror.wait_ended() == 3, shop.mirror.tail()
-    line = next((line for line in shop.mirror.log_text().replace("\n  ", " ").splitlines() if f"has no table public.{table}" in line), None)
+    # With its remedy, which stands below it.
+    lines = shop.mirror.log_text().replace("\n  ", " ").splitlines()
+    line = next((line for line in lines if f"has no table public.{table}" in line), None)
     assert line and "or leave it out (tables:)" in line, shop.mirror.tail()
     assert f"public.{table}" not in shop.mirror.into.tables()
 
