@@ -81,6 +81,7 @@ void Applier::note_committed() {
     for (const auto& line : commit.to_tell) log::warn("apply", "{}", line);
     const auto* quarantine = target_.quarantine();
     board_.update([&](Status& status) {
+      status.applied = commit.lsn;
       status.last_commit_time = commit.time;
       status.transactions += commit.transactions;
       status.changes += commit.changes;
@@ -142,7 +143,6 @@ void Applier::refresh_durable() {
   durable_.store(now.value, std::memory_order_release);
   if (awaited()) more_durable_.ring();
   board_.judge_by([&](Step& step) { step.reached(now); });
-  board_.update([&](Status& status) { status.applied = now; });
 }
 
 void Applier::show_bad_changes() {

@@ -88,7 +88,7 @@ struct Status {
   PgTimestamp started_at;
   bool binary = false;
   Lsn received;                          ///< end of the last thing read from the stream
-  Lsn applied;                           ///< durable in the target
+  Lsn applied;                           ///< committed in the target
   Lsn acknowledged;                      ///< told to the slot
   Lsn source_lsn;                        ///< the source's current WAL position, when last asked
   std::int64_t retained_wal_bytes = -1;  ///< held back by the slot; -1 unknown

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <condition_variable>
+#include <mutex>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -109,7 +111,11 @@ class Looking {
     }
   }
   ~Looking() {
-    over_.request();
+    {
+      std::lock_guard lock(mutex_);
+      over_.request();
+    }
+    wake_.notify_all();
     if (thread_.joinable()) thread_.join();
     if (told_) telling_.tell("");
   }
@@ -118,7 +124,7 @@ class Looking {
 
  private:
   void loop() {
-    while (over_.sleep(look_every)) {
+    while (pause()) {
       try {
         pg::ConnectOptions options;
         options.application_name = telling_.application_name + " waits";
@@ -127,7 +133,7 @@ class Looking {
         connection.leave_on(over_);
         connection.set_patience(5s);
         do tell(find_waits(connection, walsender_));
-        while (over_.sleep(look_every));
+        while (pause());
       } catch (const StopRequested&) {
         return;
       } catch (const std::exception& error) {
@@ -135,6 +141,12 @@ class Looking {
         log::debug("source", "{}: {}", purpose, error.what());
       }
     }
+  }
+
+  /// A slot is made within some milliseconds most of the time, and nobody may wait for us then.
+  bool pause() {
+    std::unique_lock lock(mutex_);
+    return !wake_.wait_for(lock, look_every, [this] { return over_.requested(); });
   }
 
   void tell(const Found& found) {
@@ -155,6 +167,8 @@ class Looking {
   std::vector<std::string> logged_;
   std::optional<Clock::time_point> logged_at_;
   StopSignal over_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
   std::jthread thread_;
 };
 
