@@ -8,7 +8,7 @@
 namespace tailrace::pipeline {
 namespace {
 
-std::int64_t resident_bytes() {
+std::int64_t read_resident_bytes() {
   std::ifstream in("/proc/self/statm");
   std::int64_t size = 0;
   std::int64_t resident = 0;
@@ -44,7 +44,16 @@ Status StatusBoard::read() const {
   out.source_answers = streams && judged.source_answers;
   out.target_answers = streams && judged.target_answers;
   out.in_step = streams && judged.in_step && std::ranges::none_of(out.tables, is_due);
-  out.resident_bytes = resident_bytes();
+  {
+    std::lock_guard lock(mutex_);
+    // Asking the kernel costs more than all the rest, and some ask a thousand times a second.
+    auto now = Step::Clock::now();
+    if (now - resident_asked_ >= std::chrono::milliseconds(500)) {
+      resident_asked_ = now;
+      resident_bytes_ = read_resident_bytes();
+    }
+    out.resident_bytes = resident_bytes_;
+  }
   order_positions(out);
   return out;
 }

@@ -152,6 +152,8 @@ class StatusBoard {
   mutable std::mutex mutex_;
   Status status_;
   mutable Step step_;
+  mutable std::int64_t resident_bytes_ = 0;
+  mutable Step::Clock::time_point resident_asked_{};
   Measures measures_;
 };
 
