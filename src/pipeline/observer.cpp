@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "base/log.h"
-#include "base/sql_text.h"
 
 namespace tailrace::pipeline {
 namespace {
@@ -65,23 +64,15 @@ void Observer::look(pg::Connection& source) {
   auto asked = Step::Clock::now();
   // The clock first: what committed before it is before the position.
   auto row = source.query(
-      fmt::format(
-          "select (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8, "
-          "case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() "
-          "else pg_catalog.pg_current_wal_flush_lsn() end, "
-          "(select case when pg_catalog.pg_is_in_recovery() then null else pg_catalog.pg_wal_lsn_diff("
-          "pg_catalog.pg_current_wal_flush_lsn(), restart_lsn)::pg_catalog.int8 end "
-          "from pg_catalog.pg_replication_slots where slot_name = {}), "
-          "pg_catalog.current_setting('synchronous_standby_names')",
-          quote_literal(config_.slot.name)),
+      "select (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8, "
+      "case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() "
+      "else pg_catalog.pg_current_wal_flush_lsn() end, "
+      "pg_catalog.current_setting('synchronous_standby_names')",
       purpose);
   SourceLook look{asked, PgTimestamp{row.i64(0, 0) - pg_epoch_unix_seconds * 1'000'000}, row.lsn(0, 1)};
-  applier_.set_awaited(lists(row.get(0, 3), config_.name));
+  applier_.set_awaited(lists(row.get(0, 2), config_.name));
   board_.judge_by([&](Step& step) { step.saw_source(look); });
-  board_.update([&](Status& status) {
-    status.source_lsn = look.flushed;
-    status.retained_wal_bytes = row.is_null(0, 2) ? -1 : row.i64(0, 2);
-  });
+  board_.update([&](Status& status) { status.source_lsn = look.flushed; });
 }
 
 void Observer::watch_source() {

@@ -10,7 +10,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto look_every = 5s;
+constexpr auto look_every = 1s;
+constexpr auto look_again_after = 5s;  ///< where it could not be asked
 constexpr auto patience = 10s;
 
 struct SlotNow {
@@ -48,7 +49,7 @@ SlotWatch::~SlotWatch() {
 }
 
 void SlotWatch::loop() {
-  while (over_.sleep(look_every)) {
+  for (auto wait = look_every; over_.sleep(wait); wait = connection_ ? look_every : look_again_after) {
     try {
       look();
     } catch (const std::exception& error) {
@@ -59,6 +60,7 @@ void SlotWatch::loop() {
         status.slot_active.reset();
         status.wal_status.clear();
         status.safe_wal_bytes = -1;
+        status.retained_wal_bytes = -1;
       });
     }
   }

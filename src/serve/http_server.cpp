@@ -4,23 +4,18 @@
 #include <httplib.h>
 #include <netdb.h>
 #include <poll.h>
-#include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <array>
-#include <atomic>
+#include <chrono>
 #include <cstring>
-#include <list>
-#include <thread>
 #include <utility>
 
 #include "base/error.h"
 #include "base/log.h"
-#include "base/stop.h"
 #include "base/system_failure.h"
 #include "serve/http_guard.h"
+#include "serve/socket_listener.h"
 #include "serve/unix_socket.h"
 
 namespace tailrace::serve {
@@ -192,90 +187,21 @@ Descriptor listen_on(const config::ListenAddress& address, sockaddr_storage& bou
 class HttpServer::Listener {
  public:
   Listener(const config::ListenAddress& address, HttpPages pages)
-      : socket_(listen_on(address, bound_)), protocol_(std::move(pages), is_loopback(bound_)) {
-    wake_ = Descriptor(::eventfd(0, EFD_CLOEXEC));
-    TAILRACE_CHECK(wake_.valid());
-    thread_ = std::thread([this] { accept_loop(); });
-  }
-
-  ~Listener() {
-    closing_.request();
-    std::uint64_t one = 1;
-    [[maybe_unused]] auto written = ::write(wake_.get(), &one, sizeof(one));
-    thread_.join();
-    for (Session& session : sessions_) {
-      ::shutdown(session.socket.get(), SHUT_RDWR);
-      session.thread.join();
-    }
-  }
+      : socket_(listen_on(address, bound_)),
+        protocol_(std::move(pages), is_loopback(bound_)),
+        listener_(
+            std::move(socket_), {most_connections, politeness},
+            [](int client, bool full) {
+              if (full) ::send(client, too_many.data(), too_many.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+              return !full;
+            },
+            [this](int client, const StopSignal&) { protocol_.serve(client); }) {}
 
  private:
-  struct Session {
-    Descriptor socket;
-    std::atomic<bool> done{false};
-    std::thread thread;
-  };
-
-  void accept_loop() {
-    // This thread alone, and those that it starts: on Linux, each has its own.
-    ::setpriority(PRIO_PROCESS, 0, politeness);
-    while (!closing_.requested()) {
-      std::array<pollfd, 2> entries{{{socket_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}}};
-      ::poll(entries.data(), entries.size(), -1);
-      std::erase_if(sessions_, [](Session& session) {
-        if (!session.done) return false;
-        session.thread.join();
-        return true;
-      });
-      if ((entries[0].revents & POLLIN) != 0) accept_one();
-    }
-  }
-
-  /// Whatever cannot be had for one who asks costs them the answer, and us nothing.
-  void accept_one() {
-    Descriptor client(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!client.valid()) {
-      // Who waits to be accepted stays readable: without a pause this would be asked again at once, for ever.
-      if (errno != EINTR && errno != ECONNABORTED && errno != EAGAIN) closing_.sleep(200ms);
-      return;
-    }
-    if (sessions_.size() >= most_connections) {
-      ::send(client.get(), too_many.data(), too_many.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-      return;
-    }
-    try {
-      Session& session = sessions_.emplace_back();
-      session.socket = std::move(client);
-      try {
-        session.thread = std::thread([this, &session] { serve(session); });
-      } catch (...) {
-        sessions_.pop_back();
-        throw;
-      }
-    } catch (const std::exception& error) {
-      log::debug("http", "a connection was not answered: {}", error.what());
-      closing_.sleep(200ms);
-    }
-  }
-
-  void serve(Session& session) {
-    try {
-      protocol_.serve(session.socket.get());
-    } catch (const std::exception& error) {
-      log::debug("http", "a request was not answered: {}", error.what());
-    }
-    ::shutdown(session.socket.get(), SHUT_RDWR);
-    session.done = true;
-    // The one who waits for connections takes it away, if only with the next.
-  }
-
   sockaddr_storage bound_{};
   Descriptor socket_;
   Protocol protocol_;
-  Descriptor wake_;
-  StopSignal closing_;
-  std::list<Session> sessions_;
-  std::thread thread_;
+  SocketListener listener_;
 };
 
 HttpServer::HttpServer(const config::ListenAddress& address, HttpPages pages)

@@ -1,6 +1,5 @@
 """A publication's options that are others for a while: what is not sent meanwhile is lost to the stream. Invariant:
 after a look at the catalogs the target equals the source, and the log says why tables were copied anew."""
-import time
 
 import pytest
 
@@ -134,7 +133,9 @@ def test_while_the_snapshot_is_made(shop_into, kind, case):
             waited_for.execute("SELECT pg_current_xact_id()")
             mirror.start()
             wait_until(lambda: "creating slot" in mirror.log_text(), what=mirror.tail)
-            time.sleep(0.2)
+            wait_until(lambda: shop.cluster.value(
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+                f"AND datname = '{shop.name}'"), what=mirror.tail)
             proxy.stall_at(b"pg_catalog.pg_publication_tables t")
             waited_for.rollback()
         wait_until(lambda: not proxy.flowing, what=mirror.tail)

@@ -126,7 +126,7 @@ def test_colours(shop):
         assert "\x1b" not in terminal.screen.text_seen
 
 
-def test_nothing_but_text_in_a_pipe(shop):
+def test_nothing_but_text_in_a_pipe(shop, tmp_path):
     """Whatever the environment says of terminals."""
     shop.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
     env = {"TERM": "xterm", "CLICOLOR_FORCE": "1", "NO_COLOR": ""}
@@ -138,13 +138,14 @@ def test_nothing_but_text_in_a_pipe(shop):
         shop.mirror.wait_caught_up(shop.cluster)
         outcomes += [run(*command, env=env) for command in (
             ("status", *named), ("verify", *config), ("refresh", *config), ("run", *config))]
-        watch = subprocess.Popen([BINARY, "status", "--watch", *named], stdout=subprocess.PIPE, text=True)
-        time.sleep(2.5)
-        watch.send_signal(signal.SIGINT)
-        text = watch.communicate()[0]
+        shown = tmp_path / "watch"
+        header = f"tailrace {shop.mirror.name}  streaming"
+        with open(shown, "w") as out, subprocess.Popen([BINARY, "status", "--watch", *named], stdout=out) as watch:
+            wait_until(lambda: shown.read_text().count(header) >= 3, what="three looks")
+            watch.send_signal(signal.SIGINT)
+        text = shown.read_text()
         shop.mirror.stop()
     looks = text.split("\n\n")
-    assert text.count(f"tailrace {shop.mirror.name}  streaming") >= 2, text
     assert len(looks) >= 4, f"there is an empty line between two looks: {text}"
     for said in [outcome.stdout + outcome.stderr for outcome in outcomes] + [text, shop.mirror.log_text()]:
         assert "\x1b" not in said and "\r" not in said, said
