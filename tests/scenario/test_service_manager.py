@@ -1,12 +1,17 @@
 """What a run tells systemd. Invariants: it is ready when it works and not before, however long that takes; the watchdog
 hears of it as long as its own threads move, whoever keeps them waiting, and no longer; its end is announced."""
+import configparser
 import itertools
+import json
 import os
+import signal
 import socket
+import subprocess
 import time
 
 import pytest
 
+from tailrace import BINARY, REPOSITORY
 from waiting import PATIENCE, wait_until
 from watching import Watching
 
@@ -144,3 +149,90 @@ def test_the_watchdog_hears_of_one_whose_source_is_away(own_cluster, shop_on, ma
     assert len(managed.manager.since(begun, "WATCHDOG=1")) >= 3
     shop.cluster.start()
     assert len(managed.manager.since(0, "READY=1")) == 1
+
+
+class Supervisor:
+    """What systemd does with the unit that is shipped, at a tenth of its times: Type=notify, WatchdogSec=,
+    Restart=on-failure, RestartPreventExitStatus=, SuccessExitStatus=."""
+
+    def __init__(self, mirror, manager):
+        self.mirror = mirror
+        self.manager = manager
+        self.ends = []  # (exit code, whether the watchdog did it)
+        unit = configparser.ConfigParser(strict=False)
+        unit.read(REPOSITORY / "packaging/systemd/tailrace@.service")
+        self.service = unit["Service"]
+        assert (self.service["Type"], self.service["Restart"]) == ("notify", "on-failure")
+        assert self.service.get("WatchdogSignal") is None, "SIGABRT"
+        self.started = self._start()
+
+    def _start(self):
+        self.mirror.start()
+        return self.manager.now()
+
+    def watch(self):
+        """Its duty of this moment. Whether the mirror runs."""
+        silent = False
+        if self.mirror.running():
+            signs = [when for when, line in self.manager.listen() if line == "WATCHDOG=1" and when > self.started]
+            ready = self.manager.since(self.started, "READY=1")
+            silent = bool(ready) and time.monotonic() - max(signs, default=self.started) > WATCHDOG * PATIENCE
+            if not silent:
+                return True
+            self.mirror.process.send_signal(signal.SIGABRT)
+        code = self.mirror.process.wait(timeout=30)
+        self.ends.append((code, silent))
+        fine = [0, *map(int, self.service["SuccessExitStatus"].split())]
+        if code in fine or code in map(int, self.service["RestartPreventExitStatus"].split()):
+            return False
+        self.mirror.env.pop("TAILRACE_STALL_POINT", None)  # it happens once
+        self.started = self._start()
+        return True
+
+
+def found_by_every_command(shop):
+    """As from cron, which knows nothing of whoever started it."""
+    def bare(*arguments):
+        return subprocess.run([BINARY, *arguments], capture_output=True, text=True, timeout=120, check=False, cwd="/",
+                              env={"PATH": os.environ["PATH"], "TAILRACE_STATE": os.environ["TAILRACE_STATE"]})
+
+    pid = shop.mirror.process.pid
+    status = bare("status", "--name", shop.name, "--json")
+    assert status.returncode == 0 and json.loads(status.stdout)["pid"] == pid, status
+    listed = bare("list", "--json")
+    assert [line["status"]["pid"] for line in json.loads(listed.stdout) if line["name"] == shop.name] == [pid], listed
+    for command in (("verify", shop.mirror.target), ("refresh", "--name", shop.name),
+                    ("skip", "--name", shop.name, "--lsn", "0/1"), ("replay", "--name", shop.name)):
+        outcome = bare(*command)
+        assert "not running" not in outcome.stderr and "nothing answers" not in outcome.stderr, outcome
+
+
+def test_a_manager_keeps_it_going(managed, tmp_path):
+    """It stands still, is killed, and is stopped: the first two are mended, the last is respected. Every command finds the
+    one that runs now."""
+    mirror, manager = managed.mirror, managed.manager
+    mirror.env.update({"TAILRACE_STALL_POINT": "duckdb.commit.before:3", "XDG_RUNTIME_DIR": str(tmp_path),
+                       "HOME": str(tmp_path)})
+    supervisor = Supervisor(mirror, manager)
+    rows = itertools.count(1000)
+
+    def restarted(times):
+        def look():
+            assert supervisor.watch()
+            managed.execute(f"INSERT INTO t VALUES ({next(rows)}, 'goes on')")
+            return len(supervisor.ends) == times and manager.since(supervisor.started, "READY=1")
+        wait_until(look, timeout=90, poll=0.3, what=lambda: f"a restart, after {supervisor.ends}\n{mirror.tail()}")
+
+    restarted(1)
+    assert supervisor.ends == [(-signal.SIGABRT, True)]
+    mirror.wait_caught_up(managed.cluster)
+    found_by_every_command(managed)
+    mirror.process.send_signal(signal.SIGKILL)
+    restarted(2)
+    assert supervisor.ends[-1] == (-signal.SIGKILL, False)
+    mirror.wait_caught_up(managed.cluster)
+    found_by_every_command(managed)
+    mirror.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: not supervisor.watch(), what="its end to be taken as meant")
+    assert supervisor.ends[-1] == (0, False)
+    assert managed.compared() == 100 + next(rows) - 1000
