@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
@@ -25,12 +24,13 @@ constexpr int shown = 3;
 constexpr const char* purpose = "asking what the creation of the slot waits for";
 
 /// Each has ended before the slot is there. Those that began just now are not worth a word: they mostly end
-/// before anybody has read it. Who may not see what others do is given neither age nor statement.
+/// before anybody has read it. Who may not see what others do is given neither age nor statement. Of a
+/// statement only the command is told: the rest holds others' data, and passwords.
 std::string activity_sql(int walsender) {
   return fmt::format(
       "select a.pid, coalesce(a.usename, ''), coalesce(a.application_name, ''), coalesce(a.datname, ''), "
       "pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() - a.xact_start)::pg_catalog.text, "
-      "coalesce(a.state, ''), pg_catalog.left(a.query, 60), "
+      "coalesce(a.state, ''), pg_catalog.upper(pg_catalog.\"substring\"(a.query, '^\\s*([A-Za-z]{{1,20}})')), "
       "a.pid = any(pg_catalog.pg_blocking_pids({0})) blocks, pg_catalog.count(*) over () "
       "from pg_catalog.pg_stat_activity a where a.backend_xid is not null and a.pid <> {0} "
       "and (a.xact_start is null or a.xact_start < pg_catalog.clock_timestamp() - interval '1 second') "
@@ -46,12 +46,6 @@ std::string prepared_sql() {
       shown);
 }
 
-bool may_hold_secret(std::string text) {
-  std::ranges::transform(text, text.begin(),
-                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return text.contains("password");
-}
-
 struct Found {
   std::string text;
   std::vector<std::string> who;  ///< tells one list from another, whose ages differ always
@@ -64,8 +58,7 @@ std::string describe_activity(const pg::Result& rows, int i) {
   if (rows.is_null(i, 4)) return out + "; only pg_read_all_stats sees more)";
   out += ", open for " + rows.str(i, 4);
   if (rows.get(i, 5) != "active") out += ", " + rows.str(i, 5);
-  auto query = rows.str(i, 6);
-  if (!query.empty() && !may_hold_secret(query)) out += ": " + printable(query);
+  if (!rows.get(i, 6).empty()) out += ": " + rows.str(i, 6);
   return out + ")";
 }
 

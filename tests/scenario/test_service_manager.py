@@ -208,7 +208,7 @@ def found_by_every_command(shop):
 
 
 def test_a_manager_keeps_it_going(managed, tmp_path):
-    """It stands still, is killed, and is stopped: the first two are mended, the last is respected. Every command finds the
+    """It stands still, is killed, is stopped: the first two are mended, the last is respected. Every command finds the
     one that runs now."""
     mirror, manager = managed.mirror, managed.manager
     mirror.env.update({"TAILRACE_STALL_POINT": "duckdb.commit.before:3", "XDG_RUNTIME_DIR": str(tmp_path),

@@ -24,7 +24,7 @@ def test_open_transaction(shop):
         shop.mirror.start()
         text = wait_until(lambda: waiting(shop.mirror), what="a word of what it waits for")
         assert f"pid {pid} (user postgres, payroll, database {shop.name}, open for 00:0" in text, text
-        assert "idle in transaction: INSERT INTO t VALUES (7)" in text, text
+        assert "idle in transaction: INSERT)" in text and "VALUES" not in text, text
         assert f"waits    for open transactions at the source: pid {pid}" in shop.mirror.text_status()
         wait_until(lambda: f"waits for open transactions at the source: pid {pid} " in shop.mirror.log_text(),
                    what="a line in the log")
