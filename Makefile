@@ -35,8 +35,8 @@ build:  ## compile the program and its unit tests into build/release
 
 demo:  ## from nothing to a live mirror of a shop's database, in front of your eyes
 	@tools/deps build
-	@tools/build release -j $(JOBS) --target tailrace
-	@demo/run
+	@tools/timed "compiling" tools/build program -j $(JOBS)
+	@TAILRACE_BIN=$(CURDIR)/build/program/src/cli/tailrace demo/run
 
 # A database is three hundred files, and most tests make two: on a disk that took a third of their time.
 test-end-to-end test-found test-random test-slow test-sanitize-scenarios random: export TAILRACE_SERVERS ?= $(shell tools/memory-folder)
@@ -91,11 +91,16 @@ fuzz: deps  ## run every fuzz target for FUZZ_SECONDS
 	@tools/build sanitize -j $(JOBS) --target fuzzers
 	@tools/fuzz $(FUZZ_SECONDS)
 
-install: build  ## install under PREFIX
-	@cmake --install build/release --prefix $(PREFIX)
+install:  ## build the program alone, and install it with docs, units and monitoring under PREFIX
+	@tools/deps build
+	@tools/timed "compiling" tools/build program -j $(JOBS)
+	@mkdir -p $(DESTDIR)$(PREFIX) 2>/dev/null || true
+	@$$([ -w $(DESTDIR)$(PREFIX) ] || echo sudo) cmake --install build/program --prefix $(PREFIX) --strip
 
-package: build  ## a Debian package in build/release
-	@cd build/release && cpack -G DEB
+package:  ## the same as a Debian package in build/program
+	@tools/deps package
+	@tools/timed "compiling" tools/build program -j $(JOBS)
+	@cd build/program && cpack -G DEB
 
 clean:  ## remove what was built; what tools/deps installed stays
 	@rm -rf build

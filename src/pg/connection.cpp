@@ -137,6 +137,11 @@ std::string connect_remedy(std::string_view message) {
            "server a certificate for this one; sslmode=verify-ca looks at who signed it alone";
   if (message.contains("certificate verify failed") || message.contains("root certificate file"))
     return "Name the certificate of who signed the server's: sslrootcert=FILE";
+  // As of a certificate whose issuer has the right name and another key: "invalid padding".
+  if (message.contains("SSL error: "))
+    return "No encrypted connection came about: whoever answers may not be the server, or its certificate is "
+           "of "
+           "another authority than the one in sslrootcert";
   if (message.contains("does not support SSL"))
     return "Switch TLS on at the server (ssl = on), or do without it: sslmode=prefer";
   if (message.find("startup parameter: replication") != std::string_view::npos)

@@ -1,8 +1,8 @@
 #pragma once
 // MessageSocket: the messages of the frontend/backend protocol on a connection's socket, past libpq (PostgreSQL
 // documentation: "Message Formats"). libpq's own way (16 KB at a time, then packet after packet as long as some
-// come, one allocation a message) keeps the server writing in its dearest manner; docs/reading-the-stream.md
-// has the figures.
+// come, one allocation a message) keeps the server writing in its dearest manner; the figures are in
+// docs/dev/reading-the-stream.md.
 
 #include <cstddef>
 #include <string>

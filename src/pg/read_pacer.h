@@ -1,8 +1,8 @@
 #pragma once
 // ReadPacer: when to read a socket whose sender writes many small messages, one call each. Reading each at once
 // costs both sides the most there is to pay for a message. So while much is coming, it lets the socket fill for
-// a moment; while little is coming, or the server is far away, it reads at once. docs/reading-the-stream.md has
-// the measurements.
+// a moment; while little is coming, or the server is far away, it reads at once. The measurements
+// are in docs/dev/reading-the-stream.md.
 
 #include <chrono>
 #include <cstddef>

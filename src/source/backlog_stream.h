@@ -3,7 +3,7 @@
 // (PostgreSQL documentation: "Replication Management Functions", "Logical Decoding SQL Interface").
 //
 // A walsender makes a system call or two for every change, which is most of what a change costs it; a
-// function's result travels in blocks. docs/reading-the-stream.md has the figures. What is read that way is
+// function's result travels in blocks. docs/dev/reading-the-stream.md has the figures. What is read that way is
 // gone from the slot it is read from, so that one is a copy, temporary, of the slot that is ours. Ours moves
 // only to what the target made durable, as ever.
 //

@@ -75,7 +75,7 @@ duckdb_database open_file(const std::string& path, const DatabaseOptions& option
   if (options.read_only) set(config, "access_mode", "READ_ONLY");
   if (options.memory_bytes > 0) set(config, "memory_limit", fmt::format("{}B", options.memory_bytes));
   // A checkpoint after every 16 MB of log, DuckDB's default, rewrites the row groups that were touched each
-  // time; see docs/architecture.md.
+  // time; see docs/dev/architecture.md.
   set(config, "wal_autocheckpoint", "256MB");
   // For a new file. DuckDB's own 256 kB are taken for every column of a table that is written to: 400 MB for
   // 1,600 columns. Neither copying nor following was slower with 64 kB.

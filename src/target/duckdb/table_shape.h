@@ -2,9 +2,9 @@
 // TableShape: changes the definition of one mirrored table, within the session's current transaction.
 //
 // DuckDB must be able to replay all of it from its log when the process ends before the next checkpoint
-// (docs/duckdb-statements.md): the log keeps the text of an expression in ALTER or DEFAULT, which is not bound
-// again, and an ALTER does not follow changes of the table's rows in one transaction. So values are computed by
-// a SELECT into a new table, which leaves values in the log, and rows change after the last ALTER only.
+// (docs/dev/duckdb-statements.md): the log keeps the text of an expression in ALTER or DEFAULT, which is not
+// bound again, and an ALTER does not follow changes of the table's rows in one transaction. So values are
+// computed by a SELECT into a new table, which leaves values in the log, and rows change after the last ALTER.
 
 #include "target/duckdb/mirror.h"
 

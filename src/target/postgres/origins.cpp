@@ -76,10 +76,14 @@ bool use_copy_origin(pg::Connection& connection, const std::string& subscription
 }
 
 void drop_origins(pg::Connection& connection, const std::string& subscription) {
-  connection.query(fmt::format("select pg_catalog.pg_replication_origin_drop(o.roname) "
-                               "from pg_catalog.pg_replication_origin o where {}",
-                               is_own(subscription)),
-                   using_origins);
+  // Who may not use origins may not call the function either, not even for none of them.
+  auto own = connection.query(
+      fmt::format("select o.roname from pg_catalog.pg_replication_origin o where {}", is_own(subscription)),
+      using_origins);
+  for (int i = 0; i < own.rows(); ++i)
+    connection.query(
+        fmt::format("select pg_catalog.pg_replication_origin_drop({})", quote_literal(own.get(i, 0))),
+        using_origins);
 }
 
 void Writers::load(pg::Connection& connection, const std::string& subscription, const std::string& source) {
