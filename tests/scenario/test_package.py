@@ -1,5 +1,5 @@
-"""What `make package` packs and `make install` installs, by the same rules, of the build that the tests use.
-Invariants: it runs from wherever it is put, carries nothing of the tests, and everything that its pages name is there."""
+"""What `make package` packs and `make install` installs, by the same rules, of the build that is tested. Invariants: it
+runs wherever it is put, holds nothing of the tests, and all that its pages name is there."""
 import os
 import re
 import subprocess
