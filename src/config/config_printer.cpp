@@ -2,7 +2,7 @@
 
 #include "config/config_reader.h"
 #include "config/units.h"
-#include "pg/connection.h"
+#include "pg/shown_conninfo.h"
 
 namespace tailrace::config {
 namespace {
@@ -44,8 +44,10 @@ std::string describe(const Config& config) {
   auto on = [](bool flag) { return flag ? "on" : "off"; };
   out << YAML::BeginMap;
   value("name", config.name);
-  if (!config.source.empty()) value("source", pg::redact(config.source));
-  if (config.target.given()) value("target", config.target.url());
+  if (!config.source.empty()) value("source", pg::shown_conninfo(config.source));
+  bool server = config.target.kind == "postgres";
+  if (config.target.given())
+    value("target", server ? pg::shown_conninfo(config.target.path) : config.target.url());
   begin("slot");
   value("name", config.slot.name);
   value("create", on(config.slot.create));
@@ -68,7 +70,7 @@ std::string describe(const Config& config) {
   value("privileges", on(config.schema.privileges));
   value("trust_source", on(config.schema.trust_source));
   out << YAML::EndMap;
-  if (config.target.kind == "postgres") {
+  if (server) {
     begin("sequences");
     value("enabled", on(keeps_sequences(config)));
     value("margin", config.sequences.margin);

@@ -58,7 +58,9 @@ std::optional<std::string> ControlClient::ask(const std::string& request, const 
   while (sent && !response.contains('\n')) {
     if (wait_readable(socket.get(), 200)) {
       if (!receive_some(socket.get(), response)) break;
-    } else if (stop != nullptr ? stop->requested() : std::chrono::steady_clock::now() > deadline) {
+    } else if (stop != nullptr && stop->requested()) {
+      throw Error(Retry::needs_operator, "it was stopped before the running tailrace had answered");
+    } else if (stop == nullptr && std::chrono::steady_clock::now() > deadline) {
       throw Error(Retry::transient, fmt::format("no answer from the tailrace at {}", path),
                   "It may be very busy or stuck; its log says more");
     }

@@ -40,6 +40,7 @@ class TableChecks {
       add(Verdict::fail, "tables", error.message(), error.remedy());
       return std::move(out_);
     }
+    patterns(catalog);
     size();
     skipped(catalog);
     options();
@@ -65,6 +66,13 @@ class TableChecks {
     }
     selected_ = select_tables(catalog, request_.publication);
     for (const SelectedTable& selected : selected_) oids_ += separator() + std::to_string(selected.table.oid);
+  }
+
+  void patterns(const std::vector<CatalogTable>& catalog) {
+    auto idle = idle_patterns(catalog, request_.publication);
+    if (!idle.empty())
+      add(Verdict::warn, "patterns of tables", fmt::format("no table matches {}", fmt::join(idle, ", ")),
+          "-- correct `tables` in the configuration, or --table; names are case-sensitive");
   }
 
   std::string separator() const { return oids_.empty() ? "" : ","; }

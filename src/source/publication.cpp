@@ -251,6 +251,8 @@ class Keeper {
     auto out = keep();
     if (out.info.tables.empty())
       out.warnings.emplace_back("`tables` selects no table of the source yet; one is copied when it comes");
+    else if (auto idle = idle_patterns(catalog_, spec_); !idle.empty())
+      out.warnings.push_back(fmt::format("no table of the source matches {}", fmt::join(idle, ", ")));
     return out;
   }
 

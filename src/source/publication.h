@@ -83,6 +83,9 @@ std::vector<CatalogTable> read_catalog_tables(pg::Connection& connection);
 /// unlogged and foreign tables never. Pure. An exact pattern that selects nothing is an Error(needs_operator).
 std::vector<SelectedTable> select_tables(const std::vector<CatalogTable>& catalog, const PublicationSpec& spec);
 
+/// The rules' patterns that match no table, excluding ones too: a slip of the pen, or tables that are to come.
+std::vector<std::string> idle_patterns(const std::vector<CatalogTable>& catalog, const PublicationSpec& spec);
+
 std::optional<PublicationInfo> read_publication(pg::Connection& connection, const std::string& name);
 
 /// Several as PostgreSQL reads them together: a table with a row filter in each is filtered by either, one

@@ -155,4 +155,14 @@ std::vector<SelectedTable> select_tables(const std::vector<CatalogTable>& catalo
   return Selector(catalog, spec).run();
 }
 
+std::vector<std::string> idle_patterns(const std::vector<CatalogTable>& catalog, const PublicationSpec& spec) {
+  std::vector<std::string> out;
+  for (const TableRule& rule : spec.tables.rules) {
+    bool idle = std::ranges::none_of(
+        catalog, [&](const CatalogTable& table) { return rule.pattern.matches(table.schema, table.name); });
+    if (idle) out.push_back(rule.pattern.text());
+  }
+  return out;
+}
+
 }  // namespace tailrace::source

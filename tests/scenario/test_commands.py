@@ -106,7 +106,8 @@ def test_lag_shows(filled):
     """What is not applied yet shows in received, applied and retained WAL."""
     filled.mirror.start()
     filled.mirror.wait_caught_up(filled.cluster)
-    status = filled.mirror.wait_status(lambda status: status["lag_seconds"] == 0, what="no lag")
+    status = filled.mirror.wait_status(lambda status: status["lag_seconds"] == 0 and
+                                       status["retained_wal_bytes"] is not None, what="no lag, and a look at the slot")
     assert status["retained_wal_bytes"] >= 0
     filled.settle()
 
@@ -214,6 +215,26 @@ def test_configuration_mistakes_have_a_place(tmp_path, text, place):
     outcome = run("run", "-c", config)
     assert outcome.returncode != 0
     assert f"wrong.yaml{place}" in outcome.stderr
+
+
+def test_config_check_says_how_it_connects(tmp_path):
+    """All that a connection string says, but for its secrets."""
+    config = tmp_path / "t.yaml"
+    config.write_text(f"source: host=db dbname=shop user=app password={SECRET} sslmode=verify-full"
+                      " sslrootcert=/ca.crt\n"
+                      f"target: postgres://app:{SECRET}@new/shop?sslmode=require&options=-c%20work_mem%3D1MB\n"
+                      "control_socket: /run/t.sock\nspool: /var/spool\n")
+    outcome = run("config", "check", "-c", config)
+    for line in ("source: postgres://app@db/shop?sslmode=verify-full&sslrootcert=/ca.crt",
+                 "target: postgres://app@new/shop?options=-c%20work_mem%3D1MB&sslmode=require",
+                 "control_socket: /run/t.sock", "spool: /var/spool"):
+        assert line in outcome.stdout, outcome.stdout
+    assert SECRET not in outcome.stdout
+    again = tmp_path / "again.yaml"
+    again.write_text(outcome.stdout)
+    assert run("config", "check", "-c", again).stdout == outcome.stdout, "what it prints is a configuration"
+    config.write_text("")
+    assert run("config", "check", "-c", config).returncode == 0, "an empty one is one"
 
 
 def test_json_log(filled):

@@ -130,6 +130,7 @@ SAY_IT_THEMSELVES = {
     "source and target could not be compared: ": "the reason follows",
     "--table: ": "names the pattern",
     "it was stopped": "by whom it was asked to",
+    "it was stopped before the running tailrace had answered": "the same",
     "the refresh was stopped before it was done": "by whom it was asked to",
     "{} is for PostgreSQL targets": "a command that does not fit",
     "the running tailrace refused: {}": "the reason and its remedy follow",

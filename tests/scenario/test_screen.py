@@ -195,3 +195,4 @@ def test_rate_and_time_left_of_a_copy(shop):
             wait_until(lambda: "copied 1 table, 600,000 rows" in terminal.read(0.1).text_seen, what="the copy's end")
             assert terminal.end() == 0
     assert seen["state"] == "copying" and seen["per_second"] > 1000 and seen["seconds_left"] < 600, seen
+    assert seen["resident_bytes"] > 10_000_000 and seen["applied"] is None, "memory is known, a position not yet"

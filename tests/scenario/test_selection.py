@@ -2,6 +2,7 @@
 nothing else of it is there."""
 import pytest
 
+from tailrace import run
 from waiting import wait_until
 
 SETUP = """
@@ -14,6 +15,19 @@ INSERT INTO sales.orders VALUES (1, 'o'); INSERT INTO sales.secret VALUES (1, 's
 INSERT INTO "Odd.Name".t VALUES (1, 't')
 """
 ALL = {"public.a", "public.audit_log", "sales.orders", "sales.secret", "Odd.Name.t"}
+
+
+def test_a_pattern_that_matches_nothing(shop):
+    """Excluding ones too: by a slip there, what was to stay at home is copied. Said beforehand, and at the start."""
+    shop.execute(SETUP)
+    shop.mirror.configure(tables=["public.*", "sales.ordres*", "!public.audti_*"])
+    checked = run("check", "-c", shop.mirror.config)
+    assert checked.returncode == 0 and "no table matches sales.ordres*, !public.audti_*" in checked.stdout
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    told = "no table of the source matches sales.ordres*, !public.audti_*"
+    assert shop.mirror.log_text().count(told) == 1
+    shop.settle(tables=["public.a", "public.audit_log"])
 
 
 @pytest.mark.parametrize("patterns, selected", [

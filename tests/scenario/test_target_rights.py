@@ -55,6 +55,19 @@ def test_teardown_leaves_no_trace(pair):
     assert run("teardown", "-c", pair.mirror.config).returncode == 0, "a second teardown is harmless"
 
 
+def test_teardown_says_that_it_took_empty_books_away(pair):
+    """A kill leaves them at the very start."""
+    pair.execute(TABLE)
+    with pair.mirror:
+        pair.mirror.wait_caught_up(pair.cluster)
+        pair.mirror.stop()
+    for book in ("checkpoint", "columns", "tables"):
+        pair.mirror.into.execute(f"DELETE FROM tailrace.{book}")
+    outcome = run("teardown", "-c", pair.mirror.config)
+    assert outcome.returncode == 0 and "there was nothing" not in outcome.stdout, outcome.stdout
+    assert traces(pair) == []
+
+
 def test_teardown_leaves_others_alone(pair):
     pair.execute(TABLE + "; CREATE TABLE u (id int PRIMARY KEY)")
     pair.mirror.configure(tables=["public.t"])

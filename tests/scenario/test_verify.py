@@ -279,9 +279,10 @@ def test_continuous(pair, tmp_path, running):
 
 
 @pytest.mark.postgres
-def test_who_asked_hangs_up(pair):
+@pytest.mark.parametrize("how, said", [("kill", ""), ("terminate", "it was stopped")])
+def test_who_asked_hangs_up(pair, how, said):
     """The run does not go on waiting for what the comparison waited for, a transaction of somebody's at the source,
-    and waits for it again when the next one asks."""
+    and waits for it again when the next one asks. Who was stopped says so, and not that the run is stuck."""
     pair.execute(TABLES)
     follow(pair)
     waiting = ("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE_REPL%' AND state = 'active'"
@@ -289,9 +290,12 @@ def test_who_asked_hangs_up(pair):
     with pair.connect(autocommit=False) as blocker:
         blocker.execute("SELECT pg_current_xact_id()")
         with subprocess.Popen([BINARY, "verify", "-c", pair.mirror.config], stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL) as asking:
+                              stderr=subprocess.PIPE, text=True) as asking:
             wait_until(lambda: pair.value(waiting) == 1, what="a comparison that waits")
-            asking.kill()
+            getattr(asking, how)()
+            words = asking.stderr.read()
+            assert said in words and "stuck" not in words
+            assert asking.wait() == {"kill": -9, "terminate": 3}[how]
         wait_until(lambda: pair.value(waiting) == 0, timeout=10, what="the server to give up")
         blocker.commit()
     assert "4 tables compared" in verify(pair, code=0)

@@ -35,9 +35,11 @@ bool forget_postgres(const PostgresOptions& options) {
       "select exists (select from tailrace.checkpoint) or exists (select from tailrace.tables) or "
       "exists (select from tailrace.hidden)",
       purpose);
-  if (!others.flag(0, 0)) connection.query("drop schema tailrace cascade", purpose);
+  bool last = !others.flag(0, 0);
+  if (last) connection.query("drop schema tailrace cascade", purpose);
   connection.query("commit", purpose);
-  return ours;
+  // Books without an entry are what a start left that went no further.
+  return ours || last;
 }
 
 std::optional<Checkpoint> read_postgres_checkpoint(const PostgresOptions& options) {
