@@ -189,3 +189,52 @@ def test_an_error_that_needs_somebody_says_what_helps():
             if not any(words.startswith(known.rstrip()) for known in SAY_IT_THEMSELVES):
                 missing.append(f"{path.name}: {words}")
     assert not missing, missing
+
+
+def page(name):
+    return (REPOSITORY / "docs" / name).read_text(encoding="utf-8")
+
+
+def code():
+    return "".join(path.read_text(encoding="utf-8") for path in sorted((REPOSITORY / "src").rglob("*.cpp"))
+                   if not path.name.endswith("_test.cpp"))
+
+
+def test_the_log_is_what_its_page_says():
+    """Who speaks in it."""
+    row = re.search(r"^\| `component` \|(.*)$", page("monitoring.md"), re.M)[1]
+    spoken = set(re.findall(r'log::\w+\(\s*(?:[\w:.]+,\s*)?"([a-z]+)"', code()))
+    assert set(re.findall(r"`(\w+)`", row)) == spoken
+
+
+def test_every_key_is_explained(tmp_path):
+    """What is in effect has no key that the configuration's page leaves out, nor the page one that is not there."""
+    known = set(re.findall(r"`([a-z_.]+)`", "".join(re.findall(r"^\| (`[^|]*) \|", page("configuration.md"), re.M))))
+    config = tmp_path / "t.yaml"
+    section, printed = "", set()
+    config.write_text(f"source: postgres://app@db/shop\ntarget: {TARGETS[0]}\nspool: {tmp_path}\nstart_lsn: 0/1\n"
+                      "http: 1\ncontrol_socket: /c\nslot: {wal_room: 1GB}\nsnapshot: {enabled: off}\n")
+    for line in run("config", "check", "-c", config).stdout.splitlines():
+        outer, inner = re.match(r"(\w+):", line), re.match(r"  (\w+):", line)
+        section = outer[1] if outer else section
+        printed |= {outer[1]} if outer else {f"{section}.{inner[1]}"} if inner else set()
+    sections = {key.partition(".")[0] for key in known}
+    assert len(printed) > 40 and printed <= known | sections, printed - known
+    for key in sorted(known - printed):
+        outer, _, inner = key.partition(".")
+        config.write_text(f"{outer}: {{{inner}: x}}\n" if inner else f"{outer}: x\n")
+        assert "unknown key" not in run("config", "check", "-c", config).stderr, key
+
+
+def test_every_setting_that_is_pinned_is_named():
+    text = (REPOSITORY / "src/pg/session_settings.cpp").read_text(encoding="utf-8")
+    pinned = set(re.findall(r'^    \{"([a-z_]+)", "', text, re.M))
+    assert len(pinned) > 20
+    named_there = set(re.findall(r"`([A-Za-z_]+)`", page("settings.md").lower()))
+    assert pinned <= named_there, pinned - named_there
+
+
+def test_the_exit_codes_are_those_of_the_page():
+    declared = set(re.findall(r"exit_\w+ = (\d)", (REPOSITORY / "src/cli/command.h").read_text(encoding="utf-8")))
+    assert set(re.findall(r"^\| (\d) \|", page("status.md"), re.M)) == declared
+    assert all(f"{number} " in run("--help").stdout.split("Exit codes:")[1] for number in declared)
