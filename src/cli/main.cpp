@@ -145,7 +145,8 @@ class CommandLine {
 
   void working(CLI::App* to) {
     to->add_option("--readers", options_.readers, "Parallel connections for the copy, 1 to 64")
-        ->check(CLI::Range(1, 64));
+        ->type_name("NUMBER")
+        ->check(CLI::Range(1, 64).description(""));
     to->add_option("--memory", options_.memory, "What the process should stay under, such as 512MB")
         ->type_name("SIZE");
   }
@@ -269,10 +270,10 @@ class CommandLine {
                      "Write to the target what the source has, where rows differ, then compare again");
     auto* continuous = verify->add_flag("--continuous", options_.continuous,
                                         "Compare one table after the other, again and again, until Ctrl-C");
-    verify->add_option("--rate", options_.rate, "Rows a second to compare on average")
+    verify->add_option("--rate", options_.rate, "With --continuous: rows a second on average, else 50000")
+        ->option_text("ROWS")  // said alone, without what CLI11 adds of its own
         ->type_name("ROWS")
-        ->default_str("50000")
-        ->check(CLI::PositiveNumber)
+        ->check(CLI::Range(1, 1'000'000'000).description(""))
         ->needs(continuous);
     auto* tail = command(app_, "tail", "Print the decoded stream as JSON lines", command_tail,
                          "  tailrace tail postgres://app@db/shop -t public.orders | jq .");

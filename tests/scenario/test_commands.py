@@ -36,6 +36,9 @@ def test_help_and_version():
                     "sync-sequences", "skip", "replay"):
         assert command in outcome.stdout
         assert run(command, "--help").returncode == 0
+        said = run(command, "--help").stdout
+        assert "Needs:" not in said and ":POSITIVE" not in said and ":INT" not in said, "words of the library's"
+    assert "or another PostgreSQL" in outcome.stdout
     assert run("--version").returncode == 0
     assert run("no-such-command").returncode != 0
 

@@ -16,6 +16,7 @@ WRONG = [
     (["run", "postgres://u@h/d", "duckdb:md:shop"], "target: must name a file of this host"),
     (["run", "postgres://u@h/d", "duckdb:s3://bucket/x"], "target: must name a file"),
     (["run", "postgres://u@h/d", "duckdb:x.duckdb", "--readers", "0"], "--readers"),
+    (["verify", "duckdb:x.duckdb", "--continuous", "--rate", "0"], "--rate: Value 0 not in range 1 to 1000000000\n"),
     (["bogus"], "there is no command 'tailrace bogus'"),
     (["config", "show"], "there is no command 'tailrace config show'"),
     (["status", "--name", "no-such-mirror-at-all"], None),
