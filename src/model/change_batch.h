@@ -48,6 +48,14 @@ struct LogicalMessage {
   std::string_view content;
 };
 
+/// The stream described a leaf of a partitioned table that arrives as one: its changes follow. The server does
+/// so before the first change of each leaf, and again now and then.
+struct DescribedLeaf {
+  std::uint32_t relation = 0;  ///< index into ChangeBatch::relations: the table that its rows arrive as
+  Oid leaf = 0;
+  std::size_t change = 0;  ///< index of the first change that may be of it
+};
+
 /// One source transaction, or the part of it that this batch holds. Its changes are
 /// changes[first_change .. first_change + change_count).
 struct TransactionSpan {
@@ -68,6 +76,7 @@ struct ChangeBatch {
   std::vector<Change> changes;
   std::vector<Truncate> truncates;
   std::vector<LogicalMessage> messages;
+  std::vector<DescribedLeaf> leaves;
   std::vector<TransactionSpan> transactions;  ///< in commit order
   /// Every transaction that ends at or before this is in this batch or an earlier one. Never inside a
   /// transaction that is not complete yet.

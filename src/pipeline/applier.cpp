@@ -148,6 +148,7 @@ void Applier::apply_once(bool again) {
         commit(progress_);
       }
       if (transaction.begins) between_.position = 0;
+      if (!batch->leaves.empty()) note_leaves(*batch, transaction);
       if (between_.left_out.wants(transaction.commit_lsn)) {
         leave_out(*batch, transaction);
       } else {
@@ -202,6 +203,28 @@ bool Applier::reshapes(const ChangeBatch& batch, const TransactionSpan& transact
                        return change.kind != ChangeKind::message && change.kind != ChangeKind::truncate &&
                               reshaping_[change.index];
                      });
+}
+
+/// A leaf that nobody has recorded may be gone before anybody looks: the books know of it as soon as the target
+/// has rows of it.
+void Applier::note_leaves(const ChangeBatch& batch, const TransactionSpan& transaction) {
+  auto end = transaction.first_change + transaction.change_count;
+  for (const auto& [relation, leaf, change] : batch.leaves) {
+    if (change < transaction.first_change || change >= end) continue;
+    auto found = tables_.find(batch.relations[relation]->oid);
+    if (found == tables_.end() || covers(found->second, transaction.commit_lsn)) continue;
+    Table& table = found->second;
+    auto storage = storage_with_leaf(table.record, leaf);
+    if (!storage) continue;
+    flush();
+    begin();
+    target::Evolution noted;
+    noted.columns = table.record.columns;
+    noted.storage = *storage;
+    target_.evolve(table.record.oid, noted);
+    changed_ = true;
+    table.record.storage = std::move(noted.storage);
+  }
 }
 
 void Applier::add(const ChangeBatch& batch, const TransactionSpan& transaction) {

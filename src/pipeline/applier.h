@@ -164,6 +164,7 @@ class Applier {
   bool may_reshape(const ChangeBatch& batch);
   bool reshapes(const ChangeBatch& batch, const TransactionSpan& transaction) const;
   void add(const ChangeBatch& batch, const TransactionSpan& transaction);
+  void note_leaves(const ChangeBatch& batch, const TransactionSpan& transaction);
   void add_truncate(const ChangeBatch& batch, const Truncate& truncate, const ChangePlace& place);
   bool truncate_together(const ChangeBatch& batch, const Truncate& truncate, const ChangePlace& place);
   Table* table_for(const ChangeBatch& batch, std::uint32_t relation);

@@ -1,6 +1,7 @@
 #include "base/log.h"
 #include "pipeline/applier.h"
 #include "pipeline/evolution.h"
+#include "pipeline/unsaid_changes.h"
 
 // A large transaction that is applied while it is in progress at the source, beside the others.
 //
@@ -42,6 +43,11 @@ void Applier::apply_ahead(const std::shared_ptr<const ChangeBatch>& batch) {
 }
 
 void Applier::add_ahead(const std::shared_ptr<const ChangeBatch>& part) {
+  for (const auto& described : part->leaves) {
+    auto found = tables_.find(part->relations[described.relation]->oid);
+    // It is noted with the rows, after the commit.
+    if (found != tables_.end() && storage_with_leaf(found->second.record, described.leaf)) return end_ahead();
+  }
   std::map<Table*, TableFold> folds;
   std::vector<TableFold*> by_index(part->relations.size(), nullptr);
   for (const auto& change : part->changes) {

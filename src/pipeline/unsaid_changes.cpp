@@ -44,6 +44,8 @@ Unsaid unsaid_changes(const target::TableRecord& record, const schema::Table& no
     const auto* after = now.storage.find(heap.table);
     if (after == nullptr) {
       give("a partition left it, with its rows", false);
+    } else if (heap.only_described()) {
+      out.newcomers.push_back(heap.table);
     } else if (after->attached != heap.attached) {
       give("a partition left it and came back", false);
     } else if (after->filenode != heap.filenode) {
@@ -70,6 +72,16 @@ std::string storage_to_record(const target::TableRecord& record, const schema::S
     for (const auto& column : record.columns) out.highest_attnum = std::max(out.highest_attnum, column.attnum);
   }
   return out.str();
+}
+
+std::optional<std::string> storage_with_leaf(const target::TableRecord& record, Oid leaf) {
+  auto storage = schema::Storage::parse(record.storage);
+  if (!storage || storage->find(record.oid) != nullptr || storage->find(leaf) != nullptr) return std::nullopt;
+  schema::Heap described;
+  described.table = leaf;
+  auto place = std::ranges::upper_bound(storage->heaps, leaf, {}, &schema::Heap::table);
+  storage->heaps.insert(place, std::move(described));
+  return storage->str();
 }
 
 bool may_be_rewritten(const target::TableRecord& record, Oid filenode, Oid toast) {

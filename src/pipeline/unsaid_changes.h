@@ -27,6 +27,10 @@ Unsaid unsaid_changes(const target::TableRecord& record, const schema::Table& no
 /// What to record of a table whose rows are what the stream says. The columns stay as recorded. Pure.
 std::string storage_to_record(const target::TableRecord& record, const schema::Storage& now);
 
+/// What to record of a partitioned table once rows of this leaf came; nothing: it is known, or all is unknown.
+/// Pure.
+std::optional<std::string> storage_with_leaf(const target::TableRecord& record, Oid leaf);
+
 /// True where the rows may have been rewritten by an ALTER TABLE. Pure.
 bool may_be_rewritten(const target::TableRecord& record, Oid filenode, Oid toast);
 

@@ -24,6 +24,8 @@ struct Heap {
   std::string attached;
   /// The transaction that wrote its pg_class row. Not recorded.
   Xid version = 0;
+  /// The stream brought rows of this leaf, and no look at the catalogs has found it yet.
+  bool only_described() const { return filenode == 0 && attached.empty(); }
 };
 
 struct Storage {

@@ -37,6 +37,10 @@ void BatchBuilder::add_row(const Message& message, std::string_view payload,
   batch_->changes.push_back(change);
 }
 
+void BatchBuilder::add_leaf(Oid leaf, const std::shared_ptr<const Relation>& relation) {
+  batch_->leaves.push_back({index_of(relation), leaf, batch_->changes.size()});
+}
+
 void BatchBuilder::add_truncate(const Message& message,
                                 const std::vector<std::shared_ptr<const Relation>>& relations) {
   Truncate truncate;

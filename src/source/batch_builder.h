@@ -23,6 +23,8 @@ class BatchBuilder {
   /// An insert, update or delete of `relation`; `payload` is what the message was decoded from.
   void add_row(const pgoutput::Message& message, std::string_view payload,
                const std::shared_ptr<const Relation>& relation);
+  /// Before the first row that may be of it; `relation`: as which its rows arrive.
+  void add_leaf(Oid leaf, const std::shared_ptr<const Relation>& relation);
   void add_truncate(const pgoutput::Message& message,
                     const std::vector<std::shared_ptr<const Relation>>& relations);
   /// A logical message; `inside`: of a transaction.

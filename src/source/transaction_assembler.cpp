@@ -53,11 +53,16 @@ bool TransactionAssembler::spool(const Message& message, std::string_view payloa
       return false;
     case MessageType::relation:
       // In a prepare the server counts the description as sent for good, so it also counts here at once.
-      if (!decoder_.in_stream()) relations_.put(message.relation, arrivals_ + 1);
+      if (!decoder_.in_stream()) {
+        relations_.put(message.relation, arrivals_ + 1);
+        leaves_.describe(message.relation.oid);
+      }
       break;
     case MessageType::insert:
     case MessageType::update:
     case MessageType::remove:
+      if (!decoder_.in_stream()) leaves_.keep_for_later(message.oid);
+      break;
     case MessageType::type:
     case MessageType::truncate:
     case MessageType::message:
@@ -137,11 +142,9 @@ void TransactionAssembler::add_content(const Message& message, std::string_view 
   switch (message.type) {
     case MessageType::insert:
     case MessageType::update:
-    case MessageType::remove:
-      if (!open_) out_of_order("a row change comes outside of a transaction");
-      if (!skipping_) batch_.add_row(message, payload, find_relation(message.oid));
-      return;
+    case MessageType::remove: return add_row(message, payload);
     case MessageType::relation:
+      leaves_.describe(message.relation.oid);
       if (replay_) {
         replayed_relations_.put(message.relation, arrival, &relations_);
       } else {
@@ -150,6 +153,7 @@ void TransactionAssembler::add_content(const Message& message, std::string_view 
       return;
     case MessageType::truncate: {
       if (!open_) out_of_order("a truncate comes outside of a transaction");
+      leaves_.interrupt();
       if (skipping_) return;
       std::vector<std::shared_ptr<const Relation>> truncated;
       for (Oid oid : message.truncated) truncated.push_back(find_relation(oid));
@@ -164,9 +168,22 @@ void TransactionAssembler::add_content(const Message& message, std::string_view 
   }
 }
 
+void TransactionAssembler::add_row(const Message& message, std::string_view payload) {
+  if (!open_) out_of_order("a row change comes outside of a transaction");
+  if (skipping_) {
+    if (foreign_) leaves_.keep_for_later(message.oid);
+    return leaves_.interrupt();
+  }
+  const auto& relation = find_relation(message.oid);
+  while (auto leaf = leaves_.leaf_of(message.oid)) batch_.add_leaf(*leaf, relation);
+  batch_.add_row(message, payload, relation);
+}
+
 void TransactionAssembler::begin(const Message& message) {
   if (open_) out_of_order("a transaction begins inside of another");
   open_ = true;
+  foreign_ = false;
+  leaves_.interrupt();
   skipping_ = message.commit_lsn < options_.applied ||
               (options_.seen && options_.seen->contains(message.xid, message.commit_lsn));
   current_ = {};
@@ -183,7 +200,7 @@ void TransactionAssembler::set_origin(const Message& message) {
   if (!options_.local_only || message.name.empty()) return;
   if (!current_.begins || batch_.changes() != current_.first_change)
     out_of_order("an origin comes in the middle of its transaction");
-  skipping_ = true;
+  skipping_ = foreign_ = true;
 }
 
 void TransactionAssembler::end(Lsn commit_lsn, Lsn end_lsn, PgTimestamp time) {
@@ -273,10 +290,17 @@ void TransactionAssembler::add_ahead(const Message& message, std::string_view pa
     return *found;
   };
   switch (message.type) {
-    case MessageType::relation: ahead_->relations.put(message.relation, arrivals_, &relations_); return;
+    case MessageType::relation:
+      ahead_->leaves.describe(message.relation.oid);
+      ahead_->relations.put(message.relation, arrivals_, &relations_);
+      return;
     case MessageType::insert:
     case MessageType::update:
-    case MessageType::remove: ahead_->part.add_row(message, payload, relation(message.oid)); return;
+    case MessageType::remove:
+      while (auto leaf = ahead_->leaves.leaf_of(message.oid))
+        ahead_->part.add_leaf(*leaf, relation(message.oid));
+      ahead_->part.add_row(message, payload, relation(message.oid));
+      return;
     // Its effect depends on more than the rows named.
     case MessageType::truncate: give_up_ahead(block_xid_); return;
     default: return;

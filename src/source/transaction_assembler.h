@@ -15,6 +15,7 @@
 #include "model/seen_transactions.h"
 #include "pgoutput/decoder.h"
 #include "source/batch_builder.h"
+#include "source/described_leaves.h"
 #include "source/relation_cache.h"
 #include "source/transaction_spool.h"
 
@@ -92,11 +93,13 @@ class TransactionAssembler {
     std::shared_ptr<AheadTransaction> transaction;
     BatchBuilder part;
     RelationCache relations;
+    DescribedLeaves leaves;
     bool first_part = true;
   };
 
   bool spool(const pgoutput::Message& message, std::string_view payload);
   Then control(const pgoutput::Message& message);
+  void add_row(const pgoutput::Message& message, std::string_view payload);
   void add_content(const pgoutput::Message& message, std::string_view payload, std::uint64_t arrival);
   void begin(const pgoutput::Message& message);
   void set_origin(const pgoutput::Message& message);
@@ -117,11 +120,13 @@ class TransactionAssembler {
   RelationCache relations_;
   /// What a transaction that is being read back brought itself: it may be older than what came meanwhile.
   RelationCache replayed_relations_;
+  DescribedLeaves leaves_;
   std::uint64_t arrivals_ = 0;
 
   BatchBuilder batch_;
   bool open_ = false;
   bool skipping_ = false;  ///< the open transaction is in the target already, or not wanted
+  bool foreign_ = false;   ///< the open transaction is not wanted, for its origin
   TransactionSpan current_;
   Xid block_xid_ = 0;  ///< transaction of the stream block or prepare that we are in, else 0
   Lsn replay_end_;     ///< end_lsn of the transaction that is being read back

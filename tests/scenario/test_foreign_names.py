@@ -324,3 +324,39 @@ def test_a_strangers_table_is_in_the_way_of_a_partition(pair):
     pair.execute("CREATE TABLE q PARTITION OF m FOR VALUES IN (2); INSERT INTO m VALUES (2, 2, 'b')")
     wait_until(lambda: is_held(pair, "m"), 40, lambda: pair.mirror.tail())
     assert pair.mirror.into.query("SELECT mine FROM q") == [("mine",)]
+
+
+@pytest.mark.parametrize("live", [True, False], ids=["live", "backlog"])
+def test_a_keys_name_that_a_table_had_which_is_gone(pair, live):
+    """Dropped, made again and renamed: the new table's key has the name that the old one's has at the target still."""
+    pair.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1);"
+                 "CREATE TABLE k (id int PRIMARY KEY, u int CONSTRAINT odd UNIQUE); INSERT INTO k VALUES (1, 1)")
+    pair.mirror.start()
+    pair.mirror.look(pair.cluster)
+    if not live:
+        pair.mirror.stop()
+    pair.execute("DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (2, 'new')")
+    pair.execute("ALTER TABLE t RENAME TO other")
+    # The table is still there, and followed; what had the name has another one now.
+    pair.execute("ALTER INDEX odd RENAME TO even; CREATE TABLE l (id int PRIMARY KEY, u int CONSTRAINT odd UNIQUE);"
+                 "INSERT INTO l VALUES (1, 1)")
+    if not live:
+        pair.mirror.start()
+    pair.mirror.look(pair.cluster)
+    pair.execute("INSERT INTO other VALUES (3, 'newer'); INSERT INTO k VALUES (2, 2); INSERT INTO l VALUES (2, 2)")
+    pair.settle(tables=["public.other", "public.k", "public.l"])
+    with pair.mirror.opened() as into:
+        assert into.value("SELECT conindid::regclass::text FROM pg_constraint WHERE conrelid = 'other'::regclass "
+                          "AND contype = 'p'") == "t_pkey"
+
+
+def test_an_index_of_the_targets_own_keeps_its_name(pair):
+    """On a table of ours, made by the target's users: what comes with that name is held."""
+    pair.execute("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'v')")
+    pair.mirror.start()
+    pair.mirror.look(pair.cluster)
+    pair.mirror.into.execute("CREATE INDEX theirs ON t (v)")
+    pair.execute("CREATE TABLE u (id int PRIMARY KEY, v text); CREATE INDEX theirs ON u (v)")
+    pair.mirror.wait_status(lambda status: "held" in [table["state"] for table in status["tables"]], what="it is held")
+    with pair.mirror.opened() as into:
+        assert into.value("SELECT indrelid::regclass::text FROM pg_index WHERE indexrelid = 'theirs'::regclass") == "t"

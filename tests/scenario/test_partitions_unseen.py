@@ -41,6 +41,18 @@ CASES = {
     "created_filled_and_emptied": [PARTS, "DELETE FROM {t} WHERE d = 3",
                                    "CREATE TABLE {t}_3 PARTITION OF {t} FOR VALUES IN (3)",
                                    "INSERT INTO {t} VALUES (90, 3)", "TRUNCATE {t}_3"],
+    "came_and_went": [PARTS, "CREATE TABLE {t}_7 PARTITION OF {t} FOR VALUES IN (7)",
+                      "INSERT INTO {t} VALUES (90, 7), (91, 7)", "DROP TABLE {t}_7"],
+    "came_with_much_and_went": [PARTS, "CREATE TABLE {t}_7 PARTITION OF {t} FOR VALUES IN (7)",
+                                "INSERT INTO {t} SELECT i, 7, repeat('v', 400) FROM generate_series(90, 3000) i",
+                                "DROP TABLE {t}_7"],
+    "came_below_and_went": [PARTS, "CREATE TABLE {t}_7 PARTITION OF {t} FOR VALUES IN (7, 8) PARTITION BY LIST (d)",
+                            "CREATE TABLE {t}_7a PARTITION OF {t}_7 FOR VALUES IN (7)",
+                            "INSERT INTO {t} VALUES (90, 7), (91, 7)", "DROP TABLE {t}_7"],
+    "came_and_was_replaced": [PARTS, "CREATE TABLE {t}_7 PARTITION OF {t} FOR VALUES IN (7)",
+                              "INSERT INTO {t} VALUES (90, 7), (91, 7)", "DROP TABLE {t}_7",
+                              "CREATE TABLE {t}_7 PARTITION OF {t} FOR VALUES IN (7)",
+                              "INSERT INTO {t} VALUES (91, 7), (92, 7)"],
     "unlogged_partition": [PARTS, "ALTER TABLE {t}_1 SET UNLOGGED", "INSERT INTO {t} VALUES (90, 1)",
                            "ALTER TABLE {t}_1 SET LOGGED", "INSERT INTO {t} VALUES (91, 1)"],
     "unlogged": [WIDE, *UNLOGGED],
@@ -81,6 +93,42 @@ def test_rows_that_no_change_brought(shop_into, kind, backlog):
         shop.mirror.start()
     shop.mirror.look(shop.cluster)
     shop.settle(tables=[f"public.{case}" for case in cases])
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "postgres"])
+def test_a_leaf_that_came_before_a_kill_and_went_after_it(shop_into, kind):
+    """Its rows are in the target, and no look at the catalogs has seen it."""
+    shop = shop_into(kind)
+    shop.execute(PARTS.format(t="t"))
+    shop.mirror.start()
+    shop.mirror.look(shop.cluster)
+    shop.execute("CREATE TABLE t_7 PARTITION OF t FOR VALUES IN (7)")
+    shop.execute("INSERT INTO t VALUES (90, 7), (91, 1)")
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.mirror.kill()
+    shop.execute("DROP TABLE t_7")
+    shop.mirror.start()
+    shop.mirror.look(shop.cluster)
+    shop.settle()
+
+
+def test_a_leaf_that_a_transaction_filled_which_is_not_wanted(shop_into):
+    """The stream describes it there, and not again for what is wanted."""
+    shop = shop_into("duckdb")
+    shop.mirror.configure(origin="none")
+    shop.execute(PARTS.format(t="t"))
+    shop.mirror.start()
+    shop.mirror.look(shop.cluster)
+    shop.execute("CREATE TABLE t_7 PARTITION OF t FOR VALUES IN (7)")
+    shop.execute("SELECT pg_replication_origin_create('elsewhere')")
+    try:
+        shop.execute("SELECT pg_replication_origin_session_setup('elsewhere'); INSERT INTO t VALUES (90, 7)")
+        shop.execute("INSERT INTO t VALUES (91, 7)")
+        shop.execute("DROP TABLE t_7")
+        shop.mirror.look(shop.cluster)
+        shop.settle()
+    finally:
+        shop.execute("SELECT pg_replication_origin_drop('elsewhere')")
 
 
 HARMLESS = {

@@ -185,7 +185,7 @@ void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
            structure.before_data.end();
   });
   if (!attached.empty()) discard(attached);
-  check_makeable(books_connection_, made_, made, structure, make_room);
+  check_makeable(books_connection_, records_, made_, made, structure, make_room);
   check_books_again(books_connection_);
   check_roles(books_connection_, structure.roles);
   check_row_security(books_connection_, structure.forced);

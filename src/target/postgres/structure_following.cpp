@@ -189,9 +189,12 @@ void check_types(const MadeObjects& made, const schema::Table& table) {
 
 namespace {
 
-/// Somebody's index would end the making of all of them, after the data.
-void check_indexes(pg::Connection& connection, const std::vector<schema::Table>& tables,
-                   const std::vector<schema::Statement>& statements) {
+/// Somebody's index would end the making of all of them, after the data. That of a key of a table of ours has
+/// its name from the source, where it is another's by now: the table was dropped there, or its index renamed.
+/// SQL that takes the name from it. An index without a key may be one that the target's users made.
+std::string check_indexes(pg::Connection& connection, const Records& records,
+                          const std::vector<schema::Table>& tables,
+                          const std::vector<schema::Statement>& statements) {
   std::map<std::string, Oid> wanted;
   std::string names;
   for (const auto& statement : statements) {
@@ -199,13 +202,28 @@ void check_indexes(pg::Connection& connection, const std::vector<schema::Table>&
     wanted.emplace(statement.index, statement.table);
     names += (names.empty() ? "" : ", ") + quote_literal(statement.index);
   }
-  if (names.empty()) return;
+  if (names.empty()) return {};
   auto rows = connection.query(
-      fmt::format("select name from pg_catalog.unnest(array[{}]::pg_catalog.text[]) name where "
-                  "pg_catalog.to_regclass(name) is not null",
+      fmt::format("select name, c.oid, i.indrelid, pg_catalog.pg_partition_root(i.indrelid)::pg_catalog.oid "
+                  "from pg_catalog.unnest(array[{}]::pg_catalog.text[]) name "
+                  "join pg_catalog.pg_class c on c.oid = pg_catalog.to_regclass(name)::pg_catalog.oid "
+                  "left join pg_catalog.pg_index i on i.indexrelid = c.oid and exists (select from "
+                  "pg_catalog.pg_constraint k where k.conindid = c.oid and k.conrelid = i.indrelid)",
                   names),
       looking);
+  std::string sql;
   for (int i = 0; i < rows.rows(); ++i) {
+    bool ours = std::ranges::any_of(records, [&](const auto& known) {
+      const auto& record = known.second;
+      bool has_it = record.target_oid != 0 &&
+                    (record.target_oid == rows.oid(i, 2) || record.target_oid == rows.oid(i, 3));
+      return has_it && find_own_table(connection, record);
+    });
+    if (ours) {
+      sql += fmt::format("alter index {} rename to {}; ", rows.get(i, 0),
+                         quote_identifier(fmt::format("tailrace_was_{}", rows.get(i, 1))));
+      continue;
+    }
     auto table = std::ranges::find(tables, wanted.at(rows.str(i, 0)), &schema::Table::oid);
     if (table == tables.end()) continue;
     throw TableRefused(
@@ -215,11 +233,12 @@ void check_indexes(pg::Connection& connection, const std::vector<schema::Table>&
                     rows.get(i, 0), table->qualified()),
         fmt::format("Rename what is called {} at the target, or the source's index", rows.get(i, 0)));
   }
+  return sql;
 }
 
 }  // namespace
 
-void check_makeable(pg::Connection& connection, const MadeObjects& made,
+void check_makeable(pg::Connection& connection, const Records& records, const MadeObjects& made,
                     const std::vector<schema::Table>& tables, const schema::Structure& structure,
                     const MakeRoom& make_room) {
   for (const auto& table : tables) check_types(made, table);
@@ -235,8 +254,9 @@ void check_makeable(pg::Connection& connection, const MadeObjects& made,
     lacks_partition(connection, made_now, statement.partition, make_room);
   }
   // The indexes of what made room went with it.
-  check_indexes(connection, tables, structure.indexes);
-  check_indexes(connection, tables, structure.after_data);
+  auto renaming = check_indexes(connection, records, tables, structure.indexes);
+  renaming += check_indexes(connection, records, tables, structure.after_data);
+  if (!renaming.empty()) connection.query(renaming, "taking names from indexes of tables that had them before");
 }
 
 }  // namespace tailrace::target::postgres

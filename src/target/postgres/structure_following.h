@@ -30,7 +30,7 @@ bool follow_structure(pg::Connection& connection, MadeObjects& made, const Recor
 
 /// Throws TableRefused for a table that needs a type which is another at the target, or a name of a partition
 /// that is taken there by somebody else's. `structure`: what makes the tables.
-void check_makeable(pg::Connection& connection, const MadeObjects& made,
+void check_makeable(pg::Connection& connection, const Records& records, const MadeObjects& made,
                     const std::vector<schema::Table>& tables, const schema::Structure& structure,
                     const MakeRoom& make_room);
 void check_types(const MadeObjects& made, const schema::Table& table);
