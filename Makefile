@@ -21,7 +21,7 @@ export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help deps build demo test test-found test-random test-slow test-unit test-end-to-end test-sanitize test-sanitize-scenarios lint bench random soak fuzz install package clean
+.PHONY: help deps build program demo test test-found test-random test-slow test-unit test-end-to-end test-sanitize test-sanitize-scenarios lint bench random soak fuzz install package clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,15 +33,19 @@ build:  ## compile the program and its unit tests into build/release
 	@tools/deps build
 	@tools/timed "compiling" tools/build release -j $(JOBS)
 
+program:  ## compile what is demonstrated, installed and packed, and nothing else, into build/program
+	@tools/timed "compiling what is installed" tools/build program -j $(JOBS)
+	@build/program/src/cli/tailrace --version
+
 demo:  ## from nothing to a live mirror of a shop's database, in front of your eyes
 	@tools/deps build
-	@tools/timed "compiling" tools/build program -j $(JOBS)
+	@$(MAKE) --no-print-directory program
 	@TAILRACE_BIN=$(CURDIR)/build/program/src/cli/tailrace demo/run
 
 # A database is three hundred files, and most tests make two: on a disk that took a third of their time.
 test-end-to-end test-found test-random test-slow test-sanitize-scenarios random: export TAILRACE_SERVERS ?= $(shell tools/memory-folder)
 
-test: deps build test-unit test-end-to-end test-found test-random test-sanitize test-sanitize-scenarios  ## everything: unit, scenario and crash tests, what random programs found and a set of them, sanitizers; each tier tells its time
+test: deps build program test-unit test-end-to-end test-found test-random test-sanitize test-sanitize-scenarios  ## everything: unit, scenario and crash tests, what random programs found and a set of them, sanitizers; each tier tells its time
 
 test-unit: build  ## unit tests
 	@tools/timed "unit tests" ctest --test-dir build/release --output-on-failure -j $(JOBS) --no-tests=error
@@ -93,13 +97,13 @@ fuzz: deps  ## run every fuzz target for FUZZ_SECONDS
 
 install:  ## build the program alone, and install it with docs, units and monitoring under PREFIX
 	@tools/deps build
-	@tools/timed "compiling" tools/build program -j $(JOBS)
+	@$(MAKE) --no-print-directory program
 	@mkdir -p $(DESTDIR)$(PREFIX) 2>/dev/null || true
 	@$$([ -w $(DESTDIR)$(PREFIX) ] || echo sudo) cmake --install build/program --prefix $(PREFIX) --strip
 
 package:  ## the same as a Debian package in build/program
 	@tools/deps package
-	@tools/timed "compiling" tools/build program -j $(JOBS)
+	@$(MAKE) --no-print-directory program
 	@cd build/program && cpack -G DEB
 
 clean:  ## remove what was built; what tools/deps installed stays

@@ -15,18 +15,6 @@ if(TAILRACE_SANITIZE)
 endif()
 target_include_directories(tailrace_options INTERFACE ${CMAKE_SOURCE_DIR}/src)
 
-# The headers that most files read first, read once. A library of its own: what one room defines for itself (spdlog's
-# macros) must not be in it.
-if(TAILRACE_PRECOMPILE)
-  file(WRITE ${PROJECT_BINARY_DIR}/precompiled.cpp "")
-  add_library(tailrace_precompiled STATIC ${PROJECT_BINARY_DIR}/precompiled.cpp)
-  target_link_libraries(tailrace_precompiled PRIVATE tailrace_options fmt::fmt)
-  # What g++ does not warn of in the system's headers, it does once they are precompiled.
-  target_compile_options(tailrace_options INTERFACE -w)
-  target_precompile_headers(tailrace_precompiled PRIVATE <fmt/format.h> <algorithm> <chrono> <functional> <map>
-    <memory> <mutex> <optional> <set> <span> <string> <string_view> <thread> <unordered_map> <variant> <vector>)
-endif()
-
 # tailrace_room(NAME [LINK lib...] [PRIVATE lib...] [TEST_LINK lib...])
 #   LINK       rooms and libraries whose types appear in this room's headers
 #   PRIVATE    libraries that stay behind this room's headers
@@ -40,9 +28,6 @@ function(tailrace_room name)
   if(sources)
     add_library(tailrace_${name} STATIC ${sources})
     target_link_libraries(tailrace_${name} PUBLIC tailrace_options ${ROOM_LINK} PRIVATE ${ROOM_PRIVATE})
-    if(TAILRACE_PRECOMPILE)
-      target_precompile_headers(tailrace_${name} REUSE_FROM tailrace_precompiled)
-    endif()
   else()
     add_library(tailrace_${name} INTERFACE)
     target_link_libraries(tailrace_${name} INTERFACE tailrace_options ${ROOM_LINK})

@@ -93,6 +93,6 @@ def test_installing_builds_the_program_alone():
     """`make -n` shows what would be done."""
     for target in ("install", "package", "demo"):
         plan = said("make", "-n", target, cwd=REPOSITORY)
-        assert re.findall(r"tools/build (\w+)", plan) == ["program"]
+        assert re.findall(r"tools/build (\w+)", plan) == ["program"], plan
     presets = (REPOSITORY / "CMakePresets.json").read_text()
     assert re.search(r'"program".*?"TAILRACE_TESTS": "OFF"', presets, re.S)

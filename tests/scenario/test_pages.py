@@ -61,10 +61,13 @@ def test_commands_and_options_are_there(helps):
     """Wherever one is named: in an example, in a sentence, in a table."""
     wrong = []
     texts = [(named(page), text) for page in pages() for text in spans(page)]
+    every_command = re.findall(r"^  ([a-z-]+) ", helps("").split("Subcommands:")[1], re.M)
+    texts += [(f"{command} --help", line) for command in every_command
+              for line in re.findall(r"^ +((?:sudo )?tailrace .*)$", helps(command), re.M)]
     texts += [(block.page, line) for page in pages() for block in blocks(page) if block.kind == "sh"
               for line in block.commands()]
     for page, text in texts:
-        for part in re.findall(r"(?:^|[;&|] *|\$\()tailrace ((?:[a-z-]+ ?)+)([^;&|)]*)", text):
+        for part in re.findall(r"(?:^|[;&|] *|\$\(|sudo )tailrace ((?:[a-z-]+ ?)+)([^;&|)]*)", text):
             words = part[0].split()
             two = " ".join(words[:2])
             command = two if words[0] == "config" else words[0]
@@ -75,7 +78,7 @@ def test_commands_and_options_are_there(helps):
             for option in OPTION.findall(" " + part[0] + part[1]):
                 if not re.search(rf"(?<![\w-]){option}(?![\w-])", said):
                     wrong.append(f"{page}: {command} has no {option} ({text})")
-    every = "".join(helps(command) or "" for command in re.findall(r"^  ([a-z-]+)  ", helps(""), re.M))
+    every = "".join(helps(command) for command in every_command)
     for page, text in texts:
         for option in re.findall(r"^(--[a-z][a-z-]+)", text):
             if page.startswith("docs/") and "docs/dev" not in page and option not in every + helps(""):
