@@ -12,6 +12,7 @@
 
 #include "base/errand.h"
 #include "base/pulse.h"
+#include "pg/connect_failure.h"
 #include "pg/process_stop.h"
 #include "pg/session_settings.h"
 #include "pg/socket.h"
@@ -112,53 +113,8 @@ bool refuses_options(pg_conn* connection) {
          message.contains("startup options");
 }
 
-std::string connect_remedy(std::string_view message) {
-  if (message.find("password authentication failed") != std::string_view::npos ||
-      message.find("no password supplied") != std::string_view::npos) {
-    return "Check the user and the password; a password may stand in the URL, in PGPASSWORD or in ~/.pgpass";
-  }
-  if (message.find("no pg_hba.conf entry") != std::string_view::npos) {
-    return "Add a line for this user, database and address to pg_hba.conf on the server and reload it";
-  }
-  if (message.find("Connection refused") != std::string_view::npos ||
-      message.find("No such file or directory") != std::string_view::npos) {
-    return "Check that the server runs and listens at this address and port";
-  }
-  if (message.find("could not translate host name") != std::string_view::npos) {
-    return "Check the host name in the connection string";
-  }
-  if (message.contains("database \"") && message.contains("does not exist"))
-    return "Check the database's name in the connection string, or make it there: CREATE DATABASE";
-  if (message.contains("role \"") && message.contains("does not exist"))
-    return "Check the user in the connection string, or make it there: CREATE ROLE ... LOGIN";
-  if (message.contains("does not match host name"))
-    return "Connect by a name that the certificate has (hostaddr= tells the address apart from it), or give "
-           "the "
-           "server a certificate for this one; sslmode=verify-ca looks at who signed it alone";
-  if (message.contains("certificate verify failed") || message.contains("root certificate file"))
-    return "Name the certificate of who signed the server's: sslrootcert=FILE";
-  // As of a certificate whose issuer has the right name and another key: "invalid padding".
-  if (message.contains("SSL error: "))
-    return "No encrypted connection came about: whoever answers may not be the server, or its certificate is "
-           "of "
-           "another authority than the one in sslrootcert";
-  if (message.contains("does not support SSL"))
-    return "Switch TLS on at the server (ssl = on), or do without it: sslmode=prefer";
-  if (message.find("startup parameter: replication") != std::string_view::npos)
-    return "A pooler passes no replication on; give the address of the server itself";
-  return {};
-}
-
-bool connect_may_succeed_later(std::string_view message) {
-  for (auto hopeless : {"authentication failed", "no password supplied", "no pg_hba.conf entry",
-                        "does not exist", "permission denied", "must be superuser", "not permitted to log in",
-                        "startup parameter: replication", "does not match host name",
-                        "certificate verify failed", "root certificate file", "does not support SSL"}) {
-    // "No such file or directory" (a socket of a server that is down) is hopeful, "database x does not exist"
-    // not.
-    if (message.find(hopeless) != std::string_view::npos) return false;
-  }
-  return true;
+std::string text_of(const char* maybe) {
+  return maybe != nullptr ? maybe : "";
 }
 
 /// How long a stop has been seen by one wait.
@@ -316,7 +272,8 @@ Connection Connection::open(const std::string& conninfo, const ConnectOptions& o
   if (PQstatus(raw) != CONNECTION_OK) {
     std::string message = trim(PQerrorMessage(raw));
     throw Error(connect_may_succeed_later(message) ? Retry::transient : Retry::needs_operator,
-                fmt::format("cannot connect to {}: {}", redact(conninfo), message), connect_remedy(message));
+                fmt::format("cannot connect to {}: {}", redact(conninfo), message),
+                connect_remedy(message, {text_of(PQuser(raw)), text_of(PQdb(raw))}));
   }
   PQsetNoticeProcessor(raw, [](void*, const char*) {}, nullptr);
   // A line that dies now must not keep us, whatever its owner has patience for.

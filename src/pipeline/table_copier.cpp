@@ -20,6 +20,7 @@
 #include "pg/copy_out.h"
 #include "pipeline/copy_done.h"
 #include "pipeline/raw_text.h"
+#include "pipeline/unreadable_table.h"
 #include "schema/catalog.h"
 #include "schema/reading.h"
 #include "schema/same_table.h"
@@ -185,8 +186,9 @@ class Reader {
       if (!options_.refuses_failed || !is_of_one_table(error)) throw;
       cancelled_ = true;
       const auto& table = tables_[part.table];
+      bool forbidden = error.sqlstate() == "42501" && error.remedy().empty();
       refused.emplace(table.oid, fmt::format("the copy of {} failed: {}", table.qualified(), error.message()),
-                      error.remedy());
+                      forbidden ? grant_to_read(options_.source, part.leaf) : error.remedy());
     }
     std::lock_guard lock(shared_.mutex);
     if (part.large_rows) shared_.large_rows_at_work = false;

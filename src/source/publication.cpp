@@ -183,7 +183,21 @@ void check_identity_covered(pg::Connection& connection, const std::string& name)
   }
 }
 
-Error explain_refusal(pg::Connection& connection, const Error& error, const std::string& sql) {
+/// It is there, and somebody else's.
+std::string give_over(pg::Connection& connection, const std::string& name) {
+  connection.query("rollback", "undoing");
+  auto owner =
+      connection.query(fmt::format("select pg_catalog.quote_ident(current_user) from pg_catalog.pg_publication "
+                                   "where pubname = {} and not pg_catalog.pg_has_role(pubowner, 'usage')",
+                                   quote_literal(name)),
+                       "looking at the publication's owner");
+  if (owner.rows() == 0) return "";
+  return fmt::format("At the source, as a superuser: ALTER PUBLICATION {} OWNER TO {}; or: ",
+                     quote_identifier(name), owner.get(0, 0));
+}
+
+Error explain_refusal(pg::Connection& connection, const Error& error, const std::string& name,
+                      const std::string& sql) {
   std::string remedy = error.remedy();
   Retry retry = error.retry();
   if (error.sqlstate() == "42501") {
@@ -193,6 +207,7 @@ Error explain_refusal(pg::Connection& connection, const Error& error, const std:
             ? "Let a superuser or the tables' owner run it, and set publication.create: off. The SQL: " + sql +
                   ";"
             : "Run `tailrace init` once as a superuser or the tables' owner";
+    remedy = give_over(connection, name) + remedy;
   } else if (error.sqlstate() == "25006") {
     connection.query("rollback", "undoing");
     auto standby = connection.query("select pg_catalog.pg_is_in_recovery()", "looking at the server");
@@ -297,7 +312,7 @@ class Keeper {
       if (!sql.empty())
         connection_.query(sql, existing ? "altering the publication" : "creating the publication");
     } catch (const Error& error) {
-      throw explain_refusal(connection_, error, sql);
+      throw explain_refusal(connection_, error, name_, sql);
     }
     check_identity_covered(connection_, name_);
     connection_.query(fmt::format("COMMENT ON PUBLICATION {} IS {}", name, quote_literal(mark)),

@@ -2,6 +2,7 @@
 
 #include "base/sql_text.h"
 #include "schema/written_code.h"
+#include "target/postgres/lost_rights.h"
 #include "target/postgres/postgres_mirror.h"
 
 // The target's tables: found, made, copied into, held and given up.
@@ -334,7 +335,14 @@ void PostgresTarget::show_empty(const TableName& name) {
 }
 
 void PostgresTarget::create_table(const schema::Table& table) {
-  make_ready(table, std::nullopt);
+  try {
+    make_ready(table, std::nullopt);
+  } catch (const Error& error) {
+    auto known = records_.find(table.oid);
+    if (error.sqlstate() == insufficient_privilege && known != records_.end())
+      check_rights_on(books_connection_, known->second);
+    throw;
+  }
 }
 
 /// What the copy will not overwrite must not double its rows.

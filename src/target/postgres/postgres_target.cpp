@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "target/postgres/lost_rights.h"
 #include "target/postgres/postgres_mirror.h"
 #include "target/postgres/target_user.h"
 
@@ -23,6 +24,7 @@ pg::Connection& looked_at(pg::Connection& connection, const PostgresOptions& opt
   // Nothing that somebody hangs on our own tables while we run has our rights.
   take_replica_role(connection, "preparing to keep books");
   check_books(connection);
+  check_rights_on_books(connection);
   if (options.before_writing) options.before_writing(connection, is_set_up(connection, options.subscription));
   check_writable(connection);
   if (!options.found_empty || options.structure != StructureMode::copy) return connection;
@@ -154,6 +156,10 @@ void PostgresTarget::guarded(const Work& work) {
   try {
     work();
   } catch (const ConstraintFailed& failed) {
+    if (failed.error.sqlstate() == insufficient_privilege) {
+      check_rights_on_books(books_connection_);
+      if (failed.table != 0) check_rights_on(books_connection_, records_.at(failed.table));
+    }
     if (failed.table == 0) find_refused_commit(failed.error);
     follow_first(failed.table, failed.error);
     // The policy has its say before the quarantine.
@@ -175,6 +181,7 @@ void PostgresTarget::guarded(const Work& work) {
   } catch (const Error& error) {
     // With somebody who writes to the same rows. Nothing is wrong with the changes, they just come again.
     if (error.sqlstate() == deadlock) throw NeedsRowOrder(error.message());
+    if (error.sqlstate() == insufficient_privilege) check_rights_on_books(books_connection_);
     check_tables_again(error);
     throw;
   }

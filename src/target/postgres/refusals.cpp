@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "target/postgres/emptying.h"
+#include "target/postgres/lost_rights.h"
 
 namespace tailrace::target::postgres {
 namespace {
@@ -57,6 +58,8 @@ void Refusals::apply(const TableRecord& table, const TablePlan& plan, const RowR
       next = waits;
       continue;
     }
+    // Not of the change: the next one would be refused as well.
+    if (refusal->sqlstate == insufficient_privilege) check_rights_on(session_.direct(), table);
     const auto& entry = run.entries[refusal->entry];
     auto what = describe(*entry.change, *run.relation, plan.key);
     if (on_error_ == OnError::stop) throw stop_error(what, refusal->words, refusal->sqlstate, entry.commit_lsn);
@@ -117,15 +120,20 @@ void Refusals::truncate_together(const std::vector<const TableRecord*>& tables, 
     emptied.push_back({table->target_name, is_partitioned(connection, *table)});
   connection.query("savepoint tailrace_truncate", emptying);
   Refusal refusal;
+  bool lacks_right = false;
   try {
     empty_tables(connection, emptied, how.restart_identity);
     connection.query("release tailrace_truncate", emptying);
     return;
   } catch (const Error& error) {
     if (!about_a_change(error)) throw;
+    lacks_right = error.sqlstate() == insufficient_privilege;
     refusal = {0, error.sqlstate(), server_words(error)};
   }
   connection.query("rollback to tailrace_truncate; release tailrace_truncate", emptying);
+  if (lacks_right) {
+    for (const TableRecord* table : tables) check_rights_on(connection, *table);
+  }
   std::string names;
   for (const TableRecord* table : tables) names += (names.empty() ? "" : ", ") + table->qualified();
   auto what = "the TRUNCATE of " + names;
