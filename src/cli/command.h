@@ -43,6 +43,7 @@ struct Options {
   bool json = false;
   bool watch = false;
   std::vector<std::string> recopy;  ///< run
+  bool recopy_all = false;          ///< run
   bool create_slot = false;         ///< init
   bool stop_running = false;        ///< teardown
   bool repair = false;              ///< verify

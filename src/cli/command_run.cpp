@@ -58,11 +58,13 @@ int command_run(const Options& options) {
     Running running(config, board, serve::Progress::Copies::told, work_of(engine, board));
     Watched watched(config, board);
     try {
-      outcome = engine.run(options.recopy);
+      outcome = engine.run({options.recopy, options.recopy_all});
     } catch (const Error& error) {
+      if (engine.began_anew()) running.began_anew();
       running.ended(engine.established(), &error);
       throw;
     }
+    if (engine.began_anew()) running.began_anew();
     running.ended(engine.established());
   }
   if (outcome.whole()) tell_run_ended(board.read());

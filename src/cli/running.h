@@ -18,6 +18,8 @@ class Running {
   Running(const config::Config& config, pipeline::StatusBoard& board, serve::Progress::Copies copies,
           serve::ControlWork work = {});
 
+  /// What an earlier run left to be told of its position holds no more. Before ended().
+  void began_anew() { note_.forget_position(); }
   /// For whoever asks later. Nothing is left to be told of what did not begin.
   void ended(bool begun, const Error* failure = nullptr);
 

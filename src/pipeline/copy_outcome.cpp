@@ -11,16 +11,19 @@ namespace {
 
 constexpr std::size_t most_names = 10;
 
-/// One that the source lists no more is not missing. Until its lists are known, one that was never whole is.
-bool is_wanted(const target::TableRecord& record, const TableStatus* shown, bool listed) {
+/// One that the source lists no more is not missing. Until its lists are known, one that was never whole is,
+/// and where `all` are copied anew, each.
+bool is_wanted(const target::TableRecord& record, const TableStatus* shown, bool listed, bool all) {
   if (shown != nullptr) return shown->state != TableState::stopped;
-  return !listed && !record.copied_at.valid();
+  return !listed && (all || !record.copied_at.valid());
 }
 
 }  // namespace
 
-CopyOutcome copy_outcome(const target::Target& target, const Status& board,
-                         const std::vector<std::string>& asked, std::optional<bool> structure_complete) {
+CopyOutcome copy_outcome(const target::Target& target, const Status& board, const Recopy& asked,
+                         std::optional<bool> structure_complete) {
+  auto checkpoint = target.checkpoint();
+  bool all = asked.all || (checkpoint && !checkpoint->lsn.valid());
   std::map<std::string, const TableStatus*> shown;
   std::set<std::string> missing;
   std::set<std::string> copied;
@@ -33,20 +36,20 @@ CopyOutcome copy_outcome(const target::Target& target, const Status& board,
     std::string name = record.qualified();
     auto found = shown.find(name);
     const auto* table = found == shown.end() ? nullptr : found->second;
-    bool was_asked = std::ranges::find(asked, name) != asked.end();
+    bool was_asked = std::ranges::find(asked.tables, name) != asked.tables.end();
     if (record.is_held()) {
       missing.erase(name);
     } else if (record.copied) {
       copied.insert(name);
       missing.erase(name);
-    } else if (was_asked || is_wanted(record, table, !shown.empty())) {
+    } else if (was_asked || is_wanted(record, table, !shown.empty(), all)) {
       missing.insert(name);
     }
   }
   CopyOutcome out;
   out.copied = static_cast<std::int64_t>(copied.size());
   out.missing.assign(missing.begin(), missing.end());
-  out.begun = target.checkpoint().has_value() || !board.tables.empty() || !missing.empty();
+  out.begun = checkpoint.has_value() || !board.tables.empty() || !missing.empty();
   out.structure_missing = !structure_complete.value_or(true);
   out.known = structure_complete || !out.begun || !out.missing.empty();
   return out;

@@ -21,10 +21,16 @@ struct CopyOutcome {
   bool whole() const { return known && begun && missing.empty() && !structure_missing; }
 };
 
+/// What a run copies anew first.
+struct Recopy {
+  std::vector<std::string> tables;  ///< as SCHEMA.TABLE
+  bool all = false;                 ///< everything, also where the slot is lost or gone
+};
+
 /// Of a target between two sessions, whose connection may be lost. `board` as the last session left it;
-/// `asked`: tables that were to be copied anew, qualified; `structure_complete`: null where nobody can say.
-CopyOutcome copy_outcome(const target::Target& target, const Status& board,
-                         const std::vector<std::string>& asked, std::optional<bool> structure_complete);
+/// `structure_complete`: null where nobody can say.
+CopyOutcome copy_outcome(const target::Target& target, const Status& board, const Recopy& asked,
+                         std::optional<bool> structure_complete);
 
 /// One sentence: how many tables are copied and which are not.
 std::string describe(const CopyOutcome& outcome);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/copy_anew.h"
 #include "base/log.h"
 #include "pipeline/evolution.h"
 #include "pipeline/published_tables.h"
@@ -55,10 +56,9 @@ DefinitionWatch::DefinitionWatch(pg::Connection& source, source::PublicationSpec
 void DefinitionWatch::look(Applier& applier) {
   auto publication = source::read_publications(connection_, spec_.names);
   if (!publication) {
-    throw Error(
-        Retry::needs_operator,
-        fmt::format("publication \"{}\" does not exist any more", fmt::join(spec_.names, ", ")),
-        "Changes since it was dropped cannot be had: 'tailrace teardown', then run with a new target file");
+    throw Error(Retry::needs_operator,
+                fmt::format("publication \"{}\" does not exist any more", fmt::join(spec_.names, ", ")),
+                fmt::format("Changes since it was dropped cannot be had. {}", copy_all_anew));
   }
   // In one snapshot, so that the heap's file and the columns' versions are of one moment.
   connection_.query("begin isolation level repeatable read read only", "looking at the catalogs");

@@ -117,8 +117,9 @@ void Engine::mark_for_copy(target::Target& target, const std::vector<std::string
   for (Oid table : marked) target.mark_for_copy(table, "asked for");
 }
 
-CopyOutcome Engine::run(const std::vector<std::string>& recopy) {
+CopyOutcome Engine::run(const Recopy& recopy) {
   recopy_ = recopy;
+  anew_ = recopy.all;
   FirstStart first(config_);
   try {
     return run_supervised(first);
@@ -145,8 +146,8 @@ CopyOutcome Engine::run_supervised(FirstStart& first) {
       auto target = target::open(options);
       established_ = established_ || target->checkpoint().has_value();
       if (!std::exchange(marked, true)) {
-        mark_for_copy(*target, recopy_);
-        tell_and_try_held(*target, config_.snapshot.enabled);
+        mark_for_copy(*target, recopy_.tables);
+        if (!anew_) tell_and_try_held(*target, config_.snapshot.enabled);
       }
       try {
         first.look_at(*target);
@@ -232,6 +233,7 @@ void Engine::attempt(target::Target& target, std::unique_ptr<pg::Connection> sou
         applier_.set(applier);
       });
       session.note_made(first);
+      session.copy_all_anew(anew_);
       session.run();
       return;
     } catch (const StopRequested&) {

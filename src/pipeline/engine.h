@@ -39,10 +39,12 @@ class Engine {
       : config_(config), board_(board), stop_(stop) {}
 
   /// Returns when a stop is requested, and what it leaves to be copied; throws Error only when a human is
-  /// needed. `recopy`: tables, as SCHEMA.TABLE, to copy anew first.
-  CopyOutcome run(const std::vector<std::string>& recopy = {});
+  /// needed.
+  CopyOutcome run(const Recopy& recopy = {});
   /// Whether the mirror has begun: a start finds something to go on from.
   bool established() const { return established_; }
+  /// Everything is copied anew: what was known of its position before holds no more.
+  bool began_anew() const { return recopy_.all && !anew_; }
   /// Compares source and target while both go on, and mends the target if asked; `stop` ends that early.
   VerifyReport compare(const VerifyRequest& request, const StopSignal& stop);
   /// Looks at the source's publications now, and returns when what they list is copied and followed; `stop`
@@ -68,7 +70,8 @@ class Engine {
   Lsn failed_at_;  ///< how far the target was when the run last failed
   std::optional<std::chrono::steady_clock::time_point> streaming_since_;
   bool streamed_ = false;  ///< the session, or the last one
-  std::vector<std::string> recopy_;
+  Recopy recopy_;
+  bool anew_ = false;  ///< everything is still to be copied anew
   bool established_ = false;
   RunningApplier applier_;
   CopyOutcome outcome_;

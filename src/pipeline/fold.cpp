@@ -90,9 +90,10 @@ void TableFold::insert(const TupleData& tuple) {
         Retry::needs_operator,
         fmt::format("a row of {} that began to match its row filter came without its large (TOASTed) values",
                     out_.relation->qualified()),
-        fmt::format("PostgreSQL sends them only with ALTER TABLE {} REPLICA IDENTITY FULL; set it, then "
-                    "run 'tailrace teardown' and start again with a new target file",
-                    out_.relation->qualified()));
+        fmt::format(
+            "PostgreSQL sends them only with ALTER TABLE {} REPLICA IDENTITY FULL; set it. Then copy the "
+            "table anew: tailrace run --recopy {}",
+            out_.relation->qualified(), out_.relation->qualified()));
   }
   if (!indexing_) {
     add_row(tuple);
@@ -174,8 +175,10 @@ void TableFold::require_key(const TupleData& tuple) const {
         Retry::needs_operator,
         fmt::format("a row of {} was updated whose key came without its large (TOASTed) value",
                     out_.relation->qualified()),
-        "PostgreSQL before 13.6 and 14.2 leaves such keys out: update the server, then run 'tailrace teardown' "
-        "and start again with a new target file");
+        fmt::format(
+            "PostgreSQL before 13.6 and 14.2 leaves such keys out: update the server. Then copy the table "
+            "anew: tailrace run --recopy {}",
+            out_.relation->qualified()));
   }
 }
 

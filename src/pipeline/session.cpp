@@ -51,8 +51,15 @@ Session::Session(const config::Config& config, target::Target& target, std::uniq
 void Session::run() {
   connect();
   auto checkpoint = target_.checkpoint();
-  bool following = checkpoint && !checkpoint->slot.empty();
-  if (!following && !config_.snapshot.enabled) check_start(source::read_slot(*connection_, config_.slot.name));
+  bool anew = wants_anew();
+  bool following = !anew && checkpoint && checkpoint->lsn.valid() && !checkpoint->slot.empty();
+  std::optional<source::SlotInfo> replaced;
+  if (anew) {
+    replaced = look_before_beginning_anew();
+    if (stop_.requested()) return;
+  } else if (!following && !config_.snapshot.enabled) {
+    check_start(source::read_slot(*connection_, config_.slot.name));
+  }
   if (following) {
     ensure_slot();
     refuse_lost_publication();
@@ -61,16 +68,17 @@ void Session::run() {
   for (const auto& warning : outcome.warnings) log::warn("source", "{}", warning);
   if (first_ != nullptr && outcome.change == source::PublicationChange::created) first_->made_publication();
   publication_ = std::move(outcome.info);
+  if (anew) begin_anew(replaced);
   std::optional<Snapshot> snapshot;
   if (following) {
     forget_outdated_tables();
     note_timeline();
-  } else if (checkpoint) {
+  } else if (checkpoint && !anew && !begins_anew()) {
     follow_a_snapshot();
   } else {
     if (config_.snapshot.enabled) forget_unfinished_snapshot();
     auto tables = schema::Catalog(*connection_).tables(wanted_tables(publication_));
-    check_before_writing(tables);
+    if (!was_copied()) check_before_writing(tables);
     if (!config_.snapshot.enabled) {
       if (auto made = source::read_slot(*connection_, config_.slot.name))
         refuse_altered(tables, stated_position(*made));
@@ -109,7 +117,7 @@ void Session::connect() {
   target_.follows(identity_.system_identifier + "/" + identity_.database);
   if (auto checkpoint = target_.checkpoint()) {
     if (!checkpoint->system_identifier.empty()) check_cluster(*checkpoint);
-    check_position(*checkpoint);
+    if (!wants_anew()) check_position(*checkpoint);
   }
 }
 

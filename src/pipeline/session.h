@@ -35,6 +35,9 @@ class Session {
   /// Who is told what is made at the source.
   void note_made(FirstStart& first) { first_ = &first; }
 
+  /// While `wanted`, everything is to be copied anew, whatever became of the slot; false, once that has begun.
+  void copy_all_anew(bool& wanted) { anew_ = &wanted; }
+
   /// Returns when a stop is requested. Throws Error, RestartFromCheckpoint, and TableRefused for a table that
   /// the target has a record of.
   void run();
@@ -52,6 +55,13 @@ class Session {
   bool is_standby();
   void check_cluster(const Checkpoint& checkpoint);
   void check_position(const Checkpoint& checkpoint);
+  void check_slot_name(const Checkpoint& checkpoint) const;
+  bool wants_anew() const { return anew_ != nullptr && *anew_; }
+  bool begins_anew() const;
+  bool was_copied() const;
+  void check_same_tables(const Checkpoint& checkpoint);
+  std::optional<source::SlotInfo> look_before_beginning_anew();
+  void begin_anew(const std::optional<source::SlotInfo>& slot);
   void ensure_slot();
   void note_timeline();
   void begin_at(const source::SlotInfo& slot, Lsn position, const std::string& seen);
@@ -115,6 +125,7 @@ class Session {
   Looks& looks_;
   std::function<void(Applier*)> started_;
   FirstStart* first_ = nullptr;
+  bool* anew_ = nullptr;  ///< see copy_all_anew(); or null
 
   std::unique_ptr<pg::Connection> connection_;
   std::unique_ptr<pg::Connection> replication_;  ///< which nobody uses now; or null

@@ -1,5 +1,7 @@
 #include "pipeline/session.h"
 
+#include "base/copy_anew.h"
+#include "base/kill_point.h"
 #include "base/log.h"
 #include "base/sql_text.h"
 #include "pipeline/holding.h"
@@ -44,23 +46,28 @@ void Session::check_cluster(const Checkpoint& checkpoint) {
                             identity_.timeline, checkpoint.timeline),
                 "This is waited out; name the primary if it stays so");
   }
-  source::check_same_cluster(identity_, checkpoint);
+  if (wants_anew()) check_same_tables(checkpoint);
+  if (!wants_anew() || identity_.system_identifier == checkpoint.system_identifier)
+    source::check_same_cluster(identity_, checkpoint);
+}
+
+void Session::check_slot_name(const Checkpoint& checkpoint) const {
+  if (checkpoint.slot == config_.slot.name) return;
+  throw Error(Retry::needs_operator,
+              fmt::format("the target follows slot \"{}\", but slot \"{}\" is configured", checkpoint.slot,
+                          config_.slot.name),
+              fmt::format("Use --name or slot.name so that the slot is \"{}\", or name a new target file",
+                          checkpoint.slot));
 }
 
 void Session::check_position(const Checkpoint& checkpoint) {
   if (checkpoint.slot.empty() && config_.snapshot.enabled) {
-    throw Error(
-        Retry::needs_operator, "the target was filled by 'tailrace snapshot', which follows nothing",
-        "Name a new target to copy and follow the source. To go on from what is there, a slot must be older "
-        "than it: snapshot: {enabled: off}, and docs/start-from-a-dump.md");
+    throw Error(Retry::needs_operator, "the target was filled by 'tailrace snapshot', which follows nothing",
+                "To copy all of it anew, in place, and follow the source: tailrace run --recopy-all. To go on "
+                "from what is "
+                "there, a slot must be older than it: snapshot: {enabled: off}, and docs/start-from-a-dump.md");
   }
-  if (!checkpoint.slot.empty() && checkpoint.slot != config_.slot.name) {
-    throw Error(Retry::needs_operator,
-                fmt::format("the target follows slot \"{}\", but slot \"{}\" is configured", checkpoint.slot,
-                            config_.slot.name),
-                fmt::format("Use --name or slot.name so that the slot is \"{}\", or name a new target file",
-                            checkpoint.slot));
-  }
+  if (!checkpoint.slot.empty()) check_slot_name(checkpoint);
   if (identity_.wal_position < checkpoint.lsn) {
     // It has not replayed everything yet.
     if (is_standby()) {
@@ -74,7 +81,7 @@ void Session::check_position(const Checkpoint& checkpoint) {
         fmt::format("the server is at {}, behind what the target already has ({}): it is a standby that was "
                     "promoted, or a backup that was restored, without the last changes",
                     identity_.wal_position.str(), checkpoint.lsn.str()),
-        "Copy anew: 'tailrace teardown', then run with a new target file");
+        tailrace::copy_all_anew);
   }
 }
 
@@ -85,11 +92,13 @@ void Session::ensure_slot() {
                 fmt::format("the server is a standby, and has no slot \"{}\"", config_.slot.name),
                 "This is waited out; name the primary if it stays so");
   if (!slot) {
-    throw Error(Retry::needs_operator,
-                fmt::format("replication slot \"{}\" does not exist any more: changes since {} cannot be had",
-                            config_.slot.name, target_.checkpoint()->lsn.str()),
-                "Nothing was written. Copy anew: 'tailrace teardown', then run with a new target file; after a "
-                "failover, use slot.failover (PostgreSQL 17) so that standbys have the slot");
+    throw Error(
+        Retry::needs_operator,
+        fmt::format("replication slot \"{}\" does not exist any more: changes since {} cannot be had",
+                    config_.slot.name, target_.checkpoint()->lsn.str()),
+        fmt::format("Nothing was written. {}. After a failover, slot.failover (PostgreSQL 17) lets standbys "
+                    "have the slot",
+                    tailrace::copy_all_anew));
   }
   auto checkpoint = target_.checkpoint();
   if (!checkpoint->system_identifier.empty() && identity_.timeline > checkpoint->timeline)
@@ -145,6 +154,13 @@ void Session::begin_at(const source::SlotInfo& slot, Lsn position, const std::st
 /// Whether the rows that are there can be gone on from. Before anything is written, and again once the slot is
 /// ours.
 void Session::check_start(const std::optional<source::SlotInfo>& slot) const {
+  if (begins_anew()) {
+    throw Error(
+        Retry::needs_operator,
+        "everything is being copied anew, and with snapshot.enabled: off what is there would be taken for "
+        "all of it",
+        "Nothing was written. Run with snapshot: {enabled: on} until it follows");
+  }
   auto taken = target_.checkpoint();  // of 'tailrace snapshot', if anything is there
   if (!taken && !target_.tables().empty()) {
     throw Error(
@@ -209,7 +225,7 @@ void Session::follow_a_snapshot() {
 /// What ends before the first row leaves a checkpoint, and tables that look as if they had no rows.
 void Session::expect_copies() {
   if (!config_.snapshot.enabled) return;
-  first_copy_ = true;
+  first_copy_ = !was_copied();
   std::vector<target::Target::NamedTable> tables;
   for (const auto& table : publication_.tables) tables.push_back({table.oid, table.schema, table.name});
   target_.expect_copies(tables);
@@ -233,10 +249,12 @@ std::optional<Session::Snapshot> Session::create_main_slot() {
   auto exporter = replication();
   log::info("source", "creating slot {}; this waits for the transactions that are running now",
             config_.slot.name);
-  auto created = source::create_slot_telling(*exporter, config_.slot.name, {false, config_.slot.failover, true},
+  // One that was dropped for it may have been made with more than is configured.
+  failover_ = failover_ || config_.slot.failover;
+  auto created = source::create_slot_telling(*exporter, config_.slot.name, {false, failover_, true},
                                              telling(config_, board_));
+  kill_point("session.slot.made");
   if (first_ != nullptr) first_->made_slot();
-  failover_ = config_.slot.failover;
   checkpoint.lsn = slot_position_ = created.consistent_point;
   expect_copies();
   target_.initialize(checkpoint);

@@ -70,9 +70,8 @@ double WalAlarm::seconds_left(const Slot& slot) const {
 
 std::string WalAlarm::sentence(const Slot& slot) const {
   if (slot.lost)
-    return "the source gave up on the slot: WAL that the mirror needs is gone. Remove it with 'tailrace "
-           "teardown' "
-           "and copy everything anew";
+    return "the source gave up on the slot: WAL that the mirror needs is gone. Stop the mirror, and copy "
+           "everything anew, in place: tailrace run --recopy-all";
   std::string out = fmt::format(
       "the slot holds back {} of WAL at the source, {:.0f} % of the {} that {}", readable(slot.retained),
       100 * static_cast<double>(slot.retained) / static_cast<double>(std::max<std::int64_t>(slot.room, 1)),

@@ -59,7 +59,7 @@ TEST_F(WalAlarmTest, WhereNobodySaidWhatRoomThereIsOnlyTheEndIsTold) {
   EXPECT_EQ(look(1000 * gb, 5s, -1), "");
   EXPECT_THAT(alarm_.look({0, -1, "", true}, now_), HasSubstr("gave up on the slot"));
   EXPECT_EQ(alarm_.look({0, -1, "", true}, now_ + 5s), "");
-  EXPECT_THAT(alarm_.standing(), HasSubstr("tailrace teardown"));
+  EXPECT_THAT(alarm_.standing(), HasSubstr("tailrace run --recopy-all"));
 }
 
 }  // namespace

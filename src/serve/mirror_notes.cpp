@@ -177,6 +177,12 @@ void NoteKeeper::ended(bool failed, const std::string& reason, Lsn position, PgT
   write();
 }
 
+void NoteKeeper::forget_position() {
+  if (!earlier_) return;
+  earlier_->position = {};
+  earlier_->commit_time = {};
+}
+
 void NoteKeeper::forget() {
   if (note_.path.empty()) return;
   if (earlier_) {

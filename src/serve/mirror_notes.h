@@ -56,6 +56,8 @@ class NoteKeeper {
   explicit NoteKeeper(MirrorNote note);
   /// Without a position, the one that was known before stays.
   void ended(bool failed, const std::string& reason, Lsn position, PgTimestamp commit_time);
+  /// What was known before holds no more.
+  void forget_position();
   /// What was there before comes back.
   void forget();
   /// There was one before, of an earlier run.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/copy_anew.h"
 #include "base/fnv.h"
 #include "base/log.h"
 #include "base/sql_text.h"
@@ -469,8 +470,7 @@ Error explain_missing(const Error& error, const std::vector<std::string>& names,
                           "publication \"{}\" was dropped and made again; a server before PostgreSQL 18 cannot "
                           "send what was changed before that",
                           name),
-            "The changes since it was dropped cannot be had: 'tailrace teardown', then run with a new target "
-            "(a DuckDB file of another name, or emptied tables)");
+            fmt::format("The changes since it was dropped cannot be had. {}", copy_all_anew));
   out.with_sqlstate(error.sqlstate());
   return out;
 }

@@ -2,13 +2,11 @@
 
 #include <fmt/format.h>
 
+#include "base/copy_anew.h"
 #include "base/sql_text.h"
 
 namespace tailrace::source {
 namespace {
-
-constexpr std::string_view copy_anew =
-    "Run `tailrace teardown` for this source, move the target file away, then `tailrace run`: it copies anew";
 
 std::string quoted(const std::string& name) {
   return fmt::format("replication slot \"{}\"", name);
@@ -95,8 +93,52 @@ void check_kind(const SlotInfo& slot) {
                        slot.database, slot.connected_database),
            other_name);
   if (slot.temporary) refuse("is temporary and dies with the session that made it", other_name);
-  if (!slot.invalidation_reason.empty() || slot.wal_status == "lost")
-    refuse(fmt::format("is lost: {}", why_invalid(slot)), copy_anew);
+}
+
+void check_not_lost(const SlotInfo& slot) {
+  if (!is_lost(slot)) return;
+  throw Error(Retry::needs_operator, fmt::format("{} is lost: {}", quoted(slot.name), why_invalid(slot)),
+              copy_all_anew);
+}
+
+void check_free(const SlotInfo& slot) {
+  if (slot.synced)
+    throw Error(
+        Retry::transient,
+        fmt::format("{} is a standby's copy of its primary's slot; it can be read once this server is promoted",
+                    quoted(slot.name)),
+        "Promote the standby, or point the source at the primary");
+  check_holder(slot);
+}
+
+/// `check_one`: of whatever is there, at each look; `check_all`: when it is free, or its holder is proven
+/// alive.
+template <typename CheckKind, typename CheckFree>
+std::optional<SlotInfo> wait_for_slot(pg::Connection& connection, const std::string& name,
+                                      const StopSignal& stop, std::chrono::milliseconds patience,
+                                      const CheckKind& check_one, const CheckFree& check_all) {
+  auto deadline = std::chrono::steady_clock::now() + patience;
+  int watched_pid = 0;
+  std::optional<PgTimestamp> first_reply;
+  while (true) {
+    auto slot = read_slot(connection, name);
+    if (!slot || stop.requested()) return slot;
+    check_one(*slot);
+    bool over = std::chrono::steady_clock::now() >= deadline;
+    if (slot->active_pid == 0 || slot->synced || over) {
+      check_all(*slot);
+      return slot;
+    }
+    // One look cannot tell a living client from one that was killed a second ago; an answer that arrives while
+    // we watch can.
+    if (watched_pid != slot->active_pid) {
+      watched_pid = slot->active_pid;
+      first_reply = slot->active_reply_time;
+    }
+    slot->active_alive = slot->active_reply_time && first_reply && *slot->active_reply_time > *first_reply;
+    if (slot->active_alive) check_all(*slot);
+    stop.sleep(std::chrono::milliseconds(250));
+  }
 }
 
 Error explain_create_failure(const Error& error, const std::string& name) {
@@ -219,13 +261,8 @@ bool drop_slot(pg::Connection& connection, const std::string& name) {
 
 void check_usable(const SlotInfo& slot, const std::optional<Checkpoint>& checkpoint) {
   check_kind(slot);
-  if (slot.synced)
-    throw Error(
-        Retry::transient,
-        fmt::format("{} is a standby's copy of its primary's slot; it can be read once this server is promoted",
-                    quoted(slot.name)),
-        "Promote the standby, or point the source at the primary");
-  check_holder(slot);
+  check_not_lost(slot);
+  check_free(slot);
   if (!slot.confirmed_flush.valid())
     throw Error(Retry::transient, fmt::format("{} is still being created", quoted(slot.name)),
                 "It waits for transactions that were open on the source when its creation began");
@@ -234,7 +271,7 @@ void check_usable(const SlotInfo& slot, const std::optional<Checkpoint>& checkpo
     throw Error(Retry::needs_operator,
                 fmt::format("{} is at {}, ahead of what the target has ({}): the changes between are gone",
                             quoted(slot.name), slot.confirmed_flush.str(), checkpoint->lsn.str()),
-                std::string(copy_anew));
+                copy_all_anew);
 }
 
 void check_same_cluster(const SystemIdentity& server, const Checkpoint& checkpoint) {
@@ -244,7 +281,10 @@ void check_same_cluster(const SystemIdentity& server, const Checkpoint& checkpoi
         fmt::format(
             "the target was filled from another PostgreSQL cluster (system identifier {}, this one is {})",
             checkpoint.system_identifier, server.system_identifier),
-        "Point the source at the cluster it was copied from, or choose a new target file");
+        fmt::format(
+            "Point the source at the cluster it was copied from, or choose a new target. After a pg_upgrade of "
+            "that cluster: {}",
+            copy_all_anew));
   if (server.timeline < checkpoint.timeline)
     throw Error(
         Retry::needs_operator,
@@ -254,31 +294,24 @@ void check_same_cluster(const SystemIdentity& server, const Checkpoint& checkpoi
         "Point the source at the server that was promoted");
 }
 
+bool is_lost(const SlotInfo& slot) {
+  return !slot.invalidation_reason.empty() || slot.wal_status == "lost";
+}
+
 std::optional<SlotInfo> acquire_slot(pg::Connection& connection, const std::string& name,
                                      const std::optional<Checkpoint>& checkpoint, const StopSignal& stop,
                                      std::chrono::milliseconds patience) {
-  auto deadline = std::chrono::steady_clock::now() + patience;
-  int watched_pid = 0;
-  std::optional<PgTimestamp> first_reply;
-  while (true) {
-    auto slot = read_slot(connection, name);
-    if (!slot || stop.requested()) return slot;
-    check_kind(*slot);
-    bool over = std::chrono::steady_clock::now() >= deadline;
-    if (slot->active_pid == 0 || slot->synced || over) {
-      check_usable(*slot, checkpoint);
-      return slot;
-    }
-    // One look cannot tell a living client from one that was killed a second ago; an answer that arrives while
-    // we watch can.
-    if (watched_pid != slot->active_pid) {
-      watched_pid = slot->active_pid;
-      first_reply = slot->active_reply_time;
-    }
-    slot->active_alive = slot->active_reply_time && first_reply && *slot->active_reply_time > *first_reply;
-    if (slot->active_alive) check_usable(*slot, checkpoint);
-    stop.sleep(std::chrono::milliseconds(250));
-  }
+  auto check_one = [](const SlotInfo& slot) {
+    check_kind(slot);
+    check_not_lost(slot);
+  };
+  return wait_for_slot(connection, name, stop, patience, check_one,
+                       [&](const SlotInfo& slot) { check_usable(slot, checkpoint); });
+}
+
+std::optional<SlotInfo> acquire_slot_to_replace(pg::Connection& connection, const std::string& name,
+                                                const StopSignal& stop) {
+  return wait_for_slot(connection, name, stop, std::chrono::seconds(35), check_kind, check_free);
 }
 
 }  // namespace tailrace::source

@@ -86,10 +86,16 @@ void check_usable(const SlotInfo& slot, const std::optional<Checkpoint>& checkpo
 /// later timeline is that of a promoted standby: see timeline.h.
 void check_same_cluster(const SystemIdentity& server, const Checkpoint& checkpoint);
 
+/// True when the server gave up on it.
+bool is_lost(const SlotInfo& slot);
+
 /// Reads the slot and checks it; while another server process holds it, watches for up to `patience`
 /// whether its client still answers. nullopt: there is no such slot. A stop returns the last state unchecked.
 std::optional<SlotInfo> acquire_slot(pg::Connection& connection, const std::string& name,
                                      const std::optional<Checkpoint>& checkpoint, const StopSignal& stop,
                                      std::chrono::milliseconds patience = std::chrono::seconds(35));
+/// The same of a slot that is to make room for another of its name: it may be lost, and stand anywhere.
+std::optional<SlotInfo> acquire_slot_to_replace(pg::Connection& connection, const std::string& name,
+                                                const StopSignal& stop);
 
 }  // namespace tailrace::source

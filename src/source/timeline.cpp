@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/copy_anew.h"
 #include "base/error.h"
 
 namespace tailrace::source {
@@ -18,9 +19,11 @@ std::string_view take_until(std::string_view& text, char end) {
 }
 
 Error lacks(const std::string& what) {
-  return {Retry::needs_operator, fmt::format("{}: a standby was promoted without the last changes", what),
-          "Nothing was written. Copy anew: 'tailrace teardown', then run with a new target. "
-          "synchronized_standby_slots at the primary (PostgreSQL 17) keeps a standby from being behind"};
+  return {
+      Retry::needs_operator, fmt::format("{}: a standby was promoted without the last changes", what),
+      fmt::format("Nothing was written. {}. synchronized_standby_slots at the primary (PostgreSQL 17) keeps a "
+                  "standby from being behind",
+                  copy_all_anew)};
 }
 
 }  // namespace

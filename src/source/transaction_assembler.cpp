@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "base/copy_anew.h"
+
 namespace tailrace::source {
 namespace {
 
@@ -105,7 +107,7 @@ TransactionAssembler::Then TransactionAssembler::control(const Message& message)
                     fmt::format("the prepared transaction '{}' was committed, but its changes "
                                 "were handed to an earlier reader of this slot",
                                 gid),
-                    "Run 'tailrace teardown' and start again with a new target");
+                    copy_all_anew);
       }
       begin(message);
       replay_end_ = message.end_lsn;

@@ -275,6 +275,9 @@ class Target {
   virtual void expect_copies(const std::vector<NamedTable>& tables) = 0;
   /// Records where the rows of these tables are at the source, durably; they are what the stream says.
   virtual void note_storage(const std::map<Oid, std::string>& storage) = 0;
+  /// None of the tables counts as copied from here on, and none is held: all of them are to be copied anew. The
+  /// checkpoint is `nowhere`, which has no position. One durable step.
+  virtual void begin_anew(const Checkpoint& nowhere) = 0;
   /// The first checkpoint: where the stream will begin. Durable.
   virtual void initialize(const Checkpoint& checkpoint) = 0;
 

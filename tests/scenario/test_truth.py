@@ -1,8 +1,11 @@
 """A status that is never untrue. Whatever breaks: `in_step` is not said while a commit of 2 s ago is missing or an end
 does not answer, `lag_seconds` is never more than a second below the true age of what is missing, and positions do not
 contradict each other. The truth is asked of both ends directly; the mirror reaches them through proxies that fail."""
+import contextlib
+import json
 import os
 import random
+import signal
 import threading
 import time
 
@@ -11,7 +14,7 @@ import pytest
 from control_socket import ControlSocket
 from lsn import lsn
 from proxy import Proxy
-from tailrace import listening_at
+from tailrace import listening_at, run
 from waiting import wait_until
 
 PATIENCE = float(os.environ.get("TAILRACE_PATIENCE", "1"))
@@ -162,6 +165,106 @@ def test_an_idle_pair_is_in_step(shop_into, kind):
         time.sleep(0.1)
         out += not shop.mirror.polled()["in_step"]
     assert out <= 4
+
+
+def processes(cluster):
+    """The server's, its first one first."""
+    first = cluster.process.pid
+    parents = {}
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                stat = open(f"/proc/{entry.name}/stat", encoding="utf-8", errors="replace").read()
+                parents[int(entry.name)] = int(stat.rsplit(")", 1)[1].split()[1])
+    return [first] + [pid for pid, parent in parents.items() if parent == first]
+
+
+@contextlib.contextmanager
+def stopped(cluster, how):
+    """A server that crashes, or that stands still with all its connections open."""
+    if how == "immediate":
+        cluster.stop("immediate")
+        yield
+        cluster.start()
+        return
+    frozen = processes(cluster)
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in frozen:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("how", ("immediate", "frozen"))
+@pytest.mark.parametrize("end", ("source", "target"))
+def test_a_server_that_is_stopped(pair_on, own_cluster, end, how):
+    """Not a line that is cut, but the server itself."""
+    servers = {"source": own_cluster(), "target": own_cluster()}
+    pair = pair_on(servers["source"], servers["target"])
+    pair.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    pair.mirror.configure(connect={"timeout": "2s", "backoff_max": "1s"})
+    pair.mirror.start()
+    pair.mirror.wait_status(lambda status: status["in_step"], what="in step")
+    control = ControlSocket(listening_at(pair.mirror.process.pid))
+    with stopped(servers[end], how):
+        since = time.monotonic()
+        if end == "target":
+            pair.execute("INSERT INTO t VALUES (1)")
+        wait_until(lambda: not control.status()["in_step"], timeout=2, what="not in step")
+        while (age := time.monotonic() - since) < 4:
+            status = control.status()
+            assert status is not None, pair.mirror.tail()
+            if age > 2 * PATIENCE:
+                assert not status["in_step"], (age, status)
+            assert status["lag_seconds"] is None or status["lag_seconds"] > age - 1.5 * PATIENCE, (age, status)
+            time.sleep(0.1)
+    pair.mirror.wait_status(lambda status: status["in_step"], what="in step")
+    pair.execute("INSERT INTO t VALUES (2)")
+    assert pair.settle() == (2 if end == "target" else 1)
+
+
+@pytest.mark.parametrize("kind", ("duckdb", "postgres"))
+@pytest.mark.parametrize("meanwhile", ("cut off", "ended"))
+def test_a_slot_that_is_gone(shop_into, kind, meanwhile):
+    """Dropped while nobody reads it: from the moment the source is back it is never in step, and says why."""
+    shop = shop_into(kind)
+    shop.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    with Proxy(shop.cluster.port) as source:
+        shop.mirror.source = shop.cluster.url(shop.name, port=source.port)
+        shop.mirror.configure(connect={"backoff_max": "1s"})
+        shop.mirror.start()
+        shop.mirror.wait_status(lambda status: status["in_step"], what="in step")
+        if meanwhile == "ended":
+            shop.mirror.stop()
+        source.refuse()
+        wait_until(lambda: shop.value("SELECT NOT active FROM pg_replication_slots"
+                                      f" WHERE slot_name = '{shop.name}'"), what="a free slot")
+        shop.execute("INSERT INTO t VALUES (1)")
+        shop.execute(f"SELECT pg_drop_replication_slot('{shop.name}')")
+        if meanwhile == "cut off":
+            shop.mirror.wait_status(lambda status: not status["in_step"], what="not in step")
+        source.restore()
+        if meanwhile == "ended":
+            shop.mirror.start()
+        control = None
+        while shop.mirror.running():
+            path = listening_at(shop.mirror.process.pid)
+            control = control or (ControlSocket(path) if path else None)
+            status = control.status() if control else None
+            assert not status or not status["in_step"], status
+            time.sleep(0.02)
+        assert shop.mirror.wait_ended() == 3
+        outcome = run("status", *shop.mirror.named(), "--json")
+        status = json.loads(outcome.stdout)
+        assert outcome.returncode == 1 and status["state"] == "failed", status
+        assert not status["in_step"] and "does not exist any more" in status["message"], status
+    shop.mirror.source = shop.url
+    shop.mirror.configure()
+    shop.mirror.start("--recopy-all")
+    assert shop.settle() == 1
 
 
 def test_a_deleted_file_is_noticed(shop_into):

@@ -48,6 +48,7 @@ class DuckDbTarget : public Target {
   void hold(const NamedTable& table, const std::string& reason) override;
   void expect_copies(const std::vector<NamedTable>& tables) override;
   void note_storage(const std::map<Oid, std::string>& storage) override;
+  void begin_anew(const Checkpoint& nowhere) override;
   void initialize(const Checkpoint& checkpoint) override;
 
   std::unique_ptr<TargetProbe> probe() const override { return std::make_unique<FileProbe>(place_); }
@@ -256,6 +257,15 @@ void DuckDbTarget::note_storage(const std::map<Oid, std::string>& storage) {
       mirror_.put(session_, changed);
     }
   });
+}
+
+void DuckDbTarget::begin_anew(const Checkpoint& nowhere) {
+  durably([&] {
+    mirror_.forget_copies(session_);
+    mirror_.put_checkpoint(session_, nowhere);
+    kill_point("duckdb.begin_anew.before");
+  });
+  kill_point("duckdb.begin_anew.committed");
 }
 
 void DuckDbTarget::initialize(const Checkpoint& checkpoint) {

@@ -25,10 +25,11 @@ FilePlace::Now FilePlace::look() const {
 
 void FilePlace::check() const {
   if (look() != Now::gone) return;
-  throw Error(
-      Retry::needs_operator, fmt::format("{} was deleted, moved or replaced while tailrace wrote to it", path_),
-      "Move it back to go on from its last commit; where it is lost, 'tailrace teardown' and run again: "
-      "everything is copied into a new file");
+  throw Error(Retry::needs_operator,
+              fmt::format("{} was deleted, moved or replaced while tailrace wrote to it", path_),
+              "Move it back to go on from its last commit; where it is lost, run again: everything is copied "
+              "into a new "
+              "file");
 }
 
 }  // namespace tailrace::target::duckdb

@@ -327,7 +327,7 @@ void Mirror::remove(Session& session, Oid table) {
 void Mirror::put_checkpoint(Session& session, const Checkpoint& checkpoint) {
   bool same_slot = checkpoint_ && checkpoint_->slot == checkpoint.slot &&
                    checkpoint_->system_identifier == checkpoint.system_identifier &&
-                   checkpoint_->timeline == checkpoint.timeline;
+                   checkpoint_->timeline == checkpoint.timeline && checkpoint_->seen == checkpoint.seen;
   std::int64_t unix_micros = checkpoint.commit_time.micros + pg_epoch_unix_seconds * 1'000'000;
   if (same_slot) {
     session.query(fmt::format("UPDATE tailrace.checkpoint SET lsn = {}, commit_micros = {}, "
@@ -344,6 +344,14 @@ void Mirror::put_checkpoint(Session& session, const Checkpoint& checkpoint) {
         "writing the checkpoint");
   }
   checkpoint_ = checkpoint;
+}
+
+void Mirror::forget_copies(Session& session) {
+  session.query("UPDATE tailrace.tables SET copied = false, held = ''", "writing the metadata");
+  for (auto& [oid, table] : tables_) {
+    table.copied = false;
+    table.held.clear();
+  }
 }
 
 std::optional<Checkpoint> peek_checkpoint(Session& session) {

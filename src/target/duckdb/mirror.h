@@ -96,6 +96,8 @@ class Mirror {
   void put(Session& session, MirrorTable table);
   void remove(Session& session, Oid table);
   void put_checkpoint(Session& session, const Checkpoint& checkpoint);
+  /// No table counts as copied, nor as held.
+  void forget_copies(Session& session);
   /// DuckDB names for source names that must not collide with `taken` (compared without case).
   static std::string free_name(const std::string& wanted, const std::vector<std::string>& taken);
 

@@ -120,6 +120,12 @@ void Bookkeeping::remove_table(Oid table) {
                     keeping_books);
 }
 
+void Bookkeeping::forget_copies() {
+  connection_.query(
+      fmt::format("update tailrace.tables set copied = false, held = '' where subscription = {}", literal_),
+      keeping_books);
+}
+
 void Bookkeeping::remove_all() {
   connection_.query(fmt::format("delete from tailrace.structure where subscription = {0};"
                                 "delete from tailrace.made where subscription = {0};"

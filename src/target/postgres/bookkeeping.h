@@ -30,6 +30,8 @@ class Bookkeeping {
 
   void put_table(const TableRecord& record);
   void remove_table(Oid table);
+  /// No table counts as copied, nor as held.
+  void forget_copies();
   /// Everything of the subscription.
   void remove_all();
   /// All but the position may change too.

@@ -61,6 +61,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   void hold(const NamedTable& table, const std::string& reason) override;
   void expect_copies(const std::vector<NamedTable>& tables) override;
   void note_storage(const std::map<Oid, std::string>& storage) override;
+  void begin_anew(const Checkpoint& nowhere) override;
   void initialize(const Checkpoint& checkpoint) override;
 
   std::unique_ptr<TargetProbe> probe() const override {

@@ -490,6 +490,20 @@ void PostgresTarget::note_storage(const std::map<Oid, std::string>& storage) {
   records_ = std::move(changed);
 }
 
+void PostgresTarget::begin_anew(const Checkpoint& nowhere) {
+  durably([&] {
+    books_.forget_copies();
+    books_.put_checkpoint(nowhere);
+    kill_point("postgres.begin_anew.before");
+  });
+  kill_point("postgres.begin_anew.committed");
+  for (auto& [oid, record] : records_) {
+    record.copied = false;
+    record.held.clear();
+  }
+  checkpoint_ = nowhere;
+}
+
 void PostgresTarget::initialize(const Checkpoint& checkpoint) {
   durably([&] { books_.put_checkpoint(checkpoint); });
   checkpoint_ = checkpoint;
