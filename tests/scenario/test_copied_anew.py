@@ -366,6 +366,21 @@ def test_tables_of_the_users_own(shop):
     assert shop.mirror.into.value("(SELECT count(*) FROM mine)") == "2"
 
 
+@pytest.mark.postgres
+def test_a_table_of_the_users_own_in_the_way(pair):
+    """Under the name of one that the source got meanwhile: that one is held, and the user's stays as it is."""
+    followed(pair)
+    pair.mirror.into.execute("CREATE TABLE later (mine text); INSERT INTO later VALUES ('mine')")
+    drop_slot(pair)
+    pair.execute(GAP)
+    pair.mirror.start("--recopy-all")
+    status = pair.mirror.wait_status(lambda status: status["state"] == "streaming", what="the others follow")
+    assert [table["name"] for table in status["tables"] if table["state"] == "held"] == ["later"]
+    assert pair.mirror.into.query("SELECT mine FROM later") == [("mine",)]
+    pair.mirror.stop()
+    pair.compared(tables=["public.t", "public.u"])
+
+
 @pytest.mark.parametrize("kind", BOTH)
 def test_a_first_start_and_a_file_that_is_gone(both, kind):
     """There is nothing to be copied anew: it is a first start like any other."""

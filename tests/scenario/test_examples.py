@@ -102,6 +102,16 @@ def with_certificates(host):
     host.source.restart()
 
 
+def a_lost_slot_and_another_mirror(host):
+    """And one of another name into PostgreSQL, which was stopped."""
+    host.type("tailrace run postgres://app@old/shop postgres://app@new/shop --name shop")
+    host.type("tailrace run postgres://app@db/shop duckdb:shop.duckdb")
+    host.stop_all()
+    wait_until(lambda: not host.source.execute("SELECT 1 FROM pg_replication_slots WHERE active"), what="free slots")
+    host.source.execute("SELECT pg_drop_replication_slot('tailrace')", "shop")
+    host.replaced["~/.local/state/tailrace"] = str(host.folder / "state")
+
+
 STORIES = {
     "README.md": Story(
         first={"tailrace check": Host.anew},
@@ -117,6 +127,7 @@ STORIES = {
     "docs/postgres-target.md": Story(
         files=["b_to_a.yaml"],
         first={"tailrace run postgres://app@a/shop": Host.anew}),
+    "docs/repairs.md": Story(begin=a_lost_slot_and_another_mirror),
     "docs/start-from-a-dump.md": Story(
         begin=with_addresses,
         first={"pg_restore": note_position, "tailrace init": file_without_copy, "tailrace snapshot": follow_the_file}),

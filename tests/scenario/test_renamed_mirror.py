@@ -15,7 +15,7 @@ def statements(old, new):
     """The SQL of the page, with these names in place of its own."""
     page = (REPOSITORY / "docs/repairs.md").read_text(encoding="utf-8")
     page = page[page.index("## Another name"):page.index("## Another user")]
-    blocks = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    blocks = re.findall(r"```sql target\n(.*?)```", page, re.DOTALL)
     assert len(blocks) == 2
     return [re.sub(r"(?<=['_])shop(?=['/])", old, block).replace("'warehouse'", f"'{new}'") for block in blocks]
 

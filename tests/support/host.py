@@ -123,8 +123,10 @@ class Host:
             return
         server = {"source": self.source, "target": self.target}[where]
         with server.connect("shop") as connection:
-            for statement in filter(str.strip, re.sub(r"--.*", "", text).split(";")):
-                connection.execute(statement)
+            # What stands between $tags$ is one piece.
+            for match in re.finditer(r"(?:\$(\w*)\$.*?\$\1\$|[^;$])+", re.sub(r"--.*", "", text), re.S):
+                if match[0].strip():
+                    connection.execute(match[0])
 
     def _duckdb(self, text):
         here = os.getcwd()

@@ -16,8 +16,9 @@ def kill_points():
 
 def points_of_copies():
     """Those that a mirror can pass which copies its tables; the others are of one that goes on from rows that are
-    there (test_start_as_of.py)."""
-    return [name for name in kill_points() if not name.endswith(".adopt.committed")]
+    there (test_start_as_of.py), and of one that begins anew (test_copied_anew.py)."""
+    return [name for name in kill_points() if not name.endswith(".adopt.committed")
+            and ".begin_anew." not in name and not name.startswith("session.")]
 
 
 def killed_at(name, passage=1):
