@@ -178,6 +178,17 @@ def test_a_publication_that_was_dropped(both):
 
 
 @pytest.mark.parametrize("kind", BOTH)
+def test_a_snapshot_that_is_to_be_followed(both):
+    both.execute(SETUP)
+    both.mirror.start(command="snapshot")
+    assert both.mirror.wait_ended() == 0
+    both.execute(GAP)
+    assert "which follows nothing" in refusal(both.mirror)
+    both.mirror.start("--recopy-all")
+    whole_again(both)
+
+
+@pytest.mark.parametrize("kind", BOTH)
 def test_a_cluster_that_was_upgraded(both):
     """pg_upgrade makes another cluster, with other WAL and no slots, and the identities of all tables."""
     followed(both)

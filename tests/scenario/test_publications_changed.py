@@ -131,7 +131,7 @@ def test_a_publication_that_was_made_again(shop_into, kind, running):
     said = f'publication "{shop.name}" was dropped and made again'
     # A running one may notice when it is not made again yet.
     assert said in shop.mirror.log_text() or running and "does not exist any more" in shop.mirror.log_text()
-    assert "tailrace teardown" in shop.mirror.log_text()
+    assert "--recopy-all" in shop.mirror.log_text()
     before = shop.mirror.into.query("SELECT CAST(t AS varchar) FROM tailrace.tables t")
     for _ in range(2):
         shop.mirror.start()
