@@ -16,6 +16,10 @@ namespace {
 constexpr std::size_t most_tables_a_commit = 200;
 // Each brings at least one table, or the commits, one step further towards the order of the source.
 constexpr int most_attempts = 500;
+constexpr auto patience_with_visibility = std::chrono::seconds(2);
+// While commits wait for us, this one most likely does too. Another standby may answer for us.
+constexpr auto patience_when_awaited = std::chrono::milliseconds(20);
+constexpr auto patience_with_a_snapshot = std::chrono::milliseconds(100);
 
 }  // namespace
 
@@ -350,15 +354,74 @@ Applier::Table& Applier::find_table(const Relation& relation) {
   // A table that joined the publication since this run began is copied; one that left it again, or is gone,
   // has nothing left to mirror.
   catalog();
-  auto publication = source::read_publications(*connection_, publications_);
+  auto publication = source::read_publications(*connection_, publications_, source::Filters::as_stored);
   bool published = publication && std::any_of(publication->tables.begin(), publication->tables.end(),
                                               [&](const auto& table) { return table.oid == relation.oid; });
   if (published)
     throw target::RestartFromCheckpoint(fmt::format("{} is new and will be copied", relation.qualified()));
-  log::info("apply", "changes of {} are left out: it is not published any more", relation.qualified());
+  if (seen_) {
+    log::info("apply", "changes of {} are left out: it is not published any more", relation.qualified());
+  } else {
+    pass_over_unseen(relation);
+  }
   Table& table = tables_[relation.oid];
   table.ignored = true;
   return table;
+}
+
+/// That it was published is proven by the change itself. A look copies it, once the catalogs show it.
+void Applier::pass_over_unseen(const Relation& relation) {
+  if (!hold_unseen_) {
+    log::info("apply", "changes of {} are left out until the catalogs show it: then it is copied",
+              relation.qualified());
+    return;
+  }
+  if (began_ || !underway_.empty()) target_.rollback();
+  began_ = false;
+  auto name = relation.qualified();
+  hold_unseen_(relation, fmt::format("{} was made or published by a transaction whose commit waited for this "
+                                     "mirror, so that its definition could not be read before its rows came",
+                                     name));
+  throw target::RestartFromCheckpoint(fmt::format("{} is not seen in the catalogs yet", name));
+}
+
+void Applier::pass_over(Table& table, Lsn commit_lsn) {
+  if (preparation_ != nullptr && preparation_->is_for(table.record.oid)) {
+    // Where it changes all the time, the snapshot would always be older than the last change.
+    if (preparation_->wants_patience() && std::exchange(waited_call_, call_) != call_)
+      preparation_->wait_for(patience_with_a_snapshot);
+    if (preparation_->state() == CopyPreparation::State::ready && commit_lsn >= preparation_->lsn() &&
+        may_copy())
+      throw CopyIsDue();
+  }
+  table.passed_over = std::max(table.passed_over, commit_lsn);
+}
+
+/// The target may not know them yet.
+void Applier::await_copy(CopyPreparation& preparation, const std::vector<schema::Table>& tables) {
+  preparation_ = &preparation;
+  for (const auto& table : tables) {
+    auto [entry, added] = tables_.try_emplace(table.oid);
+    if (!added) continue;
+    entry->second.record.oid = table.oid;
+    entry->second.record.schema = table.schema;
+    entry->second.record.name = table.name;
+  }
+}
+
+bool Applier::may_copy() const {
+  return std::ranges::all_of(preparation_->tables(), [&](Oid oid) {
+    auto found = tables_.find(oid);
+    return found == tables_.end() || found->second.passed_over < preparation_->lsn();
+  });
+}
+
+bool Applier::catalogs_lag() {
+  if (unseen_.empty()) return false;
+  std::erase_if(unseen_, [&](Xid xid) { return source::is_visible(*connection_, xid); });
+  bool lag = !unseen_.empty();
+  if (!lag) board_.update([](Status& status) { status.catalogs_lag = false; });
+  return lag;
 }
 
 schema::Catalog& Applier::catalog() {
@@ -368,7 +431,12 @@ schema::Catalog& Applier::catalog() {
     catalog_.emplace(*connection_);
   }
   // The catalogs are to be those of the change that is looked at, or later.
-  if (std::exchange(visible_, xid_in_hand_) != xid_in_hand_) source::await_visible(*connection_, xid_in_hand_);
+  if (std::exchange(visible_, xid_in_hand_) == xid_in_hand_) return *catalog_;
+  seen_ = source::await_visible(*connection_, xid_in_hand_, [this]() -> std::chrono::milliseconds {
+    return awaited() ? patience_when_awaited : patience_with_visibility;
+  });
+  if (!seen_ && unseen_.insert(xid_in_hand_).second)
+    board_.update([](Status& status) { status.catalogs_lag = true; });
   return *catalog_;
 }
 

@@ -21,6 +21,7 @@
 #include "model/checkpoint.h"
 #include "pg/connection.h"
 #include "pipeline/commit_times.h"
+#include "pipeline/copy_preparation.h"
 #include "pipeline/fold.h"
 #include "pipeline/left_out.h"
 #include "pipeline/status.h"
@@ -38,6 +39,12 @@ struct Barrier {
   std::promise<void> done;
 };
 
+/// Thrown between transactions or inside of one, when a change must not be left out any more, because the
+/// snapshot for the copy of its table is older. What is not committed is to be rolled back; it comes again.
+struct CopyIsDue : std::exception {
+  const char* what() const noexcept override { return "the snapshot for a copy is there"; }
+};
+
 /// Given to a barrier that came too late: the target is beyond it already.
 struct BarrierPassed : std::exception {
   const char* what() const noexcept override { return "the target is beyond the position to compare at"; }
@@ -53,6 +60,18 @@ class Applier {
 
   /// From now on a change whose text is not UTF-8 is refused, and its table with it.
   void check_text() { checks_text_ = true; }
+  /// Of a table that the stream brings and the catalogs do not show yet, changes are left out, for it is copied
+  /// when they do. With `hold`, which is told of it instead, nothing is copied.
+  using HoldTable = std::function<void(const Relation& table, const std::string& reason)>;
+  void hold_unseen(HoldTable hold) { hold_unseen_ = std::move(hold); }
+  /// A snapshot for tables that are not copied is being taken, and apply() throws CopyIsDue. Borrowed.
+  void await_copy(CopyPreparation& preparation, const std::vector<schema::Table>& tables);
+  /// False: the preparation's snapshot is older than a change that was left out of a table that it is for.
+  bool may_copy() const;
+
+  /// Between transactions: whether the source's catalogs show all that was applied. Where a transaction waited
+  /// for our acknowledgement, they are those of before it for a moment, and only a later look can judge them.
+  bool catalogs_lag();
 
   /// Applies the batches together, and commits if the last one ends at the end of a transaction. Throws
   /// RestartFromCheckpoint when the target must be prepared first.
@@ -106,16 +125,19 @@ class Applier {
   void show_bad_changes();
 
  private:
+  static constexpr std::size_t not_listed = static_cast<std::size_t>(-1);
+
   struct Table {
     target::TableRecord record;
     std::shared_ptr<const Relation> prepared;  ///< the version that the target was last prepared for
     std::optional<TableFold> fold;
-    RowRun run;                    ///< instead of the fold, where the target needs the source's order
-    TableStatus counts;            ///< since the last commit
-    std::size_t status_index = 0;  ///< where the board lists it
+    RowRun run;                             ///< instead of the fold, where the target needs the source's order
+    TableStatus counts;                     ///< since the last commit
+    std::size_t status_index = not_listed;  ///< where the board lists it
     bool counted = false;
     bool rows_changed = false;  ///< in the open target transaction
     bool ignored = false;
+    Lsn passed_over{};  ///< commit_lsn of the last transaction that was left out because it is not copied
   };
 
   using Batches = std::vector<std::shared_ptr<const ChangeBatch>>;
@@ -169,14 +191,18 @@ class Applier {
   bool truncate_together(const ChangeBatch& batch, const Truncate& truncate, const ChangePlace& place);
   Table* table_for(const ChangeBatch& batch, std::uint32_t relation);
   Table& find_table(const Relation& relation);
+  void pass_over_unseen(const Relation& relation);
   void prepare(Table& table, const std::shared_ptr<const Relation>& relation);
   void make_room_for_evolution(Table& table);
   [[noreturn]] void copy_anew(const Table& table, const std::string& reason);
   void copy_if_unsaid(Oid table);
   void rows_changed(Table& table);
-  bool covers(const Table& table, Lsn commit_lsn) const {
+  bool covers(Table& table, Lsn commit_lsn) {
+    if (!table.ignored && !table.record.copied) [[unlikely]]
+      pass_over(table, commit_lsn);
     return table.ignored || !table.record.copied || commit_lsn < table.record.copied_at;
   }
+  void pass_over(Table& table, Lsn commit_lsn);
   void begin();
   /// Hands what is in hand to the target. `whole`: a commit follows before anything else.
   void flush(bool whole = false);
@@ -206,6 +232,8 @@ class Applier {
   PgTimestamp time_in_hand_;            ///< commit time of the last transaction in hand
   Xid xid_in_hand_ = 0;                 ///< and which it is
   Xid visible_ = 0;                     ///< one that the catalogs were waited for
+  bool seen_ = true;                    ///< they showed it
+  std::set<Xid> unseen_;                ///< those that they did not show
   Lsn progress_;                        ///< end of the last whole transaction in hand
   PgTimestamp time_;                    ///< and when it committed
   bool checks_text_ = false;            ///< the source's text may be any bytes, the target's is UTF-8
@@ -221,6 +249,9 @@ class Applier {
   std::deque<Underway> underway_;         ///< earliest first
   CommitTimes times_;
   std::optional<Ahead> ahead_;
+  HoldTable hold_unseen_;
+  CopyPreparation* preparation_ = nullptr;
+  std::int64_t waited_call_ = -1;  ///< the call that waited for a snapshot
   Between between_;
   Between before_call_;
   std::vector<std::string> to_tell_;  ///< what was left out, once it is committed

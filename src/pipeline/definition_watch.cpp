@@ -54,7 +54,7 @@ DefinitionWatch::DefinitionWatch(pg::Connection& source, source::PublicationSpec
       catalog_(source) {}
 
 void DefinitionWatch::look(Applier& applier) {
-  auto publication = source::read_publications(connection_, spec_.names);
+  auto publication = source::read_publications(connection_, spec_.names, source::Filters::as_stored);
   if (!publication) {
     throw Error(Retry::needs_operator,
                 fmt::format("publication \"{}\" does not exist any more", fmt::join(spec_.names, ", ")),
@@ -88,7 +88,7 @@ Lsn DefinitionWatch::read_position() {
 
 DefinitionWatch::Reason DefinitionWatch::look_for_new_tables(const source::PublicationInfo& publication) {
   std::set<Oid> published;
-  std::set<Oid> known;
+  std::set<Oid> known = expected_;
   for (const auto& table : publication.tables) published.insert(table.oid);
   for (const auto& record : target_.tables()) {
     if (record.copied || record.is_held()) known.insert(record.oid);
@@ -107,6 +107,7 @@ DefinitionWatch::Reason DefinitionWatch::look_for_new_tables(const source::Publi
 DefinitionWatch::Reason DefinitionWatch::mark_outdated_tables(const source::PublicationInfo& publication) {
   bool some_published = false;
   for (const auto& [table, reason] : outdated_tables(publication, target_)) {
+    if (expected_.contains(table)) continue;
     target_.mark_for_copy(table, reason);
     some_published |= std::ranges::any_of(publication.tables, [&](const auto& it) { return it.oid == table; });
   }

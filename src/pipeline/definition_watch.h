@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 
 #include "pg/connection.h"
 #include "pg/wal_pages.h"
@@ -25,6 +26,12 @@ class DefinitionWatch {
 
   /// Only between transactions. Throws RestartFromCheckpoint when tables must be copied.
   void look(Applier& applier);
+  /// These tables are about to be copied, and not new.
+  void expect(const std::vector<schema::Table>& tables) {
+    for (const auto& table : tables) expected_.insert(table.oid);
+  }
+  /// The catalogs may not show these yet, which are held.
+  void expect_unseen(const std::set<Oid>& tables) { expected_.insert(tables.begin(), tables.end()); }
   /// It saw what only another look can decide.
   bool undecided() const { return !seen_.empty() || !suspects_.empty(); }
 
@@ -45,6 +52,7 @@ class DefinitionWatch {
   source::PublicationSpec spec_;
   target::Target& target_;
   bool may_copy_;
+  std::set<Oid> expected_;
   pg::WalPages pages_;
   schema::Catalog catalog_;
   /// A definition that differs from the target's, and a position of which it was there already. It is followed

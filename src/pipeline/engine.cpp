@@ -234,8 +234,7 @@ void Engine::attempt(target::Target& target, std::unique_ptr<pg::Connection> sou
       });
       session.note_made(first);
       session.copy_all_anew(anew_);
-      session.run();
-      return;
+      if (session.run() == Session::Ended::stopped) return;
     } catch (const StopRequested&) {
       return;
     } catch (const target::TableRefused& refused) {

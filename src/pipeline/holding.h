@@ -8,6 +8,9 @@
 
 namespace tailrace::pipeline {
 
+/// The remedy for a table whose rows did not come, where nothing is copied unasked.
+constexpr const char* copy_once = "Run once with snapshot: {enabled: on}";
+
 /// For those to whom one table is all.
 Error as_error(const target::TableRefused& refused);
 

@@ -3,8 +3,11 @@
 
 #include <atomic>
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
+
+#include "base/lsn.h"
 
 namespace tailrace::pipeline {
 
@@ -14,6 +17,9 @@ struct Looks {
   std::atomic<std::uint64_t> asked{0};
   std::atomic<std::uint64_t> done{0};
   bool wanted() const { return done.load() < asked.load(); }
+  /// Tables that are held because the catalogs did not show them yet: what those say of them is no reason to
+  /// forget that. Of one thread, which looks.
+  std::set<Oid> unseen;
 };
 
 /// What a look that was asked for brought; tables are qualified names.

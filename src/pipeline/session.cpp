@@ -48,7 +48,7 @@ Session::Session(const config::Config& config, target::Target& target, std::uniq
       started_(std::move(started)),
       connection_(std::move(source)) {}
 
-void Session::run() {
+Session::Ended Session::run() {
   connect();
   auto checkpoint = target_.checkpoint();
   bool anew = wants_anew();
@@ -56,7 +56,7 @@ void Session::run() {
   std::optional<source::SlotInfo> replaced;
   if (anew) {
     replaced = look_before_beginning_anew();
-    if (stop_.requested()) return;
+    if (stop_.requested()) return Ended::stopped;
   } else if (!following && !config_.snapshot.enabled) {
     check_start(source::read_slot(*connection_, config_.slot.name));
   }
@@ -69,15 +69,17 @@ void Session::run() {
   if (first_ != nullptr && outcome.change == source::PublicationChange::created) first_->made_publication();
   publication_ = std::move(outcome.info);
   if (anew) begin_anew(replaced);
-  std::optional<Snapshot> snapshot;
+  std::optional<CopySnapshot> snapshot;
   if (following) {
     forget_outdated_tables();
     note_timeline();
+    find_waiting();
   } else if (checkpoint && !anew && !begins_anew()) {
     follow_a_snapshot();
   } else {
     if (config_.snapshot.enabled) forget_unfinished_snapshot();
-    auto tables = schema::Catalog(*connection_).tables(wanted_tables(publication_));
+    auto tables =
+        schema::Catalog(*connection_).tables(wanted_tables(publication_), schema::Catalog::Detail::definition);
     if (!was_copied()) check_before_writing(tables);
     if (!config_.snapshot.enabled) {
       if (auto made = source::read_slot(*connection_, config_.slot.name))
@@ -85,23 +87,40 @@ void Session::run() {
     }
     snapshot = create_main_slot();
   }
-  if (stop_.requested()) return;
+  if (stop_.requested()) return Ended::stopped;
   {
     Interrupter interrupter(target_, stop_);
-    copy_missing(std::move(snapshot));
-    if (stop_.requested()) return;
+    if (waiting_.empty()) copy_missing(std::move(snapshot));
+    if (stop_.requested()) return Ended::stopped;
     target_.complete_structure(stop_);
   }
-  if (stop_.requested()) return;
+  if (stop_.requested()) return Ended::stopped;
   if (target_.wants_structure()) follow_structure();
   stream();
+  if (stop_.requested() || (!due_ && !stands_still_)) return Ended::stopped;
+  Interrupter interrupter(target_, stop_);
+  copy_due();
+  if (stop_.requested()) return Ended::stopped;
+  // Now: a table that waits on must not keep it from being made.
+  target_.complete_structure(stop_);
+  return stop_.requested() ? Ended::stopped : Ended::copied;
 }
 
+/// Where somebody has locked a table, he may wait for the stream: it comes later.
 void Session::follow_structure() {
-  connection_->query("begin isolation level repeatable read read only", "reading the source's structure");
-  target_.follow_structure(
-      [&](const auto& tables, const auto& how) { return schema::read_structure(*connection_, tables, how); });
-  connection_->query("commit", "reading the source's structure");
+  try {
+    connection_->query(
+        fmt::format("begin isolation level repeatable read read only; set local {}", lock_patience),
+        "reading the source's structure");
+    target_.follow_structure(
+        [&](const auto& tables, const auto& how) { return schema::read_structure(*connection_, tables, how); });
+    connection_->query("commit", "reading the source's structure");
+  } catch (const Error& error) {
+    if (error.sqlstate() != lock_not_available) throw;
+    log::info("source", "what the source's structure got is made later: {}", error.what());
+    connection_->query("rollback", "reading the source's structure");
+    structure_waits_ = true;
+  }
 }
 
 void Session::connect() {
@@ -134,7 +153,7 @@ std::unique_ptr<pg::Connection> Session::replication() {
 bool Session::stream_in_binary() {
   if (config_.binary == config::Binary::off || connection_->server_version() < 140000 || checks_text())
     return false;
-  auto tables = schema::Catalog(*connection_).tables(followed_tables());
+  auto tables = schema::Catalog(*connection_).tables(followed_tables(), schema::Catalog::Detail::definition);
   const auto* odd = target_.first_not_binary(tables);
   if (odd == nullptr) return true;
   if (config_.binary != config::Binary::on) return false;
@@ -172,13 +191,25 @@ std::unique_ptr<source::ChangeStream> Session::open_backlog(const source::Stream
 
 void Session::stream() {
   note_timeline();
-  list_tables({});
+  list_tables(waiting_);
   auto checkpoint = target_.checkpoint();
   TAILRACE_CHECK(checkpoint.has_value());
   Applier applier(target_, config_.source, config_.publication.names, board_);
   if (checks_text()) applier.check_text();
+  if (!config_.snapshot.enabled) {
+    applier.hold_unseen([this](const Relation& relation, const std::string& reason) {
+      schema::Table table;
+      table.oid = relation.oid;
+      table.schema = relation.schema;
+      table.name = relation.name;
+      hold_table(config_, target_, table, {table.oid, reason, copy_once});
+      looks_.unseen.insert(table.oid);
+    });
+  }
   watch_ =
       std::make_unique<DefinitionWatch>(*connection_, publication_spec(config_), target_, copies_unasked());
+  watch_->expect(waiting_);
+  watch_->expect_unseen(looks_.unseen);
   look(applier);
   source::StreamOptions options;
   options.slot = config_.slot.name;
@@ -216,6 +247,7 @@ void Session::stream() {
     status.state = RunState::streaming;
     status.message.clear();
     status.binary = options.binary;
+    status.catalogs_lag = false;
     status.received = status.applied = status.acknowledged = checkpoint->lsn;
     for (auto& table : status.tables) {
       if (table.state == TableState::copied) table.state = TableState::streaming;
@@ -243,10 +275,13 @@ void Session::stream() {
       queue.close();
     }
   } leave{*this, queue, over};
-  started_(&applier);
+  // While tables wait, whoever would compare the two sides waits too.
+  if (waiting_.empty()) started_(&applier);
   Observer observer(config_, target_.probe(), board_, applier, over);
+  bool whole = true;
   try {
-    apply_from(queue, applier, observer);
+    if (!waiting_.empty()) prepare_copy(applier);
+    whole = apply_from(queue, applier, observer);
   } catch (const Error& error) {
     target_.rollback();
     explain(error);
@@ -255,7 +290,7 @@ void Session::stream() {
     target_.rollback();
     throw;
   }
-  if (applier.in_transaction()) {
+  if (!whole || applier.in_transaction()) {
     target_.rollback();
   } else {
     applier.settle();
@@ -267,16 +302,45 @@ void Session::stream() {
 void Session::explain(const Error& error) {
   // The decoding server's "publication ... does not exist", which says nothing of when.
   if (error.sqlstate() != "42704" || error.message().find("publication") == std::string::npos) return;
-  bool missing = !source::read_publications(*connection_, config_.publication.names);
+  bool missing =
+      !source::read_publications(*connection_, config_.publication.names, source::Filters::as_stored);
   throw source::explain_missing(error, config_.publication.names, missing);
 }
 
-void Session::apply_from(BatchQueue& queue, Applier& applier, Observer& observer) {
+void Session::prepare_copy(Applier& applier) {
+  std::set<Oid> tables;
+  for (const auto& table : waiting_) tables.insert(table.oid);
+  preparation_.emplace(config_, std::move(tables), board_, stop_);
+  applier.await_copy(*preparation_, waiting_);
+}
+
+/// Between transactions, or where the one in hand is to be rolled back.
+void Session::settle_preparation(Applier& applier) {
+  if (!preparation_) return;
+  auto state = preparation_->state();
+  if (state == CopyPreparation::State::ready) {
+    if (!applier.may_copy()) return preparation_->again();
+    only_ = preparation_->tables();
+    due_ = preparation_->take();
+    due_->exporter->leave_on(stop_);
+  } else if (state == CopyPreparation::State::failed) {
+    try {
+      preparation_->take();
+    } catch (const std::exception& error) {
+      // Above all where the source has no place for one connection or slot more.
+      log::info("copy", "following stands still while tables are copied: {}", error.what());
+    }
+    stands_still_ = true;
+  }
+}
+
+/// False: what is in hand is to be rolled back.
+bool Session::apply_from(BatchQueue& queue, Applier& applier, Observer& observer) {
   ShortTurns turns;
   WorkingThread working("applier");
   last_look_ = last_applied_ = Clock::now();
   std::vector<std::shared_ptr<const ChangeBatch>> batches;
-  while (!stop_.requested()) {
+  while (!stop_.requested() && !due_ && !stands_still_) {
     beat();
     batches.clear();
     // What is not durable yet is asked for soon.
@@ -284,7 +348,13 @@ void Session::apply_from(BatchQueue& queue, Applier& applier, Observer& observer
     if (!batches.empty()) {
       std::int64_t commits = board_.read_commits();
       auto began = Clock::now();
-      applier.apply(batches);
+      try {
+        applier.apply(batches);
+      } catch (const CopyIsDue&) {
+        settle_preparation(applier);
+        TAILRACE_CHECK(due_.has_value());
+        return false;
+      }
       if (board_.read_commits() != commits) {
         last_applied_ = Clock::now();
         last_commit_took_ = last_applied_ - began;
@@ -293,6 +363,7 @@ void Session::apply_from(BatchQueue& queue, Applier& applier, Observer& observer
     }
     periodic(applier, observer, batches.empty());
   }
+  return true;
 }
 
 /// One transaction when the stream is quiet; while it flows, as much as comes in several times of what a commit
@@ -339,9 +410,13 @@ void Session::periodic(Applier& applier, Observer& observer, bool idle) {
   applier.work_off();
   applier.refresh_durable();
   applier.measure();
+  settle_preparation(applier);
+  bool lags = applier.catalogs_lag();
   bool due = watch_->undecided() ? now - last_look_ >= look_again_after
-                                 : looks_.wanted() || now - last_look_ >= look_every;
-  if (due) {
+                                 : (looks_.wanted() && waiting_.empty()) || now - last_look_ >= look_every;
+  // What was applied meanwhile is judged as soon as can be.
+  if (std::exchange(lagged_, lags) && !lags) due = true;
+  if (due && !lags) {
     last_look_ = now;
     applier.settle();
     look(applier);
@@ -359,12 +434,13 @@ void Session::periodic(Applier& applier, Observer& observer, bool idle) {
 
 void Session::look(Applier& applier) {
   auto asked = looks_.asked.load();
-  if (target_.wants_structure()) throw target::RestartFromCheckpoint("the target's structure is to follow");
+  if (!std::exchange(structure_waits_, false) && target_.wants_structure())
+    throw target::RestartFromCheckpoint("the target's structure is to follow");
   auto refused = target_.check_followed();
   for (const auto& table : refused) hold_table(config_, target_, table);
   if (!refused.empty()) throw target::RestartFromCheckpoint("tables of the target are held");
   watch_->look(applier);
-  if (!watch_->undecided()) looks_.done = asked;
+  if (!watch_->undecided() && waiting_.empty()) looks_.done = asked;
   auto records = target_.tables();
   board_.update([&](Status& status) {
     for (const auto& record : records) {

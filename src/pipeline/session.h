@@ -10,6 +10,7 @@
 #include "base/stop.h"
 #include "config/config.h"
 #include "pipeline/applier.h"
+#include "pipeline/copy_preparation.h"
 #include "pipeline/definition_watch.h"
 #include "pipeline/first_start.h"
 #include "pipeline/looks.h"
@@ -38,17 +39,13 @@ class Session {
   /// While `wanted`, everything is to be copied anew, whatever became of the slot; false, once that has begun.
   void copy_all_anew(bool& wanted) { anew_ = &wanted; }
 
-  /// Returns when a stop is requested. Throws Error, RestartFromCheckpoint, and TableRefused for a table that
-  /// the target has a record of.
-  void run();
+  enum class Ended { stopped, copied };
+  /// Returns when a stop is requested, or when it copied what waited for it while the others were followed: the
+  /// next one follows all. Throws Error, RestartFromCheckpoint, and TableRefused for a table that the target
+  /// has a record of.
+  Ended run();
 
  private:
-  struct Snapshot {
-    std::unique_ptr<pg::Connection> exporter;  ///< must stay idle while the snapshot is in use
-    std::string name;
-    Lsn lsn;
-  };
-
   void follow_structure();
   void connect();
   std::unique_ptr<pg::Connection> replication();
@@ -69,13 +66,15 @@ class Session {
   void check_start(const std::optional<source::SlotInfo>& slot) const;
   void check_before_writing(const std::vector<schema::Table>& tables);
   void follow_a_snapshot();
-  std::optional<Snapshot> create_main_slot();
-  Snapshot temporary_snapshot();
+  std::optional<CopySnapshot> create_main_slot();
   void forget_unfinished_snapshot();
   void tell_what_begins_anew(const std::vector<schema::Table>& missing) const;
-  void copy_missing(std::optional<Snapshot> snapshot);
-  void copy_under(const Snapshot& snapshot);
-  void keep_exporter(Snapshot& snapshot);
+  void find_waiting();
+  void copy_missing(std::optional<CopySnapshot> snapshot);
+  void copy_due();
+  void copy_from(CopySnapshot& snapshot);
+  void copy_under(const CopySnapshot& snapshot);
+  void keep_exporter(CopySnapshot& snapshot);
   struct Published {
     source::PublicationInfo publication;
     std::string marks;  ///< catalog_marks() after all of it was read
@@ -88,7 +87,7 @@ class Session {
   void refuse_altered_since_snapshot(const std::vector<schema::Table>& tables, Lsn position);
   void hold_altered(std::vector<schema::Table>& missing, pg::Connection& reader);
   void hold_made_again(pg::Connection& reader);
-  void take_rows_as_they_are(const Snapshot* snapshot);
+  void take_rows_as_they_are(const CopySnapshot* snapshot);
   void adopt(const schema::Table& table);
   /// The followed ones that wait for a copy, as the publication was when it was read last.
   std::vector<schema::Catalog::Wanted> not_copied() const;
@@ -111,8 +110,10 @@ class Session {
   std::unique_ptr<source::ChangeStream> open_backlog(const source::StreamOptions& options,
                                                      const StopSignal& over);
   void stream();
+  void prepare_copy(Applier& applier);
+  void settle_preparation(Applier& applier);
   void explain(const Error& error);
-  void apply_from(BatchQueue& queue, Applier& applier, Observer& observer);
+  bool apply_from(BatchQueue& queue, Applier& applier, Observer& observer);
   void gather(BatchQueue& queue, std::chrono::milliseconds wait,
               std::vector<std::shared_ptr<const ChangeBatch>>& batches);
   void periodic(Applier& applier, Observer& observer, bool idle);
@@ -134,14 +135,21 @@ class Session {
   std::unique_ptr<DefinitionWatch> watch_;
   bool two_phase_ = false;
   bool failover_ = false;
-  bool first_copy_ = false;  ///< nothing was copied before this session
+  bool first_copy_ = false;                     ///< nothing was copied before this session
+  std::vector<schema::Table> waiting_;          ///< to be copied while the others are followed
+  std::optional<CopyPreparation> preparation_;  ///< of that, while it streams
+  std::optional<CopySnapshot> due_;             ///< what it came to
+  std::optional<std::set<Oid>> only_;           ///< the tables that are copied; unset: all that are missing
+  bool stands_still_ = false;                   ///< the source has no room for a snapshot beside the stream
   Lsn slot_position_;
   std::chrono::steady_clock::time_point last_observed_;
   std::chrono::steady_clock::time_point last_look_;
   std::chrono::steady_clock::time_point last_sequences_;
   std::chrono::steady_clock::time_point last_applied_;
   std::chrono::steady_clock::duration last_commit_took_{};
-  bool tidy_ = true;  ///< nothing was committed since the target was last tidied
+  bool lagged_ = false;           ///< the source's catalogs did not show all that was applied
+  bool structure_waits_ = false;  ///< what the source's structure got could not be read just now
+  bool tidy_ = true;              ///< nothing was committed since the target was last tidied
 };
 
 }  // namespace tailrace::pipeline

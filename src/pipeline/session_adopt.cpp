@@ -19,7 +19,6 @@ constexpr const char* take_again =
     "Take the rows again under a slot that is made after the change, and let nobody alter a table before the "
     "first "
     "start";
-constexpr const char* copy_once = "Run once with snapshot: {enabled: on}";
 
 /// Why not all of the table's rows are at the target or still to come; nothing: they are.
 std::optional<std::string> doubt(const schema::ChangeSince& change) {
@@ -179,7 +178,7 @@ void Session::hold_made_again(pg::Connection& reader) {
 }
 
 /// `snapshot`: of the slot that this session made, whose catalogs are of the very position.
-void Session::take_rows_as_they_are(const Snapshot* snapshot) {
+void Session::take_rows_as_they_are(const CopySnapshot* snapshot) {
   auto reader = pg::Connection::open(config_.source, {pg::Mode::sql, config_.name + " snapshot"});
   reader.leave_on(stop_);
   if (snapshot != nullptr) {

@@ -41,8 +41,9 @@ void Session::mark_left(TableStatus& table) {
 }
 
 void Session::forget_outdated_tables() {
-  for (const auto& [table, reason] : outdated_tables(publication_, target_))
-    target_.mark_for_copy(table, reason);
+  for (const auto& [table, reason] : outdated_tables(publication_, target_)) {
+    if (!looks_.unseen.contains(table)) target_.mark_for_copy(table, reason);
+  }
 }
 
 /// A table that was dropped at the source and made again under its name takes the name over here too.
@@ -81,7 +82,18 @@ std::vector<schema::Catalog::Wanted> Session::not_copied() const {
 }
 
 std::vector<schema::Table> Session::tables_to_copy(pg::Connection& connection) {
-  return schema::Catalog(connection).tables(not_copied());
+  auto wanted = not_copied();
+  if (only_) std::erase_if(wanted, [&](const auto& table) { return !only_->contains(table.oid); });
+  // Measuring waits for whoever has locked a table.
+  using enum schema::Catalog::Detail;
+  return schema::Catalog(connection).tables(wanted, config_.snapshot.enabled ? measured : definition);
+}
+
+/// Of a mirror that follows, those that are to be copied: the others go on until a snapshot is there. The
+/// structure of tables that were copied may need those that were not, and is made after them.
+void Session::find_waiting() {
+  if (!config_.snapshot.enabled || !target_.structure_is_complete()) return;
+  waiting_ = schema::Catalog(*connection_).tables(not_copied(), schema::Catalog::Detail::definition);
 }
 
 /// Where some are followed already, the others must not end for one that cannot be.
@@ -200,7 +212,7 @@ void Session::take_published(Published now, pg::Connection& snapshot) {
 
 /// The connection that made the slot will stream from it. Its next command lets go of the snapshot, which keeps
 /// the source from clearing up.
-void Session::keep_exporter(Snapshot& snapshot) {
+void Session::keep_exporter(CopySnapshot& snapshot) {
   try {
     snapshot.exporter->set_patience(catalog_patience);
     source::identify_system(*snapshot.exporter);
@@ -211,26 +223,48 @@ void Session::keep_exporter(Snapshot& snapshot) {
   }
 }
 
-void Session::copy_missing(std::optional<Snapshot> snapshot) {
+void Session::copy_missing(std::optional<CopySnapshot> snapshot) {
   if (!config_.snapshot.enabled) return take_rows_as_they_are(snapshot ? &*snapshot : nullptr);
   // Those that a snapshot shows are read from it; only where one would have to be made is it asked before.
   if (not_copied().empty() || (!snapshot && tables_to_copy(*connection_).empty())) return;
   bool made_slot = snapshot.has_value();
-  if (!made_slot) snapshot = temporary_snapshot();
-  // What knows the catalogs already answers faster than a connection of its own would. It waits for locks now.
-  connection_->set_patience({});
-  auto published = published_now();
-  source::import_snapshot(*connection_, snapshot->name);
-  take_published(std::move(published), *connection_);
-  copy_under(*snapshot);
+  if (!made_slot) {
+    replication_.reset();
+    snapshot = take_snapshot_by_slot(config_, board_, stop_);
+  }
+  copy_from(*snapshot);
   if (stop_.requested()) return;
-  connection_->set_patience(catalog_patience);
-  connection_->query("commit", "leaving the snapshot");
   if (made_slot) keep_exporter(*snapshot);
 }
 
+void Session::copy_from(CopySnapshot& snapshot) {
+  // What knows the catalogs already answers faster than a connection of its own would. It waits for locks now.
+  connection_->set_patience({});
+  auto published = published_now();
+  source::import_snapshot(*connection_, snapshot.name);
+  take_published(std::move(published), *connection_);
+  copy_under(snapshot);
+  if (stop_.requested()) return;
+  connection_->set_patience(catalog_patience);
+  connection_->query("commit", "leaving the snapshot");
+}
+
+/// The stream stands still now, and whoever has locked a table since may wait for it.
+void Session::copy_due() {
+  // Its connection is wanted for the copy.
+  preparation_.reset();
+  if (!due_) return copy_missing(std::nullopt);
+  connection_->query(fmt::format("set {}", lock_patience), "beginning a copy");
+  try {
+    copy_from(*due_);
+  } catch (const Error& error) {
+    if (error.sqlstate() != lock_not_available) throw;
+    throw target::RestartFromCheckpoint(fmt::format("a copy waits for a lock: {}", error.what()));
+  }
+}
+
 /// The source's connection is in the snapshot.
-void Session::copy_under(const Snapshot& snapshot) {
+void Session::copy_under(const CopySnapshot& snapshot) {
   auto& reader = *connection_;
   drop_replaced_tables();
   auto missing = tables_to_copy(reader);
@@ -253,7 +287,7 @@ void Session::copy_under(const Snapshot& snapshot) {
       config_.binary != config::Binary::off && !checks_text(), config_.schema.trust_source,
       [&](const auto& table, const auto& refused) { hold_table(config_, target_, table, refused); },
       // At the very first somebody is watching.
-      !first_copy_, checks_text()};
+      !first_copy_, checks_text(), !due_.has_value()};
   auto unfinished = copy_tables(options, missing, reader, target_, board_, stop_);
   if (!unfinished.empty() && !stop_.requested()) {
     throw target::RestartFromCheckpoint(fmt::format("{} tables need a newer snapshot", unfinished.size()));

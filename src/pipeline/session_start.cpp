@@ -232,7 +232,7 @@ void Session::expect_copies() {
 }
 
 /// The publication exists by now: a slot cannot see one that is younger than itself.
-std::optional<Session::Snapshot> Session::create_main_slot() {
+std::optional<CopySnapshot> Session::create_main_slot() {
   Checkpoint checkpoint{
       config_.slot.name, identity_.system_identifier, identity_.timeline, {}, PgTimestamp::now()};
   if (auto slot = source::acquire_slot(*connection_, config_.slot.name, std::nullopt, stop_)) {
@@ -258,25 +258,13 @@ std::optional<Session::Snapshot> Session::create_main_slot() {
   checkpoint.lsn = slot_position_ = created.consistent_point;
   expect_copies();
   target_.initialize(checkpoint);
-  return Snapshot{std::move(exporter), created.snapshot, created.consistent_point};
-}
-
-Session::Snapshot Session::temporary_snapshot() {
-  replication_.reset();
-  pg::ConnectOptions options;
-  options.mode = pg::Mode::replication;
-  options.application_name = config_.name + " snapshot";
-  auto exporter = std::make_unique<pg::Connection>(pg::Connection::open(config_.source, options));
-  exporter->leave_on(stop_);
-  std::string name = fmt::format("{}_copy_{}", config_.slot.name.substr(0, 40), exporter->backend_pid());
-  auto created = source::create_slot_telling(*exporter, name, {true, false, true}, telling(config_, board_));
-  return Snapshot{std::move(exporter), created.snapshot, created.consistent_point};
+  return CopySnapshot{std::move(exporter), created.snapshot, created.consistent_point};
 }
 
 /// Before it is made anew, or a table is marked for a copy that could not be followed afterwards.
 void Session::refuse_lost_publication() {
   if (connection_->server_version() >= 180000) return;
-  auto now = source::read_publications(*connection_, config_.publication.names);
+  auto now = source::read_publications(*connection_, config_.publication.names, source::Filters::as_stored);
   if (now && outdated_tables(*now, target_).empty()) return;
   auto peek = pg::Connection::open(config_.source, {pg::Mode::sql, config_.name});
   peek.leave_on(stop_);

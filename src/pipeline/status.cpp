@@ -43,7 +43,7 @@ Status StatusBoard::read() const {
   out.lag_seconds = judged.lag_seconds;
   out.source_answers = streams && judged.source_answers;
   out.target_answers = streams && judged.target_answers;
-  out.in_step = streams && judged.in_step && std::ranges::none_of(out.tables, is_due);
+  out.in_step = streams && judged.in_step && !out.catalogs_lag && std::ranges::none_of(out.tables, is_due);
   {
     std::lock_guard lock(mutex_);
     // Asking the kernel costs more than all the rest, and some ask a thousand times a second.

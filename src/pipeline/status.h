@@ -101,6 +101,7 @@ struct Status {
   bool in_step = false;     ///< nothing is missing, of no table, and both ends answer
   bool source_answers = false;  ///< while it streams
   bool target_answers = false;
+  bool catalogs_lag = false;  ///< the source's catalogs do not show yet what was applied, so it is not judged
   std::int64_t transactions = 0;
   std::int64_t changes = 0;
   std::int64_t commits = 0;  ///< target commits

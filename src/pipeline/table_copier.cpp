@@ -129,6 +129,7 @@ class Reader {
     try {
       auto connection = pg::Connection::open(options_.source, {pg::Mode::sql, "tailrace snapshot"});
       connection.leave_on(stop_);
+      if (!options_.waits_for_locks) connection.query(fmt::format("set {}", lock_patience), "beginning a copy");
       source::import_snapshot(connection, options_.snapshot);
       return connection;
     } catch (const Error& error) {

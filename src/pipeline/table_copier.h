@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/lsn.h"
@@ -27,7 +28,14 @@ struct CopyOptions {
   /// A table whose rows cannot be read or written is refused by that; else it ends the copy of all.
   bool refuses_failed = false;
   bool checks_text = false;  ///< rows come as text, and what of it is not UTF-8 is refused
+  /// Whoever has locked a table is waited for; else only as long as lock_patience says, and then copy_tables()
+  /// throws the server's Error (lock_not_available). It is for the caller to set it for the connection it
+  /// lends.
+  bool waits_for_locks = true;
 };
+
+constexpr const char* lock_patience = "lock_timeout = '2s'";
+constexpr std::string_view lock_not_available = "55P03";
 
 /// Adds them as they are before they are copied.
 void list_to_copy(const std::vector<schema::Table>& tables, Status& status);

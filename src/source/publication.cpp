@@ -86,11 +86,12 @@ std::string membership_sql(bool schemas) {
       schemas ? by_schema : "");
 }
 
-std::vector<PublishedTable> read_published_tables(pg::Connection& connection, const std::string& name) {
+std::vector<PublishedTable> read_published_tables(pg::Connection& connection, const std::string& name,
+                                                  Filters filters) {
   // Before 15 a publication knew neither columns, filters nor schemas.
   bool detailed = connection.server_version() >= 150000;
   std::string query = fmt::format(
-      "select c.oid, t.schemaname, t.tablename, {}, {} from pg_catalog.pg_publication_tables t"
+      "select c.oid, t.schemaname, t.tablename, {}, {} from {} t"
       " join pg_catalog.pg_publication p on p.pubname = t.pubname"
       " join pg_catalog.pg_namespace n on n.nspname = t.schemaname"
       " join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = t.tablename {}"
@@ -101,6 +102,8 @@ std::vector<PublishedTable> read_published_tables(pg::Connection& connection, co
                  " where p.oid = r.prpubid and r.prrelid = c.oid and r.prattrs is not null), a.name"
                : "'', false, null",
       membership_sql(detailed),
+      detailed ? publication_members_sql(name, filters, connection.server_version())
+               : "pg_catalog.pg_publication_tables",
       detailed ? "left join lateral pg_catalog.unnest(t.attnames) with ordinality a(name, at) on true" : "",
       quote_literal(name), detailed ? ", a.at" : "");
   auto rows = connection.query(query, "reading the publication's tables");
@@ -274,7 +277,7 @@ class Keeper {
 
  private:
   PublicationOutcome keep() {
-    auto existing = read_publication(connection_, name_);
+    auto existing = read_publication(connection_, name_, Filters::as_stored);
     catalog_ = read_catalog_tables(connection_);
     wanted_ = select_tables(catalog_, spec_);
     if (existing && !existing->managed) return verify_foreign(std::move(*existing));
@@ -356,14 +359,14 @@ class Keeper {
   }
 
   PublicationInfo reread() {
-    auto info = read_publication(connection_, name_);
+    auto info = read_publication(connection_, name_, Filters::as_stored);
     TAILRACE_CHECK(info.has_value());
     return std::move(*info);
   }
 
   /// publication.create is off: what it publishes is what there is.
   PublicationOutcome adopt() {
-    auto info = read_publications(connection_, spec_.names);
+    auto info = read_publications(connection_, spec_.names, Filters::as_stored);
     if (!info) refuse_missing();
     PublicationOutcome out{PublicationChange::unchanged, std::move(*info), {}};
     warn_of_flags(out.info, spec_, out.warnings);
@@ -435,7 +438,8 @@ class Keeper {
 
 }  // namespace
 
-std::optional<PublicationInfo> read_publication(pg::Connection& connection, const std::string& name) {
+std::optional<PublicationInfo> read_publication(pg::Connection& connection, const std::string& name,
+                                                Filters filters) {
   auto row = connection.query(
       "select puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot "
       "from pg_catalog.pg_publication"
@@ -448,7 +452,7 @@ std::optional<PublicationInfo> read_publication(pg::Connection& connection, cons
   info.all_tables = row.flag(0, 0);
   info.via_partition_root = row.flag(0, 5);
   info.managed = comment_on(connection, name).starts_with(marker);
-  info.tables = read_published_tables(connection, name);
+  info.tables = read_published_tables(connection, name, filters);
   for (auto& table : info.tables) {
     table.insert = row.flag(0, 1);
     table.update = row.flag(0, 2);

@@ -10,6 +10,7 @@
 #include "model/relation.h"
 #include "model/table_selection.h"
 #include "pg/connection.h"
+#include "source/publication_members.h"
 
 namespace tailrace::source {
 
@@ -48,7 +49,7 @@ struct PublishedTable {
   std::string name;
   std::vector<std::string> columns;  ///< the published ones; empty on servers before 15: all
   bool column_list = false;          ///< the publication names columns; false: all, future ones too
-  std::string row_filter;            ///< as the server deparses it; empty: every row
+  std::string row_filter;            ///< as it was asked for; empty: every row
   std::string membership;            ///< the catalog rows by which it is a member; see Catalog::Wanted
   bool insert = true, update = true, remove = true, truncate = true;  ///< what is published of it
 };
@@ -86,13 +87,15 @@ std::vector<SelectedTable> select_tables(const std::vector<CatalogTable>& catalo
 /// The rules' patterns that match no table, excluding ones too: a slip of the pen, or tables that are to come.
 std::vector<std::string> idle_patterns(const std::vector<CatalogTable>& catalog, const PublicationSpec& spec);
 
-std::optional<PublicationInfo> read_publication(pg::Connection& connection, const std::string& name);
+std::optional<PublicationInfo> read_publication(pg::Connection& connection, const std::string& name,
+                                                Filters filters = Filters::as_sql);
 
 /// Several as PostgreSQL reads them together: a table with a row filter in each is filtered by either, one
 /// without in any is not filtered. Column lists that differ are an Error(needs_operator). nullopt: one does not
 /// exist.
 std::optional<PublicationInfo> read_publications(pg::Connection& connection,
-                                                 const std::vector<std::string>& names);
+                                                 const std::vector<std::string>& names,
+                                                 Filters filters = Filters::as_sql);
 /// The pure part of it: of one or more. `parents`: of partitions; a leaf is no table of its own where its root
 /// is.
 PublicationInfo merge_publications(const std::vector<PublicationInfo>& publications,
@@ -100,7 +103,8 @@ PublicationInfo merge_publications(const std::vector<PublicationInfo>& publicati
 
 /// Makes the publication say what the spec says, in one transaction: creates it, alters one that tailrace
 /// made, or verifies another's. Before the slot, always: see create_slot. Refuses what would make the
-/// source's own UPDATE or DELETE fail (row filters or column lists that miss the replica identity).
+/// source's own UPDATE or DELETE fail (row filters or column lists that miss the replica identity). Row filters
+/// come back as they are stored.
 PublicationOutcome ensure_publication(pg::Connection& connection, const PublicationSpec& spec);
 
 /// Servers before 18 look for the publications as they were where the stream stands, and end it where one was

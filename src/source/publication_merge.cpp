@@ -103,10 +103,10 @@ PublicationInfo merge_publications(const std::vector<PublicationInfo>& publicati
 }
 
 std::optional<PublicationInfo> read_publications(pg::Connection& connection,
-                                                 const std::vector<std::string>& names) {
+                                                 const std::vector<std::string>& names, Filters filters) {
   std::vector<PublicationInfo> found;
   for (const auto& name : names) {
-    auto one = read_publication(connection, name);
+    auto one = read_publication(connection, name, filters);
     if (!one) return std::nullopt;
     found.push_back(std::move(*one));
   }

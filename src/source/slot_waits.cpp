@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/printable.h"
+#include "source/activity.h"
 
 namespace tailrace::source {
 namespace {
@@ -24,18 +25,14 @@ constexpr int shown = 3;
 constexpr const char* purpose = "asking what the creation of the slot waits for";
 
 /// Each has ended before the slot is there. Those that began just now are not worth a word: they mostly end
-/// before anybody has read it. Who may not see what others do is given neither age nor statement. Of a
-/// statement only the command is told: the rest holds others' data, and passwords.
+/// before anybody has read it.
 std::string activity_sql(int walsender) {
   return fmt::format(
-      "select a.pid, coalesce(a.usename, ''), coalesce(a.application_name, ''), coalesce(a.datname, ''), "
-      "pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() - a.xact_start)::pg_catalog.text, "
-      "coalesce(a.state, ''), pg_catalog.upper(pg_catalog.\"substring\"(a.query, '^\\s*([A-Za-z]{{1,20}})')), "
-      "a.pid = any(pg_catalog.pg_blocking_pids({0})) blocks, pg_catalog.count(*) over () "
+      "select {2}, a.pid = any(pg_catalog.pg_blocking_pids({0})) blocks, pg_catalog.count(*) over () "
       "from pg_catalog.pg_stat_activity a where a.backend_xid is not null and a.pid <> {0} "
       "and (a.xact_start is null or a.xact_start < pg_catalog.clock_timestamp() - interval '1 second') "
       "order by blocks desc, a.xact_start limit {1}",
-      walsender, shown);
+      walsender, shown, activity_columns);
 }
 
 std::string prepared_sql() {
@@ -50,17 +47,6 @@ struct Found {
   std::string text;
   std::vector<std::string> who;  ///< tells one list from another, whose ages differ always
 };
-
-std::string describe_activity(const pg::Result& rows, int i) {
-  auto out = fmt::format("pid {} (user {}", rows.str(i, 0), rows.str(i, 1));
-  if (!rows.get(i, 2).empty()) out += ", " + rows.str(i, 2);
-  if (!rows.get(i, 3).empty()) out += ", database " + rows.str(i, 3);
-  if (rows.is_null(i, 4)) return out + "; only pg_read_all_stats sees more)";
-  out += ", open for " + rows.str(i, 4);
-  if (rows.get(i, 5) != "active") out += ", " + rows.str(i, 5);
-  if (!rows.get(i, 6).empty()) out += ": " + rows.str(i, 6);
-  return out + ")";
-}
 
 Found find_waits(pg::Connection& connection, int walsender) {
   Found out;

@@ -446,7 +446,9 @@ def test_a_name_that_somebody_takes_meanwhile(pair):
     pair.execute(SOURCE + "CREATE INDEX by_v ON parted (v)")
 
     def check():
-        status = pair.mirror.wait_status(lambda it: it["state"] == "streaming", what="the others flow")
+        status = pair.mirror.wait_status(
+            lambda it: it["state"] == "streaming" and all(table["state"] != "pending" for table in it["tables"]),
+            what="the others flow, and it was tried")
         assert not status["in_step"]
         states = {table["name"]: table["state"] for table in status["tables"]}
         assert states == {"parted": "held", "other": "streaming"}

@@ -136,7 +136,7 @@ def test_while_the_snapshot_is_made(shop_into, kind, case):
             wait_until(lambda: shop.cluster.value(
                 "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
                 f"AND datname = '{shop.name}'"), what=mirror.tail)
-            proxy.stall_at(b"pg_catalog.pg_publication_tables t")
+            proxy.stall_at(b"pg_catalog.pg_publication p on p.pubname = t.pubname")
             waited_for.rollback()
         wait_until(lambda: not proxy.flowing, what=mirror.tail)
         for step in steps:
