@@ -5,6 +5,9 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
 #include <functional>
 #include <system_error>
 #include <vector>
@@ -396,6 +399,13 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   int code = tailrace::cli::run(argc, argv);
+  // A full disk shows only now, for what was written before went to a buffer. A reader that left has seen
+  // enough.
+  if ((std::fflush(stdout) != 0 || std::ferror(stdout) != 0) && errno != EPIPE &&
+      code == tailrace::cli::exit_ok) {
+    std::fprintf(stderr, "tailrace: the output cannot be written: %s\n", std::strerror(errno));
+    code = tailrace::cli::exit_operator;
+  }
   if (tailrace::Errand::under_way() > 0) {
     std::fflush(nullptr);
     ::_exit(code);

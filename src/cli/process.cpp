@@ -1,7 +1,9 @@
 #include <fmt/format.h>
 
+#include <atomic>
 #include <csignal>
 #include <cstring>
+#include <ctime>
 #include <string_view>
 
 #include "base/log.h"
@@ -14,9 +16,22 @@
 namespace tailrace::cli {
 namespace {
 
+/// Who means the first one may send it twice: timeout(1) does, to its child and then to the whole group.
+constexpr std::int64_t same_request_ms = 500;
+
+std::int64_t now_ms() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1000 + now.tv_nsec / 1'000'000;
+}
+
+std::atomic<std::int64_t> asked_at{0};
+static_assert(std::atomic<std::int64_t>::is_always_lock_free);
+
+/// Only what is allowed in a signal handler: lock-free stores, clock_gettime, and leaving at once.
 void on_signal(int number) {
-  // Only what is allowed in a signal handler: a lock-free store, and leaving at once.
-  if (stop_signal().requested()) ::_exit(128 + number);
+  if (stop_signal().requested() && now_ms() - asked_at.load() > same_request_ms) ::_exit(128 + number);
+  if (!stop_signal().requested()) asked_at.store(now_ms());
   stop_signal().request();
 }
 

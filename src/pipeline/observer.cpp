@@ -65,8 +65,9 @@ void Observer::look(pg::Connection& source) {
   // The clock first: what committed before it is before the position.
   auto row = source.query(
       "select (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8, "
-      "case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() "
-      "else pg_catalog.pg_current_wal_flush_lsn() end, "
+      // What a standby has received and does not replay is not in step either.
+      "case when pg_catalog.pg_is_in_recovery() then greatest(pg_catalog.pg_last_wal_receive_lsn(), "
+      "pg_catalog.pg_last_wal_replay_lsn()) else pg_catalog.pg_current_wal_flush_lsn() end, "
       "pg_catalog.current_setting('synchronous_standby_names')",
       purpose);
   SourceLook look{asked, PgTimestamp{row.i64(0, 0) - pg_epoch_unix_seconds * 1'000'000}, row.lsn(0, 1)};

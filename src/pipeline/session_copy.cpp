@@ -136,10 +136,29 @@ void Session::prepare_structure(std::vector<schema::Table>& missing, const schem
   });
 }
 
+namespace {
+
+/// They are of the whole run, and this is one attempt of it. Both are in the order of their names.
+void keep_counts(const std::vector<TableStatus>& before, std::vector<TableStatus>& now) {
+  auto name = [](const TableStatus& table) { return std::tie(table.schema, table.name); };
+  auto earlier = before.begin();
+  for (auto& table : now) {
+    while (earlier != before.end() && name(*earlier) < name(table)) ++earlier;
+    if (earlier == before.end() || name(*earlier) != name(table)) continue;
+    table.inserts = earlier->inserts;
+    table.updates = earlier->updates;
+    table.deletes = earlier->deletes;
+    table.truncates = earlier->truncates;
+    table.conflicts = earlier->conflicts;
+  }
+}
+
+}  // namespace
+
 void Session::list_tables(const std::vector<schema::Table>& missing) {
   auto records = target_.tables();
   board_.update([&](Status& status) {
-    status.tables.clear();
+    auto before = std::exchange(status.tables, {});
     list_to_copy(missing, status);
     for (const auto& record : records) {
       bool awaited = std::ranges::any_of(missing, [&](const auto& table) { return table.oid == record.oid; });
@@ -163,6 +182,7 @@ void Session::list_tables(const std::vector<schema::Table>& missing) {
     std::sort(status.tables.begin(), status.tables.end(), [](const auto& a, const auto& b) {
       return std::tie(a.schema, a.name) < std::tie(b.schema, b.name);
     });
+    keep_counts(before, status.tables);
   });
 }
 

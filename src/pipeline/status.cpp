@@ -27,6 +27,7 @@ void order_positions(Status& status) {
 }  // namespace
 
 bool is_due(const TableStatus& table) {
+  if (table.quarantined > 0) return true;
   bool left = table.state == TableState::stopped && table.last_error.empty();
   return table.state != TableState::streaming && !left;
 }

@@ -123,7 +123,8 @@ struct Status {
 std::string_view to_string(RunState state);
 std::string_view to_string(TableState state);
 
-/// The table is not followed, though it is published.
+/// Rows of it are missing for as long as somebody does nothing about it: it is not followed, though it is
+/// published, or changes of it were kept aside.
 bool is_due(const TableStatus& table);
 
 class StatusBoard {

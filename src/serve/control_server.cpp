@@ -59,7 +59,7 @@ class ControlServer::Listener {
     if (::lstat(path_.c_str(), &info) == 0) inode_ = info.st_ino;
     listener_.emplace(
         std::move(socket), ListenerLimits{.connections = most_connections},
-        [](int client, bool full) { return !full && peer_is_ours(client); },
+        [](int client) { return peer_is_ours(client); },
         [this](int client, const StopSignal& closing) { serve({client, closing}); });
   }
 

@@ -29,9 +29,6 @@ constexpr std::size_t longest_request = 16 * 1024;
 constexpr auto time_to_ask = 5s;
 constexpr auto time_for_all = 15s;
 constexpr int politeness = 10;
-constexpr std::string_view too_many =
-    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 21\r\n"
-    "Retry-After: 1\r\nConnection: close\r\n\r\ntoo many connections\n";
 constexpr std::string_view refused_as_too_long =
     "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
@@ -190,12 +187,8 @@ class HttpServer::Listener {
       : socket_(listen_on(address, bound_)),
         protocol_(std::move(pages), is_loopback(bound_)),
         listener_(
-            std::move(socket_), {most_connections, politeness},
-            [](int client, bool full) {
-              if (full) ::send(client, too_many.data(), too_many.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-              return !full;
-            },
-            [this](int client, const StopSignal&) { protocol_.serve(client); }) {}
+            std::move(socket_), {.connections = most_connections, .cuts_first = true, .niceness = politeness},
+            [](int) { return true; }, [this](int client, const StopSignal&) { protocol_.serve(client); }) {}
 
  private:
   sockaddr_storage bound_{};

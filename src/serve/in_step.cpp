@@ -22,6 +22,9 @@ std::string step_text(const Status& status) {
     return "not in step: the target does not answer";
   auto held = std::ranges::count(status.tables, TableState::held, &TableStatus::state);
   if (held > 0) return fmt::format("not in step: {} of {} tables held", held, status.tables.size());
+  std::int64_t kept_aside = 0;
+  for (const auto& table : status.tables) kept_aside += table.quarantined;
+  if (kept_aside > 0) return fmt::format("not in step: {} changes in quarantine", kept_aside);
   auto due = std::ranges::count_if(status.tables, pipeline::is_due);
   if (status.state != RunState::streaming || due == 0) return "not in step";
   return fmt::format("not in step: {} of {} tables not followed", due, status.tables.size());

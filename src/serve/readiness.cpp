@@ -30,6 +30,9 @@ Readiness readiness(const pipeline::Status& status) {
       std::ranges::count_if(status.tables, [](const auto& table) { return table.state == TableState::held; });
   if (held > 0) return {false, fmt::format("{} of {} tables held, see the status", held, status.tables.size())};
   if (status.in_step) return {true, "in step"};
+  std::int64_t kept_aside = 0;
+  for (const auto& table : status.tables) kept_aside += table.quarantined;
+  if (kept_aside > 0) return {false, fmt::format("{} changes in quarantine, see the status", kept_aside)};
   if (!status.source_answers) return {false, "the source does not answer"};
   if (!status.target_answers) return {false, "the target does not answer"};
   if (status.lag_seconds < 0) return {false, "how far it is behind is not known"};

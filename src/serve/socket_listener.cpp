@@ -9,6 +9,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <iterator>
 #include <utility>
 
 #include "base/error.h"
@@ -25,7 +26,7 @@ struct SocketListener::Session {
   std::thread thread;
 };
 
-SocketListener::SocketListener(Descriptor socket, ListenerLimits limits, std::function<bool(int, bool)> admit,
+SocketListener::SocketListener(Descriptor socket, ListenerLimits limits, std::function<bool(int)> admit,
                                Answer answer)
     : socket_(std::move(socket)),
       limits_(limits),
@@ -80,7 +81,14 @@ void SocketListener::accept_one() {
     return;
   }
   try {
-    if (!admit_(client.get(), sessions_.size() >= limits_.connections)) return;
+    if (!admit_(client.get())) return;
+    if (sessions_.size() >= limits_.connections) {
+      // Those that were cut take a moment to end.
+      if (!limits_.cuts_first || sessions_.size() >= 2 * limits_.connections) return;
+      auto first =
+          std::next(sessions_.begin(), static_cast<std::ptrdiff_t>(sessions_.size() - limits_.connections));
+      ::shutdown((*first)->socket.get(), SHUT_RDWR);
+    }
     sessions_.push_back(std::make_unique<Session>(std::move(client)));
     try {
       Session& session = *sessions_.back();

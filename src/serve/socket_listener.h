@@ -14,8 +14,11 @@ namespace tailrace::serve {
 
 /// How a listener treats those who connect.
 struct ListenerLimits {
-  std::size_t connections = 16;  ///< answered at once; more are turned away
-  int niceness = 0;              ///< of its threads; above 0 they give way to others
+  std::size_t connections = 16;  ///< answered at once
+  /// Of as many, the one who came first is cut for one more: whoever asks slowly, or never, must not keep out
+  /// those who ask properly. Else the one more is turned away.
+  bool cuts_first = false;
+  int niceness = 0;  ///< of its threads; above 0 they give way to others
 };
 
 class SocketListener {
@@ -24,9 +27,9 @@ class SocketListener {
   /// close().
   using Answer = std::function<void(int socket, const StopSignal& closing)>;
 
-  /// `socket`: which listens already. `admit`: on the accepting thread; false turns one away, who may have been
-  /// told so; `full`: as many as may are being answered. All is called until stop() has returned.
-  SocketListener(Descriptor socket, ListenerLimits limits, std::function<bool(int socket, bool full)> admit,
+  /// `socket`: which listens already. `admit`: on the accepting thread; false turns one away. All is
+  /// called until close() has returned.
+  SocketListener(Descriptor socket, ListenerLimits limits, std::function<bool(int socket)> admit,
                  Answer answer);
   ~SocketListener();
   SocketListener(const SocketListener&) = delete;
@@ -45,7 +48,7 @@ class SocketListener {
 
   Descriptor socket_;
   ListenerLimits limits_;
-  std::function<bool(int, bool)> admit_;
+  std::function<bool(int)> admit_;
   Answer answer_;
   Descriptor wake_;
   StopSignal closing_;

@@ -1,5 +1,6 @@
 """How commands end: one line of what was done; and a failure is told once."""
 import json
+import signal
 
 import pytest
 
@@ -41,6 +42,32 @@ def test_run(shop):
     assert line.startswith("tailrace: stopped at ") and line.endswith("; run again to go on"), line
     assert ": 3 changes in " in line, line
     assert at.split("/")[0] == line.split("stopped at ")[1].split("/")[0]
+
+
+def test_a_signal_that_comes_twice_at_once(shop):
+    """timeout(1) sends it to its child, and then to the group that the child is in."""
+    shop.execute(TABLES)
+    with shop.mirror:
+        shop.mirror.wait_caught_up(shop.cluster)
+        shop.mirror.process.send_signal(signal.SIGTERM)
+        shop.mirror.process.send_signal(signal.SIGTERM)
+        assert shop.mirror.wait_ended() == 0, shop.mirror.tail()
+    assert last_line(shop.mirror.log_text()).startswith("tailrace: stopped at ")
+
+
+def test_counts_are_of_the_whole_run(own_cluster, shop_on):
+    """Not of one connection."""
+    shop = shop_on(own_cluster())
+    shop.execute(TABLES)
+    with shop.mirror:
+        shop.mirror.wait_caught_up(shop.cluster)
+        shop.execute("INSERT INTO few VALUES (11), (12); DELETE FROM few WHERE id = 1")
+        shop.mirror.wait_caught_up(shop.cluster)
+        shop.cluster.restart("immediate")
+        shop.execute("INSERT INTO few VALUES (13)")
+        shop.mirror.wait_caught_up(shop.cluster)
+        few = shop.mirror.wait_status(lambda status: status["changes"] == 4, what="four changes")["tables"][0]
+        assert (few["name"], few["inserts"], few["deletes"]) == ("few", 3, 1)
 
 
 def test_a_failure_at_the_start_is_told_once(shop):

@@ -86,6 +86,20 @@ def test_a_reader_that_goes_away(shop, command):
         shop.mirror.stop()
 
 
+@pytest.mark.parametrize("command", ["status", "list", "version"])
+def test_a_disk_that_is_full(shop, command):
+    """Whoever reads the answer from a file must not take an empty one for an answer."""
+    shop.execute("CREATE TABLE t (id int)")
+    with shop.mirror:
+        shop.mirror.wait_streaming()
+        arguments = {"status": shop.mirror.named(), "list": ["--json"], "version": []}[command]
+        with open("/dev/full", "w") as full:
+            outcome = subprocess.run([BINARY, command, *map(str, arguments)], stdout=full, stderr=subprocess.PIPE)
+        assert outcome.returncode not in (0, 1), outcome
+        assert b"No space left" in outcome.stderr
+        shop.mirror.stop()
+
+
 @pytest.mark.parametrize("running", [True, False])
 def test_a_skip_far_ahead(shop, running):
     """A slip of the keyboard would wait for years; one that is possible can be taken back."""
