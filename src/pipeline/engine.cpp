@@ -98,7 +98,8 @@ target::OpenOptions open_options(const config::Config& config) {
   return out;
 }
 
-void Engine::mark_for_copy(target::Target& target, const std::vector<std::string>& tables) const {
+void Engine::mark_for_copy(target::Target& target, const std::vector<std::string>& tables) {
+  unknown_.clear();
   if (!tables.empty() && !config_.snapshot.enabled) {
     throw Error(Retry::needs_operator, "a table cannot be copied anew with snapshot.enabled: off",
                 "Run once with snapshot: {enabled: on} and --recopy, until it follows");
@@ -109,10 +110,8 @@ void Engine::mark_for_copy(target::Target& target, const std::vector<std::string
     for (const auto& record : target.tables()) {
       if (record.schema + "." + record.name == name) marked.push_back(record.oid);
     }
-    if (marked.size() == before) {
-      throw Error(Retry::needs_operator, fmt::format("the target has no table {} to copy anew", name),
-                  "Write it as SCHEMA.TABLE, as 'tailrace status' lists it");
-    }
+    // One whose copy was interrupted before it had a record begins anew anyway, if the source has it.
+    if (marked.size() == before) unknown_.push_back(name);
   }
   for (Oid table : marked) target.mark_for_copy(table, "asked for");
 }
@@ -234,6 +233,7 @@ void Engine::attempt(target::Target& target, std::unique_ptr<pg::Connection> sou
       });
       session.note_made(first);
       session.copy_all_anew(anew_);
+      session.must_publish(unknown_);
       if (session.run() == Session::Ended::stopped) return;
     } catch (const StopRequested&) {
       return;

@@ -58,7 +58,7 @@ class Engine {
   CopyOutcome run_supervised(FirstStart& first);
   void attempt(target::Target& target, std::unique_ptr<pg::Connection> source, FirstStart& first);
   void note_outcome(target::Target& target);
-  void mark_for_copy(target::Target& target, const std::vector<std::string>& tables) const;
+  void mark_for_copy(target::Target& target, const std::vector<std::string>& tables);
   bool wait_before_retry(const Error& error, bool established);
   bool source_has_slot(const Error& error) const;
 
@@ -71,7 +71,8 @@ class Engine {
   std::optional<std::chrono::steady_clock::time_point> streaming_since_;
   bool streamed_ = false;  ///< the session, or the last one
   Recopy recopy_;
-  bool anew_ = false;  ///< everything is still to be copied anew
+  std::vector<std::string> unknown_;  ///< of those to copy anew, what the target has no record of
+  bool anew_ = false;                 ///< everything is still to be copied anew
   bool established_ = false;
   RunningApplier applier_;
   CopyOutcome outcome_;

@@ -68,6 +68,7 @@ Session::Ended Session::run() {
   for (const auto& warning : outcome.warnings) log::warn("source", "{}", warning);
   if (first_ != nullptr && outcome.change == source::PublicationChange::created) first_->made_publication();
   publication_ = std::move(outcome.info);
+  check_published();
   if (anew) begin_anew(replaced);
   std::optional<CopySnapshot> snapshot;
   if (following) {
@@ -107,6 +108,15 @@ Session::Ended Session::run() {
 }
 
 /// Where somebody has locked a table, he may wait for the stream: it comes later.
+void Session::check_published() const {
+  for (const auto& name : must_publish_) {
+    if (std::ranges::none_of(publication_.tables,
+                             [&](const auto& table) { return table.schema + "." + table.name == name; }))
+      throw Error(Retry::needs_operator, fmt::format("there is no table {} to copy anew", name),
+                  "Write it as SCHEMA.TABLE, as 'tailrace status' lists it");
+  }
+}
+
 void Session::follow_structure() {
   try {
     connection_->query(

@@ -39,6 +39,9 @@ class Session {
   /// While `wanted`, everything is to be copied anew, whatever became of the slot; false, once that has begun.
   void copy_all_anew(bool& wanted) { anew_ = &wanted; }
 
+  /// Tables, as SCHEMA.TABLE, that somebody wants copied: Error(needs_operator) where they are not published.
+  void must_publish(std::vector<std::string> tables) { must_publish_ = std::move(tables); }
+
   enum class Ended { stopped, copied };
   /// Returns when a stop is requested, or when it copied what waited for it while the others were followed: the
   /// next one follows all. Throws Error, RestartFromCheckpoint, and TableRefused for a table that the target
@@ -46,6 +49,7 @@ class Session {
   Ended run();
 
  private:
+  void check_published() const;
   void follow_structure();
   void connect();
   std::unique_ptr<pg::Connection> replication();
@@ -126,6 +130,7 @@ class Session {
   Looks& looks_;
   std::function<void(Applier*)> started_;
   FirstStart* first_ = nullptr;
+  std::vector<std::string> must_publish_;
   bool* anew_ = nullptr;  ///< see copy_all_anew(); or null
 
   std::unique_ptr<pg::Connection> connection_;

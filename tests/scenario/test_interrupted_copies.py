@@ -653,3 +653,18 @@ def test_a_recopy_is_shown_as_such_until_it_is_whole(both):
     mirror.start()
     assert both.settle() == 3500
     assert in_the_books() == {"parted": "copied", "other": "copied"}
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_a_recopy_of_what_has_no_record_yet(both):
+    """A kill between two steps of a copy may have left none. It begins anew; what the source has not is told."""
+    mirror = both.mirror
+    mirror.start()
+    mirror.wait_caught_up(both.cluster)
+    mirror.stop()
+    both.execute("CREATE TABLE fresh (id int PRIMARY KEY); INSERT INTO fresh VALUES (1)")
+    mirror.start("--recopy", "public.typo")
+    assert mirror.wait_ended() == 3
+    assert "there is no table public.typo to copy anew" in mirror.log_text()
+    mirror.start("--recopy", "public.fresh")
+    assert both.settle() == 3501
