@@ -1,6 +1,9 @@
 include(GNUInstallDirs)
 if(TARGET tailrace)
 install(TARGETS tailrace RUNTIME DESTINATION bin)
+install(DIRECTORY ${PROJECT_BINARY_DIR}/share/man DESTINATION share)
+install(DIRECTORY ${PROJECT_BINARY_DIR}/share/bash-completion ${PROJECT_BINARY_DIR}/share/zsh
+  ${PROJECT_BINARY_DIR}/share/fish DESTINATION share)
 endif()
 install(FILES ${DUCKDB_LIBRARY} DESTINATION lib/tailrace)
 

@@ -44,6 +44,8 @@ struct Options {
   bool watch = false;
   std::vector<std::string> recopy;  ///< run
   bool recopy_all = false;          ///< run
+  bool once = false;                ///< run
+  std::string until;                ///< run
   bool create_slot = false;         ///< init
   bool stop_running = false;        ///< teardown
   bool repair = false;              ///< verify
@@ -53,6 +55,10 @@ struct Options {
   bool forget = false;              ///< skip
   std::string table;                ///< replay
   bool discard = false;             ///< replay
+  bool with_password = false;       ///< config init
+  std::string shell;                ///< completion
+  std::vector<std::string> words;   ///< man
+  std::string into;                 ///< man
 };
 
 /// Thrown by load(); main prints the problems and leaves with exit_usage.
@@ -100,6 +106,10 @@ int command_skip(const Options& options);
 int command_replay(const Options& options);
 int command_tail(const Options& options);
 int command_config_check(const Options& options);
+int command_config_init(const Options& options);
+struct DescribedCommand;
+int command_completion(const DescribedCommand& all, const Options& options);
+int command_man(const DescribedCommand& all, const Options& options);
 int command_version();
 
 }  // namespace tailrace::cli

@@ -4,6 +4,7 @@
 #include "cli/command.h"
 #include "cli/endings.h"
 #include "cli/running.h"
+#include "cli/until.h"
 #include "cli/watched.h"
 #include "pipeline/bad_changes.h"
 #include "pipeline/engine.h"
@@ -50,6 +51,7 @@ serve::ControlWork work_of(pipeline::Engine& engine, const pipeline::StatusBoard
 }  // namespace
 
 int command_run(const Options& options) {
+  auto until = read_until(options);
   auto config = load(options, {true, true});
   pipeline::StatusBoard board;
   pipeline::Engine engine(config, board, stop_signal());
@@ -58,15 +60,16 @@ int command_run(const Options& options) {
     Running running(config, board, serve::Progress::Copies::told, work_of(engine, board));
     Watched watched(config, board);
     try {
-      outcome = engine.run({options.recopy, options.recopy_all});
+      outcome = engine.run({options.recopy, options.recopy_all}, until);
     } catch (const Error& error) {
       if (engine.began_anew()) running.began_anew();
       running.ended(engine.established(), &error);
       throw;
     }
     if (engine.began_anew()) running.began_anew();
-    running.ended(engine.established());
+    running.ended(engine.established(), nullptr, engine.reached_end() ? "it reached its end" : "asked to stop");
   }
+  if (engine.reached_end() && outcome.whole()) return tell_end_reached(board.read());
   if (outcome.whole()) tell_run_ended(board.read());
   return report(outcome, "run again to go on");
 }

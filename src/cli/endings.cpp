@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/printable.h"
+#include "cli/command.h"
 #include "serve/human.h"
 #include "serve/status_view.h"
 
@@ -28,6 +29,25 @@ void tell_run_ended(const pipeline::Status& status) {
   tell(fmt::format("stopped{}: {} in {}{}; run again to go on", at,
                    serve::human_number(status.changes, "change"),
                    serve::human_number(status.transactions, "transaction"), not_all));
+}
+
+int tell_end_reached(const pipeline::Status& status) {
+  std::string held;
+  std::int64_t kept_back = 0;
+  for (const auto& table : status.tables) {
+    if (table.state == pipeline::TableState::held)
+      held += (held.empty() ? "" : ", ") + table.schema + "." + table.name;
+    kept_back += table.quarantined;
+  }
+  tell(fmt::format("done: at {}; {} in {}", status.applied.str(), serve::human_number(status.changes, "change"),
+                   serve::human_number(status.transactions, "transaction")));
+  if (!held.empty())
+    tell(fmt::format("not in step: held: {}; 'tailrace run --recopy TABLE' copies one anew", held));
+  if (kept_back > 0) {
+    tell(fmt::format("not in step: {} in quarantine; 'tailrace replay' applies what is there",
+                     serve::human_number(kept_back, "change")));
+  }
+  return held.empty() && kept_back == 0 ? exit_ok : exit_operator;
 }
 
 void tell_snapshot_done(const pipeline::Status& status) {

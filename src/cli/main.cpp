@@ -17,6 +17,7 @@
 #include "base/printable.h"
 #include "base/system_failure.h"
 #include "cli/command.h"
+#include "cli/described.h"
 
 namespace tailrace::cli {
 namespace {
@@ -102,6 +103,38 @@ class CommandLine {
     return "";
   }
 
+  static DescribedOption described(const CLI::Option& option) {
+    DescribedOption out;
+    for (const auto& name : option.get_snames()) out.names.push_back("-" + name);
+    for (const auto& name : option.get_lnames()) out.names.push_back("--" + name);
+    if (out.names.empty()) out.names.push_back(option.get_name());
+    if (option.get_items_expected_max() > 0) out.value = option.get_type_name();
+    out.help = option.get_description();
+    if (auto otherwise = option.get_default_str(); !otherwise.empty()) out.help += " [" + otherwise + "]";
+    out.repeats = option.get_multi_option_policy() == CLI::MultiOptionPolicy::TakeAll &&
+                  option.get_items_expected_max() > 0 && !option.get_positional();
+    bool words = out.value.contains('|') &&
+                 std::ranges::all_of(out.value, [](char c) { return c == '|' || (c >= 'a' && c <= 'z'); });
+    for (std::size_t at = 0; words && at < out.value.size();) {
+      auto end = std::min(out.value.find('|', at), out.value.size());
+      out.words.push_back(out.value.substr(at, end - at));
+      at = end + 1;
+    }
+    return out;
+  }
+
+  static DescribedCommand described(const CLI::App& app, const std::string& above) {
+    DescribedCommand out;
+    out.path = above.empty() ? app.get_name() : above + " " + app.get_name();
+    out.help = app.get_description();
+    out.footer = app.get_footer();
+    for (const auto* option : app.get_options())
+      (option->get_positional() ? out.positionals : out.options).push_back(described(*option));
+    for (const auto* below : app.get_subcommands([](const CLI::App*) { return true; }))
+      out.commands.push_back(described(*below, out.path));
+    return out;
+  }
+
   CLI::App* command(CLI::App& parent, const char* name, const char* help, int (*action)(const Options&),
                     const char* examples) {
     CLI::App* out = parent.add_subcommand(name, help);
@@ -156,8 +189,10 @@ class CommandLine {
   }
 
   void logging(CLI::App* to) {
-    to->add_option("--log-level", options_.log_level, "debug, info, warn or error")->type_name("LEVEL");
-    to->add_option("--log-format", options_.log_format, "text or json")->type_name("FORMAT");
+    to->add_option("--log-level", options_.log_level, "The least that is logged")
+        ->type_name("debug|info|warn|error");
+    to->add_option("--log-format", options_.log_format, "One line an event, for people or machines")
+        ->type_name("text|json");
   }
 
   void json(CLI::App* to, const char* help) { to->add_flag("--json", options_.json, help); }
@@ -170,6 +205,7 @@ class CommandLine {
         "  tailrace run postgres://app@db/shop duckdb:shop.duckdb -t 'public.*' -t '!public.audit_*'\n"
         "  tailrace run -c tailrace.yaml\n"
         "  tailrace run -c tailrace.yaml --recopy-all\n"
+        "  tailrace run -c tailrace.yaml --once\n"
         "Ctrl-C finishes the batch and leaves; run the same command again to go on. While tables are copied\n"
         "it says which are missing, and leaves with 6.");
     run->add_option("--recopy", options_.recopy, "Copy this table anew, as SCHEMA.TABLE; repeat it for more")
@@ -179,6 +215,12 @@ class CommandLine {
     run->add_flag(
         "--recopy-all", options_.recopy_all,
         "Copy everything anew, in place, with a new slot: by wish, or where the old one is lost or gone");
+    run->add_flag("--once", options_.once,
+                  "Follow to the source's end as of now, then leave; for cron and pipelines");
+    run->add_option("--until", options_.until,
+                    "Follow up to a position, or to a time of the source's clock such as "
+                    "2026-11-30T22:10:00Z, then leave")
+        ->type_name("LSN|TIME");
     run->add_option("--http", options_.http,
                     "Serve /metrics, /healthz, /readyz and /status there: a port of this machine, or HOST:PORT")
         ->type_name("ADDRESS");
@@ -321,6 +363,38 @@ class CommandLine {
             command_config_check, "  tailrace config check -c tailrace.yaml")
         ->get_option("--config")
         ->required();
+    auto* init =
+        command(*config, "init", "Write a commented file to begin with; never over one that is there",
+                command_config_init,
+                "  tailrace config init postgres://app@db/shop duckdb:shop.duckdb\n"
+                "  tailrace config init postgres://app@db/shop duckdb:shop.duckdb -c shop.yaml -t 'public.*'");
+    init->get_option("--config")->description("The file that is written")->default_str("tailrace.yaml");
+    source(init);
+    target(init);
+    naming(init);
+    selecting(init);
+    init->add_flag("--with-password", options_.with_password, "Write the passwords into it too");
+    auto* completion =
+        app_.add_subcommand("completion", "Print what lets a shell complete these commands with TAB");
+    completion->footer(
+        "Examples:\n"
+        "  source <(tailrace completion bash)\n"
+        "  tailrace completion zsh > ~/.zfunc/_tailrace\n"
+        "  tailrace completion fish > ~/.config/fish/completions/tailrace.fish\n"
+        "Where tailrace is installed, they are in their places already.");
+    completion->add_option("shell", options_.shell, "For which shell")->type_name("bash|zsh|fish")->required();
+    completion->callback(
+        [this] { chosen_ = [this] { return command_completion(described(app_, ""), options_); }; });
+    auto* man = app_.add_subcommand("man", "Print a man page, made from what --help knows");
+    man->footer(
+        "Examples:\n"
+        "  tailrace man run | man -l -\n"
+        "  tailrace man --into ~/.local/share");
+    man->add_option("command", options_.words, "Of this command; else of tailrace itself")
+        ->type_name("COMMAND");
+    man->add_option("--into", options_.into, "Write all of them there, and the completions, as into /usr/share")
+        ->type_name("DIR");
+    man->callback([this] { chosen_ = [this] { return command_man(described(app_, ""), options_); }; });
     auto* version = app_.add_subcommand("version", "Print the version");
     version->callback([this] { chosen_ = command_version; });
   }

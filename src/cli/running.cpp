@@ -16,6 +16,7 @@ pipeline::StatusBoard& introduced(const config::Config& config, pipeline::Status
     status.source = pg::redact(config.source);
     status.target = config.target.url();
     status.slot = config.slot.name;
+    status.acknowledges = config.slot.acknowledge;
     status.publication = config::publication_names(config);
     status.pid = ::getpid();
     status.started_at = PgTimestamp::now();
@@ -39,10 +40,10 @@ Running::Running(const config::Config& config, pipeline::StatusBoard& board, ser
   progress_.emplace(board, stderr, style, copies);
 }
 
-void Running::ended(bool begun, const Error* failure) {
+void Running::ended(bool begun, const Error* failure, const char* why) {
   if (!begun && (failure == nullptr || !note_.was_there())) return note_.forget();
   auto status = board_.read();
-  note_.ended(failure != nullptr, failure != nullptr ? failure->what() : "asked to stop", status.applied,
+  note_.ended(failure != nullptr, failure != nullptr ? failure->what() : why, status.applied,
               status.last_commit_time);
 }
 

@@ -20,8 +20,8 @@ class Running {
 
   /// What an earlier run left to be told of its position holds no more. Before ended().
   void began_anew() { note_.forget_position(); }
-  /// For whoever asks later. Nothing is left to be told of what did not begin.
-  void ended(bool begun, const Error* failure = nullptr);
+  /// For whoever asks later. Nothing is left to be told of what did not begin. `why`: of an end in order.
+  void ended(bool begun, const Error* failure = nullptr, const char* why = "asked to stop");
 
  private:
   pipeline::StatusBoard& board_;

@@ -68,6 +68,7 @@ struct Slot {
   std::string name;            ///< empty: derived from Config::name
   bool create = true;          ///< false: it must exist
   bool failover = false;       ///< PostgreSQL 17+: synchronised to standbys
+  bool acknowledge = true;     ///< false: it is never told what the target has, and holds back all WAL
   std::uint64_t wal_room = 0;  ///< for how much WAL the source's disk has room; 0: not known
 };
 

@@ -52,6 +52,7 @@ std::string describe(const Config& config) {
   value("name", config.slot.name);
   value("create", on(config.slot.create));
   value("failover", on(config.slot.failover));
+  value("acknowledge", on(config.slot.acknowledge));
   if (config.slot.wal_room != 0) value("wal_room", format_size(config.slot.wal_room));
   out << YAML::EndMap;
   begin("publication");

@@ -214,9 +214,11 @@ class Reader {
 
   void slot(const Node& node, const std::string& path) {
     if (node.IsScalar()) return assign(config_.slot.name, walker_.text(node, path));
-    walker_.mapping(node, path,
-                    {string("name", config_.slot.name), boolean("create", config_.slot.create),
-                     boolean("failover", config_.slot.failover), size("wal_room", config_.slot.wal_room)});
+    walker_.mapping(
+        node, path,
+        {string("name", config_.slot.name), boolean("create", config_.slot.create),
+         boolean("failover", config_.slot.failover), boolean("acknowledge", config_.slot.acknowledge),
+         size("wal_room", config_.slot.wal_room)});
   }
 
   void schema(const Node& node, const std::string& path) {

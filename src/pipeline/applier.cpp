@@ -51,6 +51,7 @@ Applier::Applier(target::Target& target, std::string source, std::vector<std::st
 }
 
 void Applier::apply(const std::vector<std::shared_ptr<const ChangeBatch>>& batches) {
+  if (ended_) return;
   if (!began_) wait_while_held();
   given_ = std::make_shared<const Batches>(batches);
   apply_given();
@@ -130,7 +131,10 @@ void Applier::apply_once(bool again) {
   progress_ = checkpoint_.lsn;
   time_ = checkpoint_.commit_time;
   bool whole = true;
+  bool beyond = false;
+  bool beyond_position = false;
   for (const auto& batch : *given_) {
+    if (beyond) break;
     if (ahead_ && !ahead_->transaction->open()) end_ahead();
     if (batch->ahead) {
       TAILRACE_CHECK(whole);
@@ -142,6 +146,11 @@ void Applier::apply_once(bool again) {
     bool may_reshape_tables = may_reshape(*batch);
     for (const auto& transaction : batch->transactions) {
       if (again && transaction.commit_lsn < checkpoint_.lsn) continue;
+      if (transaction.begins && whole && is_beyond_end(transaction)) {
+        beyond = true;
+        beyond_position = end_position_.valid() && transaction.commit_lsn >= end_position_;
+        break;
+      }
       if (barrier_waits() && transaction.begins && whole) {
         meet_barriers(progress_, transaction.commit_lsn);
         // A commit in between changes nothing for by_index_: tables stay where they are.
@@ -174,13 +183,23 @@ void Applier::apply_once(bool again) {
         }
       }
     }
-    if (whole) progress_ = std::max(progress_, batch->progress);
+    if (whole && !beyond) progress_ = std::max(progress_, batch->progress);
   }
   flush(whole);
   if (!whole) return;
+  // All that commits before the end is in hand, and the checkpoint says no more than that.
+  bool there = end_position_.valid() && (progress_ >= end_position_ || beyond_position);
+  if (there) progress_ = std::max(end_position_, checkpoint_.lsn);
+  ending_ = there || beyond;
   bool more = !given_->empty() && !given_->back()->caught_up && !barrier_waits();
-  commit(progress_, more ? Pace::go_on : Pace::wait);
+  commit(progress_, more && !ending_ ? Pace::go_on : Pace::wait);
   if (barrier_waits()) meet_barriers(progress_, Lsn{});
+  ended_ = ending_;
+}
+
+bool Applier::is_beyond_end(const TransactionSpan& transaction) const {
+  return (end_position_.valid() && transaction.commit_lsn >= end_position_) ||
+         (end_time_.micros != 0 && transaction.commit_time > end_time_);
 }
 
 /// Looks once a batch, so that a transaction need not be looked through in the common case.

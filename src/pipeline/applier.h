@@ -115,6 +115,17 @@ class Applier {
   void hold(std::chrono::steady_clock::time_point until);
   bool barrier_waits() const { return barrier_waits_.load(std::memory_order_acquire); }
 
+  /// What commits at `position` or later is not applied (invalid: all is), nor the first transaction that
+  /// committed later than `time` (0: any time), nor what comes after either. Before the first apply(), or
+  /// between two.
+  void end_before(Lsn position, PgTimestamp time);
+  /// The position of the end is to be seen on a stream that brings nothing more.
+  void hurry_to_end() { hurries_to_end_.store(true, std::memory_order_release); }
+  /// All before the end is committed in the target, and nothing after it; apply() does nothing any more.
+  bool ended() const { return ended_; }
+  /// Somebody waits for the stream's position.
+  bool wants_position() const { return barrier_waits() || hurries_to_end_.load(std::memory_order_acquire); }
+
   /// Work with the target between transactions, on the runner's thread. What it throws is the future's, which
   /// is broken if streaming ends first.
   using Task = std::function<void(target::Target&)>;
@@ -212,6 +223,7 @@ class Applier {
   void commit(Lsn progress, Pace pace = Pace::wait);
   void show_conflicts(const std::map<Oid, ConflictCounts>& conflicts);
   void show_names();
+  bool is_beyond_end(const TransactionSpan& transaction) const;
   void meet_barriers(Lsn progress, Lsn next_commit);
   void meet(Barrier& barrier);
   void read_records();
@@ -271,6 +283,11 @@ class Applier {
   Lsn arrived_commit_;  ///< and of the last whose commit arrived
   std::vector<std::shared_ptr<Barrier>> barriers_;
   std::atomic<bool> barrier_waits_{false};
+  Lsn end_position_;      ///< invalid: none
+  PgTimestamp end_time_;  ///< 0: none
+  bool ending_ = false;   ///< the commit in hand is the last
+  bool ended_ = false;
+  std::atomic<bool> hurries_to_end_{false};
 
   std::mutex tasks_mutex_;
   std::vector<std::packaged_task<void(target::Target&)>> tasks_;

@@ -39,8 +39,9 @@ void Applier::commit(Lsn progress, Pace pace) {
   Checkpoint next = checkpoint_;
   next.lsn = progress;
   next.commit_time = time_;
-  // What holds a position alone comes seldom, and is for those who look at the slot.
-  target_.hurry(awaited() || !changed_);
+  // What holds a position alone comes seldom, and is for those who look at the slot. After the last nothing
+  // else would take it along.
+  target_.hurry(awaited() || !changed_ || ending_);
   times_.commit(progress, changed_);
   try {
     if (pace == Pace::wait) {

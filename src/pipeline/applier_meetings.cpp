@@ -27,6 +27,12 @@ void Applier::hold(std::chrono::steady_clock::time_point until) {
   held_changed_.notify_all();
 }
 
+void Applier::end_before(Lsn position, PgTimestamp time) {
+  end_position_ = position;
+  end_time_ = time;
+  ended_ = position.valid() && checkpoint_.lsn >= position;
+}
+
 void Applier::wait_while_held() {
   std::unique_lock lock(barrier_mutex_);
   while (std::chrono::steady_clock::now() < held_until_) held_changed_.wait_until(lock, held_until_);

@@ -116,9 +116,10 @@ void Engine::mark_for_copy(target::Target& target, const std::vector<std::string
   for (Oid table : marked) target.mark_for_copy(table, "asked for");
 }
 
-CopyOutcome Engine::run(const Recopy& recopy) {
+CopyOutcome Engine::run(const Recopy& recopy, const Until& until) {
   recopy_ = recopy;
   anew_ = recopy.all;
+  end_ = RunEnd(until);
   FirstStart first(config_);
   try {
     return run_supervised(first);
@@ -130,8 +131,13 @@ CopyOutcome Engine::run(const Recopy& recopy) {
 
 CopyOutcome Engine::run_supervised(FirstStart& first) {
   SlotWatch slot_watch(config_, board_, stop_);
+  if (!config_.slot.acknowledge) {
+    log::warn("slot",
+              "slot.acknowledge is off: slot \"{}\" holds back all WAL of the source from where it stands",
+              config_.slot.name);
+  }
   bool marked = false;
-  while (!stop_.requested()) {
+  while (!stop_.requested() && !end_.reached()) {
     try {
       auto options = open_options(config_);
       options.doing = telling(board_);
@@ -158,7 +164,7 @@ CopyOutcome Engine::run_supervised(FirstStart& first) {
         throw;
       }
       established_ = established_ || target->checkpoint().has_value();
-      if (stop_.requested()) {
+      if (stop_.requested() || end_.reached()) {
         note_outcome(*target);
         board_.update([](Status& status) {
           status.state = RunState::stopping;
@@ -234,6 +240,7 @@ void Engine::attempt(target::Target& target, std::unique_ptr<pg::Connection> sou
       session.note_made(first);
       session.copy_all_anew(anew_);
       session.must_publish(unknown_);
+      if (end_.wanted()) session.end_at(end_);
       if (session.run() == Session::Ended::stopped) return;
     } catch (const StopRequested&) {
       return;
@@ -269,6 +276,8 @@ bool Engine::wait_before_retry(const Error& error, bool established) {
   Lsn applied = board_.read().applied;
   bool moved = since && std::exchange(failed_at_, applied) != applied;
   if (held || moved) backoff_ = 0ms;
+  // Whoever runs it again and again waits for it to end.
+  if (end_.until().once && backoff_ >= config_.connect.backoff_max) return false;
   backoff_ = std::clamp(backoff_ * 2, config_.connect.backoff_min, config_.connect.backoff_max);
   log::write(
       log::Level::warn, "run",

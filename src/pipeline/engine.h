@@ -16,6 +16,7 @@
 #include "pipeline/copy_outcome.h"
 #include "pipeline/first_start.h"
 #include "pipeline/looks.h"
+#include "pipeline/run_end.h"
 #include "pipeline/status.h"
 #include "pipeline/verification.h"
 #include "verify/report.h"
@@ -38,9 +39,11 @@ class Engine {
   Engine(const config::Config& config, StatusBoard& board, const StopSignal& stop)
       : config_(config), board_(board), stop_(stop) {}
 
-  /// Returns when a stop is requested, and what it leaves to be copied; throws Error only when a human is
-  /// needed.
-  CopyOutcome run(const Recopy& recopy = {});
+  /// Returns when a stop is requested or the end is reached, and what it leaves to be copied; throws Error only
+  /// when a human is needed.
+  CopyOutcome run(const Recopy& recopy = {}, const Until& until = {});
+  /// Whether run() got to where it was to end.
+  bool reached_end() const { return end_.reached(); }
   /// Whether the mirror has begun: a start finds something to go on from.
   bool established() const { return established_; }
   /// Everything is copied anew: what was known of its position before holds no more.
@@ -74,6 +77,7 @@ class Engine {
   std::vector<std::string> unknown_;  ///< of those to copy anew, what the target has no record of
   bool anew_ = false;                 ///< everything is still to be copied anew
   bool established_ = false;
+  RunEnd end_{{}};
   RunningApplier applier_;
   CopyOutcome outcome_;
 };

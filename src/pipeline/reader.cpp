@@ -58,6 +58,7 @@ void Reader::run() {
   try {
     read();
     acknowledge();
+    left_at_ = acknowledgeable();
     stream_->finish();
     queue_.close();
   } catch (const StopRequested&) {
@@ -174,8 +175,9 @@ void Reader::on_drained() {
     deliver_progress();
   }
   acknowledge();
-  // While a barrier waits, the server is asked where it is, so that an idle stream shows its position.
-  bool hurry = applier_.barrier_waits();
+  // While somebody waits for a position, the server is asked where it is, so that an idle stream shows its
+  // position.
+  bool hurry = applier_.wants_position();
   if (hurry) stream_->ask_position();
   bool awaited = applier_.awaited();
   stream_->wake_by(awaited ? applier_.more_durable().descriptor() : -1);
@@ -197,17 +199,21 @@ void Reader::hand_over() {
   stream_ = go_on_(assembler_.progress(), stream_->acknowledged());
 }
 
-void Reader::acknowledge() {
-  bool awaited = applier_.awaited();
-  if (awaited) applier_.more_durable().heard();
+/// What the slot may be told of what is durable in the target.
+Lsn Reader::acknowledgeable() const {
   Lsn durable = applier_.durable();
   // A prepared transaction lives in our spool alone until its outcome: the slot must not pass it.
   Lsn below = assembler_.acknowledge_below();
   if (below.valid() && durable >= below) durable = Lsn{below.value - 1};
   // What began before the checkpoint and is prepared comes again; until it has, the slot stays where it is.
   bool all_again = assembler_.progress() > resent_until_ || stream_->server_position() >= resent_until_;
-  if (!all_again) durable = std::min(durable, stream_->acknowledged());
-  stream_->set_durable(durable);
+  return all_again ? durable : std::min(durable, stream_->acknowledged());
+}
+
+void Reader::acknowledge() {
+  bool awaited = applier_.awaited();
+  if (awaited) applier_.more_durable().heard();
+  stream_->set_durable(acknowledgeable());
   stream_->set_received(assembler_.progress());
   auto now = Clock::now();
   if (now - last_acknowledged_ < acknowledge_every && !awaited) return;
@@ -251,7 +257,7 @@ void Reader::deliver_progress() {
   assembler_.advance(stream_->server_position());
   if (assembler_.progress() <= delivered_) return;
   auto now = Clock::now();
-  if (!progress_due(now) && !stream_->reply_requested() && !applier_.barrier_waits()) return;
+  if (!progress_due(now) && !stream_->reply_requested() && !applier_.wants_position()) return;
   last_progress_ = now;
   deliver(/*caught_up=*/true);
 }

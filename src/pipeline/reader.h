@@ -27,6 +27,8 @@ class Reader {
 
   /// Returns when a stop is requested or the queue is closed; closes the queue, with the error if one ended it.
   void run();
+  /// What the slot was told last, or could not be told any more. After run().
+  Lsn left_at() const { return left_at_; }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -43,6 +45,7 @@ class Reader {
   void push(std::shared_ptr<const ChangeBatch> batch);
   void deliver_progress();
   bool progress_due(Clock::time_point now);
+  Lsn acknowledgeable() const;
   void acknowledge();
   bool leaving() const { return stop_.requested() || queue_.closed(); }
 
@@ -64,6 +67,7 @@ class Reader {
   double progress_allowance_ = 0;    ///< so many positions may be delivered now
   Clock::time_point allowed_until_;  ///< the time that is in it
   Clock::time_point last_acknowledged_;
+  Lsn left_at_;
 };
 
 }  // namespace tailrace::pipeline

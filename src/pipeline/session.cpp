@@ -52,6 +52,11 @@ Session::Ended Session::run() {
   connect();
   auto checkpoint = target_.checkpoint();
   bool anew = wants_anew();
+  if (end_ != nullptr) {
+    end_->look(*connection_);
+    if (anew) end_->refuse_copy(*connection_);
+    if (checkpoint && !anew) end_->refuse_beyond(*checkpoint);
+  }
   bool following = !anew && checkpoint && checkpoint->lsn.valid() && !checkpoint->slot.empty();
   std::optional<source::SlotInfo> replaced;
   if (anew) {
@@ -86,6 +91,7 @@ Session::Ended Session::run() {
       if (auto made = source::read_slot(*connection_, config_.slot.name))
         refuse_altered(tables, stated_position(*made));
     }
+    if (end_ != nullptr && config_.snapshot.enabled) end_->refuse_copy(*connection_);
     snapshot = create_main_slot();
   }
   if (stop_.requested()) return Ended::stopped;
@@ -229,6 +235,7 @@ void Session::stream() {
   options.start = two_phase_ ? slot_position_ : checkpoint->lsn;
   // Not all that was committed needs to be flushed yet.
   options.durable = std::min(options.start, target_.durable());
+  options.acknowledge = config_.slot.acknowledge;
   options.binary = stream_in_binary();
   options.streaming = config_.streaming;
   options.local_only = config_.origin == config::Origin::none;
@@ -245,6 +252,7 @@ void Session::stream() {
     log::info("source", "streaming from {} in {} format", start.str(), options.binary ? "binary" : "text");
     return stream;
   };
+  if (end_ != nullptr) prepare_end(applier);
   auto stream = open_backlog(options, over);
   // The server has places for few of them.
   if (stream) replication_.reset();
@@ -258,7 +266,8 @@ void Session::stream() {
     status.message.clear();
     status.binary = options.binary;
     status.catalogs_lag = false;
-    status.received = status.applied = status.acknowledged = checkpoint->lsn;
+    status.received = status.applied = checkpoint->lsn;
+    status.acknowledged = config_.slot.acknowledge ? checkpoint->lsn : Lsn{};
     for (auto& table : status.tables) {
       if (table.state == TableState::copied) table.state = TableState::streaming;
     }
@@ -306,6 +315,14 @@ void Session::stream() {
     applier.settle();
     target_.give_up_ahead();
   }
+  if (!applier.ended() || stop_.requested()) return;
+  queue.close();
+  reading.join();
+  Lsn told = reader.left_at();
+  if (!told.valid() && !stop_.requested())
+    throw Error(Retry::transient, "the replication stream ended before the slot was told what is applied");
+  if (config_.slot.acknowledge) tell_slot(told, [&] { return follow(told, told); });
+  if (!stop_.requested()) end_->reach();
 }
 
 /// Throws a better Error, where there is one.
@@ -372,6 +389,10 @@ bool Session::apply_from(BatchQueue& queue, Applier& applier, Observer& observer
       }
     }
     periodic(applier, observer, batches.empty());
+    // Of a table that waits for its copy, all is missing yet.
+    if (end_ == nullptr || applier.in_transaction() || !waiting_.empty()) continue;
+    look_for_end(applier, batches.empty());
+    if (applier.ended() && arrive(applier)) return true;
   }
   return true;
 }
@@ -409,8 +430,20 @@ void Session::gather(BatchQueue& queue, std::chrono::milliseconds wait,
   }
 }
 
+/// Who waits for what is never said waits for ever.
+void Session::refuse_waiters(const Applier& applier) const {
+  if (config_.slot.acknowledge || !applier.awaited()) return;
+  throw Error(
+      Retry::needs_operator,
+      fmt::format("commits at the source wait for {0} (synchronous_standby_names), and with "
+                  "slot.acknowledge: off it never tells them that they are durable",
+                  config_.name),
+      fmt::format("Take {} out of synchronous_standby_names, or set slot: {{acknowledge: on}}", config_.name));
+}
+
 void Session::periodic(Applier& applier, Observer& observer, bool idle) {
   auto now = Clock::now();
+  refuse_waiters(applier);
   if (!observer.sees_source() && now - last_observed_ >= observe_every) {
     last_observed_ = now;
     observer.look(*connection_);

@@ -16,6 +16,7 @@
 #include "pipeline/looks.h"
 #include "pipeline/observer.h"
 #include "pipeline/reader.h"
+#include "pipeline/run_end.h"
 #include "pipeline/status.h"
 #include "schema/catalog.h"
 #include "source/change_stream.h"
@@ -42,8 +43,11 @@ class Session {
   /// Tables, as SCHEMA.TABLE, that somebody wants copied: Error(needs_operator) where they are not published.
   void must_publish(std::vector<std::string> tables) { must_publish_ = std::move(tables); }
 
+  /// Where the run ends by itself.
+  void end_at(RunEnd& end) { end_ = &end; }
+
   enum class Ended { stopped, copied };
-  /// Returns when a stop is requested, or when it copied what waited for it while the others were followed: the
+  /// Returns when a stop is requested or the end is reached, or when it copied what waited for it while the others were followed: the
   /// next one follows all. Throws Error, RestartFromCheckpoint, and TableRefused for a table that the target
   /// has a record of.
   Ended run();
@@ -120,6 +124,11 @@ class Session {
   bool apply_from(BatchQueue& queue, Applier& applier, Observer& observer);
   void gather(BatchQueue& queue, std::chrono::milliseconds wait,
               std::vector<std::shared_ptr<const ChangeBatch>>& batches);
+  void refuse_waiters(const Applier& applier) const;
+  void prepare_end(Applier& applier);
+  void look_for_end(Applier& applier, bool idle);
+  bool arrive(Applier& applier);
+  void tell_slot(Lsn position, const std::function<std::unique_ptr<source::ChangeStream>()>& open);
   void periodic(Applier& applier, Observer& observer, bool idle);
   void look(Applier& applier);
 
@@ -131,7 +140,8 @@ class Session {
   std::function<void(Applier*)> started_;
   FirstStart* first_ = nullptr;
   std::vector<std::string> must_publish_;
-  bool* anew_ = nullptr;  ///< see copy_all_anew(); or null
+  bool* anew_ = nullptr;   ///< see copy_all_anew(); or null
+  RunEnd* end_ = nullptr;  ///< null: it has none
 
   std::unique_ptr<pg::Connection> connection_;
   std::unique_ptr<pg::Connection> replication_;  ///< which nobody uses now; or null
@@ -150,6 +160,7 @@ class Session {
   std::chrono::steady_clock::time_point last_observed_;
   std::chrono::steady_clock::time_point last_look_;
   std::chrono::steady_clock::time_point last_sequences_;
+  std::chrono::steady_clock::time_point last_end_look_;
   std::chrono::steady_clock::time_point last_applied_;
   std::chrono::steady_clock::duration last_commit_took_{};
   bool lagged_ = false;           ///< the source's catalogs did not show all that was applied

@@ -247,6 +247,7 @@ void Session::copy_missing(std::optional<CopySnapshot> snapshot) {
   if (!config_.snapshot.enabled) return take_rows_as_they_are(snapshot ? &*snapshot : nullptr);
   // Those that a snapshot shows are read from it; only where one would have to be made is it asked before.
   if (not_copied().empty() || (!snapshot && tables_to_copy(*connection_).empty())) return;
+  if (end_ != nullptr) end_->refuse_copy(*connection_);
   bool made_slot = snapshot.has_value();
   if (!made_slot) {
     replication_.reset();
@@ -289,6 +290,7 @@ void Session::copy_under(const CopySnapshot& snapshot) {
   drop_replaced_tables();
   auto missing = tables_to_copy(reader);
   refuse_to_copy_anew(missing);
+  if (end_ != nullptr && !missing.empty()) end_->refuse_copy(reader);
   if (config_.origin == config::Origin::none) warn_of_foreign_rows(reader, missing);
   prepare_structure(missing, [&](const auto& tables, const auto& how) {
     return schema::read_structure(reader, tables, how);

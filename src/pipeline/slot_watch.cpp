@@ -74,7 +74,8 @@ void SlotWatch::look() {
     connection_->leave_on(over_);
   }
   auto now = read_slot_now(*connection_, config_.slot.name);
-  WalAlarm::Slot slot{std::max<std::int64_t>(now.retained, 0), -1, "", now.wal_status == "lost"};
+  WalAlarm::Slot slot{std::max<std::int64_t>(now.retained, 0), -1, "", now.wal_status == "lost",
+                      !config_.slot.acknowledge};
   if (now.safe >= 0 && now.retained >= 0) {
     slot.room = now.retained + now.safe;
     slot.whose_room = "max_slot_wal_keep_size allows";

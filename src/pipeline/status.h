@@ -94,6 +94,7 @@ struct Status {
   std::int64_t retained_wal_bytes = -1;  ///< held back by the slot; -1 unknown
   std::int64_t safe_wal_bytes = -1;      ///< how much more it may hold back; -1 unknown
   std::string wal_status;                ///< of the slot, as the server says it; empty: unknown
+  bool acknowledges = true;              ///< the slot is told what is durable in the target
   std::optional<bool> slot_active;       ///< whether somebody reads from it
   std::vector<std::string> warnings;     ///< what somebody should do something about soon
   // As judged when the status was read; see Step.

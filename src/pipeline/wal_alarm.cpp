@@ -79,6 +79,12 @@ std::string WalAlarm::sentence(const Slot& slot) const {
   double left = seconds_left(slot);
   if (left <= half_seconds / 0.8)
     out += fmt::format("; as it grows now, in {} it is full", readable_time(left));
+  if (slot.by_choice) {
+    return out +
+           ". slot.acknowledge is off, so it is never told what the target has: when nobody needs the WAL any "
+           "more, "
+           "run once with it on";
+  }
   return out +
          ". Find out what keeps the mirror ('tailrace status'), give it more room there, or, if nobody needs "
          "it, 'tailrace teardown'";

@@ -18,6 +18,7 @@ class WalAlarm {
     std::int64_t room = -1;     ///< how much it may hold back at most; -1: nobody said
     std::string whose_room;     ///< for people: what says so
     bool lost = false;          ///< the server gave up on it
+    bool by_choice = false;     ///< it is told nothing, by slot.acknowledge
   };
 
   /// What to log: each level is told once, until it is well behind again. Empty: nothing new.

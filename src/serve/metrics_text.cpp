@@ -80,6 +80,12 @@ void slot(MetricsWriter& out, const Status& status) {
     out.begin("tailrace_slot_safe_bytes", "gauge", "How much more the slot may hold back.");
     out.line(status.safe_wal_bytes);
   }
+  if (!status.slot.empty()) {
+    out.begin("tailrace_slot_acknowledges", "gauge",
+              "1 if the slot is told what is durable; 0 with slot.acknowledge off: it holds back all WAL, by "
+              "choice.");
+    out.line(std::int64_t{status.acknowledges});
+  }
   if (status.slot_active) {
     out.begin("tailrace_slot_active", "gauge", "1 if somebody reads from the slot.");
     out.line(std::int64_t{*status.slot_active});

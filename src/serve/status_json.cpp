@@ -195,6 +195,7 @@ std::string to_json(const Status& status) {
               {"retained_wal_bytes", known_or_null(status.retained_wal_bytes)},
               {"safe_wal_bytes", known_or_null(status.safe_wal_bytes)},
               {"wal_status", status.wal_status.empty() ? json() : json(status.wal_status)},
+              {"acknowledges", status.acknowledges},
               {"slot_active", status.slot_active ? json(*status.slot_active) : json()},
               {"warnings", status.warnings},
               {"lag_seconds", known_or_null(status.lag_seconds)},
@@ -241,6 +242,7 @@ Status status_from_json(const std::string& text) {
     status.applied = parse_lsn(value.at("applied"));
     status.acknowledged = parse_lsn(value.at("acknowledged"));
     status.source_lsn = parse_lsn(value.at("source_lsn"));
+    status.acknowledges = value.value("acknowledges", true);
     status.retained_wal_bytes = number_or_unknown<std::int64_t>(value.at("retained_wal_bytes"));
     status.safe_wal_bytes = number_or_unknown<std::int64_t>(value.at("safe_wal_bytes"));
     if (!value.at("wal_status").is_null()) status.wal_status = value.at("wal_status");

@@ -100,7 +100,8 @@ class View {
         status_.retained_wal_bytes < worth_telling
             ? ""
             : fmt::format(" · holds back {} of WAL", human_bytes(status_.retained_wal_bytes));
-    field("slot", fmt::format("{} · publication {}{}", status_.slot, status_.publication, retained));
+    std::string untold = status_.acknowledges ? "" : " · never acknowledged (slot.acknowledge: off)";
+    field("slot", fmt::format("{} · publication {}{}{}", status_.slot, status_.publication, retained, untold));
     bool copying = status_.state == RunState::copying;
     if (copying) field("copy", copy_text());
     if (!copying || status_.lag_seconds >= 0) field("lag", lag_text(status_));

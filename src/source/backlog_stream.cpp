@@ -99,9 +99,9 @@ BacklogStream::BacklogStream(pg::Connection connection, const StreamOptions& opt
     : connection_(std::move(connection)),
       options_(options),
       slot_(fmt::format("{}_backlog_{}", options.slot.substr(0, 40), connection_->backend_pid())),
-      acknowledges_(advances_safely(connection_->server_version())),
+      acknowledges_(options.acknowledge && advances_safely(connection_->server_version())),
       durable_(options.durable),
-      acknowledged_(options.durable) {
+      acknowledged_(options.acknowledge ? options.durable : Lsn{}) {
   connection_->set_patience(start_patience);
   copy_slot();
   connection_->set_patience(bite_patience);

@@ -26,9 +26,10 @@ ReplicationStream::ReplicationStream(pg::Connection connection, const StreamOpti
     : copy_(start(std::move(connection), options)),
       status_interval_(options.status_interval),
       silence_limit_(options.silence_limit),
+      acknowledges_(options.acknowledge),
       pacer_(copy_.socket(), copy_.is_unix_socket()),
       received_(options.start),
-      durable_(options.durable) {
+      durable_(options.acknowledge ? options.durable : Lsn{}) {
   last_heard_ = last_status_ = Clock::now();
   send_status();
 }
@@ -114,7 +115,9 @@ void ReplicationStream::check_silence(Clock::time_point now) {
 }
 
 void ReplicationStream::set_durable(Lsn lsn) {
-  durable_ = std::max(durable_, lsn);
+  // Of a stream that is told no position to flush, the server takes what was received for that when it shuts
+  // down: it need not wait for us.
+  if (acknowledges_) durable_ = std::max(durable_, lsn);
 }
 
 void ReplicationStream::send_status_if_changed() {
@@ -130,7 +133,7 @@ void ReplicationStream::send_status(bool request_reply) {
   store_big_endian(&message[25], PgTimestamp::now().micros);
   message[33] = std::byte{request_reply ? std::uint8_t{1} : std::uint8_t{0}};
   copy_.send({reinterpret_cast<const char*>(message.data()), message.size()});
-  if (durable_ >= server_position_) reply_requested_ = false;
+  if (durable_ >= server_position_ || !acknowledges_) reply_requested_ = false;
   sent_durable_ = durable_;
   sent_received_ = received_;
   last_status_ = Clock::now();

@@ -53,6 +53,7 @@ class ReplicationStream final : public ChangeStream {
   pg::StreamConnection copy_;
   std::chrono::milliseconds status_interval_;
   std::chrono::milliseconds silence_limit_;
+  bool acknowledges_;
   pg::ReadPacer pacer_;
   bool readable_ = false;  ///< wait() saw data, or the socket's end, that was not read yet
   Lsn received_;

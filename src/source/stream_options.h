@@ -16,8 +16,9 @@ namespace tailrace::source {
 struct StreamOptions {
   std::string slot;
   std::vector<std::string> publications;
-  Lsn start;    ///< end_lsn of the last committed transaction; older ones are not sent again
-  Lsn durable;  ///< what may be acknowledged at once; not after `start`
+  Lsn start;                ///< end_lsn of the last committed transaction; older ones are not sent again
+  Lsn durable;              ///< what may be acknowledged at once; not after `start`
+  bool acknowledge = true;  ///< false: the slot is told nothing
   bool binary = false;
   bool streaming = false;  ///< large transactions come before they commit (servers from 14)
   /// Leave out what the source itself received by replication. Servers from 16 do it; of older ones the

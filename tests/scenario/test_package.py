@@ -31,6 +31,7 @@ def test_the_package(tmp_path):
     it_runs_and_is_stripped(root)
     it_says_what_it_needs_and_keeps_what_was_changed(deb, root)
     units_and_notices(root)
+    completion_and_man_pages(root)
     the_pages_links_lead_somewhere(root)
     listed = said("dpkg-deb", "-c", deb)
     assert "/tests/" not in listed and "_test" not in listed.replace("alerts_test.yml", "")
@@ -64,6 +65,15 @@ def units_and_notices(root):
     assert (root / "usr/lib/sysusers.d/tailrace.conf").is_file()
     assert "DuckDB Foundation" in (root / PAGES / "copyright").read_text()
     assert (root / PAGES / "LICENSE").is_file()
+
+
+def completion_and_man_pages(root):
+    share = root / "usr/share"
+    for name in ("tailrace", "tailrace-run", "tailrace-config-init"):
+        assert list((share / "man/man1").glob(f"{name}.1*")), name
+    for file in ("bash-completion/completions/tailrace", "zsh/vendor-completions/_tailrace",
+                 "fish/vendor_completions.d/tailrace.fish"):
+        assert (share / file).is_file(), file
 
 
 def the_pages_links_lead_somewhere(root):

@@ -78,7 +78,7 @@ def test_commands_and_options_are_there(helps):
             for option in OPTION.findall(" " + part[0] + part[1]):
                 if not re.search(rf"(?<![\w-]){option}(?![\w-])", said):
                     wrong.append(f"{page}: {command} has no {option} ({text})")
-    every = "".join(helps(command) for command in every_command)
+    every = "".join(helps(command) for command in [*every_command, "config check", "config init"])
     for page, text in texts:
         for option in re.findall(r"^(--[a-z][a-z-]+)", text):
             if page.startswith("docs/") and "docs/dev" not in page and option not in every + helps(""):
