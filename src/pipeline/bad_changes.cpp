@@ -1,5 +1,6 @@
 #include "pipeline/bad_changes.h"
 
+#include "pipeline/followed.h"
 #include "pipeline/open_options.h"
 #include "target/open_target.h"
 
@@ -7,10 +8,10 @@ namespace tailrace::pipeline {
 namespace {
 
 std::unique_ptr<target::Target> open_followed(const config::Config& config) {
+  refuse_unfollowed(config);
   auto target = target::open(open_options(config));
   if (target->checkpoint()) return target;
-  throw Error(Retry::needs_operator, fmt::format("{} follows nothing yet", config.target.url()),
-              "Is this the right target, and the right --name?");
+  throw follows_nothing(config);
 }
 
 [[noreturn]] void postgres_only(const char* what) {

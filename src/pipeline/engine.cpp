@@ -13,6 +13,7 @@
 #include "base/sql_text.h"
 #include "base/system_failure.h"
 #include "pg/one_database.h"
+#include "pipeline/followed.h"
 #include "pipeline/holding.h"
 #include "pipeline/open_options.h"
 #include "pipeline/session.h"
@@ -358,6 +359,7 @@ RefreshReport Engine::refresh(const StopSignal& stop) {
 
 void follow_meanwhile(const config::Config& config, StatusBoard& board, const StopSignal& stop,
                       const std::function<void(const Compare&)>& work) {
+  refuse_unfollowed(config);
   StopSignal leave;
   Engine engine(config, board, leave);
   std::exception_ptr failed;

@@ -83,6 +83,28 @@ def test_snapshot(filled):
     assert traces(filled)[0] == 0, "a snapshot leaves no slot"
 
 
+WRONG = [("skip", "--lsn", "0/1"), ("skip", "--lsn", "0/1", "--forget"), ("replay",), ("verify",), ("sync-sequences",),
+         ("refresh",), ("status",), ("teardown",)]
+
+
+@pytest.mark.parametrize("command", WRONG, ids=" ".join)
+def test_a_wrong_target_stays_as_it_is(pair, tmp_path, command):
+    """Whatever is not to make a mirror makes nothing where there is none: a name that was mistyped."""
+    pair.execute(SETUP)
+    pair.execute(f"CREATE PUBLICATION {pair.name} FOR ALL TABLES")
+    origins = f"SELECT count(*) FROM pg_replication_origin WHERE roname LIKE 'tailrace_{pair.name}%'"
+    source = () if command[0] in ("refresh", "status") else (pair.url,)
+    for target in (f"duckdb:{tmp_path}/typo.duckdb", pair.mirror.target):
+        outcome = run(*command, *source, target, "--name", pair.name)
+        assert outcome.returncode in ((0, 2) if command[0] in ("sync-sequences", "teardown") else (1, 2, 3)), outcome
+        if command[0] in ("skip", "verify"):
+            assert "follows nothing yet" in outcome.stderr, outcome
+        assert not list(tmp_path.glob("typo*")), outcome
+        assert not pair.mirror.into.exists(), outcome
+        assert pair.mirror.into.cluster.value(origins) == 0, outcome
+        assert traces(pair)[0] == 0, outcome
+
+
 def test_status_json(filled):
     assert filled.mirror.status() is None, "nothing runs and there is no file"
     filled.mirror.start()
