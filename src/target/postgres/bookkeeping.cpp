@@ -3,6 +3,7 @@
 #include "base/sql_text.h"
 #include "target/postgres/books_format.h"
 #include "target/postgres/fence.h"
+#include "target/postgres/lock_holder.h"
 
 namespace tailrace::target::postgres {
 namespace {
@@ -25,8 +26,7 @@ void Bookkeeping::lock() {
     wait_until_empty(connection_, subscription_);
     return bring_books_up_to_date(connection_);
   }
-  throw Error(Retry::transient, fmt::format("another tailrace named {} works on this target", subscription_),
-              "Stop it first, or give this one another name (--name)");
+  throw describe_lock_holder(connection_, subscription_);
 }
 
 std::optional<Checkpoint> Bookkeeping::read_checkpoint() {
