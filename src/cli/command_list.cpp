@@ -5,9 +5,10 @@
 
 #include "base/json.h"
 #include "base/printable.h"
-#include "cli/find_mirror.h"
+#include "base/user_name.h"
 #include "cli/stopped_mirror.h"
 #include "serve/human.h"
+#include "serve/look_around.h"
 #include "serve/status_json.h"
 
 namespace tailrace::cli {
@@ -22,18 +23,16 @@ struct Line {
   bool silent = false;  ///< somebody is at its socket who does not answer
 };
 
-/// One that is stuck must not keep the others from being shown.
-constexpr auto patience = std::chrono::seconds(2);
-
-Line look_at(const MirrorNote& note) {
-  Line out{note, stopped_by_note(note), false, false};
-  try {
-    if (auto status = serve::ControlClient(note.places(), note.name, patience).status()) {
-      out.status = std::move(*status);
-      out.runs = true;
-    }
-  } catch (const Error&) {
-    out.silent = note.answers();
+std::vector<Line> look() {
+  auto notes = serve::read_notes();
+  std::erase_if(notes, [](const MirrorNote& note) { return !note.believable() && !note.file_gone(); });
+  auto looks = serve::look_around(notes);
+  std::vector<Line> out;
+  for (std::size_t i = 0; i < notes.size(); ++i) {
+    Line line{notes[i], stopped_by_note(notes[i]), looks[i].seen == serve::Look::Seen::runs,
+              looks[i].seen == serve::Look::Seen::silent};
+    if (line.runs) line.status = std::move(*looks[i].status);
+    out.push_back(std::move(line));
   }
   return out;
 }
@@ -41,7 +40,14 @@ Line look_at(const MirrorNote& note) {
 std::string state_of(const Line& line) {
   if (line.silent) return "no answer";
   if (line.runs) return std::string(to_string(line.status.state));
-  return line.status.end->known ? std::string(to_string(line.status.state)) : "killed";
+  if (line.note.file_gone()) return "file gone";
+  if (line.status.end->how == pipeline::Ending::killed) return "killed";
+  return std::string(to_string(line.status.state));
+}
+
+std::string process_of(const Line& line) {
+  if (line.runs) return std::to_string(line.status.pid);
+  return line.silent ? std::to_string(line.note.pid) : "-";
 }
 
 std::string lag_of(const Line& line) {
@@ -54,9 +60,9 @@ void print_table(const std::vector<Line>& lines) {
   using Cells = std::array<std::string, 8>;
   std::vector<Cells> cells{{"name", "state", "lag", "pid", "user", "source", "target", "control socket"}};
   for (const auto& line : lines)
-    cells.push_back({printable(line.note.name), state_of(line), lag_of(line),
-                     line.runs || line.silent ? std::to_string(line.note.pid) : "-", user_name(line.note.owner),
-                     printable(line.note.source), printable(line.note.target),
+    cells.push_back({printable(line.note.name), state_of(line), lag_of(line), process_of(line),
+                     printable(user_name(line.note.owner)), printable(line.note.source),
+                     printable(line.note.target),
                      line.runs || line.silent ? printable(line.note.socket) : "-"});
   std::array<std::size_t, std::tuple_size_v<Cells>> widths{};
   for (const auto& row : cells)
@@ -67,23 +73,30 @@ void print_table(const std::vector<Line>& lines) {
       text += i + 1 < row.size() ? serve::pad_right(row[i], widths[i]) + "  " : row[i];
     fmt::print("{}\n", text);
   }
+  for (const auto& line : lines) {
+    if (line.runs || line.silent) continue;
+    if (line.note.file_gone() || line.status.state == pipeline::RunState::failed)
+      fmt::print("{}: {}\n", printable(line.note.name), printable(line.status.message));
+  }
 }
 
 void print_json(const std::vector<Line>& lines) {
   std::string out;
   for (const auto& line : lines)
-    out += fmt::format(R"({}  {{"name":{},"state":{},"running":{},"user":{},"socket":{},"status":{}}})",
-                       out.empty() ? "" : ",\n", json_quote(line.note.name), json_quote(state_of(line)),
-                       line.runs, json_quote(user_name(line.note.owner)), json_quote(line.note.socket),
-                       serve::to_json(line.status));
+    out +=
+        fmt::format(R"({}  {{"name":{},"state":{},"running":{},"user":{},"socket":{},"note":{},"status":{}}})",
+                    out.empty() ? "" : ",\n", json_quote(line.note.name), json_quote(state_of(line)), line.runs,
+                    json_quote(user_name(line.note.owner)), json_quote(line.note.socket),
+                    json_quote(line.note.path), serve::to_json(line.status));
   fmt::print("[\n{}\n]\n", out);
 }
 
 }  // namespace
 
 int command_list(const Options& options) {
-  std::vector<Line> lines;
-  for (const auto& note : serve::read_notes()) lines.push_back(look_at(note));
+  if (auto problem = serve::state_folder_problem(); !problem.empty())
+    fmt::print(stderr, "tailrace: {}\n", printable(problem));
+  auto lines = look();
   if (options.json)
     print_json(lines);
   else if (lines.empty())

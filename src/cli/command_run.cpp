@@ -67,7 +67,8 @@ int command_run(const Options& options) {
       throw;
     }
     if (engine.began_anew()) running.began_anew();
-    running.ended(engine.established(), nullptr, engine.reached_end() ? "it reached its end" : "asked to stop");
+    // Also one that was stopped before its copy began leaves a publication, or a slot.
+    running.ended(true, nullptr, engine.reached_end() ? "it reached its end" : "asked to stop");
   }
   if (engine.reached_end() && outcome.whole()) return tell_end_reached(board.read());
   if (outcome.whole()) tell_run_ended(board.read());

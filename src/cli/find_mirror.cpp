@@ -1,8 +1,6 @@
 #include "cli/find_mirror.h"
 
 #include <fmt/format.h>
-#include <pwd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,8 +9,11 @@
 
 #include "base/printable.h"
 #include "base/real_path.h"
+#include "base/user_name.h"
 #include "pg/connection.h"
 #include "pg/server_place.h"
+#include "pg/shown_conninfo.h"
+#include "serve/look_around.h"
 
 namespace tailrace::cli {
 namespace {
@@ -21,18 +22,6 @@ using serve::MirrorNote;
 
 std::string place_of(const config::Target& target) {
   return target.kind == "duckdb" ? "duckdb:" + real_path(target.path) : pg::server_place(target.path);
-}
-
-/// Whether the name was said, rather than left at its default.
-bool is_named(const Options& options, const config::Config& config) {
-  return !options.name.empty() || config.name != config::Config().name;
-}
-
-/// A note of another user says what it likes; the file that it speaks of must be that user's.
-bool believable(const MirrorNote& note) {
-  if (note.owner == ::geteuid() || note.owner == 0 || !note.target.starts_with("duckdb:")) return true;
-  struct stat info{};
-  return ::stat(note.target.substr(7).c_str(), &info) == 0 && info.st_uid == note.owner;
 }
 
 bool lies_here(const MirrorNote& note) {
@@ -47,7 +36,9 @@ class Search {
   Search(const Options& options, const config::Config& config, const std::vector<MirrorNote>& notes)
       : config_(config),
         named_(is_named(options, config)),
-        said_source_(!options.source.empty() || !options.config_file.empty()),
+        // What was said in its place may have been the target.
+        said_source_(!options.config_file.empty() ||
+                     (!options.source.empty() && config.source == options.source)),
         notes_(notes) {}
 
   std::optional<MirrorNote> find() {
@@ -57,7 +48,9 @@ class Search {
     auto source = said_source_ && !config_.source.empty() ? pg::server_place(config_.source) : "";
     std::vector<MirrorNote> fits;
     std::ranges::copy_if(notes_, std::back_inserter(fits), [&](const MirrorNote& note) {
-      return believable(note) && (target.empty() || note.target_place == target) &&
+      // Where nobody named the file, there is none of ours that it could speak for.
+      return (note.believable() || (target.empty() && note.file_gone())) &&
+             (target.empty() || note.target_place == target) &&
              (source.empty() || note.source_place == source) &&
              // One file is one mirror: whose name is wrong there is told by the mirror itself.
              (!named_ || file || note.name == config_.name);
@@ -65,6 +58,7 @@ class Search {
     if (target.empty() && !named_) narrow(fits, lies_here);
     narrow(fits, [](const MirrorNote& note) { return note.answers(); });
     narrow(fits, [](const MirrorNote& note) { return note.owner == ::geteuid(); });
+    narrow(fits, [](const MirrorNote& note) { return !note.file_gone(); });
     if (!named_) narrow(fits, [](const MirrorNote& note) { return note.name == config::Config().name; });
     if (fits.empty()) return std::nullopt;
     bool one = std::ranges::all_of(fits, [&](const MirrorNote& note) {
@@ -108,10 +102,15 @@ void complete(config::Config& config, const MirrorNote& note) {
   if (config.publication.names == derived.publication.names) config.publication.names = note.publications;
   config.name = note.name;
   if (config.target.given()) return;
-  if (auto target = config::parse_target(note.target)) config.target = std::move(*target);
+  const auto& whole = note.target_conninfo.empty() ? note.target : note.target_conninfo;
+  if (auto target = config::parse_target(whole)) config.target = std::move(*target);
 }
 
 }  // namespace
+
+bool is_named(const Options& options, const config::Config& config) {
+  return !options.name.empty() || config.name != config::Config().name;
+}
 
 Found find_mirror(const Options& options, config::Needs needs) {
   Found out{load(options, {}), {}, {}, {}, {}};
@@ -144,23 +143,25 @@ Found find_mirror(const Options& options, config::Needs needs) {
 }
 
 std::string not_running(const Found& found) {
-  std::string looked;
-  auto add = [&](const std::string& path) { looked += (looked.empty() ? "" : ", ") + path; };
+  std::vector<std::string> looked;
+  auto add = [&](const std::string& path) {
+    if (std::ranges::find(looked, path) == looked.end()) looked.push_back(path);
+  };
   for (const auto& path : found.places.paths) add(path);
   for (const auto& place : found.places.of_others) add(place.path);
   std::vector<MirrorNote> running;
-  std::ranges::copy_if(found.others, std::back_inserter(running),
-                       [](const MirrorNote& note) { return note.answers(); });
-  auto out = looked.empty() ? std::string("not running") : "not running: nothing answers at " + looked;
+  auto looks = serve::look_around(found.others);
+  for (std::size_t i = 0; i < looks.size(); ++i) {
+    if (looks[i].seen == serve::Look::Seen::runs && found.others[i].believable())
+      running.push_back(found.others[i]);
+  }
+  std::string out = "not running";
+  if (!looked.empty()) out += ": nothing answers at " + looked.front();
+  if (looked.size() > 1) out += fmt::format(", nor at {} other places", looked.size() - 1);
   out += running.empty() ? "\nno other mirror of this user's runs on this host"
                          : "\nrunning here: " + Search::list(running);
   if (::geteuid() != 0) out += "; those of other users only root sees";
   return out;
-}
-
-std::string user_name(uid_t user) {
-  const passwd* entry = ::getpwuid(user);
-  return entry != nullptr ? entry->pw_name : std::to_string(user);
 }
 
 MirrorNote note_of(const config::Config& config, const std::string& socket) {
@@ -170,6 +171,8 @@ MirrorNote note_of(const config::Config& config, const std::string& socket) {
   out.source_place = pg::server_place(config.source);
   out.target = config.target.kind == "duckdb" ? place_of(config.target) : config.target.url();
   out.target_place = place_of(config.target);
+  out.source_conninfo = pg::shown_conninfo(config.source);
+  if (config.target.kind == "postgres") out.target_conninfo = pg::shown_conninfo(config.target.path);
   out.slot = config.slot.name;
   out.publications = config.publication.names;
   out.pid = ::getpid();

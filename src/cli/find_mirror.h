@@ -31,8 +31,8 @@ Found find_mirror(const Options& options, config::Needs needs);
 /// For people, when nobody answered: where it was looked, and what else is there.
 std::string not_running(const Found& found);
 
-/// "root", or the number of a user without a name.
-std::string user_name(uid_t user);
+/// Whether a name was said, rather than left at its default.
+bool is_named(const Options& options, const config::Config& config);
 
 /// What the mirror of this configuration leaves for others to find it.
 serve::MirrorNote note_of(const config::Config& config, const std::string& socket);

@@ -40,8 +40,8 @@ Running::Running(const config::Config& config, pipeline::StatusBoard& board, ser
   progress_.emplace(board, stderr, style, copies);
 }
 
-void Running::ended(bool begun, const Error* failure, const char* why) {
-  if (!begun && (failure == nullptr || !note_.was_there())) return note_.forget();
+void Running::ended(bool leaves, const Error* failure, const char* why) {
+  if (!leaves && (failure == nullptr || !note_.was_there())) return note_.forget();
   auto status = board_.read();
   note_.ended(failure != nullptr, failure != nullptr ? failure->what() : why, status.applied,
               status.last_commit_time);

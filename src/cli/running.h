@@ -20,8 +20,10 @@ class Running {
 
   /// What an earlier run left to be told of its position holds no more. Before ended().
   void began_anew() { note_.forget_position(); }
-  /// For whoever asks later. Nothing is left to be told of what did not begin. `why`: of an end in order.
-  void ended(bool begun, const Error* failure = nullptr, const char* why = "asked to stop");
+  /// For whoever asks later. `leaves`: something is at its ends that a later run goes on from, or a teardown
+  /// removes. Where a start left nothing, nothing is left to be told but of an earlier run. `why`: of an end in
+  /// order.
+  void ended(bool leaves, const Error* failure = nullptr, const char* why = "asked to stop");
 
  private:
   pipeline::StatusBoard& board_;

@@ -36,30 +36,48 @@ pipeline::Status stopped_by_note(const serve::MirrorNote& note) {
   out.started_at = note.started_at;
   out.applied = note.position;
   out.last_commit_time = note.commit_time;
+  using pipeline::Ending;
   out.message = note.ended ? note.reason : "it was killed, or the host went down";
-  out.end = {note.ended, note.ended && !note.failed, note.ended_at};
+  if (note.file_gone()) out.message += "; its file is not there: not mounted, moved or deleted";
+  out.end = {!note.ended ? Ending::killed : note.failed ? Ending::failed : Ending::in_order, note.ended_at};
   return out;
 }
+
+namespace {
+
+/// Of a file that no note speaks of; but of one that was moved there is one of where it was.
+std::string nothing_noted(const Found& found, const std::string& slot) {
+  std::string out = "nothing on this host says how it ended";
+  for (const auto& other : found.others) {
+    if (other.slot == slot && !slot.empty() && other.file_gone())
+      out += fmt::format("; the mirror '{}', of a slot of this name, was in {}, which is not there any more",
+                         other.name, other.target.substr(std::string_view("duckdb:").size()));
+  }
+  return out;
+}
+
+}  // namespace
 
 std::optional<pipeline::Status> stopped_mirror(const Found& found) {
   const auto& config = found.config;
   std::optional<pipeline::Status> out;
   if (found.note) out = stopped_by_note(*found.note);
-  if (!config.target.given()) return out;
+  if (!config.target.given() || (found.note && found.note->file_gone())) return out;
   // A file that is open for a look keeps a start away, so it is opened only for what the note cannot say.
-  if (out && out->end->known && out->applied.valid() && config.target.kind == "duckdb" &&
-      !changed_since(config.target.path, out->end->at))
+  if (out && out->end->how != pipeline::Ending::killed && out->applied.valid() &&
+      config.target.kind == "duckdb" && !changed_since(config.target.path, out->end->at))
     return out;
   try {
     auto books = target::read_checkpoint(pipeline::open_options(config));
     if (!books) return out;
     if (!out) {
       out.emplace();
-      out->name = config.name;
+      // The default is a guess, and may be another mirror's name.
+      out->name = found.name;
       out->source = config.source.empty() ? "" : pg::redact(config.source);
       out->target = config.target.url();
       out->state = pipeline::RunState::stopped;
-      out->message = "nothing on this host says how it ended";
+      out->message = nothing_noted(found, books->slot);
       out->end.emplace();
     }
     out->slot = books->slot;
@@ -74,14 +92,18 @@ std::optional<pipeline::Status> stopped_mirror(const Found& found) {
 
 std::string describe_stopped(const pipeline::Status& status) {
   const auto& end = *status.end;
-  std::string out = fmt::format("tailrace {}  not running\n", printable(status.name));
+  std::string out = fmt::format("tailrace {}  not running\n",
+                                status.name.empty() ? "(its name is not known here)" : printable(status.name));
   auto field = [&](std::string_view name, const std::string& text) {
     if (!text.empty()) out += fmt::format("  {:<8} {}\n", name, printable(text));
   };
   field("source", status.source);
   field("target", status.target);
   field("slot", status.slot.empty() ? "none: the rows are a snapshot's" : status.slot);
-  auto how = !end.known ? "not in order" : end.in_order ? "in order" : "by a failure";
+  using pipeline::Ending;
+  auto how = end.how == Ending::unknown  ? "not known"
+             : end.how == Ending::failed ? "by a failure"
+                                         : to_string(end.how);
   field("ended", end.at.micros == 0
                      ? fmt::format("{}: {}", how, status.message)
                      : fmt::format("{} ago ({}), {}: {}", age(end.at), end.at.str(), how, status.message));

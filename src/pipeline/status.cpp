@@ -84,4 +84,14 @@ std::string_view to_string(TableState state) {
   return "unknown";
 }
 
+std::string_view to_string(Ending ending) {
+  switch (ending) {
+    case Ending::unknown: break;
+    case Ending::killed: return "not in order";
+    case Ending::failed: return "failed";
+    case Ending::in_order: return "in order";
+  }
+  return "unknown";
+}
+
 }  // namespace tailrace::pipeline

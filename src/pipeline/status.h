@@ -68,10 +68,13 @@ struct SkipStatus {
   std::string left_out;
 };
 
+/// `in_order`: asked to stop, and did. `killed`: its note says that it ran, and nobody is there. `unknown`:
+/// there is no note.
+enum class Ending { unknown, killed, failed, in_order };
+
 /// How a mirror that does not run came to its end.
 struct EndStatus {
-  bool known = false;     ///< it wrote down how
-  bool in_order = false;  ///< asked to stop, and did
+  Ending how = Ending::unknown;
   PgTimestamp at;
 };
 
@@ -123,6 +126,7 @@ struct Status {
 
 std::string_view to_string(RunState state);
 std::string_view to_string(TableState state);
+std::string_view to_string(Ending ending);
 
 /// Rows of it are missing for as long as somebody does nothing about it: it is not followed, though it is
 /// published, or changes of it were kept aside.

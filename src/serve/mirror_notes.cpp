@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -24,6 +25,8 @@ using nlohmann::json;
 
 constexpr std::string_view suffix = ".mirror";
 constexpr std::size_t longest_note = 64 * 1024;
+/// Another user may fill a folder with them.
+constexpr std::size_t most_of_others = 100;
 
 std::string to_text(const MirrorNote& note) {
   json out = {{"host", note.host},
@@ -32,6 +35,8 @@ std::string to_text(const MirrorNote& note) {
               {"source_place", note.source_place},
               {"target", note.target},
               {"target_place", note.target_place},
+              {"source_conninfo", note.source_conninfo},
+              {"target_conninfo", note.target_conninfo},
               {"slot", note.slot},
               {"publications", note.publications},
               {"pid", note.pid},
@@ -55,6 +60,8 @@ MirrorNote from_text(const std::string& text) {
   note.source_place = value.at("source_place");
   note.target = value.at("target");
   note.target_place = value.at("target_place");
+  note.source_conninfo = value.value("source_conninfo", "");
+  note.target_conninfo = value.value("target_conninfo", "");
   note.slot = value.at("slot");
   note.publications = value.at("publications").get<std::vector<std::string>>();
   note.pid = value.at("pid");
@@ -94,22 +101,31 @@ std::optional<MirrorNote> read_note(const std::string& path, uid_t owner) {
   }
 }
 
-/// Of a file that is gone nothing is left to tell.
-bool outlived(const MirrorNote& note) {
-  constexpr std::string_view file = "duckdb:";
-  if (!note.target.starts_with(file)) return false;
-  struct stat info{};
-  return ::stat(note.target.substr(file.size()).c_str(), &info) != 0 && errno == ENOENT;
+constexpr std::string_view file_target = "duckdb:";
+
+bool is_others(const MirrorNote& note) {
+  return note.owner != ::geteuid() && note.owner != 0;
+}
+
+/// The process that wrote it is there: who answers may be another mirror's, which took over its socket.
+bool runs_still(const MirrorNote& note) {
+  try {
+    auto status = ControlClient(note.places()).status();
+    return status && status->pid == note.pid;
+  } catch (const Error&) {
+    // It is stuck, but there.
+    return note.answers();
+  }
 }
 
 }  // namespace
 
 SocketPlaces MirrorNote::places() const {
   SocketPlaces out;
-  if (owner == ::geteuid() || owner == 0)
-    out.paths.push_back(socket);
-  else
+  if (is_others(*this))
     out.of_others.push_back({socket, owner});
+  else
+    out.paths.push_back(socket);
   return out;
 }
 
@@ -122,25 +138,50 @@ bool MirrorNote::answers() const {
   }
 }
 
+bool MirrorNote::file_gone() const {
+  if (!target.starts_with(file_target)) return false;
+  struct stat info{};
+  return ::stat(target.substr(file_target.size()).c_str(), &info) != 0 && (errno == ENOENT || errno == ENOTDIR);
+}
+
+bool MirrorNote::believable() const {
+  if (!is_others(*this) || !target.starts_with(file_target)) return true;
+  struct stat info{};
+  return ::stat(target.substr(file_target.size()).c_str(), &info) == 0 && info.st_uid == owner;
+}
+
 std::vector<MirrorNote> read_notes() {
   std::vector<MirrorNote> out;
   for (const auto& folder : folders_to_look_into()) {
     std::error_code failed;
+    std::size_t seen = 0;
     for (const auto& entry : std::filesystem::directory_iterator(folder.path, failed)) {
       auto path = entry.path().string();
       if (!path.ends_with(suffix)) continue;
       auto note = read_note(path, folder.owner);
       if (!note || note->host != this_host()) continue;
-      if (outlived(*note) && !note->answers()) {
-        if (note->owner == ::geteuid()) remove_note(*note);
-        continue;
-      }
+      if (is_others(*note) && ++seen > most_of_others) break;
       out.push_back(std::move(*note));
     }
   }
   std::ranges::sort(out, {},
                     [](const MirrorNote& note) { return std::tie(note.name, note.target, note.owner); });
   return out;
+}
+
+std::string state_folder_problem() {
+  const char* value = std::getenv("TAILRACE_STATE");
+  if (value == nullptr || *value == '\0') return "";
+  if (*value != '/')
+    return fmt::format(
+        "TAILRACE_STATE is not used: '{}' is no absolute path; notes of mirrors are where they "
+        "usually are",
+        value);
+  if (is_own_folder(value)) return "";
+  return fmt::format(
+      "TAILRACE_STATE: {} is no folder that this user and root alone may write to, so no mirror "
+      "is noted there",
+      value);
 }
 
 void remove_note(const MirrorNote& note) {
@@ -156,11 +197,18 @@ NoteKeeper::NoteKeeper(MirrorNote note) : note_(std::move(note)) {
     if (!make_own_folder(folder)) continue;
     note_.path = fmt::format("{}/{:016x}{}", folder, key ^ fnv1a(note_.host), suffix);
     earlier_ = read_note(note_.path, note_.owner);
-    if (earlier_ && earlier_->pid != note_.pid && !earlier_->ended && earlier_->answers()) note_.path.clear();
-    write();
-    return;
+    // At this process's own socket nobody else can answer.
+    if (earlier_ && !earlier_->ended && earlier_->socket != note_.socket && runs_still(*earlier_))
+      throw Error(Retry::needs_operator,
+                  fmt::format("another tailrace is running on this target (process {}, at {})", earlier_->pid,
+                              earlier_->socket),
+                  "Look at it with `tailrace list`, or stop it first");
+    break;
   }
-  log::debug("control", "no folder for a note of this mirror can be had");
+  if (auto problem = state_folder_problem(); !problem.empty()) log::warn("control", "{}", problem);
+  if (note_.path.empty())
+    log::warn("control", "no folder for a note of this mirror can be had: 'tailrace list' will not know of it");
+  write();
 }
 
 void NoteKeeper::ended(bool failed, const std::string& reason, Lsn position, PgTimestamp commit_time) {
@@ -175,6 +223,12 @@ void NoteKeeper::ended(bool failed, const std::string& reason, Lsn position, PgT
     note_.commit_time = earlier_->commit_time;
   }
   write();
+  if (!position.valid() || note_.path.empty()) return;
+  for (const auto& other : read_notes()) {
+    if (other.owner == note_.owner && other.path != note_.path && other.slot == note_.slot &&
+        other.source_place == note_.source_place && other.file_gone())
+      remove_note(other);
+  }
 }
 
 void NoteKeeper::forget_position() {

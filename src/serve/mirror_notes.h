@@ -22,6 +22,9 @@ struct MirrorNote {
   std::string source_place;  ///< see pg::server_place()
   std::string target;        ///< redacted; of a file, its real path
   std::string target_place;  ///< the same for every way to write it
+  // How each is reached, without secrets: of a file nothing, and nothing where an earlier version wrote this.
+  std::string source_conninfo = {};
+  std::string target_conninfo = {};
   std::string slot;
   std::vector<std::string> publications;
   std::int64_t pid = 0;
@@ -42,19 +45,28 @@ struct MirrorNote {
   SocketPlaces places() const;
   /// Somebody answers there.
   bool answers() const;
+  /// Its target is a file that is not there: its disk is not mounted, or it was moved or deleted.
+  bool file_gone() const;
+  /// Another user's note says what it likes: a file that it speaks of must be that user's.
+  bool believable() const;
 };
 
-/// All that this user may know of: its own and root's; for root, everybody's.
+/// All that this user may know of: its own and root's; for root, everybody's. A look changes nothing.
 std::vector<MirrorNote> read_notes();
 void remove_note(const MirrorNote& note);
 
+/// Why $TAILRACE_STATE is of no use, as a sentence; empty: it is not set, or fit.
+std::string state_folder_problem();
+
 /// The running mirror's own. Where no folder can be had it does nothing: the mirror is found at its usual
-/// places then. One that another process runs under is left alone.
+/// places then, and the log says so.
 class NoteKeeper {
  public:
-  /// Written at once, and again by ended(). Destroyed without it, as by a crash, it stays as it is.
+  /// Once this process listens at the note's socket. Written at once, and again by ended(). Destroyed without
+  /// it, as by a crash, it stays as it is. Error(needs_operator): the process of an earlier note still runs.
   explicit NoteKeeper(MirrorNote note);
-  /// Without a position, the one that was known before stays.
+  /// Without a position, the one that was known before stays. With one, the notes of the same slot go whose
+  /// file is gone: a slot has one reader, and this is the mirror that was there.
   void ended(bool failed, const std::string& reason, Lsn position, PgTimestamp commit_time);
   /// What was known before holds no more.
   void forget_position();

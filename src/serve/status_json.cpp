@@ -156,10 +156,7 @@ std::optional<pipeline::VerifyStatus> parse_verify_status(const json& value) {
 
 json end_json(const std::optional<pipeline::EndStatus>& end) {
   if (!end) return {};
-  return {{"at", time_or_null(end->at)},
-          {"how", !end->known     ? "not in order"
-                  : end->in_order ? "in order"
-                                  : "failed"}};
+  return {{"at", time_or_null(end->at)}, {"how", to_string(end->how)}};
 }
 
 /// Runs `parse` and gives its complaints our own words.

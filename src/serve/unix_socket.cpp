@@ -10,9 +10,11 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <filesystem>
 #include <utility>
 
 #include "base/error.h"
+#include "base/user_name.h"
 
 namespace tailrace::serve {
 namespace {
@@ -35,8 +37,29 @@ Error failed(std::string_view doing, const std::string& path) {
                "Check the folder's permissions, or set control_socket to a path that this user may use");
 }
 
-Descriptor open_socket(const std::string& path) {
-  Descriptor fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+/// Whose it is, as far as this user may see: the socket, or the folder that keeps it from looking.
+std::optional<uid_t> owner_of(const std::string& path) {
+  for (std::filesystem::path at = path; at.has_relative_path(); at = at.parent_path()) {
+    struct stat info{};
+    if (::lstat(at.c_str(), &info) == 0) return info.st_uid;
+    if (errno != EACCES) return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+Error not_reached(const std::string& path) {
+  bool forbidden = errno == EACCES;
+  auto error = failed("reach", path);
+  auto owner = forbidden ? owner_of(path) : std::nullopt;
+  if (!owner || *owner == ::geteuid()) return error;
+  auto name = user_name(*owner);
+  return Error(Retry::needs_operator, fmt::format("the mirror that listens at {} is user {}'s", path, name),
+               *owner == 0 ? "Ask as root: sudo tailrace ..."
+                           : fmt::format("Ask as that user or as root: sudo -u {} tailrace ...", name));
+}
+
+Descriptor open_socket(const std::string& path, int more = 0) {
+  Descriptor fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | more, 0));
   if (!fd.valid()) throw failed("open", path);
   return fd;
 }
@@ -61,18 +84,33 @@ bool peer_is_ours(int fd, std::optional<uid_t> another) {
 
 Descriptor connect_unix(const std::string& path, bool any_for_root, std::optional<uid_t> another) {
   auto address = address_of(path);
-  Descriptor fd = open_socket(path);
+  Descriptor fd = open_socket(path, another ? SOCK_NONBLOCK : 0);
   // One that accepts nobody must not keep us.
   timeval patience{2, 0};
   ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
   if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
     if (errno == ENOENT || errno == ECONNREFUSED || errno == ENOTDIR) return Descriptor();
-    throw failed("reach", path);
+    throw not_reached(path);
   }
   // In a folder that all may write to, somebody else could wait under this name.
   if (!peer_is_ours(fd.get(), another) && !(any_for_root && ::geteuid() == 0))
     throw Error(Retry::needs_operator, fmt::format("another user's process answers at {}", path),
                 "Ask as that user, or set control_socket to a path in a folder of your own");
+  return fd;
+}
+
+Descriptor connect_at_once(const std::string& path, std::optional<uid_t> another, int& why) {
+  why = ENAMETOOLONG;
+  if (path.size() >= sizeof(sockaddr_un::sun_path)) return Descriptor();
+  auto address = address_of(path);
+  Descriptor fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd.valid() || ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
+    why = errno;
+    return Descriptor();
+  }
+  why = EPERM;
+  if (!peer_is_ours(fd.get(), another)) return Descriptor();
+  why = 0;
   return fd;
 }
 

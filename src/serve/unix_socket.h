@@ -27,9 +27,14 @@ class Descriptor {
 bool peer_is_ours(int fd, std::optional<uid_t> another = std::nullopt);
 
 /// Invalid when nobody listens there. Error: the path cannot be reached, or another user's process listens;
-/// `any_for_root`: that one is believed if we are root. `another`: a user who is believed too.
+/// `any_for_root`: that one is believed if we are root. `another`: a user who is believed too, but not waited
+/// for.
 Descriptor connect_unix(const std::string& path, bool any_for_root = false,
                         std::optional<uid_t> another = std::nullopt);
+
+/// The same without waiting, of this user's, root's or `another`'s process alone, and without words: invalid
+/// with the reason as errno says it; EPERM: somebody else listens.
+Descriptor connect_at_once(const std::string& path, std::optional<uid_t> another, int& why);
 
 /// Listens with mode 0600. Error: it cannot.
 Descriptor listen_unix(const std::string& path);
