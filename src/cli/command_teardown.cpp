@@ -1,18 +1,76 @@
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <filesystem>
 #include <optional>
 
 #include "base/printable.h"
 #include "base/sql_text.h"
+#include "base/user_name.h"
 #include "cli/find_mirror.h"
 #include "cli/progress_line.h"
 #include "cli/source_access.h"
+#include "pg/server_place.h"
 #include "source/publication.h"
 #include "source/slot.h"
 #include "target/open_target.h"
 
 namespace tailrace::cli {
 namespace {
+
+/// What was said, completed by the mirror's note. By its source alone no mirror is meant but the one of that
+/// name: the default, if none is said.
+Found meant(const Options& given) {
+  auto options = given;
+  auto said = load(options, {});
+  bool named = is_named(options, said);
+  if (!said.target.given() && !named) {
+    if (said.source.empty()) load(options, {true, false});
+    options.source = said.source;
+    options.name = said.name;
+  }
+  auto found = find_mirror(options, {});
+  auto& source = found.config.source;
+  if (found.note) {
+    const auto& note = *found.note;
+    bool whole = !said.source.empty() && said.target.given() && named;
+    if (note.owner != ::geteuid() && note.owner != 0 && !whole)
+      throw UsageProblems{
+          {{"mirror",
+            fmt::format("is user {}'s, whose word is not enough to remove something: say source, "
+                        "target and --name {}, or ask as that user",
+                        printable(user_name(note.owner)), printable(note.name)),
+            "", 0, 0}}};
+    // What the environment says may be another mirror's.
+    if (source.empty() || pg::server_place(source) != note.source_place)
+      source = note.source_conninfo.empty() ? note.source : note.source_conninfo;
+  }
+  if (source.empty())
+    throw UsageProblems{
+        {{"source",
+          fmt::format("is missing: nothing on this host says which it was; say SOURCE and TARGET, "
+                      "and --name if it had one; {}",
+                      not_running(found)),
+          "", 0, 0}}};
+  return found;
+}
+
+/// Also where the source is away, whose slot would tell: without its books a mirror that goes on later is lost.
+void refuse_running(const Found& found) {
+  auto client = found.client();
+  if (!client.running()) return;
+  std::string process;
+  try {
+    auto status = client.status();
+    if (!status) return;
+    process = fmt::format(" (process {})", status->pid);
+  } catch (const Error& error) {
+    // It is stuck. One that refuses is another mirror, and says so.
+    if (error.retry() != Retry::transient) throw;
+  }
+  throw Error(Retry::needs_operator, fmt::format("the mirror {} runs{}", found.config.name, process),
+              "Stop it first, or let this do it: the same command with --stop");
+}
 
 /// Asks the running tailrace to stop and waits until it is gone.
 void stop_running(const Found& found) {
@@ -92,7 +150,9 @@ void remove_from_source(const config::Config& config, Left& left) {
 
 void remove_from_target(const config::Config& config, Left& left) {
   if (config.target.kind == "duckdb") {
-    fmt::print("{}: the file stays\n", config.target.url());
+    std::error_code unknown;
+    bool there = std::filesystem::exists(config.target.path, unknown) || unknown;
+    fmt::print("{}: {}\n", config.target.url(), there ? "the file stays" : "the file is not there");
     return;
   }
   if (config.target.kind != "postgres") return;
@@ -114,11 +174,8 @@ void remove_from_target(const config::Config& config, Left& left) {
 }  // namespace
 
 int command_teardown(const Options& options) {
-  // By its source alone no mirror is meant but the one of that name.
-  auto plain = load(options, {true, options.stop_running});
-  auto found =
-      plain.target.given() ? find_mirror(options, {true, options.stop_running}) : Found{plain, {}, {}, {}, {}};
-  if (options.stop_running) stop_running(found);
+  auto found = meant(options);
+  options.stop_running ? stop_running(found) : refuse_running(found);
   Left left;
   remove_from_source(found.config, left);
   remove_from_target(found.config, left);
