@@ -83,6 +83,8 @@ int report(const Error& error);
 
 /// A connection string with a password, or what came of one that was not quoted.
 bool may_hold_secret(std::string_view argument);
+/// What was given where something else belongs may be repeated to say so: a URL with its password among it.
+std::string without_passwords(std::string text);
 
 /// The last line of a run or a snapshot that was stopped, if its copy is not whole, and the exit code for it.
 int report(const pipeline::CopyOutcome& outcome, const char* again);

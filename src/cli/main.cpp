@@ -1,6 +1,7 @@
 // Reads the command line and calls one command. Every Error ends here, as a message and an exit code.
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -162,7 +163,8 @@ class CommandLine {
     to->add_option("--publication", options_.publications, "Publication; repeat it for several existing ones")
         ->type_name("NAME")
         ->expected(1)
-        ->take_all();
+        ->take_all()
+        ->allow_extra_args(false);
   }
 
   void selecting(CLI::App* to) {
@@ -170,7 +172,8 @@ class CommandLine {
                    "Pattern of tables, such as 'public.*' or '!public.audit_*'; repeat it, later ones win")
         ->type_name("PATTERN")
         ->expected(1)
-        ->take_all();
+        ->take_all()
+        ->allow_extra_args(false);
   }
 
   void origin(CLI::App* to) {
@@ -211,7 +214,8 @@ class CommandLine {
     run->add_option("--recopy", options_.recopy, "Copy this table anew, as SCHEMA.TABLE; repeat it for more")
         ->type_name("TABLE")
         ->expected(1)
-        ->take_all();
+        ->take_all()
+        ->allow_extra_args(false);
     run->add_flag(
         "--recopy-all", options_.recopy_all,
         "Copy everything anew, in place, with a new slot: by wish, or where the old one is lost or gone");
@@ -455,7 +459,7 @@ int run(int argc, char** argv) {
   try {
     return CommandLine().parse_and_run(arguments);
   } catch (const UsageProblems& usage) {
-    fmt::print(stderr, "{}\n", printable(config::join(usage.problems), /*lines=*/true));
+    fmt::print(stderr, "{}\n", printable(without_passwords(config::join(usage.problems)), /*lines=*/true));
     return exit_usage;
   } catch (const Error& error) {
     return report(with_whole_command(error, copies));
@@ -468,18 +472,28 @@ int run(int argc, char** argv) {
   }
 }
 
+/// A full disk shows only at the end: what was written before went to a buffer. Tells of it.
+bool output_arrived() {
+  errno = 0;
+  bool failed = std::fflush(stdout) != 0;
+  int why = errno;
+  if (!failed && std::ferror(stdout) == 0) return true;
+  // A reader that left has seen enough.
+  pollfd out{STDOUT_FILENO, POLLOUT, 0};
+  if (why == EPIPE || (::poll(&out, 1, 0) > 0 && (out.revents & POLLERR) != 0)) return true;
+  report(Error(
+      Retry::needs_operator,
+      fmt::format("the output cannot be written{}{}", why == 0 ? "" : ": ", why == 0 ? "" : std::strerror(why)),
+      "Make room where it goes, or send it elsewhere"));
+  return false;
+}
+
 }  // namespace
 }  // namespace tailrace::cli
 
 int main(int argc, char** argv) {
   int code = tailrace::cli::run(argc, argv);
-  // A full disk shows only now, for what was written before went to a buffer. A reader that left has seen
-  // enough.
-  if ((std::fflush(stdout) != 0 || std::ferror(stdout) != 0) && errno != EPIPE &&
-      code == tailrace::cli::exit_ok) {
-    std::fprintf(stderr, "tailrace: the output cannot be written: %s\n", std::strerror(errno));
-    code = tailrace::cli::exit_operator;
-  }
+  if (code == tailrace::cli::exit_ok && !tailrace::cli::output_arrived()) code = tailrace::cli::exit_operator;
   if (tailrace::Errand::under_way() > 0) {
     std::fflush(nullptr);
     ::_exit(code);

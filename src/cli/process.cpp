@@ -53,7 +53,27 @@ void catch_signals() {
   std::signal(SIGPIPE, SIG_IGN);
 }
 
-int report(const Error& error) {
+std::string without_passwords(std::string text) {
+  constexpr std::string_view ends = " '\"\n\t,;";
+  for (std::size_t at = text.find("://"); at != std::string::npos; at = text.find("://", at)) {
+    at += 3;
+    auto end = std::min(text.find_first_of(ends, at), text.size());
+    auto host = text.rfind('@', end);
+    auto password = text.find(':', at);
+    if (host == std::string::npos || host < at || password >= host) continue;
+    text.replace(password + 1, host - password - 1, "***");
+  }
+  constexpr std::string_view word = "password=";
+  for (std::size_t at = text.find(word); at != std::string::npos; at = text.find(word, at)) {
+    at += word.size();
+    text.replace(at, std::min(text.find_first_of(" \"\n\t&", at), text.size()) - at, "***");
+  }
+  return text;
+}
+
+int report(const Error& given) {
+  Error error(given.retry(), without_passwords(given.message()), without_passwords(given.remedy()));
+  error.with_sqlstate(given.sqlstate());
   if (log::writes_json()) {
     log::write(log::Level::error, "tailrace", error.message(), error);
   } else {

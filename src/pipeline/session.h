@@ -47,9 +47,9 @@ class Session {
   void end_at(RunEnd& end) { end_ = &end; }
 
   enum class Ended { stopped, copied };
-  /// Returns when a stop is requested or the end is reached, or when it copied what waited for it while the others were followed: the
-  /// next one follows all. Throws Error, RestartFromCheckpoint, and TableRefused for a table that the target
-  /// has a record of.
+  /// Returns when a stop is requested or the end is reached, or when it copied what waited for it while the
+  /// others were followed: the next one follows all. Throws Error, RestartFromCheckpoint, and TableRefused for
+  /// a table that the target has a record of.
   Ended run();
 
  private:

@@ -144,3 +144,24 @@ def test_a_name_that_a_terminal_would_obey(shop):
         shop.mirror.stop()
     assert "owned" in clean(Path(shop.mirror.log).read_bytes())
     assert shop.compared() == 1, "the name itself is as it is at the source"
+
+
+@pytest.mark.parametrize("arguments", [
+    ["run", "-t", "postgres://u:S3cr3t@h/db", "duckdb:x"],
+    ["run", "--memory", "postgres://u:S3cr3t@h/db", "duckdb:x"],
+    ["run", "--memory", "host=h password=S3cr3t user=u", "duckdb:x"],
+    ["skip", "--lsn", "postgres://u:S3cr3t@h/db"],
+    ["run", "-c", "postgres://u:S3cr3t@h/db"],
+    ["verify", "--rate", "postgres://u:S3cr3t@h/db"],
+])
+def test_a_password_in_the_wrong_place_is_not_repeated(arguments):
+    outcome = run(*arguments)
+    assert outcome.returncode not in (0, 4), outcome
+    assert outcome.stderr and "S3cr3t" not in outcome.stdout + outcome.stderr, outcome
+
+
+def test_a_table_before_the_source(shop):
+    """An option takes the one word that follows it."""
+    shop.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+    outcome = run("snapshot", "-t", "public.t", shop.url, shop.mirror.target, "--name", shop.name)
+    assert outcome.returncode == 0, outcome
