@@ -47,8 +47,8 @@ std::optional<Checkpoint> read_postgres_checkpoint(const PostgresOptions& option
   auto connection = pg::Connection::open(options.conninfo, {pg::Mode::sql, options.subscription});
   connection.set_patience(std::chrono::seconds(10));
   connection.query("set default_transaction_read_only = on", "reading tailrace's books");
-  if (!has_books(connection)) return std::nullopt;
   check_books(connection);
+  if (!has_books(connection)) return std::nullopt;
   return Bookkeeping(connection, options.subscription).read_checkpoint();
 }
 
