@@ -1,6 +1,7 @@
 """A running mirror is found by every process of its host that may ask it, however either was started; one that does
 not run tells how old it is and why it ended."""
 import contextlib
+import fcntl
 import json
 import os
 import pwd
@@ -27,6 +28,14 @@ def one_table(shop):
 def usual(monkeypatch):
     """Where mirrors note themselves by default."""
     monkeypatch.delenv("TAILRACE_STATE")
+
+
+@pytest.fixture
+def nobodys_folder():
+    """Of the host, and so of one test at a time."""
+    with open("/tmp/tailrace-tests.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def bare(*arguments, timeout=120, **environment):
@@ -369,9 +378,9 @@ def as_another_user(shop, tmp_path, home):
 
 
 @as_root
-def test_root_finds_another_users(shop, usual, tmp_path):
+def test_root_finds_another_users(shop, usual, nobodys_folder, tmp_path):
     """By the note in that user's own folder; and only that user's socket is believed."""
-    del usual
+    del usual, nobodys_folder
     with as_another_user(shop, tmp_path, {}):
         [line] = listed(shop.name)
         assert line["running"] and line["user"] == "nobody", line
@@ -389,9 +398,9 @@ def test_root_finds_another_users(shop, usual, tmp_path):
 
 @as_root
 @pytest.mark.parametrize("how", ["link", "pipe", "another's file", "another's folder", "escape"])
-def test_a_note_of_a_strangers(shop, usual, tmp_path, how):
+def test_a_note_of_a_strangers(shop, usual, nobodys_folder, tmp_path, how):
     """Whoever puts something into a folder of his own gives himself no right, and keeps nobody from looking."""
-    del usual
+    del usual, nobodys_folder
     nobody = pwd.getpwnam("nobody").pw_uid
     folder = Path(f"/tmp/tailrace-{nobody}")
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -425,9 +434,9 @@ def test_a_note_of_a_strangers(shop, usual, tmp_path, how):
 
 
 @as_root
-def test_many_silent_ones_of_a_strangers(shop, usual, tmp_path):
+def test_many_silent_ones_of_a_strangers(shop, usual, nobodys_folder, tmp_path):
     """Whoever fills a folder of his own keeps root from nothing, and none of them runs."""
-    del usual
+    del usual, nobodys_folder
     nobody = pwd.getpwnam("nobody").pw_uid
     folder = Path(f"/tmp/tailrace-{nobody}")
     folder.mkdir(mode=0o700, exist_ok=True)
