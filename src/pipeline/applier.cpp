@@ -123,7 +123,7 @@ void Applier::roll_back() {
   touched_.clear();
   counted_.clear();
   changed_tables_.clear();
-  for (auto& record : target_.tables()) tables_[record.oid].record = std::move(record);
+  read_records();
 }
 
 /// `again`: part of the batches may be in the target already.
@@ -454,8 +454,9 @@ schema::Catalog& Applier::catalog() {
   seen_ = source::await_visible(*connection_, xid_in_hand_, [this]() -> std::chrono::milliseconds {
     return awaited() ? patience_when_awaited : patience_with_visibility;
   });
-  if (!seen_ && unseen_.insert(xid_in_hand_).second)
-    board_.update([](Status& status) { status.catalogs_lag = true; });
+  if (seen_ || !unseen_.insert(xid_in_hand_).second) return *catalog_;
+  ++lags_;
+  board_.update([](Status& status) { status.catalogs_lag = true; });
   return *catalog_;
 }
 
@@ -605,19 +606,36 @@ std::optional<Xid> Applier::truncated_by(Oid table) const {
   return found == truncated_by_.end() ? std::nullopt : std::optional(found->second);
 }
 
+const target::TableRecord* Applier::record(Oid table) const {
+  auto found = tables_.find(table);
+  return found == tables_.end() || found->second.record.oid == 0 ? nullptr : &found->second.record;
+}
+
+void Applier::visit_records(const std::function<void(const target::TableRecord&)>& visit) const {
+  for (const auto& [oid, table] : tables_) {
+    if (table.record.oid != 0) visit(table.record);
+  }
+}
+
 /// Of all tables: another one may have had to give up its name.
 void Applier::read_records() {
+  std::vector<const Table*> changed;
   for (auto& record : target_.tables()) {
-    auto found = tables_.find(record.oid);
-    if (found != tables_.end()) found->second.record = std::move(record);
+    auto& table = tables_[record.oid];
+    if (!is_same(table.record, record)) {
+      reshaped_.insert(record.oid);
+      changed.push_back(&table);
+    }
+    table.record = std::move(record);
   }
+  if (changed.empty()) return;
   board_.update([&](Status& status) {
-    for (const auto& [oid, table] : tables_) {
-      if (table.status_index >= status.tables.size()) continue;
-      auto& entry = status.tables[table.status_index];
-      entry.schema = table.record.schema;
-      entry.name = table.record.name;
-      entry.target_name = table.record.target_name;
+    for (const auto* table : changed) {
+      if (table->status_index >= status.tables.size()) continue;
+      auto& entry = status.tables[table->status_index];
+      entry.schema = table->record.schema;
+      entry.name = table->record.name;
+      entry.target_name = table->record.target_name;
     }
   });
 }

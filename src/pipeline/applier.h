@@ -14,6 +14,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "base/wake_up.h"
@@ -72,6 +73,8 @@ class Applier {
   /// Between transactions: whether the source's catalogs show all that was applied. Where a transaction waited
   /// for our acknowledgement, they are those of before it for a moment, and only a later look can judge them.
   bool catalogs_lag();
+  /// How often a transaction was applied that they did not show then.
+  std::int64_t lags() const { return lags_; }
 
   /// Applies the batches together, and commits if the last one ends at the end of a transaction. Throws
   /// RestartFromCheckpoint when the target must be prepared first.
@@ -79,6 +82,13 @@ class Applier {
 
   /// Gives a table another definition at the checkpoint, in a transaction of its own.
   void evolve(Oid table, const target::Evolution& evolution);
+
+  /// What the target has of a table; null: nothing. Between transactions.
+  const target::TableRecord* record(Oid table) const;
+  void visit_records(const std::function<void(const target::TableRecord&)>& visit) const;
+  /// The tables of which something else is recorded than at the last call, by what came in the stream or was
+  /// asked for here.
+  std::set<Oid> take_reshaped() { return std::exchange(reshaped_, {}); }
 
   /// Records where the rows of these tables are at the source; between transactions.
   void note_storage(const std::map<Oid, std::string>& storage);
@@ -236,6 +246,7 @@ class Applier {
   Checkpoint checkpoint_;  ///< of the last commit, which may still be on its way
   std::map<Oid, Table> tables_;
   std::map<Oid, Xid> truncated_by_;
+  std::set<Oid> reshaped_;
   std::vector<Table*> by_index_;        ///< for the relations of the batch in hand
   std::vector<bool> reshaping_;         ///< of those, which describe a table otherwise than it is prepared
   std::vector<Table*> touched_;         ///< with an open fold
@@ -246,10 +257,11 @@ class Applier {
   Xid visible_ = 0;                     ///< one that the catalogs were waited for
   bool seen_ = true;                    ///< they showed it
   std::set<Xid> unseen_;                ///< those that they did not show
-  Lsn progress_;                        ///< end of the last whole transaction in hand
-  PgTimestamp time_;                    ///< and when it committed
-  bool checks_text_ = false;            ///< the source's text may be any bytes, the target's is UTF-8
-  bool inside_ = false;                 ///< changes of a transaction that is not whole yet are in hand
+  std::int64_t lags_ = 0;
+  Lsn progress_;              ///< end of the last whole transaction in hand
+  PgTimestamp time_;          ///< and when it committed
+  bool checks_text_ = false;  ///< the source's text may be any bytes, the target's is UTF-8
+  bool inside_ = false;       ///< changes of a transaction that is not whole yet are in hand
   bool began_ = false;
   std::int64_t call_ = 0;        ///< counts apply()
   std::int64_t began_call_ = 0;  ///< the call in which the open target transaction began

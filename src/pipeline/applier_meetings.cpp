@@ -98,7 +98,7 @@ void Applier::work_off() {
   for (auto& task : tasks) {
     task(target_);
     read_skips();
-    for (auto& record : target_.tables()) tables_[record.oid].record = std::move(record);
+    read_records();
     show_bad_changes();
   }
 }

@@ -1,6 +1,7 @@
 #include "pipeline/evolution.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "pipeline/column_places.h"
 #include "pipeline/unsaid_changes.h"
@@ -153,6 +154,14 @@ std::optional<std::string> reason_to_copy(const TableRecord& record, const schem
     }
   }
   return std::nullopt;
+}
+
+bool is_same(const target::TableRecord& one, const target::TableRecord& other) {
+  auto facts = [](const target::TableRecord& of) {
+    return std::tie(of.oid, of.schema, of.name, of.columns, of.copied, of.copied_at, of.filenode, of.membership,
+                    of.storage, of.held, of.target_oid, of.target_name, of.target_schema, of.target_table);
+  };
+  return facts(one) == facts(other);
 }
 
 Relation describe(const schema::Table& table) {

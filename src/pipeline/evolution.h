@@ -36,6 +36,9 @@ std::variant<target::Evolution, CopyAnew> plan_evolution(const target::TableReco
 /// another one added under its name. Pure.
 std::optional<std::string> reason_to_copy(const target::TableRecord& record, const schema::Table& table);
 
+/// Whether both say the same of the table, its rows and its names. Pure.
+bool is_same(const target::TableRecord& one, const target::TableRecord& other);
+
 /// The table as the stream would describe it. Pure.
 Relation describe(const schema::Table& table);
 

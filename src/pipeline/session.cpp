@@ -222,11 +222,11 @@ void Session::stream() {
       looks_.unseen.insert(table.oid);
     });
   }
-  watch_ =
-      std::make_unique<DefinitionWatch>(*connection_, publication_spec(config_), target_, copies_unasked());
+  watch_ = std::make_unique<DefinitionWatch>(publication_spec(config_), target_, copies_unasked(),
+                                             [this] { mark_tables_that_left(); });
   watch_->expect(waiting_);
   watch_->expect_unseen(looks_.unseen);
-  look(applier);
+  look_before_streaming(applier);
   source::StreamOptions options;
   options.slot = config_.slot.name;
   options.publications = config_.publication.names;
@@ -283,6 +283,8 @@ void Session::stream() {
                                               .relation_bytes = config_.limits.memory / 4}),
                 queue, applier, board_, over);
   Interrupter interrupter(target_, stop_);
+  WatchThread watch_thread(config_, *watch_, *connection_, over);
+  watch_thread_ = &watch_thread;
   std::jthread reading([&] { reader.run(); });
   struct Leave {
     Session& session;
@@ -454,16 +456,7 @@ void Session::periodic(Applier& applier, Observer& observer, bool idle) {
   applier.refresh_durable();
   applier.measure();
   settle_preparation(applier);
-  bool lags = applier.catalogs_lag();
-  bool due = watch_->undecided() ? now - last_look_ >= look_again_after
-                                 : (looks_.wanted() && waiting_.empty()) || now - last_look_ >= look_every;
-  // What was applied meanwhile is judged as soon as can be.
-  if (std::exchange(lagged_, lags) && !lags) due = true;
-  if (due && !lags) {
-    last_look_ = now;
-    applier.settle();
-    look(applier);
-  }
+  keep_looking(applier, now);
   if (config::keeps_sequences(config_) && now - last_sequences_ >= config_.sequences.interval) {
     last_sequences_ = now;
     auto kept = target_.keep_sequences(*connection_, oids_of(publication_), config_.sequences.margin);
@@ -475,19 +468,53 @@ void Session::periodic(Applier& applier, Observer& observer, bool idle) {
   }
 }
 
-void Session::look(Applier& applier) {
+/// Nothing is applied yet, so that nobody waits for it.
+void Session::look_before_streaming(Applier& applier) {
   auto asked = looks_.asked.load();
+  check_target();
+  CatalogReader reader(*connection_);
+  bool judged = watch_->look(reader, {{}, applier.lags()}, [&](const auto& what) { what(applier); });
+  end_look({asked, true, !judged, watch_->undecided()});
+}
+
+void Session::keep_looking(Applier& applier, Clock::time_point now) {
+  bool lag = applier.catalogs_lag();
+  lagged_ |= lag;
+  if (auto ended = watch_thread_->serve(applier)) end_look(*ended);
+  if (lag || watch_thread_->looks()) return;
+  bool due = look_again_ ? now - last_look_ >= look_again_after
+                         : (looks_.wanted() && waiting_.empty()) || now - last_look_ >= look_every;
+  // What was applied meanwhile is judged as soon as can be.
+  if (!due && !lagged_) return;
+  lagged_ = false;
+  last_look_ = now;
+  auto asked = looks_.asked.load();
+  check_target();
+  watch_thread_->begin({applier.take_reshaped(), applier.lags()}, asked);
+}
+
+void Session::end_look(const WatchThread::Ended& ended) {
+  lagged_ |= ended.postponed;
+  look_again_ = ended.undecided || ended.postponed || !ended.whole;
+  if (!look_again_ && waiting_.empty()) looks_.done = ended.ticket;
+}
+
+/// What becomes of tables by what is at the target.
+void Session::check_target() {
   if (!std::exchange(structure_waits_, false) && target_.wants_structure())
     throw target::RestartFromCheckpoint("the target's structure is to follow");
   auto refused = target_.check_followed();
+  if (refused.empty()) return;
   for (const auto& table : refused) hold_table(config_, target_, table);
-  if (!refused.empty()) throw target::RestartFromCheckpoint("tables of the target are held");
-  watch_->look(applier);
-  if (!watch_->undecided() && waiting_.empty()) looks_.done = asked;
+  throw target::RestartFromCheckpoint("tables of the target are held");
+}
+
+void Session::mark_tables_that_left() {
   auto records = target_.tables();
   board_.update([&](Status& status) {
     for (const auto& record : records) {
-      if (!has_left(record)) continue;
+      bool awaited = std::ranges::any_of(waiting_, [&](const auto& table) { return table.oid == record.oid; });
+      if (awaited || !has_left(record)) continue;
       for (auto& table : status.tables) {
         if (table.schema == record.schema && table.name == record.name &&
             table.target_name == record.target_name)

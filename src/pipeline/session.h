@@ -18,6 +18,7 @@
 #include "pipeline/reader.h"
 #include "pipeline/run_end.h"
 #include "pipeline/status.h"
+#include "pipeline/watch_thread.h"
 #include "schema/catalog.h"
 #include "source/change_stream.h"
 #include "source/publication.h"
@@ -130,7 +131,11 @@ class Session {
   bool arrive(Applier& applier);
   void tell_slot(Lsn position, const std::function<std::unique_ptr<source::ChangeStream>()>& open);
   void periodic(Applier& applier, Observer& observer, bool idle);
-  void look(Applier& applier);
+  void look_before_streaming(Applier& applier);
+  void check_target();
+  void keep_looking(Applier& applier, std::chrono::steady_clock::time_point now);
+  void end_look(const WatchThread::Ended& ended);
+  void mark_tables_that_left();
 
   const config::Config& config_;
   target::Target& target_;
@@ -148,6 +153,8 @@ class Session {
   source::SystemIdentity identity_;
   source::PublicationInfo publication_;
   std::unique_ptr<DefinitionWatch> watch_;
+  WatchThread* watch_thread_ = nullptr;  ///< while it streams
+  bool look_again_ = false;              ///< what the last look left open is to be looked at soon
   bool two_phase_ = false;
   bool failover_ = false;
   bool first_copy_ = false;                     ///< nothing was copied before this session
@@ -163,7 +170,7 @@ class Session {
   std::chrono::steady_clock::time_point last_end_look_;
   std::chrono::steady_clock::time_point last_applied_;
   std::chrono::steady_clock::duration last_commit_took_{};
-  bool lagged_ = false;           ///< the source's catalogs did not show all that was applied
+  bool lagged_ = false;  ///< since the last look the source's catalogs did not show all that was applied
   bool structure_waits_ = false;  ///< what the source's structure got could not be read just now
   bool tidy_ = true;              ///< nothing was committed since the target was last tidied
 };

@@ -1,11 +1,15 @@
 #include "schema/catalog.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "schema/partition_tree.h"
 
 namespace tailrace::schema {
 namespace {
+
+/// One answer is bounded, and of ten thousand tables it would be large.
+constexpr std::ptrdiff_t tables_an_answer = 500;
 
 std::string oid_array(const std::vector<Oid>& oids) {
   std::string out = "{";
@@ -36,6 +40,17 @@ bool Table::has_key() const {
 }
 
 std::vector<Table> Catalog::tables(const std::vector<Wanted>& wanted, Detail detail) {
+  std::vector<Table> out;
+  out.reserve(wanted.size());
+  for (auto at = wanted.begin(); at != wanted.end();) {
+    auto count = std::min<std::ptrdiff_t>(tables_an_answer, wanted.end() - at);
+    std::ranges::move(read_tables({at, at + count}, detail), std::back_inserter(out));
+    at += count;
+  }
+  return out;
+}
+
+std::vector<Table> Catalog::read_tables(const std::vector<Wanted>& wanted, Detail detail) {
   std::vector<Oid> oids;
   for (const auto& table : wanted) oids.push_back(table.oid);
   // From pg_inherits itself: pg_partition_tree() shows what is now, not what the snapshot sees.

@@ -70,6 +70,7 @@ class Catalog {
   std::map<Oid, std::vector<Leaf>> leaves(const std::vector<Table>& tables);
 
  private:
+  std::vector<Table> read_tables(const std::vector<Wanted>& wanted, Detail detail);
   void read_columns(const std::vector<Wanted>& wanted, std::vector<Table>& tables, Detail detail);
   void read_leaves(std::vector<Table>& tables);
   void load_types(const std::vector<Oid>& oids);

@@ -65,6 +65,7 @@ struct PublicationInfo {
   std::string name;         ///< of several: "a, b"
   bool all_tables = false;  ///< one of them is
   bool via_partition_root = false;
+  bool generated_columns = false;      ///< one of them sends values of such, which only PostgreSQL 18 can
   bool managed = false;                ///< made by tailrace, so it may alter and drop it
   std::vector<PublishedTable> tables;  ///< by schema and name
 };

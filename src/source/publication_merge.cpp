@@ -86,6 +86,7 @@ PublicationInfo merge_publications(const std::vector<PublicationInfo>& publicati
     out.name += (out.name.empty() ? "" : ", ") + publication.name;
     out.all_tables |= publication.all_tables;
     out.via_partition_root |= publication.via_partition_root;
+    out.generated_columns |= publication.generated_columns;
     out.managed = out.managed && publication.managed;
     for (const auto& table : publication.tables) {
       published.insert(table.oid);

@@ -221,11 +221,29 @@ const TargetColumn* TargetTable::find(const std::string& column) const {
   return found == columns.end() ? nullptr : &*found;
 }
 
+namespace {
+
+/// One answer is bounded, and of ten thousand tables it would be large.
+constexpr std::ptrdiff_t tables_an_answer = 500;
+
+template <typename Name>
+std::map<Oid, TargetTable> load_in_parts(pg::Connection& connection, const std::vector<Name>& names) {
+  std::map<Oid, TargetTable> out;
+  for (auto at = names.begin(); at != names.end();) {
+    auto count = std::min(tables_an_answer, names.end() - at);
+    std::map<Oid, TargetTable> part;
+    TableLoader(connection, part).load(std::vector<Name>(at, at + count));
+    out.merge(part);
+    at += count;
+  }
+  return out;
+}
+
+}  // namespace
+
 std::map<TableName, TargetTable> load_tables(pg::Connection& connection, const std::vector<TableName>& names) {
-  std::map<Oid, TargetTable> tables;
-  TableLoader(connection, tables).load(names);
   std::map<TableName, TargetTable> out;
-  for (auto& [oid, table] : tables) {
+  for (auto& [oid, table] : load_in_parts(connection, names)) {
     TableName name{table.schema, table.name};
     out.emplace(std::move(name), std::move(table));
   }
@@ -233,9 +251,7 @@ std::map<TableName, TargetTable> load_tables(pg::Connection& connection, const s
 }
 
 std::map<Oid, TargetTable> load_tables(pg::Connection& connection, const std::vector<Oid>& oids) {
-  std::map<Oid, TargetTable> tables;
-  TableLoader(connection, tables).load(oids);
-  return tables;
+  return load_in_parts(connection, oids);
 }
 
 std::optional<TargetTable> load_table(pg::Connection& connection, Oid oid) {
