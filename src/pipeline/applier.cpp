@@ -247,6 +247,7 @@ void Applier::note_leaves(const ChangeBatch& batch, const TransactionSpan& trans
     target_.evolve(table.record.oid, noted);
     changed_ = true;
     table.record.storage = std::move(noted.storage);
+    reshaped_.insert(table.record.oid);
   }
 }
 
