@@ -239,6 +239,9 @@ void Applier::note_leaves(const ChangeBatch& batch, const TransactionSpan& trans
     Table& table = found->second;
     auto storage = storage_with_leaf(table.record, leaf);
     if (!storage) continue;
+    // Until the catalogs show it, a look would take it for one that went.
+    xid_in_hand_ = transaction.xid;
+    catalog();
     flush();
     begin();
     target::Evolution noted;

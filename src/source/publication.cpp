@@ -80,10 +80,10 @@ std::string membership_sql(bool schemas) {
       "p.oid union all select 'r' || r.oid || coalesce('.' || ("
       "select pg_catalog.string_agg(i.xmin::pg_catalog.text, "
       "'.' order by i.inhrelid) from pg_catalog.pg_inherits i where i.inhrelid in (select relid from "
-      "pg_catalog.pg_partition_ancestors(c.oid))), '') from pg_catalog.pg_publication_rel r"
-      " where c.relispartition and r.prrelid <> c.oid and r.prpubid = p.oid and r.prrelid in"
-      " (select relid from pg_catalog.pg_partition_ancestors(c.oid))"
-      " {}union all select 'p' || p.oid where p.puballtables) m(id))",
+      "pg_catalog.pg_partition_ancestors(c.oid))), '') from pg_catalog.pg_partition_ancestors(c.oid) a "
+      "cross join lateral (select r.oid from pg_catalog.pg_publication_rel r where r.prrelid = a.relid and "
+      "r.prpubid = p.oid offset 0) r where c.relispartition and a.relid <> c.oid "
+      "{}union all select 'p' || p.oid where p.puballtables) m(id))",
       schemas ? by_schema : "");
 }
 

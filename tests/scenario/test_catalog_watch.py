@@ -1,18 +1,11 @@
 """The watch of the source's catalogs: it asks only what changed, notices every kind of change, and holds up no rows."""
 import re
-import subprocess
 
 import pytest
-import tailrace
-from tailrace import Tailrace
+from tailrace import Tailrace, in_background
 from waiting import wait_until
 
 TABLES = 200
-
-
-def in_background(mirror, command):
-    return subprocess.Popen([tailrace.BINARY, command, *mirror.named()], stdout=subprocess.DEVNULL,
-                            stderr=subprocess.DEVNULL)
 
 
 @pytest.mark.parametrize("kind", ["duckdb", "postgres"])

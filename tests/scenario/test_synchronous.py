@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from kill_points import killed_at
+from tailrace import in_background
 from waiting import wait_until
 
 START = """CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, 'v' FROM generate_series(1, 20) i;
@@ -110,6 +111,45 @@ def test_other_servers(start, version, step):
         source.execute(STEPS[step])
         source.execute("INSERT INTO u VALUES (2, 'after')")
     follow(cluster, shop)
+
+
+# What is done, and to which table.
+BEHIND = {"renamed": (STEPS["renamed with rows"], "public.r"),
+          "a leaf": ("CREATE TABLE p2 PARTITION OF p FOR VALUES IN (2); INSERT INTO p VALUES (1, 2)", "public.p")}
+
+
+@INTO
+@pytest.mark.parametrize("what", BEHIND)
+def test_catalogs_that_are_behind_are_not_judged(start, into, what):
+    """Another standby has not answered, so what the mirror has of the table is newer than they are."""
+    cluster, shop = start(into)
+    mirror = shop.mirror
+    statements, table = BEHIND[what]
+    shop.execute("CREATE TABLE p (id int, d int, PRIMARY KEY (id, d)) PARTITION BY LIST (d);"
+                 "CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1); INSERT INTO p VALUES (1, 1)")
+    mirror.look(cluster)
+    with waited_for(cluster, shop) as source, ThreadPoolExecutor(1) as pool:
+        cluster.execute(f"ALTER SYSTEM SET synchronous_standby_names = '2 ({shop.name}, another)'")
+        cluster.execute("SELECT pg_reload_conf()")
+        wait_until(lambda: "another" in cluster.value("SHOW synchronous_standby_names"), what="the setting")
+        done = pool.submit(source.execute, statements)
+        wait_until(lambda: cluster.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") == 1,
+                   what="the commit to wait")
+        with in_background(mirror, "refresh") as refresh:
+            # One after the other: the mirror would look several times meanwhile.
+            for i in range(2, 32):
+                shop.execute(f"SET synchronous_commit = local; INSERT INTO u VALUES ({i}, 'x')")
+                mirror.wait_status(lambda status: any(table["inserts"] >= i - 1 for table in status["tables"]
+                                                      if table["name"] == "u"), what="a row")
+            assert mirror.table(table)["state"] == "streaming" and not mirror.status()["in_step"], mirror.tail()
+            assert refresh.poll() is None and "the target follows" not in mirror.log_text()
+            cluster.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{shop.name}'")
+            cluster.execute("SELECT pg_reload_conf()")
+            done.result()
+            assert refresh.wait(60) == 0
+    mirror.look(cluster)
+    assert mirror.table(table)["state"] == "streaming"
+    shop.settle()
 
 
 @INTO

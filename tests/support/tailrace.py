@@ -22,6 +22,11 @@ def run(*arguments, timeout=120, env=None):
                           env={**os.environ, **(env or {})})
 
 
+def in_background(mirror, command):
+    """One that asks a running mirror for something, while it waits for the answer."""
+    return subprocess.Popen([BINARY, command, *mirror.named()], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
 class Tailrace:
     """`tailrace run` of one source into one target, with settings as in its configuration file.
 
