@@ -1,5 +1,6 @@
-"""slot: {acknowledge: off}: the slot is never told what the target has. Invariants: it never moves; what is in the target
-already is not applied again, in whatever way a run ended; and whoever looks sees that WAL is held back by choice."""
+"""slot: {acknowledge: off}: the slot is never told what the target has. Invariants: it never moves; what is in the
+target already is not applied again, in whatever way a run ended; and whoever looks sees that WAL is held back by
+choice."""
 import pytest
 
 from lsn import lsn
@@ -8,7 +9,8 @@ from waiting import wait_until
 from watching import Watching
 
 START = "CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0); CREATE TABLE log (what text)"
-CHANGE = "INSERT INTO t SELECT coalesce(max(id), 0) + 1 FROM t; UPDATE t SET n = n + 1; INSERT INTO log VALUES ('again')"
+CHANGE = "INSERT INTO t SELECT coalesce(max(id), 0) + 1 FROM t; UPDATE t SET n = n + 1;" \
+         "INSERT INTO log VALUES ('again')"
 
 pytestmark = pytest.mark.parametrize("kind", ["duckdb", "postgres"])
 

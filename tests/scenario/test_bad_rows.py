@@ -142,7 +142,7 @@ def test_a_conflict_that_the_policy_refuses(pair):
     pair.mirror.wait_caught_up(pair.cluster)
     assert pair.mirror.table("public.t")["quarantined"] == 2
     assert not pair.mirror.polled()["in_step"]
-    wait_until(lambda: "not in step: 2 changes in quarantine" in pair.mirror.text_status(), what="the status to say why")
+    wait_until(lambda: "not in step: 2 changes in quarantine" in pair.mirror.text_status(), what="why it is not")
     pair.mirror.into.execute("INSERT INTO t VALUES (5, 'v'); DELETE FROM t WHERE id = 20")
     assert run("replay", "-c", pair.mirror.config).returncode == 0
     assert pair.settle() == 10

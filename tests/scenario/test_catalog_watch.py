@@ -55,7 +55,8 @@ def test_a_look_over_quiet_tables_asks_nothing_of_them(own_cluster, tmp_path):
     cluster.execute("CREATE TABLE busy (id int PRIMARY KEY)")
     for number in range(TABLES):
         cluster.execute(f"CREATE TABLE t{number} (id int PRIMARY KEY, a text, b numeric)")
-    oids = {str(oid): name for oid, name in cluster.execute("SELECT oid, relname FROM pg_class WHERE relname ~ '^t[0-9]'")}
+    numbered = cluster.execute("SELECT oid, relname FROM pg_class WHERE relname ~ '^t[0-9]'")
+    oids = {str(oid): name for oid, name in numbered}
 
     def asked_of(what):
         """Which tables were asked for by their number while that was done."""
@@ -112,7 +113,8 @@ def test_a_transaction_that_stays_open_makes_no_look_dearer(own_cluster, tmp_pat
 
 PLAIN = "CREATE TABLE {t} (id int PRIMARY KEY, a int NOT NULL, v varchar(10)); INSERT INTO {t} VALUES (1, 1, 'x')"
 PARTED = """CREATE TABLE {t} (id int, d int, v text, PRIMARY KEY (id, d)) PARTITION BY LIST (d);
-            CREATE TABLE {t}_1 PARTITION OF {t} FOR VALUES IN (1); CREATE TABLE {t}_2 PARTITION OF {t} FOR VALUES IN (2);
+            CREATE TABLE {t}_1 PARTITION OF {t} FOR VALUES IN (1);
+            CREATE TABLE {t}_2 PARTITION OF {t} FOR VALUES IN (2);
             INSERT INTO {t} VALUES (1, 1, 'x'), (2, 2, 'y')"""
 # name: the table, then what is done to it; after each there is a look, and nobody writes to it but so.
 NOTICED = {
@@ -132,7 +134,8 @@ NOTICED = {
     "renamed": [PLAIN, "ALTER TABLE {t} RENAME TO {t}_now"],
     "renamed_twice": [PLAIN, "ALTER TABLE {t} RENAME TO {t}_now", "ALTER TABLE {t}_now RENAME TO {t}"],
     "schema_changed": [PLAIN, "ALTER TABLE {t} SET SCHEMA other"],
-    "unlogged_for_a_while": [PLAIN, "ALTER TABLE {t} SET UNLOGGED; UPDATE {t} SET a = 9; ALTER TABLE {t} SET LOGGED"],
+    "unlogged_for_a_while": [PLAIN, "ALTER TABLE {t} SET UNLOGGED; UPDATE {t} SET a = 9;"
+                                    "ALTER TABLE {t} SET LOGGED"],
     "rewritten": [PLAIN, "ALTER TABLE {t} ADD r float8 DEFAULT random()"],
     "dropped_and_made_again": [PLAIN, "DROP TABLE {t}; CREATE TABLE {t} (id int PRIMARY KEY, other text);"
                                       "INSERT INTO {t} VALUES (1, 'x')"],

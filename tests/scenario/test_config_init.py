@@ -1,5 +1,5 @@
-"""`tailrace config init`: a file to begin with. Invariants: what it writes is taken by `config check`, as it is and with
-each of its settings out of its comment, and runs; nothing is written over; no password is in it unasked."""
+"""`tailrace config init`: a file to begin with. Invariants: what it writes is taken by `config check`, as it is
+and with each of its settings out of its comment, and runs; nothing is written over; no password is in it unasked."""
 import os
 import re
 import stat

@@ -201,8 +201,8 @@ def test_one_that_was_killed_and_runs_again(shop):
     shop.mirror.start()
     shop.mirror.wait_streaming()
     shop.mirror.kill()
-    wait_until(lambda: not shop.value(f"SELECT active FROM pg_replication_slots WHERE slot_name = '{shop.name}'"),
-               what="the slot to come free")
+    active = f"SELECT active FROM pg_replication_slots WHERE slot_name = '{shop.name}'"
+    wait_until(lambda: not shop.value(active), what="the slot to come free")
     shop.execute(f"SELECT pg_drop_replication_slot('{shop.name}')")
     shop.mirror.start()
     assert shop.mirror.wait_ended() == 3

@@ -47,7 +47,8 @@ def clock(shop):
 
 
 def acknowledged(shop):
-    return lsn(shop.value(f"SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = '{shop.name}'"))
+    return lsn(shop.value("SELECT confirmed_flush_lsn::text FROM pg_replication_slots "
+                          f"WHERE slot_name = '{shop.name}'"))
 
 
 def ids(shop):
@@ -104,7 +105,8 @@ def test_a_backlog(shop):
     shop.mirror.configure(limits={"backlog": "1B"})
     once(shop)
     for number in range(20):
-        shop.execute(f"INSERT INTO t SELECT {2000 + number} * 1000 + i, repeat('x', 200) FROM generate_series(1, 500) i")
+        shop.execute(f"INSERT INTO t SELECT {2000 + number} * 1000 + i, repeat('x', 200) "
+                     "FROM generate_series(1, 500) i")
     before = here(shop)
     text = once(shop)
     assert "reading the backlog" in text, text
