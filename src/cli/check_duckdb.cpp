@@ -7,10 +7,13 @@
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
+#include <set>
 
 #include "base/real_path.h"
+#include "cli/command.h"
 #include "config/validation.h"
 #include "pipeline/open_options.h"
+#include "serve/control_client.h"
 #include "serve/human.h"
 #include "target/open_target.h"
 
@@ -34,10 +37,11 @@ bool may_write(const std::string& path) {
 
 class FileChecks {
  public:
-  FileChecks(const config::Config& config, bool runs, std::vector<PlannedTable>& plan)
+  FileChecks(const config::Config& config, std::vector<PlannedTable>& plan,
+             std::optional<Checkpoint>& checkpoint)
       : config_(config),
-        runs_(runs),
         plan_(plan),
+        checkpoint_(checkpoint),
         file_(real_path(config.target.path)),
         folder_(fs::path(file_).parent_path().string()) {}
 
@@ -79,7 +83,7 @@ class FileChecks {
             "{} is not this user's to write to: the file, its log and what does not fit into memory are "
             "made there",
             folder_),
-        fmt::format("sudo chown {} {}", ::geteuid(), for_shell(folder_)));
+        "# let this user write there, or name a file in a folder of its own");
     return false;
   }
 
@@ -93,13 +97,12 @@ class FileChecks {
           fmt::format("sudo chown {} {}", ::geteuid(), for_shell(file_)));
       return false;
     }
-    if (runs_) {
-      for (auto& table : plan_) table.action = "followed already";
-      add(Verdict::pass, "target", "a tailrace is running on it");
-      return true;
-    }
+    serve::ControlClient client(control_places(config_));
+    if (client.running()) return running(client);
     try {
-      followed(target::read_checkpoint(pipeline::open_options(config_)));
+      auto held = target::peek(pipeline::open_options(config_));
+      checkpoint_ = held.checkpoint;
+      followed(held);
     } catch (const Error& error) {
       add(Verdict::fail, "target", error.message(), error.remedy());
       return false;
@@ -107,27 +110,54 @@ class FileChecks {
     return true;
   }
 
-  void followed(const std::optional<Checkpoint>& books) {
-    if (!books)
-      return add(Verdict::pass, "target", config_.target.url() + " is there, and follows nothing yet");
-    if (books->slot.empty() && config_.snapshot.enabled)
-      return add(Verdict::fail, "target", "it was filled by 'tailrace snapshot', which follows nothing",
-                 "# name a new file; or go on from what is there (docs/start-from-a-dump.md)");
-    if (!books->slot.empty() && books->slot != config_.slot.name)
-      return add(
-          Verdict::fail, "target",
-          fmt::format("it follows slot \"{}\", but slot \"{}\" is configured", books->slot, config_.slot.name),
-          fmt::format("# use --slot {}, or name a new file", books->slot));
-    for (auto& table : plan_) table.action = "followed already";
-    add(Verdict::pass, "target", fmt::format("follows already, and has all up to {}", books->lsn.str()));
+  bool running(const serve::ControlClient& client) {
+    std::optional<pipeline::Status> status;
+    try {
+      status = client.status();
+    } catch (const Error& error) {
+      add(Verdict::fail, "target", error.message(), error.remedy());
+      return false;
+    }
+    if (status && (status->name != config_.name || status->slot != config_.slot.name)) {
+      add(Verdict::fail, "target",
+          fmt::format("the tailrace named {} is running on it, with slot \"{}\"", status->name, status->slot),
+          "# name another file; or stop that one first");
+      return false;
+    }
+    std::set<std::string> tables;
+    if (status) {
+      for (const auto& table : status->tables)
+        if (table.state != pipeline::TableState::stopped) tables.insert(table.schema + "." + table.name);
+    }
+    mark(tables);
+    add(Verdict::pass, "target", "this tailrace is running on it");
+    return true;
+  }
+
+  void mark(const std::set<std::string>& followed) {
+    for (auto& table : plan_)
+      if (followed.contains(table.table)) table.action = "followed already";
+  }
+
+  /// Whether it can be gone on from is asked elsewhere, as a start asks.
+  void followed(const target::Peeked& held) {
+    auto place = config_.target.url();
+    if (!held.checkpoint) return add(Verdict::pass, "target", place + " is there, and follows nothing yet");
+    std::set<std::string> tables;
+    for (const auto& table : held.tables)
+      if (table.copied) tables.insert(table.qualified());
+    mark(tables);
+    add(Verdict::pass, "target", fmt::format("has all up to {}", held.checkpoint->lsn.str()));
   }
 
   void room() {
     struct statvfs disk{};
     if (::statvfs(folder_.c_str(), &disk) != 0) return;
     auto free = static_cast<std::int64_t>(disk.f_bavail) * static_cast<std::int64_t>(disk.f_frsize);
-    bool followed = !plan_.empty() && plan_[0].action == "followed already";
-    auto wanted = followed ? 0 : bytes_of(plan_);
+    auto coming = plan_;
+    std::erase_if(coming, [](const auto& table) { return table.action == "followed already"; });
+    bool followed = coming.empty() && !plan_.empty();
+    auto wanted = bytes_of(coming);
     auto said = fmt::format("{} free in {}", serve::human_bytes(free), folder_);
     if (!followed)
       said += fmt::format("; the tables have {} at the source, and usually less in a DuckDB file",
@@ -147,8 +177,8 @@ class FileChecks {
   }
 
   const config::Config& config_;
-  bool runs_;
   std::vector<PlannedTable>& plan_;
+  std::optional<Checkpoint>& checkpoint_;
   std::string file_;
   std::string folder_;
   std::error_code ignored_;
@@ -157,9 +187,9 @@ class FileChecks {
 
 }  // namespace
 
-std::vector<CheckResult> check_duckdb(const config::Config& config, bool runs,
-                                      std::vector<PlannedTable>& plan) {
-  return FileChecks(config, runs, plan).all();
+std::vector<CheckResult> check_duckdb(const config::Config& config, std::vector<PlannedTable>& plan,
+                                      std::optional<Checkpoint>& checkpoint) {
+  return FileChecks(config, plan, checkpoint).all();
 }
 
 }  // namespace tailrace::cli

@@ -12,7 +12,7 @@ namespace tailrace::cli {
 
 struct PlannedTable {
   std::string table;      ///< qualified, as at the source
-  std::string action;     ///< "made", "filled", "followed already"
+  std::string action;     ///< "made", "filled", "followed already", "not there"
   std::int64_t rows = 0;  ///< the planner's estimate; -1 unknown
   std::int64_t bytes = 0;
 };

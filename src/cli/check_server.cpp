@@ -61,7 +61,6 @@ class ServerChecks {
     connections();
     encoding();
     if (config_.schema.mode == config::SchemaMode::copy) extensions();
-    if (config_.schema.owners || config_.schema.privileges) roles();
     return std::move(out_);
   }
 
@@ -137,12 +136,22 @@ class ServerChecks {
                                    "where n.nspname || '.' || c.relname = any({})",
                                    array()),
                        "looking for the target's tables");
-    bool follows = target::postgres::is_set_up(target_, config_.name);
-    set_up_ = follows;
+    set_up_ = target::postgres::is_set_up(target_, config_.name);
+    std::set<std::string> followed;
+    // Of books of any format.
+    if (set_up_)
+      followed = names(target_,
+                       fmt::format("select schema_name || '.' || table_name from tailrace.tables where copied "
+                                   "and subscription = {}",
+                                   quote_literal(config_.name)),
+                       "reading tailrace's books");
+    bool makes = config_.schema.mode == config::SchemaMode::copy;
     for (auto& table : plan_) {
       bool found = there.contains(table.table);
-      if (found) table.action = follows ? "followed already" : "filled";
-      if (!found && config_.schema.mode == config::SchemaMode::expect) lacking_.push_back(table.table);
+      if (found) table.action = followed.contains(table.table) ? "followed already" : "filled";
+      if (found || makes) continue;
+      table.action = "not there";
+      lacking_.push_back(table.table);
     }
     if (!lacking_.empty())
       add(Verdict::fail, "tables at the target",
@@ -239,8 +248,9 @@ class ServerChecks {
   void connections() {
     auto row = target_.query(
         "select pg_catalog.current_setting('max_connections')::bigint - (select pg_catalog.count(*) from "
-        "pg_catalog.pg_stat_activity where backend_type = 'client backend'), (select rolconnlimit from "
-        "pg_catalog.pg_roles where rolname = current_user)",
+        "pg_catalog.pg_stat_activity where backend_type = 'client backend'), (select case when rolsuper then "
+        "-1 "
+        "else rolconnlimit end from pg_catalog.pg_roles where rolname = current_user)",
         "counting the target's connections");
     auto wanted = 2 + config_.apply.connections + config_.snapshot.readers;
     auto limit = row.i64(0, 1);
@@ -284,23 +294,6 @@ class ServerChecks {
         fmt::format("not installed on the target's server: {}; tables that need one cannot be made",
                     fmt::join(missing, ", ")),
         "-- install them on that host (packages); it needs no restart for most");
-  }
-
-  void roles() {
-    auto used =
-        names(source_,
-              fmt::format("select distinct pg_catalog.quote_ident(r.rolname) from pg_catalog.pg_class c "
-                          "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
-                          "join pg_catalog.pg_roles r on r.oid = c.relowner "
-                          "where n.nspname || '.' || c.relname = any({})",
-                          array()),
-              "reading the tables' owners");
-    auto there = names(target_, "select pg_catalog.quote_ident(rolname) from pg_catalog.pg_roles",
-                       "reading the target's roles");
-    std::string sql;
-    for (const auto& role : used)
-      if (!there.contains(role)) sql += fmt::format("{}CREATE ROLE {};", sql.empty() ? "" : "\n", role);
-    if (!sql.empty()) add(Verdict::warn, "roles", "owners of tables that the target does not know", sql);
   }
 
   const config::Config& config_;

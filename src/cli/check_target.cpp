@@ -114,7 +114,8 @@ std::vector<CheckResult> check_code_there(const config::Config& config, pg::Conn
 std::vector<CheckResult> check_target_user(const config::Config& config, pg::Connection& source,
                                            pg::Connection& target) {
   std::vector<CheckResult> out;
-  out.push_back(judged("target's writes", "not read-only", [&] { target::postgres::check_writable(target); }));
+  out.push_back(judged("target's writes", "not read-only",
+                       [&] { target::postgres::check_writable(target, /*set_up=*/false); }));
   out.push_back(judged("target's books", "nobody else's", [&] { target::postgres::check_books(target); }));
   auto selected =
       source::select_tables(source::read_catalog_tables(source), pipeline::publication_spec(config));

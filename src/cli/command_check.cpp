@@ -9,15 +9,17 @@
 #include "cli/check_duckdb.h"
 #include "cli/check_plan.h"
 #include "cli/check_server.h"
+#include "cli/check_start.h"
 #include "cli/check_target.h"
 #include "cli/command.h"
 #include "cli/progress_line.h"
 #include "cli/source_access.h"
 #include "pg/one_database.h"
+#include "pipeline/open_options.h"
 #include "pipeline/published_tables.h"
-#include "serve/control_client.h"
 #include "serve/human.h"
 #include "source/preflight.h"
+#include "target/open_target.h"
 
 namespace tailrace::cli {
 namespace {
@@ -32,12 +34,19 @@ constexpr auto patience = std::chrono::seconds(30);
 void print_plan(const std::vector<PlannedTable>& plan) {
   constexpr std::size_t most = 30;
   std::int64_t rows = 0;
+  std::size_t unknown = 0;
   std::size_t width = 0;
   for (std::size_t i = 0; i < plan.size(); ++i) {
     rows += std::max<std::int64_t>(plan[i].rows, 0);
+    if (plan[i].rows < 0) ++unknown;
     if (i < most) width = std::max(width, serve::display_width(printable(plan[i].table)));
   }
-  fmt::print("\nA start would follow {} tables, about {} rows, {}:\n", plan.size(), serve::human_count(rows),
+  // Until a table is analyzed, nobody has counted it.
+  std::string count = unknown == plan.size() ? "an unknown number of rows"
+                      : unknown > 0 ? fmt::format("about {} rows besides those of {}, which are unknown",
+                                                  serve::human_count(rows), unknown)
+                                    : fmt::format("about {} rows", serve::human_count(rows));
+  fmt::print("\nA start would follow {} tables, {}, {}:\n", plan.size(), count,
              serve::human_bytes(bytes_of(plan)));
   for (std::size_t i = 0; i < plan.size() && i < most; ++i) {
     fmt::print("  {}  {:<16}  {:>14} rows  {:>10}\n", serve::pad_right(printable(plan[i].table), width),
@@ -90,6 +99,21 @@ void print_json(const std::vector<CheckResult>& results, const std::vector<Plann
   fmt::print("[\n{}\n]\n", out);
 }
 
+bool is_failed(const CheckResult& result) {
+  return result.verdict == Verdict::fail;
+}
+
+/// `before`: what is known of the source, in better words than a connection's.
+std::vector<CheckResult> check_start(const config::Config& config, pg::Connection& source,
+                                     const std::optional<Checkpoint>& checkpoint,
+                                     const std::vector<CheckResult>& before) {
+  auto out = check_replication(config, source, checkpoint);
+  if (std::ranges::any_of(before, is_failed))
+    std::erase_if(out, [](const auto& result) { return result.title == "replication connection"; });
+  std::ranges::move(check_rows_as_of(config, source, checkpoint), std::back_inserter(out));
+  return out;
+}
+
 void look_at_server(const config::Config& config, pg::Connection& source, std::vector<CheckResult>& results,
                     std::vector<PlannedTable>& plan) {
   CheckResult result{Verdict::pass, "target", config.target.url() + " is another database than the source", ""};
@@ -98,8 +122,14 @@ void look_at_server(const config::Config& config, pg::Connection& source, std::v
     auto target = pg::Connection::open(config.target.path, {pg::Mode::sql, config.name});
     target.set_patience(patience);
     pg::refuse_one_database(source, target);
-    user = check_target_user(config, source, target);
-    std::ranges::move(check_server(config, source, target, plan), std::back_inserter(user));
+    auto add = [&](std::vector<CheckResult> more) { std::ranges::move(more, std::back_inserter(user)); };
+    add(check_target_user(config, source, target));
+    add(check_server(config, source, target, plan));
+    auto checkpoint = target::read_checkpoint(pipeline::open_options(config));
+    add(check_start(config, source, checkpoint, results));
+    // In words of their own the others find much of what this does.
+    if (!checkpoint && std::ranges::none_of(user, is_failed) && std::ranges::none_of(results, is_failed))
+      add(check_first_start(config, source, target));
   } catch (const Error& error) {
     result = {Verdict::fail, "target", error.message(), error.remedy()};
   }
@@ -135,8 +165,11 @@ int command_check(const Options& options) {
   if (config.target.given()) plan = plan_if_possible(config, connection);
   if (config.target.kind == "postgres") look_at_server(config, connection, results, plan);
   if (config.target.kind == "duckdb") {
-    bool runs = serve::ControlClient(control_places(config)).running();
-    std::ranges::move(check_duckdb(config, runs, plan), std::back_inserter(results));
+    std::optional<Checkpoint> checkpoint;
+    auto file = check_duckdb(config, plan, checkpoint);
+    auto start = check_start(config, connection, checkpoint, results);
+    std::ranges::move(file, std::back_inserter(results));
+    std::ranges::move(start, std::back_inserter(results));
   }
   line.reset();
   if (stop_signal().requested()) throw Error(Retry::transient, "it was stopped before everything was checked");
@@ -144,9 +177,7 @@ int command_check(const Options& options) {
     print_json(results, plan);
   else
     print_text(results, plan);
-  return std::ranges::any_of(results, [](const CheckResult& r) { return r.verdict == Verdict::fail; })
-             ? exit_differs
-             : exit_ok;
+  return std::ranges::any_of(results, is_failed) ? exit_differs : exit_ok;
 }
 
 }  // namespace tailrace::cli

@@ -148,6 +148,13 @@ void remove_from_source(const config::Config& config, Left& left) {
   for (const auto& name : config.publication.names) remove_publication(*source, name, left);
 }
 
+std::string told(const target::Forgotten& gone) {
+  if (!gone.books && gone.origins.empty()) return "there was nothing";
+  std::string out = gone.books ? "its bookkeeping dropped" : "its bookkeeping had nothing";
+  if (!gone.origins.empty()) out += fmt::format(", and its origins {}", fmt::join(gone.origins, ", "));
+  return out + "; the tables stay";
+}
+
 void remove_from_target(const config::Config& config, Left& left) {
   if (config.target.kind == "duckdb") {
     std::error_code unknown;
@@ -164,11 +171,7 @@ void remove_from_target(const config::Config& config, Left& left) {
       "the target's bookkeeping and origin",
       "Run 'tailrace teardown' again once it can be reached; or, if no other mirror is there, at the "
       "target: DROP SCHEMA tailrace CASCADE;",
-      [&] {
-        fmt::print("{}: {}\n", config.target.url(),
-                   target::forget(mirror) ? "its bookkeeping and origin dropped, the tables stay"
-                                          : "there was nothing");
-      });
+      [&] { fmt::print("{}: {}\n", config.target.url(), told(target::forget(mirror))); });
 }
 
 }  // namespace

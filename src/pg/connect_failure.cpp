@@ -34,6 +34,10 @@ std::string connect_remedy(std::string_view message, const ConnectingAs& as) {
                        quote_identifier(as.database), quote_identifier(as.user));
   if (message.contains("start walsender") || message.contains("start WAL sender"))
     return fmt::format("There, as a superuser: ALTER ROLE {} REPLICATION;", quote_identifier(as.user));
+  if (message.contains("exceeds max_wal_senders") || message.contains("exceeds \"max_wal_senders\""))
+    return "ALTER SYSTEM SET max_wal_senders = 10;  -- or 5 more than it is; then restart the server";
+  if (message.contains("too many connections for role"))
+    return fmt::format("There, as a superuser: ALTER ROLE {} CONNECTION LIMIT -1;", quote_identifier(as.user));
   if (message.contains("does not match host name"))
     return "Connect by a name that the certificate has (hostaddr= tells the address apart from it), or give "
            "the "
@@ -53,10 +57,11 @@ std::string connect_remedy(std::string_view message, const ConnectingAs& as) {
 }
 
 bool connect_may_succeed_later(std::string_view message) {
-  for (auto hopeless : {"authentication failed", "no password supplied", "no pg_hba.conf entry",
-                        "does not exist", "permission denied", "must be superuser", "not permitted to log in",
-                        "startup parameter: replication", "does not match host name",
-                        "certificate verify failed", "root certificate file", "does not support SSL"}) {
+  for (auto hopeless :
+       {"authentication failed", "no password supplied", "no pg_hba.conf entry", "does not exist",
+        "permission denied", "must be superuser", "not permitted to log in", "startup parameter: replication",
+        "does not match host name", "certificate verify failed", "root certificate file",
+        "does not support SSL", "(currently 0)"}) {
     // "No such file or directory" (a socket of a server that is down) is hopeful, "database x does not exist"
     // not.
     if (message.find(hopeless) != std::string_view::npos) return false;

@@ -541,6 +541,9 @@ Error make_error(const ServerError& said, std::string_view purpose) {
   // The server's advice would take along what is not tailrace's.
   if (remedy.contains("CASCADE"))
     remedy = "Drop or change what depends on it, which the message names, by hand, and start again";
+  constexpr std::string_view untranslatable = "22P05";
+  if (said.sqlstate == untranslatable && remedy.empty())
+    remedy = "Take a database of encoding UTF8, or leave out what has that character (tables:)";
   Error error(classify(said.sqlstate, said.message), message, remedy);
   error.with_sqlstate(said.sqlstate);
   return error;

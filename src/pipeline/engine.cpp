@@ -125,7 +125,7 @@ CopyOutcome Engine::run(const Recopy& recopy, const Until& until) {
   try {
     return run_supervised(first);
   } catch (...) {
-    first.undo();
+    if (first.undo()) established_ = false;
     throw;
   }
 }
@@ -142,6 +142,7 @@ CopyOutcome Engine::run_supervised(FirstStart& first) {
     try {
       auto options = open_options(config_);
       options.doing = telling(board_);
+      first.watch(options);
       std::unique_ptr<pg::Connection> source;
       if (options.before_writing) {
         options.before_writing = [&](pg::Connection& there, bool set_up) {
@@ -150,13 +151,13 @@ CopyOutcome Engine::run_supervised(FirstStart& first) {
         };
       }
       auto target = target::open(options);
+      first.look_at(*target);
       established_ = established_ || target->checkpoint().has_value();
       if (!std::exchange(marked, true)) {
         mark_for_copy(*target, recopy_.tables);
         if (!anew_) tell_and_try_held(*target, config_.snapshot.enabled);
       }
       try {
-        first.look_at(*target);
         attempt(*target, std::move(source), first);
       } catch (...) {
         first.look_at(*target);
@@ -233,7 +234,9 @@ void Engine::attempt(target::Target& target, std::unique_ptr<pg::Connection> sou
   for (;;) {
     streamed_ = false;
     try {
-      Session session(config_, target, std::move(source), board_, stop_, looks_, [this](Applier* applier) {
+      Session session(config_, target, std::move(source), board_, stop_, looks_, [&](Applier* applier) {
+        // All is copied, even where that is nothing.
+        first.keep();
         if (applier != nullptr) streaming_since_ = Clock::now();
         streamed_ = true;
         applier_.set(applier);
@@ -412,6 +415,7 @@ CopyOutcome take_snapshot(const config::Config& config, StatusBoard& board, cons
     auto told = std::move(empty);  // broken when this ends, if there is nothing to tell
     auto options = open_options(config);
     options.doing = telling(board);
+    first.watch(options);
     options.found_empty = [&](const schema::StructureOptions& how) { told.set_value(how); };
     if (options.before_writing) {
       options.before_writing = [&](pg::Connection& there, bool set_up) {
@@ -445,8 +449,6 @@ CopyOutcome take_snapshot(const config::Config& config, StatusBoard& board, cons
   first.look_at(*target);
   try {
     if (unread) std::rethrow_exception(unread);
-    // What is made of a structure is gone on with by the next one.
-    if (config.target.kind == "postgres" && config.schema.mode == config::SchemaMode::copy) first.keep();
     for (;;) {
       try {
         copy->into(*target);

@@ -17,6 +17,7 @@
 #include "pipeline/observer.h"
 #include "pipeline/open_options.h"
 #include "pipeline/published_tables.h"
+#include "pipeline/start_checks.h"
 #include "pipeline/table_copier.h"
 #include "schema/catalog.h"
 #include "source/backlog_stream.h"
@@ -151,8 +152,11 @@ void Session::connect() {
   });
   target_.follows(identity_.system_identifier + "/" + identity_.database);
   if (auto checkpoint = target_.checkpoint()) {
-    if (!checkpoint->system_identifier.empty()) check_cluster(*checkpoint);
-    if (!wants_anew()) check_position(*checkpoint);
+    if (wants_anew()) {
+      check_anew(*checkpoint);
+    } else {
+      check_checkpoint(config_, identity_, *checkpoint, [this] { return is_standby(); });
+    }
   }
 }
 

@@ -59,9 +59,7 @@ class Session {
   void connect();
   std::unique_ptr<pg::Connection> replication();
   bool is_standby();
-  void check_cluster(const Checkpoint& checkpoint);
-  void check_position(const Checkpoint& checkpoint);
-  void check_slot_name(const Checkpoint& checkpoint) const;
+  void check_anew(const Checkpoint& checkpoint);
   bool wants_anew() const { return anew_ != nullptr && *anew_; }
   bool begins_anew() const;
   bool was_copied() const;

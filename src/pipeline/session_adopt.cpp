@@ -4,6 +4,7 @@
 #include "pipeline/holding.h"
 #include "pipeline/published_tables.h"
 #include "pipeline/session.h"
+#include "pipeline/start_checks.h"
 #include "pipeline/unsaid_changes.h"
 #include "schema/catalog.h"
 #include "schema/changes_since.h"
@@ -19,16 +20,6 @@ constexpr const char* take_again =
     "Take the rows again under a slot that is made after the change, and let nobody alter a table before the "
     "first "
     "start";
-
-/// Why not all of the table's rows are at the target or still to come; nothing: they are.
-std::optional<std::string> doubt(const schema::ChangeSince& change) {
-  if (change.made) {
-    if (change.always_sent || !change.has_rows) return std::nullopt;
-    return "it joined the publication after it was made, so that rows of before would be missing";
-  }
-  return "it may be another than the target's rows are of, because since the position as of which they are " +
-         change.what;
-}
 
 std::vector<Oid> oids_of(const std::vector<schema::Table>& tables) {
   std::vector<Oid> out;
@@ -80,18 +71,9 @@ void Session::refuse_unfinished_copies(const std::vector<schema::Table>& missing
       "bring rows of your own");
 }
 
-/// Tables of which nothing was written before the stream begins: they were made after the slot. What a snapshot
-/// showed, and what was written before start_lsn, does not come.
 std::set<Oid> Session::coming_whole(const std::vector<schema::Table>& tables) {
-  std::set<Oid> out;
-  auto slot = source::read_slot(*connection_, config_.slot.name);
-  if (!slot || target_.checkpoint() || stated_position(*slot) != slot->confirmed_flush) return out;
-  auto changes =
-      schema::changes_since(*connection_, config_.slot.name, config_.publication.names, oids_of(tables));
-  for (const auto& [table, change] : changes) {
-    if (change.made && !doubt(change)) out.insert(table);
-  }
-  return out;
+  if (target_.checkpoint()) return {};
+  return pipeline::coming_whole(config_, *connection_, tables);
 }
 
 /// Nothing is written yet, and somebody is watching.

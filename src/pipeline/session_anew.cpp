@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/sql_text.h"
 #include "pipeline/session.h"
+#include "pipeline/start_checks.h"
 
 // Everything is copied anew, in place: because the slot is lost, or by wish. What is looked at comes first, and
 // changes nothing. Then, in this order: the books say that no table is copied and that there is no position;
@@ -71,7 +72,7 @@ std::optional<source::SlotInfo> Session::look_before_beginning_anew() {
         "snapshot: {enabled: off}");
   }
   auto checkpoint = target_.checkpoint();
-  if (checkpoint && !checkpoint->slot.empty()) check_slot_name(*checkpoint);
+  if (checkpoint && !checkpoint->slot.empty()) check_slot_name(config_, *checkpoint);
   bool behind = checkpoint && identity_.wal_position < checkpoint->lsn;
   if (is_standby() && (behind || connection_->server_version() < 160000)) {
     throw Error(Retry::transient, "the server is a standby, from which everything cannot be copied anew",

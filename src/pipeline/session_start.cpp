@@ -6,6 +6,7 @@
 #include "base/sql_text.h"
 #include "pipeline/holding.h"
 #include "pipeline/published_tables.h"
+#include "pipeline/start_checks.h"
 #include "schema/catalog.h"
 #include "source/slot_waits.h"
 #include "source/timeline.h"
@@ -35,54 +36,13 @@ bool Session::is_standby() {
       .flag(0, 0);
 }
 
-void Session::check_cluster(const Checkpoint& checkpoint) {
-  bool earlier =
-      identity_.system_identifier == checkpoint.system_identifier && identity_.timeline < checkpoint.timeline;
-  // An old primary never gets there.
-  if (earlier && is_standby()) {
-    throw Error(Retry::transient,
-                fmt::format("the server is a standby on timeline {}, which has not followed the failover to "
-                            "timeline {} yet",
-                            identity_.timeline, checkpoint.timeline),
-                "This is waited out; name the primary if it stays so");
-  }
-  if (wants_anew()) check_same_tables(checkpoint);
-  if (!wants_anew() || identity_.system_identifier == checkpoint.system_identifier)
+/// What is there is copied anew, so that only whose it is counts.
+void Session::check_anew(const Checkpoint& checkpoint) {
+  if (checkpoint.system_identifier.empty()) return;
+  refuse_waiting_standby(identity_, checkpoint, [this] { return is_standby(); });
+  check_same_tables(checkpoint);
+  if (identity_.system_identifier == checkpoint.system_identifier)
     source::check_same_cluster(identity_, checkpoint);
-}
-
-void Session::check_slot_name(const Checkpoint& checkpoint) const {
-  if (checkpoint.slot == config_.slot.name) return;
-  throw Error(Retry::needs_operator,
-              fmt::format("the target follows slot \"{}\", but slot \"{}\" is configured", checkpoint.slot,
-                          config_.slot.name),
-              fmt::format("Use --name or slot.name so that the slot is \"{}\", or name a new target file",
-                          checkpoint.slot));
-}
-
-void Session::check_position(const Checkpoint& checkpoint) {
-  if (checkpoint.slot.empty() && config_.snapshot.enabled) {
-    throw Error(Retry::needs_operator, "the target was filled by 'tailrace snapshot', which follows nothing",
-                "To copy all of it anew, in place, and follow the source: tailrace run --recopy-all. To go on "
-                "from what is "
-                "there, a slot must be older than it: snapshot: {enabled: off}, and docs/start-from-a-dump.md");
-  }
-  if (!checkpoint.slot.empty()) check_slot_name(checkpoint);
-  if (identity_.wal_position < checkpoint.lsn) {
-    // It has not replayed everything yet.
-    if (is_standby()) {
-      throw Error(
-          Retry::transient,
-          fmt::format("the server is a standby that has replayed up to {}, and the target has {} already",
-                      identity_.wal_position.str(), checkpoint.lsn.str()));
-    }
-    throw Error(
-        Retry::needs_operator,
-        fmt::format("the server is at {}, behind what the target already has ({}): it is a standby that was "
-                    "promoted, or a backup that was restored, without the last changes",
-                    identity_.wal_position.str(), checkpoint.lsn.str()),
-        tailrace::copy_all_anew);
-  }
 }
 
 void Session::ensure_slot() {
@@ -117,31 +77,6 @@ void Session::note_timeline() {
   target_.initialize(*checkpoint);
 }
 
-/// The rows at the target are as of a position that the user states: the slot's own, or start_lsn.
-Lsn Session::stated_position(const source::SlotInfo& slot) const {
-  if (!config_.start_lsn) return slot.confirmed_flush;
-  if (*config_.start_lsn < slot.confirmed_flush) {
-    throw Error(
-        Retry::needs_operator,
-        fmt::format("start_lsn is {}, but slot \"{}\" begins at {}: the changes between are gone",
-                    config_.start_lsn->str(), slot.name, slot.confirmed_flush.str()),
-        "Nothing was written. Take the rows anew while the slot is there, and state the position as of which "
-        "they are");
-  }
-  // A commit that its session did not wait for is seen, and in a dump, before it is written.
-  auto inserted = connection_->query(
-      "select case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() "
-      "else pg_catalog.pg_current_wal_insert_lsn() end",
-      "reading the source's position");
-  if (*config_.start_lsn > inserted.lsn(0, 0)) {
-    throw Error(Retry::needs_operator,
-                fmt::format("start_lsn is {}, but the source has written no further than {}",
-                            config_.start_lsn->str(), inserted.lsn(0, 0).str()),
-                "Nothing was written. State the position that pg_current_wal_insert_lsn() gave at this source");
-  }
-  return *config_.start_lsn;
-}
-
 void Session::begin_at(const source::SlotInfo& slot, Lsn position, const std::string& seen) {
   two_phase_ = slot.two_phase;
   failover_ = slot.failover;
@@ -151,8 +86,6 @@ void Session::begin_at(const source::SlotInfo& slot, Lsn position, const std::st
       {config_.slot.name, identity_.system_identifier, identity_.timeline, position, PgTimestamp::now(), seen});
 }
 
-/// Whether the rows that are there can be gone on from. Before anything is written, and again once the slot is
-/// ours.
 void Session::check_start(const std::optional<source::SlotInfo>& slot) const {
   if (begins_anew()) {
     throw Error(
@@ -161,44 +94,11 @@ void Session::check_start(const std::optional<source::SlotInfo>& slot) const {
         "all of it",
         "Nothing was written. Run with snapshot: {enabled: on} until it follows");
   }
-  auto taken = target_.checkpoint();  // of 'tailrace snapshot', if anything is there
-  if (!taken && !target_.tables().empty()) {
-    throw Error(
-        Retry::needs_operator,
-        fmt::format("the target has a copy that was interrupted before it was whole ({} tables), and with "
-                    "snapshot.enabled: off it would be taken for all there is",
-                    target_.tables().size()),
-        "Nothing was written. Finish it: 'tailrace snapshot' again, or run with snapshot: {enabled: on}; or "
-        "'tailrace teardown', and bring rows of your own");
-  }
-  if (!slot && (taken || config_.start_lsn)) {
-    throw Error(
-        Retry::needs_operator,
-        fmt::format("replication slot \"{}\" does not exist, and one that is made now is younger than the "
-                    "rows: changes between would be lost",
-                    config_.slot.name),
-        "Nothing was written. Make the slot first ('tailrace init --create-slot'), then take the rows, then "
-        "run this");
-  }
-  if (!slot) return;
-  stated_position(*slot);
-  if (!taken || config_.start_lsn) return;
-  if (!SeenTransactions::parse(taken->seen)) {
-    throw Error(
-        Retry::needs_operator,
-        "the target does not say which transactions its snapshot showed: it was taken at a standby, or by an "
-        "earlier tailrace",
-        "If nothing was written at the source while it was taken, state its position: start_lsn: " +
-            taken->lsn.str());
-  }
-  if (slot->confirmed_flush > taken->lsn) {
-    throw Error(
-        Retry::needs_operator,
-        fmt::format("slot \"{}\" begins at {}, after the snapshot, which was taken at {}: the changes between "
-                    "are gone",
-                    slot->name, slot->confirmed_flush.str(), taken->lsn.str()),
-        "Nothing was written. Take the snapshot again, into a new target, now that the slot is there");
-  }
+  check_rows_as_of(config_, *connection_, slot, target_.checkpoint(), target_.tables().size());
+}
+
+Lsn Session::stated_position(const source::SlotInfo& slot) const {
+  return pipeline::stated_position(config_, *connection_, slot);
 }
 
 /// Nothing is written yet, and somebody is watching: what a target refuses of one table is told, not held.

@@ -246,6 +246,12 @@ class Preflight {
   void publication(const std::optional<PublicationInfo>& existing) {
     const PublicationSpec& spec = request_.publication;
     std::string title = fmt::format("publication {}", fmt::join(spec.names, ", "));
+    try {
+      if (existing) check_publication(connection_, spec);
+    } catch (const Error& error) {
+      if (error.retry() != Retry::needs_operator) throw;
+      return add(Verdict::fail, title, error.message(), error.remedy());
+    }
     if (existing)
       return add(Verdict::pass, title,
                  fmt::format("exists{}, {} tables", existing->managed ? ", made by tailrace" : "",

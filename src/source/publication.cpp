@@ -281,6 +281,17 @@ class Keeper {
     return out;
   }
 
+  void check() {
+    if (!spec_.create) {
+      adopt();
+      return;
+    }
+    auto existing = read_publication(connection_, name_);
+    catalog_ = read_catalog_tables(connection_);
+    wanted_ = select_tables(catalog_, spec_);
+    if (existing && !existing->managed) verify_foreign(std::move(*existing));
+  }
+
  private:
   PublicationOutcome keep() {
     auto existing = read_publication(connection_, name_, Filters::as_stored);
@@ -470,6 +481,10 @@ std::optional<PublicationInfo> read_publication(pg::Connection& connection, cons
 
 PublicationOutcome ensure_publication(pg::Connection& connection, const PublicationSpec& spec) {
   return Keeper(connection, spec).ensure();
+}
+
+void check_publication(pg::Connection& connection, const PublicationSpec& spec) {
+  Keeper(connection, spec).check();
 }
 
 Error explain_missing(const Error& error, const std::vector<std::string>& names, bool missing) {

@@ -108,6 +108,9 @@ PublicationInfo merge_publications(const std::vector<PublicationInfo>& publicati
 /// come back as they are stored.
 PublicationOutcome ensure_publication(pg::Connection& connection, const PublicationSpec& spec);
 
+/// Throws the Error by which ensure_publication() would refuse what is there; nothing is made.
+void check_publication(pg::Connection& connection, const PublicationSpec& spec);
+
 /// Servers before 18 look for the publications as they were where the stream stands, and end it where one was
 /// not there yet. `missing`: one is not there now either.
 Error explain_missing(const Error& error, const std::vector<std::string>& names, bool missing);

@@ -4,8 +4,7 @@
 
 #include <filesystem>
 
-#include "target/duckdb/duckdb_target.h"
-#include "target/postgres/postgres_target.h"
+#include "target/postgres/foreseeing.h"
 
 namespace tailrace::target {
 
@@ -21,6 +20,26 @@ void tell_of_log(const OpenOptions& options) {
     options.doing(fmt::format("replaying the log of the file, {} MB", size >> 20U));
 }
 
+PostgresOptions postgres_options(const OpenOptions& options) {
+  return {.conninfo = options.path,
+          .subscription = options.name,
+          .structure = options.make_structure ? StructureMode::copy : StructureMode::expect,
+          .connections = options.connections,
+          .lz4 = options.lz4,
+          .owners = options.owners,
+          .privileges = options.privileges,
+          .trust_source = options.trust_source,
+          .keep_rows = options.keep_rows,
+          .in_loop = options.in_loop,
+          .on_error = options.quarantine ? OnError::quarantine : OnError::stop,
+          .after_quarantine = options.hold ? AfterQuarantine::hold : AfterQuarantine::go_on,
+          .conflicts = options.conflicts,
+          .found_empty = options.found_empty,
+          .before_writing = options.before_writing,
+          .doing = options.doing,
+          .made = options.made};
+}
+
 }  // namespace
 
 std::unique_ptr<Target> open(const OpenOptions& options) {
@@ -29,22 +48,14 @@ std::unique_ptr<Target> open(const OpenOptions& options) {
     return open_duckdb({options.path, options.memory_bytes, options.keep_rows, options.file_mode});
   }
   TAILRACE_CHECK(options.kind == "postgres");
-  return open_postgres({.conninfo = options.path,
-                        .subscription = options.name,
-                        .structure = options.make_structure ? StructureMode::copy : StructureMode::expect,
-                        .connections = options.connections,
-                        .lz4 = options.lz4,
-                        .owners = options.owners,
-                        .privileges = options.privileges,
-                        .trust_source = options.trust_source,
-                        .keep_rows = options.keep_rows,
-                        .in_loop = options.in_loop,
-                        .on_error = options.quarantine ? OnError::quarantine : OnError::stop,
-                        .after_quarantine = options.hold ? AfterQuarantine::hold : AfterQuarantine::go_on,
-                        .conflicts = options.conflicts,
-                        .found_empty = options.found_empty,
-                        .before_writing = options.before_writing,
-                        .doing = options.doing});
+  return open_postgres(postgres_options(options));
+}
+
+std::vector<Error> foresee_refusals(const OpenOptions& options, pg::Connection& target,
+                                    const std::vector<schema::Table>& tables, const std::set<Oid>& coming,
+                                    const schema::ReadStructure& read) {
+  TAILRACE_CHECK(options.kind == "postgres");
+  return postgres::foresee_refusals(target, postgres_options(options), tables, coming, read);
 }
 
 postgres::SequencesSet sync_sequences(const OpenOptions& options, pg::Connection& source,
@@ -64,9 +75,21 @@ std::optional<Checkpoint> read_checkpoint(const OpenOptions& options) {
   return read_postgres_checkpoint({.conninfo = options.path, .subscription = options.name});
 }
 
-bool forget(const OpenOptions& options) {
-  if (options.kind != "postgres") return false;
+Peeked peek(const OpenOptions& options) {
+  TAILRACE_CHECK(options.kind == "duckdb");
+  return peek_duckdb({options.path, options.memory_bytes, options.keep_rows, options.file_mode});
+}
+
+Forgotten forget(const OpenOptions& options) {
+  if (options.kind != "postgres") return {};
   return forget_postgres({options.path, options.name});
+}
+
+std::optional<std::vector<std::string>> take_back(const OpenOptions& options, const PostgresTraces& traces) {
+  if (options.kind == "duckdb") return take_back_duckdb(options.path);
+  TAILRACE_CHECK(options.kind == "postgres");
+  return take_back_postgres(
+      {.conninfo = options.path, .subscription = options.name, .keep_rows = options.keep_rows}, traces);
 }
 
 }  // namespace tailrace::target

@@ -4,10 +4,13 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "model/conflict.h"
-#include "target/postgres/sequence_keeper.h"
+#include "target/duckdb/duckdb_target.h"
+#include "target/postgres/postgres_target.h"
 #include "target/target.h"
 
 namespace tailrace::target {
@@ -36,11 +39,20 @@ struct OpenOptions {
   /// PostgreSQL: called with the first connection to the target, before anything is written there; what it
   /// throws, open() throws. `set_up`: this mirror has a checkpoint there.
   std::function<void(pg::Connection& target, bool set_up)> before_writing = {};
+  /// PostgreSQL: told what the open transaction made at the target besides tailrace's own; it may come to
+  /// nothing.
+  std::function<void(const std::vector<postgres::NewObject>&)> made = {};
   /// Told what is going on where that takes long, and how far it is; from the calling thread of whatever does.
   std::function<void(const std::string& what)> doing = {};
 };
 
 std::unique_ptr<Target> open(const OpenOptions& options);
+
+/// What the first start would refuse at a PostgreSQL target that has nothing of this mirror; nothing is
+/// written. `coming`: see Target::check_rows(). Errors are thrown only where one end cannot be asked.
+std::vector<Error> foresee_refusals(const OpenOptions& options, pg::Connection& target,
+                                    const std::vector<schema::Table>& tables, const std::set<Oid>& coming,
+                                    const schema::ReadStructure& read);
 
 /// Sets the sequences of a PostgreSQL target that belong to these tables exactly as they stand at the source,
 /// also beside a running tailrace.
@@ -51,8 +63,15 @@ postgres::SequencesSet sync_sequences(const OpenOptions& options, pg::Connection
 /// target cannot be asked.
 std::optional<Checkpoint> read_checkpoint(const OpenOptions& options);
 
+/// What a DuckDB file holds that nobody has open; nothing is written. Error: it cannot be used as a target.
+Peeked peek(const OpenOptions& options);
+
 /// Removes what tailrace keeps at a target that is not its own (a PostgreSQL database), besides the mirrored
-/// tables. False if there was nothing.
-bool forget(const OpenOptions& options);
+/// tables.
+Forgotten forget(const OpenOptions& options);
+
+/// Removes what a start made at the target that copied no table whole, with nobody else at work there:
+/// `traces` for PostgreSQL. The words, or SQL, for what could not go. Nothing: all is to stay.
+std::optional<std::vector<std::string>> take_back(const OpenOptions& options, const PostgresTraces& traces);
 
 }  // namespace tailrace::target

@@ -88,7 +88,7 @@ def test_another_mirrors_file(shop):
         pytest.skip("several mirrors share a database")
     outcome = run("check", shop.url, shop.mirror.target, "--name", "another", "--json")
     [failed] = [result for result in json.loads(outcome.stdout) if result["verdict"] == "fail"]
-    assert f'it follows slot "{shop.name}"' in failed["detail"], failed
+    assert f'the target follows slot "{shop.name}"' in failed["detail"], failed
 
 
 BROKEN = {

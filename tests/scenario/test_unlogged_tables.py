@@ -49,7 +49,7 @@ def test_refused_at_the_first_start(pair, there, settings, table, unlogged):
     pair.mirror.configure(**settings)
     checked = run("check", "-c", pair.mirror.config)
     assert checked.returncode == 1 and line_with(checked.stdout, "fail", "unlogged", unlogged), checked.stdout
-    assert "SET LOGGED there" in checked.stdout
+    assert "SET LOGGED;  -- at the target" in checked.stdout
     pair.mirror.start()
     assert pair.mirror.wait_ended() == 3
     assert line_with(pair.mirror.log_text(), "unlogged", unlogged, "SET LOGGED"), pair.mirror.tail()

@@ -12,6 +12,7 @@
 #include "target/duckdb/duckdb_view.h"
 #include "target/duckdb/file_probe.h"
 #include "target/duckdb/mirror.h"
+#include "target/duckdb/mirror_format.h"
 #include "target/duckdb/skip_notes.h"
 #include "target/duckdb/table_copies.h"
 #include "target/duckdb/table_shape.h"
@@ -421,16 +422,77 @@ std::unique_ptr<Target> open_duckdb(const DuckDbOptions& options) {
   return std::make_unique<duckdb::DuckDbTarget>(options);
 }
 
-std::optional<Checkpoint> read_duckdb_checkpoint(const std::string& file) {
+namespace {
+
+std::shared_ptr<duckdb::Database> opened_to_look(const std::string& file) {
   std::error_code failed;
-  if (!std::filesystem::exists(file, failed)) return std::nullopt;
   constexpr std::uintmax_t most = 64 << 20;
   if (auto log = std::filesystem::file_size(file + ".wal", failed); !failed && log > most)
     throw Error(Retry::needs_operator,
                 fmt::format("the file's log has {} MB that the next start reads first", log >> 20));
-  auto database = duckdb::share_database({.file = file, .memory_bytes = 0, .read_only = true});
+  return duckdb::share_database({.file = file, .memory_bytes = 0, .read_only = true});
+}
+
+}  // namespace
+
+std::optional<Checkpoint> read_duckdb_checkpoint(const std::string& file) {
+  std::error_code failed;
+  if (!std::filesystem::exists(file, failed)) return std::nullopt;
+  auto database = opened_to_look(file);
   auto session = database->session();
   return duckdb::peek_checkpoint(session);
+}
+
+Peeked peek_duckdb(const DuckDbOptions& options) {
+  auto database = opened_to_look(options.file);
+  auto session = database->session();
+  Peeked out;
+  if (!duckdb::Mirror::may_be_ours(session, options.keep_rows)) return out;
+  duckdb::refuse_newer(session);
+  out.checkpoint = duckdb::peek_checkpoint(session);
+  // Of metadata of any format.
+  for (auto& line :
+       duckdb::read_text(session, "SELECT source_schema, source_name, copied::VARCHAR FROM tailrace.tables")) {
+    TableRecord record;
+    record.schema = line[0];
+    record.name = line[1];
+    record.copied = line[2] == "true";
+    out.tables.push_back(std::move(record));
+  }
+  return out;
+}
+
+std::optional<std::vector<std::string>> take_back_duckdb(const std::string& file) {
+  constexpr const char* purpose = "taking back what this start made in the file";
+  auto database = duckdb::share_database({.file = file});
+  auto session = database->session();
+  auto mirror = duckdb::Mirror::load(session, /*adopting=*/true);
+  std::set<std::string> schemas;
+  for (const auto& [oid, table] : mirror.tables()) {
+    if (table.copied || table.copied_at.valid()) return std::nullopt;
+    if (!table.target_schema.empty()) schemas.insert(table.target_schema);
+  }
+  duckdb::TableCopies copies(session, mirror);
+  session.begin();
+  if (copies.any_noted()) copies.drop_all();
+  for (const char* book : {"copies", "skips", "columns", "tables", "checkpoint", "format"})
+    session.query(fmt::format("DROP TABLE IF EXISTS tailrace.{}", book), purpose);
+  session.query("DROP SCHEMA IF EXISTS tailrace", purpose);
+  session.commit();
+  std::vector<std::string> left;
+  // Whether one was there before, empty, is not known.
+  for (const auto& schema : schemas) {
+    auto empty = duckdb::read_text(
+        session,
+        fmt::format(
+            "SELECT count(*)::VARCHAR FROM duckdb_schemas() s WHERE s.database_name = current_database() "
+            "AND s.schema_name = {0} AND NOT s.internal AND s.schema_name <> 'main' AND NOT EXISTS (FROM "
+            "duckdb_tables() t WHERE t.schema_name = {0} AND t.database_name = s.database_name)",
+            quote_literal(schema)));
+    if (empty[0][0] != "0") left.push_back("DROP SCHEMA " + quote_identifier(schema));
+  }
+  session.query("CHECKPOINT", purpose);
+  return left;
 }
 
 std::unique_ptr<TargetView> open_duckdb_view(const DuckDbOptions& options) {

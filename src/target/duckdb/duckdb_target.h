@@ -23,6 +23,17 @@ std::unique_ptr<Target> open_duckdb(const DuckDbOptions& options);
 /// Of a file that nobody has open; nothing is written. Nothing: there is no such file, or it follows nothing.
 std::optional<Checkpoint> read_duckdb_checkpoint(const std::string& file);
 
+struct Peeked {
+  std::optional<Checkpoint> checkpoint;
+  std::vector<TableRecord> tables;  ///< with their names, and whether they are copied
+};
+/// The same, for a file that is to be a target: throws what opening it would.
+Peeked peek_duckdb(const DuckDbOptions& options);
+
+/// Of a file that was there before: removes what a start left that copied no table whole. What could not go,
+/// for people. Nothing: all is to stay, for a table is whole.
+std::optional<std::vector<std::string>> take_back_duckdb(const std::string& file);
+
 /// The target for reading only, for a file that no tailrace has open.
 std::unique_ptr<TargetView> open_duckdb_view(const DuckDbOptions& options);
 

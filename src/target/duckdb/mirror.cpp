@@ -5,7 +5,7 @@
 #include <set>
 
 #include "base/log.h"
-
+#include "target/duckdb/adoption.h"
 #include "target/duckdb/mirror_format.h"
 
 namespace tailrace::target::duckdb {
@@ -82,10 +82,8 @@ void Mirror::make(Session& session) {
   bring_up_to_date(session, false);
 }
 
-Mirror Mirror::load(Session& session, bool adopting) {
-  Mirror out;
-  out.database_name_ = read_text(session, "SELECT current_database()")[0][0];
-  if (folded(out.database_name_) == "tailrace") {
+bool Mirror::may_be_ours(Session& session, bool adopting) {
+  if (folded(read_text(session, "SELECT current_database()")[0][0]) == "tailrace") {
     throw Error(
         Retry::needs_operator, "the target file cannot be called tailrace",
         "DuckDB names a database after its file, and tailrace keeps its notes in a schema of that name: call "
@@ -95,15 +93,22 @@ Mirror Mirror::load(Session& session, bool adopting) {
                          "SELECT count(*) FILTER (schema_name = 'tailrace')::VARCHAR, "
                          "count(*) FILTER (schema_name <> 'tailrace')::VARCHAR FROM duckdb_tables() "
                          "WHERE database_name = current_database()");
-  bool metadata_is_there = found[0][0] != "0";
-  if (!metadata_is_there && found[0][1] != "0" && adopting) {
+  if (found[0][0] != "0") return true;
+  if (found[0][1] != "0" && !adopting) {
+    throw Error(Retry::needs_operator, "the target file holds tables that tailrace did not make",
+                "Name a new file for the mirror; to query both together, ATTACH one from the other");
+  }
+  return false;
+}
+
+Mirror Mirror::load(Session& session, bool adopting) {
+  Mirror out;
+  out.database_name_ = read_text(session, "SELECT current_database()")[0][0];
+  bool metadata_is_there = may_be_ours(session, adopting);
+  if (!metadata_is_there && adopting && holds_tables(session)) {
     out.made_ = false;
     out.look_at_file(session);
     return out;
-  }
-  if (!metadata_is_there && found[0][1] != "0") {
-    throw Error(Retry::needs_operator, "the target file holds tables that tailrace did not make",
-                "Name a new file for the mirror; to query both together, ATTACH one from the other");
   }
   bring_up_to_date(session, metadata_is_there);
   for (const auto& line : read_text(session,

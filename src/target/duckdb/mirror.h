@@ -69,6 +69,8 @@ class Mirror {
   /// tables but no metadata is left alone: its tables are not ours to replace. With `adopting` they may become
   /// ours, and the metadata waits for make(). A table that is not in the file any more counts as not copied.
   static Mirror load(Session& session, bool adopting = false);
+  /// True where the file has the metadata; false where it may get it. Refuses the file as load() does.
+  static bool may_be_ours(Session& session, bool adopting);
   /// Creates the metadata if it is still missing, in a transaction of its own.
   void make(Session& session);
   /// After a rollback. What is claimed stays claimed.

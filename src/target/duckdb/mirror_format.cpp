@@ -98,21 +98,29 @@ std::int64_t format_of(Session& session) {
   return format;
 }
 
-}  // namespace
-
-void bring_up_to_date(Session& session, bool metadata_is_there) {
+/// Throws Error where it is a newer tailrace's, or damaged.
+std::int64_t known_format(Session& session) {
   std::int64_t format = 0;
   try {
-    if (metadata_is_there) format = format_of(session);
+    format = format_of(session);
   } catch (const Error& error) {
     if (is_about_shape(error)) throw damaged(error.message());
     throw;
   }
-  if (format > newest) {
-    throw Error(Retry::needs_operator,
-                fmt::format("the target file has format {}, this tailrace knows {}", format, newest),
-                "It was written by a newer tailrace; use that one");
-  }
+  if (format <= newest) return format;
+  throw Error(Retry::needs_operator,
+              fmt::format("the target file has format {}, this tailrace knows {}", format, newest),
+              "It was written by a newer tailrace; use that one");
+}
+
+}  // namespace
+
+void refuse_newer(Session& session) {
+  known_format(session);
+}
+
+void bring_up_to_date(Session& session, bool metadata_is_there) {
+  std::int64_t format = metadata_is_there ? known_format(session) : 0;
   if (format == newest) return;
   session.begin();
   try {

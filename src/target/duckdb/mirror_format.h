@@ -14,4 +14,7 @@ namespace tailrace::target::duckdb {
 /// tailrace: throws Error (needs_operator). Opens a transaction of its own.
 void bring_up_to_date(Session& session, bool metadata_is_there);
 
+/// The same refusal alone, of metadata that is there; nothing is written.
+void refuse_newer(Session& session);
+
 }  // namespace tailrace::target::duckdb

@@ -143,6 +143,19 @@ bool is_set_up(pg::Connection& connection, const std::string& subscription) {
       .flag(0, 0);
 }
 
+bool is_begun(pg::Connection& connection, const std::string& subscription) {
+  if (!has_books(connection) || !is_up_to_date(connection)) return false;
+  auto literal = quote_literal(subscription);
+  return connection
+      .query(
+          fmt::format("select exists (select from tailrace.hidden where subscription = {0}) or exists (select "
+                      "from tailrace.structure where subscription = {0}) or exists (select from tailrace.made "
+                      "where subscription = {0})",
+                      literal),
+          purpose)
+      .flag(0, 0);
+}
+
 void bring_books_up_to_date(pg::Connection& connection) {
   auto format = format_of(connection);
   refuse_newer(format);
@@ -178,8 +191,12 @@ void bring_books_up_to_date(pg::Connection& connection) {
           "the target's user may not bring the schema tailrace, which an earlier tailrace made, up to date",
           "Run tailrace as the user who owns the tables of that schema");
     }
+    auto who = connection.query(
+        "select pg_catalog.format('GRANT CREATE ON DATABASE %I TO %I;', pg_catalog.current_database(), "
+        "current_user)",
+        purpose);
     throw Error(Retry::needs_operator, "the target's user may not create the schema tailrace",
-                "GRANT CREATE ON DATABASE ... TO that user, there");
+                who.str(0, 0) + "  -- at the target");
   }
   if (format > 0)
     log::info("target", "the books at the target were brought from format {} to {}", format, newest);

@@ -19,6 +19,8 @@ bool has_books(pg::Connection& connection);
 bool is_up_to_date(pg::Connection& connection);
 /// True when the mirror of that name has a checkpoint in them.
 bool is_set_up(pg::Connection& connection, const std::string& subscription);
+/// Something of its structure is there, or on its way: a start has been at it.
+bool is_begun(pg::Connection& connection, const std::string& subscription);
 
 /// Makes the books where there are none, or brings them to today's format. Writes nothing to the books of a
 /// newer tailrace: throws Error (needs_operator), as where the user may not. Opens a transaction of its own.

@@ -31,8 +31,10 @@ void Copies::know(const TablePlan& plan) {
   std::lock_guard lock(mutex_);
   std::string name = plan.table.sql_name();
   bool plain = plan.table.kind == 'r';
-  statements_.insert_or_assign(
-      plan.oid, Statements{plan.copy_sql(), plain ? name : "", "copying into " + name, plan.table});
+  // By the name that people know: it may stand out of sight still.
+  auto purpose = fmt::format("copying into {}.{}", plan.relation->schema, plan.relation->name);
+  statements_.insert_or_assign(plan.oid,
+                               Statements{plan.copy_sql(), plain ? name : "", std::move(purpose), plan.table});
 }
 
 bool Copies::reads_binary(const schema::Table& table) {

@@ -30,8 +30,8 @@ std::string quoted(const std::string& name) {
 
 }  // namespace
 
-MadeObjects::MadeObjects(pg::Connection& connection, const std::string& subscription)
-    : connection_(connection), literal_(quote_literal(subscription)) {}
+MadeObjects::MadeObjects(pg::Connection& connection, const std::string& subscription, bool books)
+    : connection_(connection), literal_(quote_literal(subscription)), books_(books) {}
 
 std::vector<bool> MadeObjects::present(const std::vector<schema::NamedObject>& objects,
                                        const schema::Strangers& strangers, const Wanted& wanted) {
@@ -57,10 +57,13 @@ std::vector<bool> MadeObjects::present(const std::vector<schema::NamedObject>& o
           "where oid = pg_catalog.to_regclass({}))",
           name);
     }
+    auto ours = books_ ? fmt::format(
+                             "exists (select from tailrace.made m where m.subscription = {} and "
+                             "m.catalog = {} and m.oid = i.oid)",
+                             literal_, object.catalog)
+                       : "false";
     auto there =
-        look(fmt::format("select i.oid, {}, exists (select from tailrace.made m where m.subscription = {} and "
-                         "m.catalog = {} and m.oid = i.oid) from (select {} as oid) i",
-                         definition, literal_, object.catalog, identity));
+        look(fmt::format("select i.oid, {}, {} from (select {} as oid) i", definition, ours, identity));
     out.push_back(there && !there->is_null(0, 0));
     if (!out.back()) {
       if (!object.stays_out && wanted(object)) {

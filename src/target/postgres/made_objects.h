@@ -20,7 +20,8 @@ namespace tailrace::target::postgres {
 /// Borrows the connection; nobody else's transaction is open on it when it is called.
 class MadeObjects {
  public:
-  MadeObjects(pg::Connection& connection, const std::string& subscription);
+  /// `books`: the target has tailrace's; without them nothing there is ours, and only present() can be asked.
+  MadeObjects(pg::Connection& connection, const std::string& subscription, bool books = true);
 
   /// For StructureOptions::leaves_out. An enum that is ours gets the labels that the source's has gained, at
   /// once: what is in them can be used only after a commit. Notes what is to be made and what differs, until
@@ -63,6 +64,7 @@ class MadeObjects {
 
   pg::Connection& connection_;
   std::string literal_;
+  bool books_;
   bool gave_way_ = false;
   std::vector<schema::NamedObject> wanted_;
   std::map<std::string, std::string> other_;  ///< by name: what a type is at the target

@@ -75,15 +75,26 @@ bool use_copy_origin(pg::Connection& connection, const std::string& subscription
   return false;
 }
 
-void drop_origins(pg::Connection& connection, const std::string& subscription) {
-  // Who may not use origins may not call the function either, not even for none of them.
+std::set<std::string> origins_of(pg::Connection& connection, const std::string& subscription) {
   auto own = connection.query(
       fmt::format("select o.roname from pg_catalog.pg_replication_origin o where {}", is_own(subscription)),
       using_origins);
-  for (int i = 0; i < own.rows(); ++i)
-    connection.query(
-        fmt::format("select pg_catalog.pg_replication_origin_drop({})", quote_literal(own.get(i, 0))),
-        using_origins);
+  std::set<std::string> out;
+  for (int i = 0; i < own.rows(); ++i) out.insert(own.str(i, 0));
+  return out;
+}
+
+std::set<std::string> drop_origins(pg::Connection& connection, const std::string& subscription,
+                                   const std::set<std::string>& kept) {
+  // Who may not use origins may not call the function either, not even for none of them.
+  std::set<std::string> out;
+  for (const auto& name : origins_of(connection, subscription)) {
+    if (kept.contains(name)) continue;
+    connection.query(fmt::format("select pg_catalog.pg_replication_origin_drop({})", quote_literal(name)),
+                     using_origins);
+    out.insert(name);
+  }
+  return out;
 }
 
 void Writers::load(pg::Connection& connection, const std::string& subscription, const std::string& source) {

@@ -4,6 +4,7 @@
 // have origins of their own, all of one family of names.
 
 #include <map>
+#include <set>
 #include <string>
 
 #include "pg/connection.h"
@@ -29,8 +30,11 @@ void check_name_is_free(pg::Connection& connection, const std::string& subscript
 /// be had; `why` says so.
 bool use_copy_origin(pg::Connection& connection, const std::string& subscription, std::string& why);
 
-/// Drops all origins of the subscription.
-void drop_origins(pg::Connection& connection, const std::string& subscription);
+/// The origins of the subscription.
+std::set<std::string> origins_of(pg::Connection& connection, const std::string& subscription);
+/// Drops them, but those of `kept`. Says which.
+std::set<std::string> drop_origins(pg::Connection& connection, const std::string& subscription,
+                                   const std::set<std::string>& kept = {});
 
 /// Who wrote a row, by the number that its origin has on this server. One thread.
 class Writers {

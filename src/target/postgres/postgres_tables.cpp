@@ -33,22 +33,14 @@ void note_sequences(pg::Connection& connection, const std::string& subscription,
 }  // namespace
 
 std::vector<TableRefused> PostgresTarget::check_tables(const std::vector<schema::Table>& tables) {
-  return check_can_take(books_connection_, hidden_, tables, records_, options_).refused;
+  return check_can_take(books_connection_, hidden_.roots(), tables, records_, options_).refused;
 }
 
 /// Of what is there, check_tables() said whether it can be taken. adopt() takes it as it was found here.
 void PostgresTarget::check_rows(const std::vector<schema::Table>& tables, const std::set<Oid>& coming) {
-  auto checked = check_can_take(books_connection_, hidden_, tables, records_, options_);
+  auto checked = check_can_take(books_connection_, hidden_.roots(), tables, records_, options_);
   if (!checked.refused.empty()) throw TableRefused(checked.refused.front());
-  for (const auto& table : tables) {
-    if (checked.found.contains(table.oid) || coming.contains(table.oid)) continue;
-    throw Error(
-        Retry::needs_operator,
-        fmt::format("the target has no table {}, and its rows of before the stream begins would never come",
-                    table.qualified()),
-        "Nothing was written. Bring it there too, with its rows (without any, if it had none then), or "
-        "leave it out (tables:)");
-  }
+  check_rows_there(checked, tables, coming);
   found_ = std::move(checked.found);
 }
 
@@ -131,7 +123,7 @@ void PostgresTarget::refuse_code_of_made(const std::vector<schema::Table>& table
 void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
                                        const schema::ReadStructure& read) {
   if (copies_.looked_for()) show_all();
-  auto checked = check_can_take(books_connection_, hidden_, tables, records_, options_);
+  auto checked = check_can_take(books_connection_, hidden_.roots(), tables, records_, options_);
   if (!checked.refused.empty()) throw TableRefused(checked.refused.front());
   bool left = false;
   for (Oid root : checked.left) {
@@ -197,7 +189,11 @@ void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
   for (auto& note : made_.notes()) first.push_back(std::move(note));
   // Where no row is copied, none is missing.
   bool hide = !options_.keep_rows && !copies_.looked_for() && hidden_.possible();
+  std::optional<NewObjects> new_objects;
+  if (options_.made) new_objects.emplace(books_connection_);
   schema::run_structure(books_connection_, first, schema::Missing::refused, [&] {
+    // A commit whose outcome is not known may have made them.
+    if (new_objects) options_.made(new_objects->made());
     books_.identify_pending();
     note_sequences(books_connection_, options_.subscription, structure);
     if (hide) hidden_.hide(names_of(made));

@@ -25,8 +25,9 @@ pg::Connection& looked_at(pg::Connection& connection, const PostgresOptions& opt
   take_replica_role(connection, "preparing to keep books");
   check_books(connection);
   check_rights_on_books(connection);
-  if (options.before_writing) options.before_writing(connection, is_set_up(connection, options.subscription));
-  check_writable(connection);
+  bool set_up = is_set_up(connection, options.subscription);
+  check_writable(connection, set_up);
+  if (options.before_writing) options.before_writing(connection, set_up);
   if (!options.found_empty || options.structure != StructureMode::copy) return connection;
   auto tables = connection.query(
       "select exists (select from pg_catalog.pg_class where oid >= 16384 "

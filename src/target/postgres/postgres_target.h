@@ -5,9 +5,13 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "model/conflict.h"
+#include "target/postgres/new_objects.h"
 #include "target/postgres/sequence_keeper.h"
 #include "target/target.h"
 
@@ -39,6 +43,19 @@ struct PostgresOptions {
   std::function<void(const schema::StructureOptions&)> found_empty = {};         ///< see OpenOptions
   std::function<void(pg::Connection& target, bool set_up)> before_writing = {};  ///< see OpenOptions
   std::function<void(const std::string& what)> doing = {};                       ///< see OpenOptions
+  std::function<void(const std::vector<postgres::NewObject>&)> made = {};        ///< see OpenOptions
+};
+
+/// What a start found at the target of its own name, and made there.
+struct PostgresTraces {
+  bool opened = false;                 ///< the target was open, and had neither checkpoint nor tables
+  std::set<std::string> origins = {};  ///< that were there
+  std::vector<postgres::NewObject> objects = {};  ///< that it made besides tailrace's own
+};
+
+struct Forgotten {
+  bool books = false;
+  std::set<std::string> origins = {};
 };
 
 /// Where the user made the target, he made its sequences.
@@ -54,9 +71,14 @@ postgres::SequencesSet sync_sequences_postgres(const PostgresOptions& options, p
                                                const std::vector<Oid>& tables);
 
 /// Removes what the subscription keeps at the target besides the mirrored tables themselves: its bookkeeping
-/// (with the schema tailrace, if no other is left) and its origin. False if there was none. Errors: a tailrace
-/// of this name runs.
-bool forget_postgres(const PostgresOptions& options);
+/// (with the schema tailrace, if no other is left) and its origins. Errors: a tailrace of this name runs.
+Forgotten forget_postgres(const PostgresOptions& options);
+
+/// Removes what a start left that copied no table whole, and nothing that was there before it; also what it
+/// made of the source's structure. The SQL that drops what could not go. Nothing: all is to stay, for it is
+/// another run's, or a table is whole. Errors: the target cannot be asked.
+std::optional<std::vector<std::string>> take_back_postgres(const PostgresOptions& options,
+                                                           const PostgresTraces& traces);
 
 /// Beside a running tailrace too; nothing is written. Nothing: this subscription has none there.
 std::optional<Checkpoint> read_postgres_checkpoint(const PostgresOptions& options);

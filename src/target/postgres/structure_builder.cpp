@@ -51,17 +51,21 @@ schema::StructureOptions structure_options(pg::Connection& connection, const Pos
 
 void check_roles(pg::Connection& connection, const std::set<std::string>& roles) {
   std::string missing;
+  std::string making;
   for (const auto& role : roles) {
     auto there = connection.query("select from pg_catalog.pg_roles where rolname = $1", {role},
                                   "looking for the target's roles");
-    if (there.rows() == 0) missing += (missing.empty() ? "" : ", ") + quote_identifier(role);
+    if (there.rows() > 0) continue;
+    missing += (missing.empty() ? "" : ", ") + quote_identifier(role);
+    making += fmt::format("CREATE ROLE {}; ", quote_identifier(role));
   }
   if (missing.empty()) return;
   throw Error(
       Retry::needs_operator,
       fmt::format("the target lacks roles that own what is copied, or have privileges on it: {}", missing),
-      "CREATE ROLE them there (pg_dumpall --roles-only at the source shows how), or set schema.owners and "
-      "schema.privileges to off");
+      making +
+          "-- at the target (pg_dumpall --roles-only at the source shows how); or set schema.owners and "
+          "schema.privileges to off");
 }
 
 namespace {

@@ -70,19 +70,21 @@ std::optional<TableRefused> refusal_of_unlogged(Oid table, const TargetTable& th
         fmt::format("the target's table {} is unlogged: a crash of the server there would empty it, "
                     "and what it held would not come again",
                     there.sql_name()),
-        fmt::format("ALTER TABLE {} SET LOGGED there", there.sql_name()));
+        fmt::format("ALTER TABLE {} SET LOGGED;  -- at the target", there.sql_name()));
   }
   constexpr std::size_t named = 3;
   std::string names;
   for (const auto& partition : there.unlogged | std::views::take(named))
     names += (names.empty() ? "" : ", ") + partition;
   if (there.unlogged.size() > named) names += fmt::format(" and {} more", there.unlogged.size() - named);
+  std::string remedy;
+  for (const auto& partition : there.unlogged) remedy += fmt::format("ALTER TABLE {} SET LOGGED; ", partition);
   return TableRefused(
       table,
       fmt::format("the target's table {} has unlogged partitions ({}): a crash of the server there "
                   "would empty them, and what they held would not come again",
                   there.sql_name(), names),
-      "ALTER TABLE ... SET LOGGED there, for each of these partitions");
+      remedy + " -- at the target");
 }
 
 std::vector<TableRefused> find_unlogged(pg::Connection& connection, const Records& records) {
@@ -130,7 +132,7 @@ std::set<Oid> with_forced_policies(pg::Connection& connection, const std::map<Ta
 
 class Checks {
  public:
-  Checks(pg::Connection& connection, HiddenTables& hidden, const Records& records,
+  Checks(pg::Connection& connection, const std::vector<HiddenTables::Root>& hidden, const Records& records,
          const PostgresOptions& options)
       : connection_(connection), hidden_(hidden), records_(records), options_(options) {}
 
@@ -173,7 +175,7 @@ class Checks {
     }
     std::set<Oid> out;
     std::set<TableName> of_nobody;
-    for (const auto& root : hidden_.roots()) {
+    for (const auto& root : hidden_) {
       if (auto record = noted.find(root.relation); record != noted.end()) {
         out.insert(record->second);
       } else {
@@ -254,12 +256,12 @@ class Checks {
     throw TableRefused(
         table.oid,
         fmt::format("the target's table {} holds rows already, and they are not tailrace's", table.qualified()),
-        fmt::format("Empty it (TRUNCATE {}), or leave the table out: a copy would double its rows",
+        fmt::format("TRUNCATE {};  -- at the target; or leave the table out: a copy would double its rows",
                     there.sql_name()));
   }
 
   pg::Connection& connection_;
-  HiddenTables& hidden_;
+  const std::vector<HiddenTables::Root>& hidden_;
   const Records& records_;
   const PostgresOptions& options_;
   bool any_code_ = false;
@@ -268,10 +270,23 @@ class Checks {
 
 }  // namespace
 
-Checked check_can_take(pg::Connection& connection, HiddenTables& hidden,
+Checked check_can_take(pg::Connection& connection, const std::vector<HiddenTables::Root>& hidden,
                        const std::vector<schema::Table>& tables, const Records& records,
                        const PostgresOptions& options) {
   return Checks(connection, hidden, records, options).run(tables);
+}
+
+void check_rows_there(const Checked& checked, const std::vector<schema::Table>& tables,
+                      const std::set<Oid>& coming) {
+  for (const auto& table : tables) {
+    if (checked.found.contains(table.oid) || coming.contains(table.oid)) continue;
+    throw Error(
+        Retry::needs_operator,
+        fmt::format("the target has no table {}, and its rows of before the stream begins would never come",
+                    table.qualified()),
+        "Nothing was written. Bring it there too, with its rows (without any, if it had none then), or "
+        "leave it out (tables:)");
+  }
 }
 
 }  // namespace tailrace::target::postgres

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "pg/connection.h"
@@ -46,10 +47,14 @@ struct Checked {
 
 /// Looks for each of the tables at the target: for what the records say is its own; else for a table of its
 /// name that is empty, or may stay as it is. Refused is one whose name is somebody else's, that does not fit,
-/// or that is missing and is not to be made.
-Checked check_can_take(pg::Connection& connection, HiddenTables& hidden,
+/// or that is missing and is not to be made. `hidden`: what is out of sight.
+Checked check_can_take(pg::Connection& connection, const std::vector<HiddenTables::Root>& hidden,
                        const std::vector<schema::Table>& tables, const Records& records,
                        const PostgresOptions& options);
+
+/// Throws Error where the rows of one of the tables are neither there nor `coming`.
+void check_rows_there(const Checked& checked, const std::vector<schema::Table>& tables,
+                      const std::set<Oid>& coming);
 
 /// Runs `work`. Where the target refuses it for good, that is the table's trouble: throws TableRefused in place
 /// of the server's words.

@@ -7,19 +7,26 @@
 
 namespace tailrace::target::postgres {
 
-void check_writable(pg::Connection& connection) {
+void check_writable(pg::Connection& connection, bool set_up) {
   auto row = connection.query(
       "select pg_catalog.current_setting('default_transaction_read_only'), pg_catalog.pg_is_in_recovery(), "
       "pg_catalog.current_database()",
       "looking at the target's user");
-  if (row.get(0, 0) == "on" && !row.flag(0, 1)) {
+  if (row.flag(0, 1)) {
+    // A list of hosts, or an address that moves, leads to one for a moment.
+    throw Error(set_up ? Retry::transient : Retry::needs_operator,
+                "the target is a standby, which nobody can write to",
+                "Name its primary; or promote it, there: SELECT pg_catalog.pg_promote();");
+  }
+  if (row.get(0, 0) == "on") {
     throw Error(
         Retry::needs_operator,
         "the target is read-only for tailrace: default_transaction_read_only is on for its database, user "
         "or server",
-        fmt::format("To leave it so for everybody else, add options=-c%20default_transaction_read_only%3Doff "
-                    "to the target's URL; or: ALTER DATABASE {} RESET default_transaction_read_only",
-                    quote_identifier(row.get(0, 2))));
+        fmt::format(
+            "ALTER DATABASE {} RESET default_transaction_read_only;  -- at the target; or, to leave it so "
+            "for everybody else, add options=-c%20default_transaction_read_only%3Doff to its URL",
+            quote_identifier(row.get(0, 2))));
   }
 }
 

@@ -9,8 +9,9 @@
 
 namespace tailrace::target::postgres {
 
-/// Throws Error where the user's sessions may not write.
-void check_writable(pg::Connection& connection);
+/// Throws Error where the user's sessions may not write. `set_up`: the mirror has begun there, so that a
+/// standby is waited out.
+void check_writable(pg::Connection& connection, bool set_up);
 
 /// From here on the connection's statements fire no triggers but those that always do: triggers and foreign
 /// keys fired at the source already. Throws Error where the user may not have that.
