@@ -26,8 +26,9 @@ pg::Connection& looked_at(pg::Connection& connection, const PostgresOptions& opt
   check_books(connection);
   check_rights_on_books(connection);
   bool set_up = is_set_up(connection, options.subscription);
-  check_writable(connection, set_up);
+  // A standby of the source itself is told as that.
   if (options.before_writing) options.before_writing(connection, set_up);
+  check_writable(connection, set_up);
   if (!options.found_empty || options.structure != StructureMode::copy) return connection;
   auto tables = connection.query(
       "select exists (select from pg_catalog.pg_class where oid >= 16384 "
