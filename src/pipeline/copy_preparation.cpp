@@ -1,5 +1,6 @@
 #include "pipeline/copy_preparation.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/log.h"
@@ -13,7 +14,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto look_every = 100ms;
+// Reading pg_locks stops every lock of the server for a moment: who keeps one for long is asked for less often.
+constexpr auto look_first_after = 100ms;
+constexpr auto look_at_least_every = 1000ms;
 // The first may be unlucky; then another is, if the table changes all the time.
 constexpr int hasty_attempts = 2;
 
@@ -55,8 +58,9 @@ void CopyPreparation::loop() {
         connection = open_source(config_, pg::Mode::sql);
         connection->leave_on(over_);
       }
-      while (!choose_tables(*connection)) {
-        if (!over_.sleep(look_every)) return;
+      for (auto wait = look_first_after; !choose_tables(*connection);
+           wait = std::min(wait * 2, look_at_least_every)) {
+        if (!over_.sleep(wait)) return;
       }
       take_snapshot();
       std::unique_lock lock(mutex_);

@@ -71,7 +71,6 @@ class CopyPreparation {
   void loop();
   bool choose_tables(pg::Connection& connection);
   void take_snapshot();
-  void enter(State state);
   bool told(const std::string& what);
 
   const config::Config& config_;

@@ -110,8 +110,6 @@ def test_the_watchdog_hears_nothing_of_a_thread_that_is_stuck(managed):
                or "has stood still for" in managed.mirror.log_text(), poll=0.3, what="the standstill to be noticed")
     begun = managed.manager.now()
     assert pages.page("/healthz") == "alive\n", "a moment is no reason to restart"
-    time.sleep(2 * WATCHDOG)
-    assert not managed.manager.since(begun, "WATCHDOG=1")
     sentence = pages.wait_for("/healthz", 503, timeout=40 / PATIENCE + 20)
     assert sentence.startswith("the applier has stood still for 3")
     assert not managed.manager.since(begun, "WATCHDOG=1")
@@ -129,8 +127,7 @@ def test_the_watchdog_hears_of_one_who_waits_for_others(managed, pair):
         pair.execute("UPDATE t SET v = 'waits'")
         wait_until(lambda: into.query("SELECT 1 FROM pg_locks WHERE NOT granted"), what="it waits for the lock")
         begun = managed.manager.now()
-        time.sleep(4 * WATCHDOG)
-        assert len(managed.manager.since(begun, "WATCHDOG=1")) >= 4
+        wait_until(lambda: len(managed.manager.since(begun, "WATCHDOG=1")) >= 8, what="signs of life")
         other.rollback()
     assert pair.settle() == 100
 
@@ -145,8 +142,7 @@ def test_the_watchdog_hears_of_one_whose_source_is_away(own_cluster, shop_on, ma
     shop.cluster.stop("immediate")
     managed.manager.wait_for("STATUS=reconnecting: ")
     begun = managed.manager.now()
-    time.sleep(3 * WATCHDOG)
-    assert len(managed.manager.since(begun, "WATCHDOG=1")) >= 3
+    wait_until(lambda: len(managed.manager.since(begun, "WATCHDOG=1")) >= 6, what="signs of life")
     shop.cluster.start()
     assert len(managed.manager.since(0, "READY=1")) == 1
 
