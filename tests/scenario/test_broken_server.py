@@ -14,7 +14,7 @@ from waiting import PATIENCE, wait_until
 
 MEMORY_MB = 256
 SLACK_MB = 64
-# libpq takes a message of an answer as long as it comes: docs/guarantees.md names this bound.
+# libpq takes a message of an answer as long as it comes, on each connection: docs/guarantees.md names this bound.
 LIBPQ_MB = 1024
 # 0 and the one of an unfinished copy after SIGTERM; 3, 4, 5: needs an operator, damaged, later.
 DOCUMENTED = (0, 1, 2, 3, 4, 5, 6)

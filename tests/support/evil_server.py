@@ -102,8 +102,12 @@ class Evil:
         self.silence()
 
     def huge_error(self):
-        self.send(message(b"E", b"SERROR\0CXX000\0M", 0x3fffffff))
-        self.forever(b"x" * 4096)
+        """To one client alone: the bound on it is one for each connection."""
+        if self.server.huge_error_sent.acquire(blocking=False):
+            self.send(message(b"E", b"SERROR\0CXX000\0M", 0x3fffffff))
+            self.forever(b"x" * 4096)
+        else:
+            self.gone.wait(300)
 
     # At the start ------------------------------------------------------------------------------------------
 
@@ -205,6 +209,7 @@ class EvilServer:
         self.said_all = threading.Event()
         self.sent = 0
         self.gone = threading.Event()
+        self.huge_error_sent = threading.Lock()
         self._answers = 0
         self._sockets = []
         self._listener = socket.create_server(("127.0.0.1", 0))
