@@ -125,7 +125,8 @@ void look_at_server(const config::Config& config, pg::Connection& source, std::v
     auto add = [&](std::vector<CheckResult> more) { std::ranges::move(more, std::back_inserter(user)); };
     add(check_target_user(config, source, target));
     add(check_server(config, source, target, plan));
-    auto checkpoint = target::read_checkpoint(pipeline::open_options(config));
+    std::optional<Checkpoint> checkpoint;
+    if (auto books = target::read_books(pipeline::open_options(config))) checkpoint = books->checkpoint;
     add(check_start(config, source, checkpoint, results));
     // In words of their own the others find much of what this does.
     if (!checkpoint && std::ranges::none_of(user, is_failed) && std::ranges::none_of(results, is_failed))

@@ -63,12 +63,12 @@ int command_run(const Options& options) {
       outcome = engine.run({options.recopy, options.recopy_all}, until);
     } catch (const Error& error) {
       if (engine.began_anew()) running.began_anew();
-      running.ended(engine.established(), &error);
+      running.ended(engine.established(), engine.outcome(), &error);
       throw;
     }
     if (engine.began_anew()) running.began_anew();
     // Also one that was stopped before its copy began leaves a publication, or a slot.
-    running.ended(true, nullptr, engine.reached_end() ? "it reached its end" : "asked to stop");
+    running.ended(true, outcome, nullptr, engine.reached_end() ? "it reached its end" : "asked to stop");
   }
   if (engine.reached_end() && outcome.whole()) return tell_end_reached(board.read());
   if (outcome.whole()) tell_run_ended(board.read());

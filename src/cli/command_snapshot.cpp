@@ -14,10 +14,10 @@ int command_snapshot(const Options& options) {
     try {
       outcome = pipeline::snapshot(config, board, stop_signal());
     } catch (...) {
-      running.ended(false);
+      running.ended(false, outcome);
       throw;
     }
-    running.ended(false);
+    running.ended(false, outcome);
   }
   if (outcome.whole()) tell_snapshot_done(board.read());
   return report(outcome, "the same command begins anew");

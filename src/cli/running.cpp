@@ -40,11 +40,13 @@ Running::Running(const config::Config& config, pipeline::StatusBoard& board, ser
   progress_.emplace(board, stderr, style, copies);
 }
 
-void Running::ended(bool leaves, const Error* failure, const char* why) {
+void Running::ended(bool leaves, const pipeline::CopyOutcome& outcome, const Error* failure, const char* why) {
   if (!leaves && (failure == nullptr || !note_.was_there())) return note_.forget();
   auto status = board_.read();
-  note_.ended(failure != nullptr, failure != nullptr ? failure->what() : why, status.applied,
-              status.last_commit_time);
+  std::optional<std::int64_t> unfinished;
+  if (outcome.known) unfinished = static_cast<std::int64_t>(outcome.missing.size());
+  note_.ended(failure != nullptr, failure != nullptr ? failure->what() : why,
+              {status.applied, status.last_commit_time, unfinished});
 }
 
 }  // namespace tailrace::cli

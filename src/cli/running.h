@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "cli/command.h"
+#include "pipeline/copy_outcome.h"
 #include "pipeline/status.h"
 #include "serve/control_server.h"
 #include "serve/mirror_notes.h"
@@ -23,7 +24,8 @@ class Running {
   /// For whoever asks later. `leaves`: something is at its ends that a later run goes on from, or a teardown
   /// removes. Where a start left nothing, nothing is left to be told but of an earlier run. `why`: of an end in
   /// order.
-  void ended(bool leaves, const Error* failure = nullptr, const char* why = "asked to stop");
+  void ended(bool leaves, const pipeline::CopyOutcome& outcome, const Error* failure = nullptr,
+             const char* why = "asked to stop");
 
  private:
   pipeline::StatusBoard& board_;

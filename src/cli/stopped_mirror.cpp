@@ -39,7 +39,10 @@ pipeline::Status stopped_by_note(const serve::MirrorNote& note) {
   using pipeline::Ending;
   out.message = note.ended ? note.reason : "it was killed, or the host went down";
   if (note.file_gone()) out.message += "; its file is not there: not mounted, moved or deleted";
-  out.end = {!note.ended ? Ending::killed : note.failed ? Ending::failed : Ending::in_order, note.ended_at};
+  out.end = {!note.ended   ? Ending::killed
+             : note.failed ? Ending::failed
+                           : Ending::in_order,
+             note.ended_at, note.unfinished};
   return out;
 }
 
@@ -68,7 +71,7 @@ std::optional<pipeline::Status> stopped_mirror(const Found& found) {
       config.target.kind == "duckdb" && !changed_since(config.target.path, out->end->at))
     return out;
   try {
-    auto books = target::read_checkpoint(pipeline::open_options(config));
+    auto books = target::read_books(pipeline::open_options(config));
     if (!books) return out;
     if (!out) {
       out.emplace();
@@ -77,18 +80,36 @@ std::optional<pipeline::Status> stopped_mirror(const Found& found) {
       out->source = config.source.empty() ? "" : pg::redact(config.source);
       out->target = config.target.url();
       out->state = pipeline::RunState::stopped;
-      out->message = nothing_noted(found, books->slot);
+      out->message = nothing_noted(found, books->checkpoint.slot);
       out->end.emplace();
     }
-    out->slot = books->slot;
-    out->applied = books->lsn;
-    out->last_commit_time = books->commit_time;
+    out->slot = books->checkpoint.slot;
+    out->applied = books->checkpoint.lsn;
+    out->last_commit_time = books->checkpoint.commit_time;
+    out->end->unfinished = books->unfinished;
   } catch (const Error& error) {
     if (!out) throw;
     out->message += fmt::format("; the target cannot be asked: {}", error.message());
   }
   return out;
 }
+
+namespace {
+
+std::string what_it_has(const pipeline::Status& status) {
+  auto unfinished = status.end->unfinished;
+  if (!status.applied.valid()) return "nothing yet";
+  std::string out = "all up to " + status.applied.str();
+  if (unfinished > 0)
+    out += fmt::format(", but for {} of which not all rows are there",
+                       unfinished == 1 ? "1 table" : fmt::format("{} tables", unfinished));
+  if (status.last_commit_time.micros != 0)
+    out += fmt::format("; its last change was committed {} ago ({})", age(status.last_commit_time),
+                       status.last_commit_time.str());
+  return out;
+}
+
+}  // namespace
 
 std::string describe_stopped(const pipeline::Status& status) {
   const auto& end = *status.end;
@@ -107,12 +128,7 @@ std::string describe_stopped(const pipeline::Status& status) {
   field("ended", end.at.micros == 0
                      ? fmt::format("{}: {}", how, status.message)
                      : fmt::format("{} ago ({}), {}: {}", age(end.at), end.at.str(), how, status.message));
-  field("has",
-        !status.applied.valid() ? "nothing yet"
-        : status.last_commit_time.micros == 0
-            ? fmt::format("all up to {}", status.applied.str())
-            : fmt::format("all up to {}; its last change was committed {} ago ({})", status.applied.str(),
-                          age(status.last_commit_time), status.last_commit_time.str()));
+  field("has", what_it_has(status));
   return out;
 }
 

@@ -177,7 +177,7 @@ void Applier::apply_once(bool again) {
         time_ = transaction.commit_time;
         // What a target holds of an open transaction it holds per table.
         bool alone = target_.one_transaction_a_commit();
-        if (touched_.size() + changed_tables_.size() > most_tables_a_commit || alone) {
+        if (alone || has_many_tables()) {
           flush(!alone);
           commit(progress_, alone ? Pace::wait : Pace::go_on);
         }
@@ -195,6 +195,16 @@ void Applier::apply_once(bool again) {
   commit(progress_, more && !ending_ ? Pace::go_on : Pace::wait);
   if (barrier_waits()) meet_barriers(progress_, Lsn{});
   ended_ = ending_;
+}
+
+bool Applier::has_many_tables() const {
+  if (touched_.size() + changed_tables_.size() > most_tables_a_commit) return true;
+  auto columns = [](const std::vector<Table*>& tables) {
+    std::size_t sum = 0;
+    for (const Table* table : tables) sum += table->record.columns.size();
+    return sum;
+  };
+  return columns(touched_) + columns(changed_tables_) > target_.columns_a_commit();
 }
 
 bool Applier::is_beyond_end(const TransactionSpan& transaction) const {

@@ -233,6 +233,7 @@ class Applier {
   void commit(Lsn progress, Pace pace = Pace::wait);
   void show_conflicts(const std::map<Oid, ConflictCounts>& conflicts);
   void show_names();
+  bool has_many_tables() const;
   bool is_beyond_end(const TransactionSpan& transaction) const;
   void meet_barriers(Lsn progress, Lsn next_commit);
   void meet(Barrier& barrier);

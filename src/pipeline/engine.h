@@ -42,6 +42,8 @@ class Engine {
   /// Returns when a stop is requested or the end is reached, and what it leaves to be copied; throws Error only
   /// when a human is needed.
   CopyOutcome run(const Recopy& recopy = {}, const Until& until = {});
+  /// What the last session left, as far as it is known.
+  const CopyOutcome& outcome() const { return outcome_; }
   /// Whether run() got to where it was to end.
   bool reached_end() const { return end_.reached(); }
   /// Whether the mirror has begun: a start finds something to go on from.

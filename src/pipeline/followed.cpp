@@ -41,9 +41,9 @@ void refuse_unfollowed(const config::Config& config) {
   bool file = config.target.kind == "duckdb";
   std::error_code unknown;
   if (file && !std::filesystem::exists(config.target.path, unknown) && !unknown) throw follows_nothing(config);
-  std::optional<Checkpoint> books;
+  std::optional<target::Books> books;
   try {
-    books = target::read_checkpoint(open_options(config));
+    books = target::read_books(open_options(config));
   } catch (const Error& error) {
     // A file that cannot be read without more ado is there, and so are books of an earlier tailrace, which are
     // migrated when they are opened. Whoever opens either makes nothing of it.

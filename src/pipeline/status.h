@@ -76,6 +76,7 @@ enum class Ending { unknown, killed, failed, in_order };
 struct EndStatus {
   Ending how = Ending::unknown;
   PgTimestamp at;
+  std::int64_t unfinished = 0;  ///< tables of which not all rows are at the target
 };
 
 struct Status {

@@ -47,6 +47,7 @@ std::string to_text(const MirrorNote& note) {
               {"ended_at", note.ended_at.micros},
               {"reason", note.reason},
               {"position", note.position.value},
+              {"unfinished", note.unfinished},
               {"commit_time", note.commit_time.micros}};
   return out.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
 }
@@ -72,6 +73,7 @@ MirrorNote from_text(const std::string& text) {
   note.ended_at.micros = value.at("ended_at");
   note.reason = value.at("reason");
   note.position.value = value.at("position");
+  note.unfinished = value.value("unfinished", std::int64_t{0});
   note.commit_time.micros = value.at("commit_time");
   return note;
 }
@@ -211,19 +213,17 @@ NoteKeeper::NoteKeeper(MirrorNote note) : note_(std::move(note)) {
   write();
 }
 
-void NoteKeeper::ended(bool failed, const std::string& reason, Lsn position, PgTimestamp commit_time) {
+void NoteKeeper::ended(bool failed, const std::string& reason, const Reached& reached) {
   note_.ended = true;
   note_.failed = failed;
   note_.ended_at = PgTimestamp::now();
   note_.reason = reason;
-  note_.position = position;
-  note_.commit_time = commit_time;
-  if (!position.valid() && earlier_) {
-    note_.position = earlier_->position;
-    note_.commit_time = earlier_->commit_time;
-  }
+  bool from_earlier = !reached.position.valid() && earlier_;
+  note_.position = from_earlier ? earlier_->position : reached.position;
+  note_.commit_time = from_earlier ? earlier_->commit_time : reached.commit_time;
+  note_.unfinished = reached.unfinished.value_or(earlier_ ? earlier_->unfinished : 0);
   write();
-  if (!position.valid() || note_.path.empty()) return;
+  if (!reached.position.valid() || note_.path.empty()) return;
   for (const auto& other : read_notes()) {
     if (other.owner == note_.owner && other.path != note_.path && other.slot == note_.slot &&
         other.source_place == note_.source_place && other.file_gone())
@@ -235,6 +235,7 @@ void NoteKeeper::forget_position() {
   if (!earlier_) return;
   earlier_->position = {};
   earlier_->commit_time = {};
+  earlier_->unfinished = 0;
 }
 
 void NoteKeeper::forget() {

@@ -35,7 +35,8 @@ struct MirrorNote {
   bool failed = false;
   PgTimestamp ended_at;
   std::string reason;
-  Lsn position;             ///< all up to here is at the target
+  Lsn position;                 ///< all up to here is at the target, but for
+  std::int64_t unfinished = 0;  ///< tables of which not all rows are there
   PgTimestamp commit_time;  ///< of the last transaction there
   // Of the file that it was read from.
   std::string path = {};
@@ -65,9 +66,14 @@ class NoteKeeper {
   /// Once this process listens at the note's socket. Written at once, and again by ended(). Destroyed without
   /// it, as by a crash, it stays as it is. Error(needs_operator): the process of an earlier note still runs.
   explicit NoteKeeper(MirrorNote note);
-  /// Without a position, the one that was known before stays. With one, the notes of the same slot go whose
-  /// file is gone: a slot has one reader, and this is the mirror that was there.
-  void ended(bool failed, const std::string& reason, Lsn position, PgTimestamp commit_time);
+  struct Reached {
+    Lsn position;
+    PgTimestamp commit_time;
+    std::optional<std::int64_t> unfinished;  ///< nothing: not known
+  };
+  /// What is not known of where it got to stays as it was known before. With a position, the notes of the same
+  /// slot go whose file is gone: a slot has one reader, and this is the mirror that was there.
+  void ended(bool failed, const std::string& reason, const Reached& reached);
   /// What was known before holds no more.
   void forget_position();
   /// What was there before comes back.

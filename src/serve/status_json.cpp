@@ -156,7 +156,7 @@ std::optional<pipeline::VerifyStatus> parse_verify_status(const json& value) {
 
 json end_json(const std::optional<pipeline::EndStatus>& end) {
   if (!end) return {};
-  return {{"at", time_or_null(end->at)}, {"how", to_string(end->how)}};
+  return {{"at", time_or_null(end->at)}, {"how", to_string(end->how)}, {"unfinished", end->unfinished}};
 }
 
 /// Runs `parse` and gives its complaints our own words.

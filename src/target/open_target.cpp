@@ -69,10 +69,10 @@ postgres::SequencesSet sync_sequences(const OpenOptions& options, pg::Connection
       source, tables);
 }
 
-std::optional<Checkpoint> read_checkpoint(const OpenOptions& options) {
-  if (options.kind == "duckdb") return read_duckdb_checkpoint(options.path);
+std::optional<Books> read_books(const OpenOptions& options) {
+  if (options.kind == "duckdb") return read_duckdb_books(options.path);
   TAILRACE_CHECK(options.kind == "postgres");
-  return read_postgres_checkpoint({.conninfo = options.path, .subscription = options.name});
+  return read_postgres_books({.conninfo = options.path, .subscription = options.name});
 }
 
 Peeked peek(const OpenOptions& options) {

@@ -61,7 +61,7 @@ postgres::SequencesSet sync_sequences(const OpenOptions& options, pg::Connection
 
 /// What a mirror has that nothing runs on; nothing is written. Nothing: it follows nothing there. Error: the
 /// target cannot be asked.
-std::optional<Checkpoint> read_checkpoint(const OpenOptions& options);
+std::optional<Books> read_books(const OpenOptions& options);
 
 /// What a DuckDB file holds that nobody has open; nothing is written. Error: it cannot be used as a target.
 Peeked peek(const OpenOptions& options);

@@ -125,6 +125,10 @@ bool Target::commit_ahead(AheadTransaction& transaction, const Checkpoint& /*che
 
 void Target::give_up_ahead() noexcept {}
 
+std::size_t Target::columns_a_commit() const {
+  return std::numeric_limits<std::size_t>::max();
+}
+
 bool Target::one_transaction_a_commit() const {
   return false;
 }

@@ -5,12 +5,14 @@ import fcntl
 import json
 import os
 import pwd
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from lsn import lsn
+from proxy import Proxy
 from tailrace import BINARY, run
 from test_sockets import as_nobody, as_root, let_through, squatting
 from waiting import PATIENCE, wait_until
@@ -175,6 +177,29 @@ def test_one_that_failed(shop):
     assert (status["state"], status["ended"]["how"]) == ("failed", "failed"), status
     assert status["applied"] in text and status["last_commit_time"], status
     assert "does not exist any more" in status["message"] and "by a failure" in text, status
+
+
+@pytest.mark.parametrize("how", ["sigterm", "kill9"])
+def test_one_whose_copy_was_interrupted(shop, how):
+    """Its position is no claim for what was not copied."""
+    shop.execute("CREATE TABLE u (id int PRIMARY KEY); INSERT INTO u VALUES (1)")
+    with Proxy(shop.cluster.port) as proxy:
+        shop.mirror.source = shop.cluster.url(shop.name, port=proxy.port)
+        shop.mirror.configure(snapshot={"readers": 1})
+        proxy.stall_at(b'copy "public"."u"')
+        shop.mirror.start()
+        wait_until(lambda: not proxy.flowing, what="the copy of u")
+        shop.mirror.process.send_signal(signal.SIGTERM if how == "sigterm" else signal.SIGKILL)
+        assert shop.mirror.wait_ended() == (6 if how == "sigterm" else -signal.SIGKILL)
+        proxy.restore()
+    shop.mirror.source = shop.url
+    shop.mirror.configure()
+    status, text = stopped(shop)
+    assert status["ended"]["unfinished"] >= 1 and "of which not all rows are there" in text, text
+    caught_up(shop)
+    shop.mirror.stop()
+    status, text = stopped(shop)
+    assert status["ended"]["unfinished"] == 0 and "not all rows" not in text, text
 
 
 def line_of(shop):

@@ -8,9 +8,10 @@
 
 namespace tailrace::target::duckdb {
 
-DuckDbCopyWriter::DuckDbCopyWriter(Session session, MirrorTable table, bool binary,
+DuckDbCopyWriter::DuckDbCopyWriter(Session session, RowsInMemory& memory, MirrorTable table, bool binary,
                                    std::function<void(std::size_t)> must_widen)
     : session_(std::move(session)),
+      memory_(memory),
       table_(std::move(table)),
       binary_(binary),
       no_columns_(table_.columns.size() == 1 && table_.columns[0].source.attnum == 0),
@@ -36,6 +37,7 @@ void DuckDbCopyWriter::row(std::string_view copy_row) {
       text_row(copy_row);
     }
     appender_->end_row();
+    ++rows_;
   } catch (const DoesNotFit& unfit) {
     must_widen_(unfit.column);
     throw CopyAgain(fmt::format("column {} of {}.{} becomes VARCHAR: a value does not fit {}",
@@ -81,6 +83,7 @@ void DuckDbCopyWriter::text_row(std::string_view bytes) {
 void DuckDbCopyWriter::finish() {
   appender_->finish();
   appender_.reset();
+  memory_.filled(table_.sql_name(), table_.columns.size(), rows_);
   session_.commit();
   open_ = false;
   kill_point("duckdb.copy_part.committed");

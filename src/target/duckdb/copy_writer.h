@@ -11,8 +11,9 @@ namespace tailrace::target::duckdb {
 
 class DuckDbCopyWriter : public CopyWriter {
  public:
-  /// `must_widen` is told the DuckDB column whose value did not fit, before CopyAgain is thrown.
-  DuckDbCopyWriter(Session session, MirrorTable table, bool binary,
+  /// `memory` is told of the rows, and borrowed. `must_widen` is told the DuckDB column whose value did not
+  /// fit, before CopyAgain is thrown.
+  DuckDbCopyWriter(Session session, RowsInMemory& memory, MirrorTable table, bool binary,
                    std::function<void(std::size_t)> must_widen);
   ~DuckDbCopyWriter() override;
 
@@ -26,6 +27,8 @@ class DuckDbCopyWriter : public CopyWriter {
   [[noreturn]] void damaged() const;
 
   Session session_;
+  RowsInMemory& memory_;
+  std::size_t rows_ = 0;
   MirrorTable table_;
   bool binary_;
   bool no_columns_;

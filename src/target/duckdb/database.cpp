@@ -9,6 +9,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/log.h"
 #include "base/pulse.h"
 #include "base/real_path.h"
 #include "target/duckdb/new_file.h"
@@ -140,10 +141,10 @@ Error duckdb_error(std::string_view message, std::string_view purpose) {
   if (message.starts_with("INTERRUPT")) return Error(Retry::transient, what);
   if (contains(message, "Out of Memory") || contains(message, "could not allocate") ||
       contains(message, "failed to pin block")) {
-    return Error(
-        Retry::needs_operator, what,
-        "DuckDB needs some three times the largest value, and some 130 kB for each table that one transaction "
-        "changes: raise --memory, or limits.duckdb_memory");
+    return Error(Retry::needs_operator, what,
+                 "DuckDB needs some three times the largest value, and some 130 kB for each column of each "
+                 "table that one "
+                 "transaction changes: raise --memory, or limits.duckdb_memory");
   }
   return Error(Retry::fatal, what);
 }
@@ -216,8 +217,28 @@ void Session::rollback() noexcept {
   duckdb_destroy_result(&raw);
 }
 
+namespace {
+
+/// 0: it cannot be asked.
+std::int64_t block_size(Session session) {
+  try {
+    return std::stoll(read_text(session, "SELECT block_size::VARCHAR FROM pragma_database_size()").at(0).at(0));
+  } catch (const std::exception& error) {
+    log::debug("target", "the size of the file's blocks is not known: {}", error.what());
+    return 0;
+  }
+}
+
+}  // namespace
+
 Database::Database(const DatabaseOptions& options)
     : file_(options.file == in_memory ? options.file : real_path(options.file)) {
+  open(options);
+  bool writes = !options.read_only && file_ != in_memory && options.memory_bytes > 0;
+  rows_in_memory_ = std::make_unique<RowsInMemory>(options.memory_bytes, writes ? block_size(session()) : 0);
+}
+
+void Database::open(const DatabaseOptions& options) {
   if (file_ == in_memory) {
     raw_ = open_file(file_, options);
     return;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "target/duckdb/rows_in_memory.h"
 
 namespace tailrace::target::duckdb {
 
@@ -80,11 +81,15 @@ class Database {
   Database& operator=(const Database&) = delete;
 
   Session session() const { return Session(raw_); }
+  RowsInMemory& rows_in_memory() { return *rows_in_memory_; }
   const std::string& file() const { return file_; }
 
  private:
+  void open(const DatabaseOptions& options);
+
   std::string file_;
   duckdb_database raw_ = nullptr;
+  std::unique_ptr<RowsInMemory> rows_in_memory_;
 };
 
 /// The database of this file that is open in this process already, else a new one. DuckDB's lock keeps out

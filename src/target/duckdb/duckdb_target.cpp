@@ -58,7 +58,8 @@ class DuckDbTarget : public Target {
   void finish_copy(Oid table, Lsn snapshot, std::int64_t rows) override;
 
   void interrupt() noexcept override { duckdb_interrupt(session_.raw()); }
-  void begin() override { session_.begin(); }
+  void begin() override;
+  std::size_t columns_a_commit() const override { return database_->rows_in_memory().columns_a_transaction(); }
   void apply(Oid table, const TableBatch& batch) override;
   void evolve(Oid table, const Evolution& evolution) override;
   void commit(const Checkpoint& checkpoint) override;
@@ -288,8 +289,11 @@ std::unique_ptr<CopyWriter> DuckDbTarget::copy(Oid table, bool binary, bool /*al
     std::lock_guard lock(unfit_mutex_);
     unfit_.emplace(table, column);
   };
+  auto session = database_->session();
+  database_->rows_in_memory().make_room(session);
   std::lock_guard lock(mirror_mutex_);
-  return std::make_unique<DuckDbCopyWriter>(database_->session(), copies_.at(table), binary, must_widen);
+  return std::make_unique<DuckDbCopyWriter>(std::move(session), database_->rows_in_memory(), copies_.at(table),
+                                            binary, must_widen);
 }
 
 void DuckDbTarget::finish_copy(Oid table, Lsn snapshot, std::int64_t rows) {
@@ -299,7 +303,14 @@ void DuckDbTarget::finish_copy(Oid table, Lsn snapshot, std::int64_t rows) {
   settle_names();
 }
 
+void DuckDbTarget::begin() {
+  database_->rows_in_memory().make_room(session_);
+  session_.begin();
+}
+
 void DuckDbTarget::apply(Oid table, const TableBatch& batch) {
+  if (const auto& written = mirror_.at(table); batch.live_rows > 0)
+    database_->rows_in_memory().wrote(written.sql_name(), written.columns.size(), batch.live_rows);
   try {
     TableWriter(session_, mirror_.at(table), batch).write();
   } catch (const DoesNotFit& unfit) {
@@ -435,12 +446,16 @@ std::shared_ptr<duckdb::Database> opened_to_look(const std::string& file) {
 
 }  // namespace
 
-std::optional<Checkpoint> read_duckdb_checkpoint(const std::string& file) {
+std::optional<Books> read_duckdb_books(const std::string& file) {
   std::error_code failed;
   if (!std::filesystem::exists(file, failed)) return std::nullopt;
   auto database = opened_to_look(file);
   auto session = database->session();
-  return duckdb::peek_checkpoint(session);
+  auto checkpoint = duckdb::peek_checkpoint(session);
+  if (!checkpoint) return std::nullopt;
+  auto unfinished =
+      duckdb::read_text(session, "SELECT count(*)::VARCHAR FROM tailrace.tables WHERE NOT copied");
+  return Books{*checkpoint, std::stoll(unfinished.at(0).at(0))};
 }
 
 Peeked peek_duckdb(const DuckDbOptions& options) {

@@ -21,7 +21,7 @@ struct DuckDbOptions {
 std::unique_ptr<Target> open_duckdb(const DuckDbOptions& options);
 
 /// Of a file that nobody has open; nothing is written. Nothing: there is no such file, or it follows nothing.
-std::optional<Checkpoint> read_duckdb_checkpoint(const std::string& file);
+std::optional<Books> read_duckdb_books(const std::string& file);
 
 struct Peeked {
   std::optional<Checkpoint> checkpoint;

@@ -44,6 +44,14 @@ std::optional<Checkpoint> Bookkeeping::read_checkpoint() {
                     rows.str(0, 5)};
 }
 
+std::int64_t Bookkeeping::count_unfinished() {
+  return connection_
+      .query(
+          fmt::format("select count(*) from tailrace.tables where subscription = {} and not copied", literal_),
+          keeping_books)
+      .i64(0, 0);
+}
+
 std::map<Oid, TableRecord> Bookkeeping::read_tables() {
   std::map<Oid, TableRecord> out;
   auto rows = connection_.query(fmt::format("select oid, schema_name, table_name, copied, copied_at, filenode, "

@@ -26,6 +26,8 @@ class Bookkeeping {
   void lock();
 
   std::optional<Checkpoint> read_checkpoint();
+  /// Tables whose copy was not ended.
+  std::int64_t count_unfinished();
   std::map<Oid, TableRecord> read_tables();
 
   void put_table(const TableRecord& record);

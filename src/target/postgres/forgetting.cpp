@@ -107,14 +107,17 @@ std::optional<std::vector<std::string>> take_back_postgres(const PostgresOptions
   return left;
 }
 
-std::optional<Checkpoint> read_postgres_checkpoint(const PostgresOptions& options) {
+std::optional<Books> read_postgres_books(const PostgresOptions& options) {
   using namespace postgres;
   auto connection = pg::Connection::open(options.conninfo, {pg::Mode::sql, options.subscription});
   connection.set_patience(std::chrono::seconds(10));
   connection.query("set default_transaction_read_only = on", "reading tailrace's books");
   check_books(connection);
   if (!has_books(connection)) return std::nullopt;
-  return Bookkeeping(connection, options.subscription).read_checkpoint();
+  Bookkeeping books(connection, options.subscription);
+  auto checkpoint = books.read_checkpoint();
+  if (!checkpoint) return std::nullopt;
+  return Books{*checkpoint, books.count_unfinished()};
 }
 
 }  // namespace tailrace::target

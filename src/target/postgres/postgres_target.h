@@ -81,6 +81,6 @@ std::optional<std::vector<std::string>> take_back_postgres(const PostgresOptions
                                                            const PostgresTraces& traces);
 
 /// Beside a running tailrace too; nothing is written. Nothing: this subscription has none there.
-std::optional<Checkpoint> read_postgres_checkpoint(const PostgresOptions& options);
+std::optional<Books> read_postgres_books(const PostgresOptions& options);
 
 }  // namespace tailrace::target
