@@ -70,9 +70,9 @@ class Host:
         return text
 
     def type(self, line, code=0):
-        """One command to its end, or a `run` until it follows. Returns what it printed."""
+        """One command to its end, or a `run` that has none until it follows. Returns what it printed."""
         line = self.written(line)
-        if re.match(r"tailrace run\b|.*--continuous", line):
+        if re.match(r"tailrace run\b(?!.*--(once|until)\b)|.*--continuous", line):
             self._stay(line)
             return ""
         outcome = subprocess.run(["bash", "-c", line], cwd=self.folder, env=self.env, capture_output=True, text=True,
