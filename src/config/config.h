@@ -13,6 +13,7 @@
 #include "config/listen_address.h"
 #include "model/conflict.h"
 #include "model/table_selection.h"
+#include "model/type_rules.h"
 
 namespace tailrace::config {
 
@@ -126,6 +127,7 @@ struct Config {
   Publication publication;
   TableSelection tables;
   Origin origin = Origin::any;
+  TypeRules types;  ///< of a DuckDB file; later ones win
   Schema schema;
   Sequences sequences;
   OnError on_error = OnError::stop;
@@ -168,6 +170,7 @@ std::string_view to_string(OnError on_error);
 std::string_view to_string(ThenBad then);
 std::string_view to_string(OnSchemaError on_schema_error);
 std::string_view to_string(ToastCompression compression);
+std::string_view to_string(ChosenType::Misfit misfit);
 std::string_view to_string(log::Level level);
 std::string_view to_string(log::Format format);
 

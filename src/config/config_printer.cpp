@@ -23,6 +23,18 @@ void emit_tables(YAML::Emitter& out, const TableSelection& tables) {
   out << YAML::EndSeq;
 }
 
+void emit_types(YAML::Emitter& out, const TypeRules& types) {
+  out << YAML::Key << "types" << YAML::Value << YAML::BeginSeq;
+  for (const auto& rule : types) {
+    out << YAML::BeginMap;
+    if (rule.column) out << YAML::Key << "column" << YAML::Value << YAML::DoubleQuoted << rule.column->text();
+    if (!rule.column) out << YAML::Key << "type" << YAML::Value << rule.type;
+    out << YAML::Key << "as" << YAML::Value << rule.becomes.text();
+    out << YAML::Key << "misfit" << YAML::Value << std::string(to_string(rule.becomes.misfit)) << YAML::EndMap;
+  }
+  out << YAML::EndSeq;
+}
+
 void emit_conflict_tables(YAML::Emitter& out, const Conflicts& conflicts) {
   out << YAML::Key << "tables" << YAML::Value << YAML::BeginSeq;
   for (const auto& rule : conflicts.tables) {
@@ -64,6 +76,7 @@ std::string describe(const Config& config) {
   value("via_partition_root", on(config.publication.via_partition_root));
   out << YAML::EndMap;
   emit_tables(out, config.tables);
+  if (!config.types.empty()) emit_types(out, config.types);
   value("origin", text(config.origin));
   begin("schema");
   value("mode", text(config.schema.mode));

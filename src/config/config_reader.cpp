@@ -46,6 +46,8 @@ constexpr std::array<Word<log::Level>, 4> levels{{{"debug", log::Level::debug},
                                                   {"info", log::Level::info},
                                                   {"warn", log::Level::warn},
                                                   {"error", log::Level::error}}};
+constexpr std::array<Word<ChosenType::Misfit>, 2> misfits{
+    {{"text", ChosenType::Misfit::text}, {"error", ChosenType::Misfit::error}}};
 constexpr std::array<Word<log::Format>, 2> formats{{{"text", log::Format::text}, {"json", log::Format::json}}};
 
 template <typename T, std::size_t N>
@@ -147,6 +149,7 @@ class Reader {
          {"slot", [this](const Node& n, const std::string& p) { slot(n, p); }},
          {"publication", [this](const Node& n, const std::string& p) { publication(n, p); }},
          {"tables", [this](const Node& n, const std::string& p) { tables(n, p); }},
+         {"types", [this](const Node& n, const std::string& p) { types(n, p); }},
          word("origin", config_.origin, origins),
          {"schema", [this](const Node& n, const std::string& p) { schema(n, p); }},
          {"sequences", [this](const Node& n, const std::string& p) { sequences(n, p); }},
@@ -295,6 +298,38 @@ class Reader {
     config_.tables.rules.push_back(std::move(rule));
   }
 
+  void types(const Node& node, const std::string& path) {
+    if (!node.IsSequence())
+      return walker_.problem(node, path, "must be a list of entries with type or column, and as");
+    int index = 0;
+    for (const Node& entry : node) {
+      auto place = fmt::format("{}[{}]", path, index++);
+      TypeRule rule;
+      std::optional<ChosenType> becomes;
+      auto misfit = ChosenType::Misfit::text;
+      walker_.mapping(
+          entry, place,
+          {{"column",
+            [&](const Node& n, const std::string& p) {
+              rule.column = walker_.parsed(n, p, [](const std::string& t) { return ColumnPattern::parse(t); });
+            }},
+           string("type", rule.type),
+           {"as",
+            [&](const Node& n, const std::string& p) {
+              becomes = walker_.parsed(n, p, [](const std::string& t) { return ChosenType::parse(t); });
+            }},
+           word("misfit", misfit, misfits)});
+      if (!entry.IsMap() || !entry["as"] ||
+          static_cast<bool>(entry["column"]) == static_cast<bool>(entry["type"])) {
+        walker_.problem(entry, place, "needs 'as', and either 'type' (such as numeric) or 'column'");
+      } else if (becomes && (rule.column || !rule.type.empty())) {
+        rule.becomes = *becomes;
+        rule.becomes.misfit = misfit;
+        config_.types.push_back(std::move(rule));
+      }
+    }
+  }
+
   void conflict_tables(const Node& node, const std::string& path) {
     if (!node.IsSequence())
       return walker_.problem(node, path, "must be a list of entries with table, and policy or inserts");
@@ -427,6 +462,9 @@ std::string_view to_string(OnSchemaError on_schema_error) {
 }
 std::string_view to_string(ToastCompression compression) {
   return word_of(compressions, compression);
+}
+std::string_view to_string(ChosenType::Misfit misfit) {
+  return word_of(misfits, misfit);
 }
 std::string_view to_string(log::Level level) {
   return word_of(levels, level);

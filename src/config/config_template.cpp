@@ -71,7 +71,11 @@ constexpr const char* for_postgres =
     "#  keep_deletions: 24h\n"
     "#apply:\n#  connections: 2\n#  toast_compression: lz4\n\n";
 
-constexpr const char* for_duckdb = "# Permissions of a new file.\n#file_mode: 0600\n\n";
+constexpr const char* for_duckdb =
+    "# What columns become, where not what docs/types.md says; a value that does not fit: text, or error.\n"
+    "#types:\n#  - type: numeric\n#    as: DECIMAL(38,10)\n#    misfit: text\n"
+    "#  - column: \"public.*.score\"\n#    as: DOUBLE\n\n"
+    "# Permissions of a new file.\n#file_mode: 0600\n\n";
 
 }  // namespace
 

@@ -48,6 +48,8 @@ class Judge {
       add("spool", fmt::format("{} is no directory", config_.spool));
     if (config_.start_lsn && config_.snapshot.enabled)
       add("start_lsn", "says as of when rows are that are there already: it needs snapshot: {enabled: off}");
+    if (!config_.types.empty() && config_.target.kind == "postgres")
+      add("types", "is for a DuckDB file: a PostgreSQL database has the source's types");
     if (config_.file_mode && config_.target.kind == "postgres")
       add("file_mode", "is for a DuckDB file, and the target is a PostgreSQL database");
     structure();

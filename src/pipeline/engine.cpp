@@ -82,6 +82,7 @@ target::OpenOptions open_options(const config::Config& config) {
   out.name = config.name;
   out.memory_bytes = static_cast<std::int64_t>(config.limits.duckdb_memory);
   out.file_mode = config.file_mode.value_or(out.file_mode);
+  out.types = config.types;
   out.connections = config.apply.connections;
   out.lz4 = config.apply.toast_compression == config::ToastCompression::lz4;
   out.conflicts = config.conflicts;

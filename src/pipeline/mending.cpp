@@ -93,6 +93,7 @@ void Mending::work(pg::Connection& source, const schema::Table& table, const ver
                     table.qualified()),
         fmt::format("'tailrace run --recopy {}' copies it anew", table.qualified()));
   }
+  as_shown_ = verify::AsShown(view->shown(table.oid));
   // Where a lookup reads the whole table, it looks for all of them.
   bool by_index = !shape_.key.empty() && view->queryable(table.oid).has_value();
   std::size_t most = by_index ? most_keys : keys_.size();
@@ -125,7 +126,9 @@ std::string Mending::condition(const schema::Table& table, bool typed) const {
     columns.resize(std::min(shape_.columns.size(), most_lookup_columns));
     std::iota(columns.begin(), columns.end(), 0);
   }
-  if (columns.empty()) return "true";
+  // What is looked for is spelled as the target shows it.
+  if (columns.empty() || std::ranges::any_of(columns, [&](std::size_t i) { return as_shown_.changes(i); }))
+    return "true";
   for (std::size_t i : columns) {
     auto column = std::ranges::find(table.columns, shape_.columns[i], &schema::Column::name);
     typed = typed && !shape_.key.empty() && has_plain_equality(*column);
@@ -188,7 +191,8 @@ Mending::Rows Mending::read_target(target::TargetView& view, const schema::Table
 /// What one side has as a key the other side's type may not be able to read; then texts are compared.
 void Mending::read_chosen(pg::Connection& connection, verify::SqlTable& from, const schema::Table& table,
                           const StopSignal& stop, Rows& out) {
-  auto visit = [&](const verify::Row& row) { keep(row, out); };
+  // Of a target that speaks PostgreSQL, nothing is shown otherwise.
+  auto visit = [&](const verify::Row& row) { keep(as_shown_(row), out); };
   connection.query("savepoint looking_up", "looking up rows");
   try {
     from.read(shape_.columns, condition(table, true), stop, visit);

@@ -14,6 +14,7 @@
 #include "pg/connection.h"
 #include "schema/table.h"
 #include "target/target.h"
+#include "verify/as_shown.h"
 #include "verify/report.h"
 #include "verify/sql_table.h"
 #include "verify/table_digest.h"
@@ -58,6 +59,7 @@ class Mending {
              const Changes& changes, bool keyed);
 
   verify::RowShape shape_;
+  verify::AsShown as_shown_;
   std::vector<std::string> keys_;
   std::set<std::string, std::less<>> chosen_;  ///< the keys in hand
   std::size_t bytes_ = 0;                      ///< of the rows read for them

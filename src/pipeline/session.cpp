@@ -78,6 +78,8 @@ Session::Ended Session::run() {
   if (anew) begin_anew(replaced);
   std::optional<CopySnapshot> snapshot;
   if (following) {
+    if (target_.chooses_types())
+      target_.check_chosen_types(schema::Catalog(*connection_).tables(wanted_tables(publication_)));
     forget_outdated_tables();
     note_timeline();
     find_waiting();

@@ -45,7 +45,8 @@ PostgresOptions postgres_options(const OpenOptions& options) {
 std::unique_ptr<Target> open(const OpenOptions& options) {
   if (options.kind == "duckdb") {
     tell_of_log(options);
-    return open_duckdb({options.path, options.memory_bytes, options.keep_rows, options.file_mode});
+    return open_duckdb(
+        {options.path, options.memory_bytes, options.keep_rows, options.file_mode, options.types});
   }
   TAILRACE_CHECK(options.kind == "postgres");
   return open_postgres(postgres_options(options));

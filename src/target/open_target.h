@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "model/conflict.h"
+#include "model/type_rules.h"
 #include "target/duckdb/duckdb_target.h"
 #include "target/postgres/postgres_target.h"
 #include "target/target.h"
@@ -21,6 +22,7 @@ struct OpenOptions {
   std::string name;               ///< of the mirror: several may share a PostgreSQL target
   std::int64_t memory_bytes = 0;  ///< DuckDB's own limit
   unsigned file_mode = 0600;      ///< of a new DuckDB file
+  TypeRules types = {};           ///< of a DuckDB file
   bool make_structure = true;  ///< PostgreSQL: what is missing is made like the source's; else it must be there
   int connections = 2;         ///< PostgreSQL: that apply side by side
   bool lz4 = true;             ///< PostgreSQL: for wide values that are applied, where nobody chose

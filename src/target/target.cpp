@@ -75,6 +75,16 @@ void Target::commit_soon(const Checkpoint& checkpoint) {
 
 void Target::hurry(bool /*hurried*/) {}
 
+bool Target::chooses_types() const {
+  return false;
+}
+
+void Target::check_chosen_types(const std::vector<schema::Table>& /*followed*/) {}
+
+std::vector<TargetView::Shown> TargetView::shown(Oid /*table*/) const {
+  return {};
+}
+
 void Target::settle() {}
 
 std::map<Oid, ConflictCounts> Target::take_conflicts() {

@@ -211,6 +211,10 @@ class TargetView {
   virtual std::vector<TableRecord> tables() const = 0;
   /// Throws schema::TableAltered where another table has its name now.
   virtual void scan(Oid table, const RowVisitor& visit) = 0;
+  /// How it shows a value of the source's that it keeps as a number alone, from the source's text: by column of
+  /// TableRecord; null: to the letter. Empty: all of them.
+  using Shown = std::function<void(std::string_view text, std::string& out)>;
+  virtual std::vector<Shown> shown(Oid table) const;
   /// Nothing where the target speaks no PostgreSQL. It is to be read by schema::read_as_seen().
   virtual std::optional<QueryableTable> queryable(Oid table);
 };
@@ -229,6 +233,10 @@ class Target {
   /// Those of the tables that the target cannot take as they are; nothing is written. Throws Error when that
   /// cannot be found out.
   virtual std::vector<TableRefused> check_tables(const std::vector<schema::Table>& tables);
+  /// The settings, or those of a run before, say what columns become there: check_chosen_types() is to be asked.
+  virtual bool chooses_types() const;
+  /// Throws Error where the settings say otherwise of a column than when its rows were written.
+  virtual void check_chosen_types(const std::vector<schema::Table>& followed);
   /// Those of the followed ones that cannot be followed on as they are at the target now. With no transaction
   /// open.
   virtual std::vector<TableRefused> check_followed();

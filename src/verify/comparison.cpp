@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "base/sql_text.h"
+#include "verify/as_shown.h"
 #include "verify/sql_table.h"
 
 namespace tailrace::verify {
@@ -40,6 +41,7 @@ class TableComparison {
   target::TargetView& view_;
   const StopSignal& stop_;
   const std::function<void(std::int64_t)>& counted_;
+  AsShown as_shown_;
   Comparison out_;
 };
 
@@ -66,6 +68,7 @@ Comparison TableComparison::run() {
   auto shape = common_shape(table_, view_, out_.report);
   if (!shape) return std::move(out_);
   out_.shape = std::move(*shape);
+  as_shown_ = AsShown(view_.shown(table_.oid));
   out_.report.differing.rows = 0;
   // A server that hashes otherwise would show a difference in every row.
   bool alike = there_ && here_.dialect() == there_->dialect();
@@ -92,7 +95,7 @@ Comparison TableComparison::run() {
     on_both(
         [&] {
           here_.read(out_.shape.columns, "", stop_,
-                     [&](const Row& row) { if_chosen(row, scratch, show_here); });
+                     [&](const Row& row) { if_chosen(as_shown_(row), scratch, show_here); });
         },
         [&] {
           view_.scan(table_.oid, [&](const Row& row) {
@@ -124,7 +127,7 @@ BucketChoice TableComparison::sum_here() {
   TableDigest here(out_.shape);
   TableDigest there(out_.shape);
   auto add_here = [&](const Row& row) {
-    here.add(row);
+    here.add(as_shown_(row));
     if (here.rows() % told_every == 0) counted_(told_every);
   };
   auto add_there = [&](const Row& row) {

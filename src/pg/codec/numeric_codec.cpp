@@ -1,10 +1,13 @@
 #include "pg/codec/numeric_codec.h"
 
+#include <algorithm>
 #include <array>
+#include <charconv>
 #include <optional>
 
 #include "base/byte_reader.h"
 #include "pg/codec/digits.h"
+#include "pg/codec/float_codec.h"
 
 namespace tailrace::pg::codec {
 
@@ -88,6 +91,42 @@ Int128 with_sign(UInt128 magnitude, bool negative) {
   return negative ? -value : value;
 }
 
+/// A decimal number as its digits, without zeros at either end, and the power of ten of the first.
+struct PlainNumber {
+  bool negative = false;
+  std::string digits;
+  int exponent = 0;
+
+  bool operator==(const PlainNumber&) const = default;
+};
+
+/// Of a text that was read as a number already.
+PlainNumber plain_number(std::string_view text) {
+  PlainNumber out;
+  if (text.starts_with('-')) {
+    out.negative = true;
+    text.remove_prefix(1);
+  }
+  int exponent = 0;
+  if (auto e = text.find_first_of("eE"); e != std::string_view::npos) {
+    auto behind = text.substr(e + 1);
+    if (behind.starts_with('+')) behind.remove_prefix(1);
+    std::from_chars(behind.data(), behind.data() + behind.size(), exponent);
+    text = text.substr(0, e);
+  }
+  auto point = std::min(text.find('.'), text.size());
+  out.exponent = exponent + static_cast<int>(point);
+  for (char c : text) {
+    if (c != '.') out.digits += c;
+  }
+  auto first = std::min(out.digits.find_first_not_of('0'), out.digits.size());
+  out.exponent -= static_cast<int>(first);
+  out.digits.erase(0, first);
+  while (out.digits.ends_with('0')) out.digits.pop_back();
+  if (out.digits.empty()) return {};
+  return out;
+}
+
 void append_four_digits(std::string& out, unsigned digit) {
   append_two_digits(out, digit / 100);
   append_two_digits(out, digit % 100);
@@ -132,10 +171,38 @@ Decoded decimal_from_text(std::string_view text, int precision, int scale, Int12
   return Decoded::ok;
 }
 
+Decoded decimal_of_any_scale_from_text(std::string_view text, int precision, int scale, Int128& out) {
+  auto point = text.find('.');
+  auto fraction = point == std::string_view::npos ? 0 : static_cast<int>(text.size() - point) - 1;
+  if (fraction == scale) return decimal_from_text(text, precision, scale, out);
+  if (fraction > scale) {
+    auto kept = text.size() - static_cast<std::size_t>(fraction - scale);
+    if (text.find_first_not_of('0', kept) != std::string_view::npos) {
+      Int128 other = 0;
+      auto read = decimal_from_text(text, max_decimal_precision, fraction, other);
+      return read == Decoded::malformed ? read : Decoded::does_not_fit;
+    }
+    text = text.substr(0, scale == 0 ? point : kept);
+    return decimal_from_text(text, precision, scale, out);
+  }
+  if (text == "NaN" || text == "Infinity" || text == "-Infinity") return Decoded::does_not_fit;
+  std::string padded(text);
+  if (fraction == 0) padded += '.';
+  padded.append(static_cast<std::size_t>(scale - fraction), '0');
+  return decimal_from_text(padded, precision, scale, out);
+}
+
 Decoded decimal_from_binary(std::string_view bytes, int precision, int scale, Int128& out) {
   auto numeric = read_numeric(bytes);
   if (!numeric) return Decoded::malformed;
-  if (numeric->special() || numeric->display_scale != scale) return Decoded::does_not_fit;
+  if (!numeric->special() && numeric->display_scale != scale) return Decoded::does_not_fit;
+  return decimal_of_any_scale_from_binary(bytes, precision, scale, out);
+}
+
+Decoded decimal_of_any_scale_from_binary(std::string_view bytes, int precision, int scale, Int128& out) {
+  auto numeric = read_numeric(bytes);
+  if (!numeric) return Decoded::malformed;
+  if (numeric->special()) return Decoded::does_not_fit;
   UInt128 sum = 0;
   int exponent = 4 * numeric->weight + scale;
   for (int i = 0; i < numeric->digit_count; ++i, exponent -= 4) {
@@ -167,6 +234,21 @@ void append_decimal(std::string& out, Int128 value, int scale) {
   auto width = static_cast<std::size_t>(scale);
   if (width > 19) append_padded(out, static_cast<std::uint64_t>(fraction / half), width - 19);
   append_padded(out, static_cast<std::uint64_t>(fraction % half), width > 19 ? 19 : width);
+}
+
+Decoded double_from_numeric(std::string_view text, double& out) {
+  if (!parse_float8(text, out)) {
+    // Beyond what a double reaches.
+    Int128 number = 0;
+    auto point = text.find('.');
+    auto fraction = point == std::string_view::npos ? 0 : static_cast<int>(text.size() - point) - 1;
+    auto read = decimal_from_text(text, max_decimal_precision, fraction, number);
+    return read == Decoded::malformed ? read : Decoded::does_not_fit;
+  }
+  if (text == "NaN" || text == "Infinity" || text == "-Infinity") return Decoded::ok;
+  std::string shortest;
+  append_float8(shortest, out);
+  return plain_number(shortest) == plain_number(text) ? Decoded::ok : Decoded::does_not_fit;
 }
 
 bool append_numeric(std::string& out, std::string_view bytes) {

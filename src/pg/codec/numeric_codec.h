@@ -20,7 +20,15 @@ constexpr int max_decimal_precision = 38;
 /// scale other than `scale`, since the text would come back changed.
 [[nodiscard]] Decoded decimal_from_text(std::string_view text, int precision, int scale, Int128& out);
 [[nodiscard]] Decoded decimal_from_binary(std::string_view bytes, int precision, int scale, Int128& out);
+/// The same of a value with any display scale that has no digit but 0 behind `scale`.
+[[nodiscard]] Decoded decimal_of_any_scale_from_text(std::string_view text, int precision, int scale,
+                                                     Int128& out);
+[[nodiscard]] Decoded decimal_of_any_scale_from_binary(std::string_view bytes, int precision, int scale,
+                                                       Int128& out);
 void append_decimal(std::string& out, Int128 value, int scale);
+
+/// The number that has this text, if its shortest text is the same number. does_not_fit: another.
+[[nodiscard]] Decoded double_from_numeric(std::string_view text, double& out);
 
 /// The text of a binary numeric with its display scale; false when malformed.
 [[nodiscard]] bool append_numeric(std::string& out, std::string_view bytes);

@@ -31,6 +31,7 @@ constexpr std::array codec_names = {
     CodecName{Codec::float32, "float32", "FLOAT", DUCKDB_TYPE_FLOAT},
     CodecName{Codec::float64, "float64", "DOUBLE", DUCKDB_TYPE_DOUBLE},
     CodecName{Codec::decimal, "decimal", "", DUCKDB_TYPE_DECIMAL},
+    CodecName{Codec::any_decimal, "any_decimal", "", DUCKDB_TYPE_DECIMAL},
     CodecName{Codec::date, "date", "DATE", DUCKDB_TYPE_DATE},
     CodecName{Codec::time, "time", "TIME", DUCKDB_TYPE_TIME},
     CodecName{Codec::timetz, "timetz", "TIME WITH TIME ZONE", DUCKDB_TYPE_TIME_TZ},
@@ -92,8 +93,12 @@ constexpr std::array builtin_types = {
     BuiltinType{"pg_lsn", PgWire::pg_lsn, Codec::text},
 };
 
+bool is_decimal(const ColumnType& type) {
+  return type.codec == Codec::decimal || type.codec == Codec::any_decimal;
+}
+
 std::string sql_of(const ColumnType& type) {
-  if (type.codec == Codec::decimal) return fmt::format("DECIMAL({},{})", type.precision, type.scale);
+  if (is_decimal(type)) return fmt::format("DECIMAL({},{})", type.precision, type.scale);
   if (type.codec != Codec::list) return std::string(name_of(type.codec).sql);
   std::string out = type.element->sql;
   for (int i = 0; i < type.dimensions; ++i) out += "[]";
@@ -194,7 +199,7 @@ bool take_modifier(std::string_view& text, ColumnType& out) {
     auto dimensions = take_int(text, '(');
     if (!dimensions || *dimensions < 1 || *dimensions > pg::codec::max_array_dimensions) return false;
     out.dimensions = *dimensions;
-  } else if (out.codec == Codec::decimal) {
+  } else if (is_decimal(out)) {
     auto precision = take_int(text, '(');
     auto scale = precision ? take_int(text, ',') : std::nullopt;
     if (!scale || *precision < 1 || *precision > pg::codec::max_decimal_precision || *scale > *precision)
@@ -224,6 +229,25 @@ ColumnType map_column(const schema::Type& type, std::int32_t typmod, int dimensi
   return map_scalar(type, typmod);
 }
 
+std::optional<ColumnType> map_column(const schema::Type& type, std::int32_t typmod, int dimensions,
+                                     const ChosenType& chosen) {
+  ColumnType usual = map_column(type, typmod, dimensions);
+  if (chosen.kind == ChosenType::Kind::text) {
+    ColumnType out = widen_to_text(usual);
+    out.note.clear();
+    return out;
+  }
+  if (usual.wire != PgWire::numeric) return std::nullopt;
+  if (chosen.kind == ChosenType::Kind::floating) return make(Codec::float64, PgWire::numeric);
+  ColumnType out = make_decimal(PgWire::numeric, chosen.precision, chosen.scale);
+  out.codec = Codec::any_decimal;
+  return out;
+}
+
+bool keeps_number_only(const ColumnType& type) {
+  return type.wire == PgWire::numeric && (type.codec == Codec::any_decimal || type.codec == Codec::float64);
+}
+
 ColumnType widen_to_text(const ColumnType& type) {
   ColumnType out;
   out.codec = Codec::text;
@@ -235,7 +259,7 @@ ColumnType widen_to_text(const ColumnType& type) {
 
 std::string serialize(const ColumnType& type) {
   std::string out(name_of(type.codec).name);
-  if (type.codec == Codec::decimal) out += fmt::format("({},{})", type.precision, type.scale);
+  if (is_decimal(type)) out += fmt::format("({},{})", type.precision, type.scale);
   if (type.codec == Codec::list) out += fmt::format("({})", type.dimensions);
   out += '<';
   out += pg::codec::to_string(type.wire);
@@ -274,7 +298,7 @@ std::string_view sql_name(duckdb_type type) {
 }
 
 duckdb_logical_type make_logical_type(const ColumnType& type) {
-  if (type.codec == Codec::decimal) return duckdb_create_decimal_type(type.precision, type.scale);
+  if (is_decimal(type)) return duckdb_create_decimal_type(type.precision, type.scale);
   if (type.codec == Codec::list) {
     duckdb_logical_type out = make_logical_type(*type.element);
     for (int i = 0; i < type.dimensions; ++i) {

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "model/type_rules.h"
 #include "pg/codec/wire.h"
 #include "schema/table.h"
 
@@ -26,8 +27,9 @@ enum class Codec : std::uint8_t {
   uint32,  ///< oid, xid, cid
   uint64,  ///< xid8
   float32,
-  float64,
+  float64,  ///< also of a numeric, where the user wants that
   decimal,
+  any_decimal,  ///< of a numeric whose values have any number of digits after the point
   date,
   time,
   timetz,
@@ -59,6 +61,12 @@ struct ColumnType {
 
 /// The DuckDB type of a column, by pg_attribute's typmod and attndims. Domains become their base type.
 ColumnType map_column(const schema::Type& type, std::int32_t typmod, int dimensions);
+
+/// The same, where the user says what it is to become; nothing where it cannot be that.
+std::optional<ColumnType> map_column(const schema::Type& type, std::int32_t typmod, int dimensions,
+                                     const ChosenType& chosen);
+/// A value keeps its number, but not how many zeros its text ends with: what becomes text is to be copied anew.
+bool keeps_number_only(const ColumnType& type);
 
 /// The VARCHAR that holds the exact text of everything that `type` may receive.
 ColumnType widen_to_text(const ColumnType& type);

@@ -5,6 +5,7 @@
 #include "base/byte_reader.h"
 #include "base/kill_point.h"
 #include "pg/copy_text.h"
+#include "target/duckdb/table_shape.h"
 
 namespace tailrace::target::duckdb {
 
@@ -39,6 +40,8 @@ void DuckDbCopyWriter::row(std::string_view copy_row) {
     appender_->end_row();
     ++rows_;
   } catch (const DoesNotFit& unfit) {
+    if (const auto& column = table_.columns[unfit.column]; column.misfit_is_error)
+      throw misfit(table_, column, unfit.value);
     must_widen_(unfit.column);
     throw CopyAgain(fmt::format("column {} of {}.{} becomes VARCHAR: a value does not fit {}",
                                 table_.columns[unfit.column].source.name, table_.schema, table_.name,

@@ -32,6 +32,7 @@ class DuckDbTarget : public Target {
         mirror_(Mirror::load(session_, options.keep_rows)),
         copies_(session_, mirror_),
         skip_notes_(session_, [this](const auto& change) { durably(change); }, [this] { return durable(); }) {
+    mirror_.choose_types(options.types);
     drop_unfinished_copies();
     settle_names();
   }
@@ -42,6 +43,8 @@ class DuckDbTarget : public Target {
 
   void forget_unfinished(const std::vector<schema::Table>&) override { drop_unfinished_copies(); }
   void create_table(const schema::Table& table) override;
+  bool chooses_types() const override { return mirror_.chooses_types(); }
+  void check_chosen_types(const std::vector<schema::Table>& followed) override;
   void check_rows(const std::vector<schema::Table>& tables, const std::set<Oid>& coming) override;
   void adopt(const schema::Table& table, Lsn at) override;
   void drop_table(Oid table) override;
@@ -79,6 +82,7 @@ class DuckDbTarget : public Target {
   bool begins() const;
   std::optional<MirrorTable> rows_of(const schema::Table& table);
   MirrorTable known_or_named(const NamedTable& table);
+  void copy_as_text(Oid table, std::size_t column, const std::string& value);
   void widen(Oid table, std::size_t column, const std::string& value);
   void refuse_altered(Oid table, const Error& error);
   void settle_names();
@@ -339,6 +343,8 @@ void DuckDbTarget::refuse_altered(Oid table, const Error& error) {
 /// a transaction of its own, outside of what was being applied.
 void DuckDbTarget::widen(Oid table, std::size_t column, const std::string& value) {
   const MirrorTable& known = mirror_.at(table);
+  if (known.columns[column].misfit_is_error) throw misfit(known, known.columns[column], value);
+  if (keeps_number_only(known.columns[column].type)) return copy_as_text(table, column, value);
   log::warn("target",
             "column {} of {} becomes VARCHAR with PostgreSQL's exact text: a value{}{}{} does not fit {}",
             known.columns[column].source.name, known.sql_name(), value.empty() ? "" : " ('", value,
@@ -356,6 +362,51 @@ void DuckDbTarget::widen(Oid table, std::size_t column, const std::string& value
   kill_point("duckdb.widen.committed");
 }
 
+/// How the values that are there were spelled is not known here any more.
+void DuckDbTarget::copy_as_text(Oid table, std::size_t column, const std::string& value) {
+  MirrorTable changed = mirror_.at(table);
+  log::warn(
+      "target",
+      "column {0} of {1} becomes VARCHAR with PostgreSQL's exact text: a value{2}{3}{4} does not fit {5}; {1} "
+      "is copied anew",
+      changed.columns[column].source.name, changed.sql_name(), value.empty() ? "" : " ('", value,
+      value.empty() ? "" : "')", changed.columns[column].type.sql);
+  changed.columns[column].widened = true;
+  changed.copied = false;
+  durably([&] { mirror_.put(session_, changed); });
+  kill_point("duckdb.copy_as_text.committed");
+}
+
+void DuckDbTarget::check_chosen_types(const std::vector<schema::Table>& followed) {
+  for (const auto& table : followed) {
+    if (!mirror_.knows(table.oid) || !mirror_.at(table.oid).copied) continue;
+    MirrorTable known = mirror_.at(table.oid);
+    bool changed = false;
+    for (const auto& column : table.columns) {
+      auto there = std::ranges::find_if(known.columns, [&](const auto& one) {
+        return one.source.attnum == column.attnum && one.source.type_oid == column.type->oid &&
+               one.source.typmod == column.typmod;
+      });
+      if (there == known.columns.end()) continue;
+      MirrorColumn now = *there;
+      mirror_.set_type(now, table.schema, table.name, *column.type, column.typmod, column.dimensions);
+      if (now.chosen != there->chosen) {
+        throw Error(
+            Retry::needs_operator,
+            fmt::format("column {} of {} is {} in the file, and types: says {} now", column.name,
+                        table.qualified(), there->chosen.empty() ? there->type.sql : there->chosen,
+                        now.chosen.empty() ? "nothing of it" : now.chosen),
+            fmt::format(
+                "Nothing was written. Copy the table anew: 'tailrace run --recopy {}' with the other options, "
+                "or take back what types: says",
+                table.qualified()));
+      }
+      changed |= std::exchange(there->misfit_is_error, now.misfit_is_error) != now.misfit_is_error;
+    }
+    if (changed) durably([&] { mirror_.put(session_, known); });
+  }
+}
+
 void DuckDbTarget::evolve(Oid oid, const Evolution& evolution) {
   MirrorTable table = mirror_.at(oid);
   TableShape shape(session_, mirror_, table);
@@ -368,8 +419,11 @@ void DuckDbTarget::evolve(Oid oid, const Evolution& evolution) {
   for (const auto& added : evolution.added_columns) shape.add_column(added);
   for (const auto& column : evolution.retyped_columns) {
     MirrorColumn& mirrored = shape.column(column.name);
-    ColumnType type = map_column(*column.type, column.typmod, column.dimensions);
-    shape.retype_column(mirrored, mirrored.widened ? widen_to_text(type) : type);
+    MirrorColumn now = mirrored;
+    mirror_.set_type(now, table.schema, table.name, *column.type, column.typmod, column.dimensions);
+    shape.retype_column(mirrored, mirrored.widened ? widen_to_text(now.type) : now.type);
+    mirrored.chosen = now.chosen;
+    mirrored.misfit_is_error = now.misfit_is_error;
   }
   shape.finish();
   for (const auto& recorded : evolution.columns) shape.column(recorded.name).source = recorded;

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <set>
 
+#include "model/type_rules.h"
 #include "target/target.h"
 
 namespace tailrace::target {
@@ -15,6 +16,7 @@ struct DuckDbOptions {
   bool keep_rows =
       false;  ///< tables that somebody loaded into the file are taken for the source's: see adopt()
   unsigned file_mode = 0600;  ///< of a new file; one that is there keeps its own
+  TypeRules types = {};       ///< of columns whose tables are copied from now on
 };
 
 /// Opens or creates the file. Errors: another process has it, it is no mirror of ours, full disk.

@@ -1,9 +1,35 @@
 #include "target/duckdb/duckdb_view.h"
 
 #include "base/sql_text.h"
+#include "pg/codec/float_codec.h"
+#include "pg/codec/numeric_codec.h"
 #include "target/duckdb/value_renderer.h"
 
 namespace tailrace::target::duckdb {
+namespace {
+
+/// What does not fit would be text, or is not there yet: it shows as it is.
+TargetView::Shown shown_as(const ColumnType& type) {
+  if (!keeps_number_only(type)) return {};
+  if (type.codec == Codec::float64) {
+    return [](std::string_view text, std::string& out) {
+      double value = 0;
+      if (pg::codec::double_from_numeric(text, value) == pg::codec::Decoded::ok)
+        pg::codec::append_float8(out, value);
+      else
+        out += text;
+    };
+  }
+  return [precision = type.precision, scale = type.scale](std::string_view text, std::string& out) {
+    pg::codec::Int128 value = 0;
+    if (pg::codec::decimal_of_any_scale_from_text(text, precision, scale, value) == pg::codec::Decoded::ok)
+      pg::codec::append_decimal(out, value, scale);
+    else
+      out += text;
+  };
+}
+
+}  // namespace
 
 DuckDbView::DuckDbView(std::shared_ptr<Database> database)
     : database_(std::move(database)), session_(database_->session()) {
@@ -19,6 +45,18 @@ DuckDbView::~DuckDbView() {
 std::vector<TableRecord> DuckDbView::tables() const {
   std::vector<TableRecord> out;
   for (const auto& [oid, table] : mirror_->tables()) out.push_back(table.record());
+  return out;
+}
+
+std::vector<TargetView::Shown> DuckDbView::shown(Oid oid) const {
+  std::vector<Shown> out;
+  bool any = false;
+  for (const auto& column : mirror_->tables().at(oid).columns) {
+    if (column.source.attnum == 0) continue;
+    out.push_back(shown_as(column.type));
+    any = any || out.back();
+  }
+  if (!any) out.clear();
   return out;
 }
 

@@ -13,6 +13,7 @@ class DuckDbView : public TargetView {
 
   std::optional<Checkpoint> checkpoint() const override { return mirror_->checkpoint(); }
   std::vector<TableRecord> tables() const override;
+  std::vector<Shown> shown(Oid table) const override;
   void scan(Oid table, const RowVisitor& visit) override;
 
  private:

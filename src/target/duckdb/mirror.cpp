@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <ranges>
 #include <set>
 
 #include "base/log.h"
@@ -40,7 +41,9 @@ MirrorColumn read_column(const std::vector<std::string>& line) {
            line[6] == "true", number<std::uint32_t>(line[7])},
           line[3],
           *type,
-          line[8] == "true"};
+          line[8] == "true",
+          line[10],
+          line[11] == "true"};
 }
 
 }  // namespace
@@ -144,7 +147,7 @@ Mirror Mirror::load(Session& session, bool adopting) {
   for (const auto& line : read_text(session,
                                     "SELECT table_oid::VARCHAR, attnum::VARCHAR, source_name, target_name, "
                                     "type_oid::VARCHAR, typmod::VARCHAR, is_key::VARCHAR, version::VARCHAR, "
-                                    "widened::VARCHAR, column_type "
+                                    "widened::VARCHAR, column_type, chosen, misfit_is_error::VARCHAR "
                                     "FROM tailrace.columns ORDER BY table_oid, position")) {
     out.at(number<Oid>(line[0])).columns.push_back(read_column(line));
   }
@@ -155,6 +158,7 @@ Mirror Mirror::load(Session& session, bool adopting) {
 void Mirror::reload(Session& session, bool adopting) {
   Mirror fresh = load(session, adopting);
   fresh.claimed_ = std::move(claimed_);
+  fresh.rules_ = std::move(rules_);
   *this = std::move(fresh);
 }
 
@@ -247,6 +251,35 @@ const MirrorTable* Mirror::misnamed(const std::set<Oid>& but) const {
   return nullptr;
 }
 
+bool Mirror::chooses_types() const {
+  return !rules_.empty() || std::ranges::any_of(tables_, [](const auto& each) {
+    return std::ranges::any_of(each.second.columns, [](const auto& column) { return !column.chosen.empty(); });
+  });
+}
+
+void Mirror::set_type(MirrorColumn& column, const std::string& schema, const std::string& table,
+                      const schema::Type& type, std::int32_t typmod, int dimensions) const {
+  column.type = map_column(type, typmod, dimensions);
+  column.chosen.clear();
+  column.misfit_is_error = false;
+  const schema::Type* base = &type;
+  while (base->kind == 'd' && base->base) base = base->base.get();
+  for (const auto& rule : std::ranges::reverse_view(rules_)) {
+    if (rule.column && !rule.column->matches(schema, table, column.source.name)) continue;
+    bool named =
+        rule.type == type.name || rule.type == base->name || rule.type == type.schema + "." + type.name;
+    // What has an exact type stays that, where no column is named.
+    bool exact = rule.becomes.kind != ChosenType::Kind::text && column.type.codec != Codec::text;
+    if (!rule.column && (!named || exact)) continue;
+    auto becomes = map_column(type, typmod, dimensions, rule.becomes);
+    if (!becomes) continue;
+    column.type = std::move(*becomes);
+    column.chosen = rule.becomes.text();
+    column.misfit_is_error = rule.becomes.misfit == ChosenType::Misfit::error;
+    return;
+  }
+}
+
 MirrorTable Mirror::plan(const schema::Table& table, Names names) const {
   auto known = tables_.find(table.oid);
   MirrorTable out;
@@ -272,11 +305,11 @@ MirrorTable Mirror::plan(const schema::Table& table, Names names) const {
                       column.typmod, column.is_key, column.version};
     planned.name = free_name(column.name, column_names);
     column_names.push_back(planned.name);
-    planned.type = map_column(*column.type, column.typmod, column.dimensions);
+    set_type(planned, table.schema, table.name, *column.type, column.typmod, column.dimensions);
     if (known != tables_.end()) {
       for (const auto& old : known->second.columns) {
         bool same = old.source.attnum == column.attnum && old.source.type_oid == column.type->oid;
-        if (old.widened && same) {
+        if (old.widened && same && old.chosen == planned.chosen) {
           planned.type = widen_to_text(planned.type);
           planned.widened = true;
         }
@@ -309,10 +342,12 @@ void Mirror::put(Session& session, MirrorTable table) {
   std::string values;
   for (std::size_t i = 0; i < table.columns.size(); ++i) {
     const auto& column = table.columns[i];
-    values += fmt::format("{}({}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})", i == 0 ? "" : ", ", table.oid, i,
-                          column.source.attnum, quote_literal(column.source.name), quote_literal(column.name),
-                          column.source.type_oid, column.source.typmod, column.source.is_key,
-                          column.source.version, column.widened, quote_literal(serialize(column.type)));
+    values +=
+        fmt::format("{}({}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})", i == 0 ? "" : ", ", table.oid, i,
+                    column.source.attnum, quote_literal(column.source.name), quote_literal(column.name),
+                    column.source.type_oid, column.source.typmod, column.source.is_key, column.source.version,
+                    column.widened, quote_literal(serialize(column.type)), quote_literal(column.chosen),
+                    column.misfit_is_error);
   }
   if (!values.empty()) sql += "INSERT INTO tailrace.columns VALUES " + values;
   session.query(sql, "writing the metadata");

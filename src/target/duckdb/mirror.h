@@ -22,6 +22,8 @@ struct MirrorColumn {
   std::string name;  ///< in DuckDB
   ColumnType type;
   bool widened = false;
+  std::string chosen;            ///< what the user says it becomes, as ChosenType::text(); empty: nothing
+  bool misfit_is_error = false;  ///< and not text
 };
 
 struct MirrorTable {
@@ -81,6 +83,13 @@ class Mirror {
   bool knows(Oid oid) const { return tables_.contains(oid); }
   const std::optional<Checkpoint>& checkpoint() const { return checkpoint_; }
 
+  /// What the user wants columns to become from now on.
+  void choose_types(TypeRules rules) { rules_ = std::move(rules); }
+  bool chooses_types() const;
+  /// Sets what becomes of a column of this type.
+  void set_type(MirrorColumn& column, const std::string& schema, const std::string& table,
+                const schema::Type& type, std::int32_t typmod, int dimensions) const;
+
   /// Names and types for a source table; keeps what was widened before. Writes nothing.
   /// as_found: the table may be one that stands in the file already under its own name.
   enum class Names { free, as_found };
@@ -108,6 +117,7 @@ class Mirror {
 
   std::map<Oid, MirrorTable> tables_;
   std::optional<Checkpoint> checkpoint_;
+  TypeRules rules_;
   bool made_ = true;
   std::string database_name_;  ///< DuckDB's, after the file; a schema of that name would be ambiguous
 

@@ -47,6 +47,11 @@ ALTER TABLE tailrace.checkpoint ADD COLUMN seen VARCHAR DEFAULT '';
     R"(
 ALTER TABLE tailrace.tables ADD COLUMN storage VARCHAR DEFAULT '';
 )",
+    // 6: what the user chose for a column, when its rows were written.
+    R"(
+ALTER TABLE tailrace.columns ADD COLUMN chosen VARCHAR DEFAULT '';
+ALTER TABLE tailrace.columns ADD COLUMN misfit_is_error BOOLEAN DEFAULT false;
+)",
 };
 
 constexpr std::int64_t newest = std::ssize(steps);

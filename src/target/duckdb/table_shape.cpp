@@ -8,6 +8,14 @@
 
 namespace tailrace::target::duckdb {
 
+TableRefused misfit(const MirrorTable& table, const MirrorColumn& column, const std::string& value) {
+  return {table.oid,
+          fmt::format("a value{}{}{} of column {} does not fit {}, and types: wants an error of that",
+                      value.empty() ? "" : " ('", value, value.empty() ? "" : "')", column.source.name,
+                      column.chosen),
+          "Choose a wider type, or misfit: text, and copy the table anew"};
+}
+
 MirrorColumn& TableShape::column(const std::string& source_name) {
   auto found =
       std::ranges::find(table_.columns, source_name, [](const auto& each) { return each.source.name; });
@@ -64,7 +72,8 @@ void TableShape::add_column(const Evolution::Added& added) {
   fresh.source = {added.column.attnum, added.column.name,   added.column.type->oid,
                   added.column.typmod, added.column.is_key, added.column.version};
   fresh.name = Mirror::free_name(added.column.name, names);
-  fresh.type = map_column(*added.column.type, added.column.typmod, added.column.dimensions);
+  mirror_.set_type(fresh, table_.schema, table_.name, *added.column.type, added.column.typmod,
+                   added.column.dimensions);
   if (added.value) fills_.push_back({fresh.name, stage(*added.value, fresh)});
   alter(fmt::format("ADD COLUMN {} {}", quote_identifier(fresh.name), fresh.type.sql),
         fmt::format("adding column {}", fresh.name));
@@ -86,6 +95,7 @@ std::string TableShape::stage(const std::string& value, MirrorColumn& column) {
     } catch (const DoesNotFit&) {
       // VARCHAR takes anything.
       TAILRACE_CHECK(!column.widened);
+      if (column.misfit_is_error) throw misfit(table_, column, value);
       log::warn("target",
                 "the new column {} of {} is VARCHAR with PostgreSQL's exact text: its default does not fit {}",
                 column.source.name, table_.sql_name(), column.type.sql);

@@ -10,6 +10,9 @@
 
 namespace tailrace::target::duckdb {
 
+/// Of a value that its column cannot hold, where the user wants that to be an error.
+TableRefused misfit(const MirrorTable& table, const MirrorColumn& column, const std::string& value);
+
 /// Borrows everything. The table's rows must not have changed in this transaction. Throws TableRefused where
 /// somebody's index stands in the way of a definition.
 class TableShape {

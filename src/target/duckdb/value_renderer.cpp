@@ -62,7 +62,8 @@ void append_scalar(const ColumnType& type, const void* data, idx_t row, std::str
     case Codec::uint64: codec::append_integer(out, at<std::uint64_t>(data, row)); return;
     case Codec::float32: codec::append_float4(out, at<float>(data, row)); return;
     case Codec::float64: codec::append_float8(out, at<double>(data, row)); return;
-    case Codec::decimal: append_decimal(type, decimal_at(type, data, row), out); return;
+    case Codec::decimal:
+    case Codec::any_decimal: append_decimal(type, decimal_at(type, data, row), out); return;
     case Codec::date: codec::append_date(out, pg_days(at<std::int32_t>(data, row))); return;
     case Codec::time: codec::append_time(out, at<std::int64_t>(data, row)); return;
     case Codec::timetz: codec::append_timetz(out, timetz_of_bits(at<std::uint64_t>(data, row))); return;

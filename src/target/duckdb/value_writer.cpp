@@ -128,6 +128,31 @@ struct WriteFunctions {
     if (result == WriteResult::ok) store_decimal<T>(to, value, row);
     return result;
   }
+  template <typename T>
+  static WriteResult any_decimal_text(Writer& to, std::string_view bytes, idx_t row) {
+    codec::Int128 value = 0;
+    auto result = codec::decimal_of_any_scale_from_text(bytes, to.type_.precision, to.type_.scale, value);
+    if (result == WriteResult::ok) store_decimal<T>(to, value, row);
+    return result;
+  }
+  template <typename T>
+  static WriteResult any_decimal_binary(Writer& to, std::string_view bytes, idx_t row) {
+    codec::Int128 value = 0;
+    auto result = codec::decimal_of_any_scale_from_binary(bytes, to.type_.precision, to.type_.scale, value);
+    if (result == WriteResult::ok) store_decimal<T>(to, value, row);
+    return result;
+  }
+  static WriteResult numeric_double_text(Writer& to, std::string_view bytes, idx_t row) {
+    double value = 0;
+    auto result = codec::double_from_numeric(bytes, value);
+    if (result == WriteResult::ok) to.store<double>(row, value);
+    return result;
+  }
+  static WriteResult numeric_double_binary(Writer& to, std::string_view bytes, idx_t row) {
+    to.scratch_.clear();
+    if (!codec::append_numeric(to.scratch_, bytes)) return WriteResult::malformed;
+    return numeric_double_text(to, to.scratch_, row);
+  }
   static WriteResult money_text(Writer& to, std::string_view bytes, idx_t row) {
     std::int64_t cents = 0;
     if (!codec::parse_money(bytes, cents)) return WriteResult::malformed;
@@ -292,6 +317,13 @@ struct WriteFunctions {
     return {decimal_text<duckdb_hugeint>, decimal_binary<duckdb_hugeint>};
   }
 
+  static Pair for_any_decimal(const ColumnType& type) {
+    if (type.precision <= 4) return {any_decimal_text<std::int16_t>, any_decimal_binary<std::int16_t>};
+    if (type.precision <= 9) return {any_decimal_text<std::int32_t>, any_decimal_binary<std::int32_t>};
+    if (type.precision <= 18) return {any_decimal_text<std::int64_t>, any_decimal_binary<std::int64_t>};
+    return {any_decimal_text<duckdb_hugeint>, any_decimal_binary<duckdb_hugeint>};
+  }
+
   static Pair for_text(const ColumnType& type) {
     switch (type.wire) {
       case PgWire::text:
@@ -312,8 +344,11 @@ struct WriteFunctions {
       case Codec::uint32: return {integer_text<std::uint32_t>, integer_binary<std::uint32_t>};
       case Codec::uint64: return {integer_text<std::uint64_t>, integer_binary<std::uint64_t>};
       case Codec::float32: return {float_text<float>, float_binary<float>};
-      case Codec::float64: return {float_text<double>, float_binary<double>};
+      case Codec::float64:
+        if (type.wire == PgWire::numeric) return {numeric_double_text, numeric_double_binary};
+        return {float_text<double>, float_binary<double>};
       case Codec::decimal: return for_decimal(type);
+      case Codec::any_decimal: return for_any_decimal(type);
       case Codec::date: return {date_text, date_binary};
       case Codec::time: return {time_text, time_binary};
       case Codec::timetz: return {timetz_text, timetz_binary};
