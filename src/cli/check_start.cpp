@@ -55,6 +55,19 @@ std::vector<CheckResult> check_rows_as_of(const config::Config& config, pg::Conn
   return {};
 }
 
+std::vector<CheckResult> check_chosen_types(const config::Config& config, pg::Connection& source) {
+  try {
+    target::check_chosen_types(pipeline::open_options(config), [&] {
+      return pipeline::catalog(config, source)
+          .tables(pipeline::wanted_at_start(config, source), schema::Catalog::Detail::definition);
+    });
+  } catch (const Error& error) {
+    if (error.retry() == Retry::transient) throw;
+    return {failed("types", error)};
+  }
+  return {};
+}
+
 std::vector<CheckResult> check_first_start(const config::Config& config, pg::Connection& source,
                                            pg::Connection& target) {
   constexpr const char* title = "tables at the target";

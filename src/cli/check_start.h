@@ -20,6 +20,9 @@ std::vector<source::CheckResult> check_replication(const config::Config& config,
 std::vector<source::CheckResult> check_rows_as_of(const config::Config& config, pg::Connection& source,
                                                   const std::optional<Checkpoint>& checkpoint);
 
+/// A start with a DuckDB file that has a checkpoint, and that nobody has open.
+std::vector<source::CheckResult> check_chosen_types(const config::Config& config, pg::Connection& source);
+
 /// A first start into a PostgreSQL target. Makes nothing.
 std::vector<source::CheckResult> check_first_start(const config::Config& config, pg::Connection& source,
                                                    pg::Connection& target);

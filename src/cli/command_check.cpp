@@ -169,6 +169,7 @@ int command_check(const Options& options) {
     std::optional<Checkpoint> checkpoint;
     auto file = check_duckdb(config, plan, checkpoint);
     auto start = check_start(config, connection, checkpoint, results);
+    if (checkpoint) std::ranges::move(check_chosen_types(config, connection), std::back_inserter(start));
     std::ranges::move(file, std::back_inserter(results));
     std::ranges::move(start, std::back_inserter(results));
   }

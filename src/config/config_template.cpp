@@ -74,7 +74,8 @@ constexpr const char* for_postgres =
 constexpr const char* for_duckdb =
     "# What columns become, where not what docs/types.md says; a value that does not fit: text, or error.\n"
     "#types:\n#  - type: numeric\n#    as: DECIMAL(38,10)\n#    misfit: text\n"
-    "#  - column: \"public.*.score\"\n#    as: DOUBLE\n\n"
+    "#  - column: \"public.*.score\"\n#    as: DOUBLE\n"
+    "#  - type: enum\n#    as: ENUM\n\n"
     "# Permissions of a new file.\n#file_mode: 0600\n\n";
 
 }  // namespace

@@ -43,6 +43,10 @@ std::expected<ChosenType, std::string> ChosenType::parse(std::string_view text) 
     out.kind = Kind::floating;
     return out;
   }
+  if (upper == "ENUM") {
+    out.kind = Kind::enumeration;
+    return out;
+  }
   std::string_view rest = upper;
   constexpr std::string_view decimal = "DECIMAL(";
   if (rest.starts_with(decimal)) {
@@ -60,13 +64,14 @@ std::expected<ChosenType, std::string> ChosenType::parse(std::string_view text) 
     }
   }
   return std::unexpected(
-      "must be DECIMAL(p,s) with at most 38 digits, s of them after the point, DOUBLE or VARCHAR");
+      "must be DECIMAL(p,s) with at most 38 digits, s of them after the point, DOUBLE, ENUM or VARCHAR");
 }
 
 std::string ChosenType::text() const {
   switch (kind) {
     case Kind::decimal: return fmt::format("DECIMAL({},{})", precision, scale);
     case Kind::floating: return "DOUBLE";
+    case Kind::enumeration: return "ENUM";
     case Kind::text: break;
   }
   return "VARCHAR";
@@ -85,6 +90,21 @@ std::expected<ColumnPattern, std::string> ColumnPattern::parse(std::string_view 
   auto column = TablePattern::parse("*." + std::string(text.substr(dot + 1)));
   if (!column) return std::unexpected(column.error());
   return ColumnPattern(std::string(text), std::move(*table), std::move(*column));
+}
+
+bool wants_labels(const TypeRules& rules) {
+  return std::ranges::any_of(
+      rules, [](const auto& rule) { return rule.becomes.kind == ChosenType::Kind::enumeration; });
+}
+
+std::string to_text(const TypeRules& rules) {
+  std::string out;
+  for (const auto& rule : rules) {
+    out += fmt::format("{} {}: {}{}\n", rule.column ? "column" : "type",
+                       rule.column ? rule.column->text() : rule.type, rule.becomes.text(),
+                       rule.becomes.misfit == ChosenType::Misfit::error ? ", or an error" : "");
+  }
+  return out;
 }
 
 bool ColumnPattern::matches(std::string_view schema, std::string_view table, std::string_view column) const {

@@ -13,7 +13,7 @@
 namespace tailrace {
 
 struct ChosenType {
-  enum class Kind { decimal, floating, text };
+  enum class Kind { decimal, floating, enumeration, text };
   enum class Misfit { text, error };
 
   Kind kind = Kind::text;
@@ -21,7 +21,7 @@ struct ChosenType {
   int scale = 0;
   Misfit misfit = Misfit::text;
 
-  /// "DECIMAL(20,6)", "DOUBLE", "VARCHAR"; the error is a sentence without a location.
+  /// "DECIMAL(20,6)", "DOUBLE", "ENUM", "VARCHAR"; the error is a sentence without a location.
   static std::expected<ChosenType, std::string> parse(std::string_view text);
   /// The same again.
   std::string text() const;
@@ -46,10 +46,15 @@ class ColumnPattern {
 /// One of both is there.
 struct TypeRule {
   std::optional<ColumnPattern> column;
-  std::string type;  ///< of the source, as pg_type names it: of columns whose type has no counterpart in DuckDB
+  std::string type;  ///< of the source, as pg_type names it, or enum: columns that would be VARCHAR
   ChosenType becomes;
 };
 
 using TypeRules = std::vector<TypeRule>;
+
+/// Some column may become what takes knowing its enum's labels.
+bool wants_labels(const TypeRules& rules);
+/// The same rules have the same text.
+std::string to_text(const TypeRules& rules);
 
 }  // namespace tailrace

@@ -461,7 +461,7 @@ schema::Catalog& Applier::catalog() {
   if (!catalog_) {
     connection_.emplace(pg::Connection::open(source_, {pg::Mode::sql, "tailrace catalog"}));
     connection_->set_patience(std::chrono::seconds(30));
-    catalog_.emplace(*connection_);
+    catalog_.emplace(*connection_, labels_);
   }
   // The catalogs are to be those of the change that is looked at, or later.
   if (std::exchange(visible_, xid_in_hand_) == xid_in_hand_) return *catalog_;

@@ -61,6 +61,8 @@ class Applier {
 
   /// From now on a change whose text is not UTF-8 is refused, and its table with it.
   void check_text() { checks_text_ = true; }
+  /// The labels of a new column's enum matter to the target.
+  void read_labels() { labels_ = schema::Catalog::Labels::read; }
   /// Of a table that the stream brings and the catalogs do not show yet, changes are left out, for it is copied
   /// when they do. With `hold`, which is told of it instead, nothing is copied.
   using HoldTable = std::function<void(const Relation& table, const std::string& reason)>;
@@ -259,8 +261,9 @@ class Applier {
   bool seen_ = true;                    ///< they showed it
   std::set<Xid> unseen_;                ///< those that they did not show
   std::int64_t lags_ = 0;
-  Lsn progress_;              ///< end of the last whole transaction in hand
-  PgTimestamp time_;          ///< and when it committed
+  Lsn progress_;      ///< end of the last whole transaction in hand
+  PgTimestamp time_;  ///< and when it committed
+  schema::Catalog::Labels labels_ = schema::Catalog::Labels::leave;
   bool checks_text_ = false;  ///< the source's text may be any bytes, the target's is UTF-8
   bool inside_ = false;       ///< changes of a transaction that is not whole yet are in hand
   bool began_ = false;

@@ -51,8 +51,8 @@ std::set<Oid> oids_in(const source::PublicationInfo& publication) {
 
 }  // namespace
 
-CatalogReader::CatalogReader(pg::Connection& connection)
-    : connection_(connection), pages_(pg::WalPages::read(connection)), catalog_(connection) {}
+CatalogReader::CatalogReader(pg::Connection& connection, schema::Catalog catalog)
+    : connection_(connection), pages_(pg::WalPages::read(connection)), catalog_(std::move(catalog)) {}
 
 Lsn CatalogReader::position() {
   auto next = connection_.query(

@@ -26,7 +26,7 @@ namespace tailrace::pipeline {
 /// What catalogs are read by. Borrows the connection.
 class CatalogReader {
  public:
-  explicit CatalogReader(pg::Connection& connection);
+  CatalogReader(pg::Connection& connection, schema::Catalog catalog);
 
   pg::Connection& connection() { return connection_; }
   schema::Catalog& catalog() { return catalog_; }

@@ -9,6 +9,11 @@ source::PublicationSpec publication_spec(const config::Config& config) {
           config.publication.via_partition_root, config.target.kind != "postgres"};
 }
 
+schema::Catalog catalog(const config::Config& config, pg::Connection& source) {
+  using enum schema::Catalog::Labels;
+  return schema::Catalog(source, wants_labels(config.types) ? read : leave);
+}
+
 std::vector<schema::Catalog::Wanted> wanted_tables(const source::PublicationInfo& publication) {
   std::vector<schema::Catalog::Wanted> out;
   for (const auto& table : publication.tables)

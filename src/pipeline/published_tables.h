@@ -10,6 +10,9 @@
 
 namespace tailrace::pipeline {
 
+/// Of the source; it reads what the settings need.
+schema::Catalog catalog(const config::Config& config, pg::Connection& source);
+
 source::PublicationSpec publication_spec(const config::Config& config);
 
 std::vector<schema::Catalog::Wanted> wanted_tables(const source::PublicationInfo& publication);

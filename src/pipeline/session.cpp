@@ -78,8 +78,7 @@ Session::Ended Session::run() {
   if (anew) begin_anew(replaced);
   std::optional<CopySnapshot> snapshot;
   if (following) {
-    if (target_.chooses_types())
-      target_.check_chosen_types(schema::Catalog(*connection_).tables(wanted_tables(publication_)));
+    check_chosen_types();
     forget_outdated_tables();
     note_timeline();
     find_waiting();
@@ -88,7 +87,7 @@ Session::Ended Session::run() {
   } else {
     if (config_.snapshot.enabled) forget_unfinished_snapshot();
     auto tables =
-        schema::Catalog(*connection_).tables(wanted_tables(publication_), schema::Catalog::Detail::definition);
+        catalog(config_, *connection_).tables(wanted_tables(publication_), schema::Catalog::Detail::definition);
     if (!was_copied()) check_before_writing(tables);
     if (!config_.snapshot.enabled) {
       if (auto made = source::read_slot(*connection_, config_.slot.name))
@@ -175,7 +174,7 @@ std::unique_ptr<pg::Connection> Session::replication() {
 bool Session::stream_in_binary() {
   if (config_.binary == config::Binary::off || connection_->server_version() < 140000 || checks_text())
     return false;
-  auto tables = schema::Catalog(*connection_).tables(followed_tables(), schema::Catalog::Detail::definition);
+  auto tables = catalog(config_, *connection_).tables(followed_tables(), schema::Catalog::Detail::definition);
   const auto* odd = target_.first_not_binary(tables);
   if (odd == nullptr) return true;
   if (config_.binary != config::Binary::on) return false;
@@ -218,6 +217,7 @@ void Session::stream() {
   TAILRACE_CHECK(checkpoint.has_value());
   Applier applier(target_, config_.source, config_.publication.names, board_);
   if (checks_text()) applier.check_text();
+  if (wants_labels(config_.types)) applier.read_labels();
   if (!config_.snapshot.enabled) {
     applier.hold_unseen([this](const Relation& relation, const std::string& reason) {
       schema::Table table;
@@ -478,7 +478,7 @@ void Session::periodic(Applier& applier, Observer& observer, bool idle) {
 void Session::look_before_streaming(Applier& applier) {
   auto asked = looks_.asked.load();
   check_target();
-  CatalogReader reader(*connection_);
+  CatalogReader reader(*connection_, catalog(config_, *connection_));
   bool judged = watch_->look(reader, {{}, applier.lags()}, [&](const auto& what) { what(applier); });
   end_look({asked, true, !judged, watch_->undecided()});
 }

@@ -71,6 +71,7 @@ class Session {
   void begin_at(const source::SlotInfo& slot, Lsn position, const std::string& seen);
   Lsn stated_position(const source::SlotInfo& slot) const;
   void check_start(const std::optional<source::SlotInfo>& slot) const;
+  void check_chosen_types();
   void check_before_writing(const std::vector<schema::Table>& tables);
   void follow_a_snapshot();
   std::optional<CopySnapshot> create_main_slot();

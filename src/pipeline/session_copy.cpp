@@ -86,14 +86,14 @@ std::vector<schema::Table> Session::tables_to_copy(pg::Connection& connection) {
   if (only_) std::erase_if(wanted, [&](const auto& table) { return !only_->contains(table.oid); });
   // Measuring waits for whoever has locked a table.
   using enum schema::Catalog::Detail;
-  return schema::Catalog(connection).tables(wanted, config_.snapshot.enabled ? measured : definition);
+  return catalog(config_, connection).tables(wanted, config_.snapshot.enabled ? measured : definition);
 }
 
 /// Of a mirror that follows, those that are to be copied: the others go on until a snapshot is there. The
 /// structure of tables that were copied may need those that were not, and is made after them.
 void Session::find_waiting() {
   if (!config_.snapshot.enabled || !target_.structure_is_complete()) return;
-  waiting_ = schema::Catalog(*connection_).tables(not_copied(), schema::Catalog::Detail::definition);
+  waiting_ = catalog(config_, *connection_).tables(not_copied(), schema::Catalog::Detail::definition);
 }
 
 /// Where some are followed already, the others must not end for one that cannot be.

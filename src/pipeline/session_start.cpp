@@ -108,6 +108,12 @@ void Session::check_before_writing(const std::vector<schema::Table>& tables) {
   if (!config_.snapshot.enabled) target_.check_rows(tables, coming_whole(tables));
 }
 
+void Session::check_chosen_types() {
+  if (!target_.chooses_otherwise()) return;
+  using enum schema::Catalog::Detail;
+  target_.check_chosen_types(catalog(config_, *connection_).tables(wanted_tables(publication_), definition));
+}
+
 /// The target's rows are those of 'tailrace snapshot'. What it showed is known by transaction, so a slot that
 /// is older brings all the rest.
 void Session::follow_a_snapshot() {
@@ -115,7 +121,8 @@ void Session::follow_a_snapshot() {
   if (stop_.requested()) return;
   check_start(slot);
   Lsn position = stated_position(*slot);
-  auto tables = schema::Catalog(*connection_).tables(wanted_tables(publication_));
+  check_chosen_types();
+  auto tables = catalog(config_, *connection_).tables(wanted_tables(publication_));
   check_before_writing(tables);
   refuse_altered_since_snapshot(tables, position);
   for (const auto& table : tables) target_.adopt(table, position);

@@ -34,7 +34,7 @@ SingleCopy::SingleCopy(const config::Config& config, StatusBoard& board, const S
        source::select_tables(source::read_catalog_tables(exporter_), publication_spec(config))) {
     wanted.push_back({table.table.oid, table.columns, table.where, {}});
   }
-  tables_ = schema::Catalog(exporter_).tables(wanted);
+  tables_ = catalog(config, exporter_).tables(wanted);
   for (const auto& table : tables_) oids_.push_back(table.oid);
 }
 

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "pipeline/open_options.h"
+#include "pipeline/published_tables.h"
 
 namespace tailrace::pipeline {
 namespace {
@@ -105,7 +106,7 @@ bool WatchThread::look() {
   if (has_reader()) return watch_.look(*reader_, start, [this](const auto& what) { meet(what); });
   bool judged = false;
   meet([&](Applier& applier) {
-    CatalogReader lent(lent_);
+    CatalogReader lent(lent_, catalog(config_, lent_));
     judged = watch_.look(lent, start, [&](const auto& what) { what(applier); });
   });
   return judged;
@@ -125,7 +126,7 @@ bool WatchThread::has_reader() {
     connection->query("set jit = off; set max_parallel_workers_per_gather = 0; set lock_timeout = '20s'",
                       "preparing to read catalogs");
     connection_ = std::move(connection);
-    reader_.emplace(*connection_);
+    reader_.emplace(*connection_, catalog(config_, *connection_));
     return true;
   } catch (const Error& error) {
     log::debug("source", "{}", error.what());

@@ -40,6 +40,7 @@ bool Table::has_key() const {
 }
 
 std::vector<Table> Catalog::tables(const std::vector<Wanted>& wanted, Detail detail) {
+  forget_labels();
   std::vector<Table> out;
   out.reserve(wanted.size());
   for (auto at = wanted.begin(); at != wanted.end();) {
@@ -135,7 +136,7 @@ void Catalog::read_columns(const std::vector<Wanted>& wanted, std::vector<Table>
     Column column;
     column.attnum = static_cast<std::int16_t>(rows.i64(row, 1));
     column.name = rows.str(row, 2);
-    column.type = type(rows.oid(row, 3));
+    column.type = types_.at(rows.oid(row, 3));
     column.typmod = static_cast<std::int32_t>(rows.i64(row, 4));
     column.dimensions = static_cast<int>(rows.i64(row, 5));
     column.not_null = rows.flag(row, 6);
@@ -200,6 +201,7 @@ std::set<Oid> Catalog::began_empty(Oid root, const std::vector<Oid>& leaves) {
 }
 
 std::shared_ptr<const Type> Catalog::type(Oid oid) {
+  forget_labels();
   if (auto found = types_.find(oid); found != types_.end()) return found->second;
   load_types({oid});
   return types_.at(oid);
@@ -225,6 +227,7 @@ void Catalog::load_types(const std::vector<Oid>& oids) {
     }
   }
   load_types(related);
+  std::map<Oid, std::shared_ptr<Type>> enums;
   for (int row = 0; row < rows.rows(); ++row) {
     auto type = std::make_shared<Type>();
     type->oid = rows.oid(row, 0);
@@ -236,8 +239,10 @@ void Catalog::load_types(const std::vector<Oid>& oids) {
     type->base_typmod = static_cast<std::int32_t>(rows.i64(row, 6));
     type->base_dimensions = static_cast<int>(rows.i64(row, 7));
     type->builtin = type->schema == "pg_catalog";
+    if (type->kind == 'e') enums.emplace(type->oid, type);
     types_.emplace(type->oid, std::move(type));
   }
+  if (labels_ == Labels::read && !enums.empty()) load_labels(enums);
   for (Oid oid : missing) {
     if (types_.contains(oid)) continue;
     auto unknown = std::make_shared<Type>();
@@ -245,6 +250,21 @@ void Catalog::load_types(const std::vector<Oid>& oids) {
     unknown->name = "unknown";
     types_.emplace(oid, std::move(unknown));
   }
+}
+
+void Catalog::load_labels(const std::map<Oid, std::shared_ptr<Type>>& enums) {
+  std::vector<Oid> oids;
+  for (const auto& [oid, type] : enums) oids.push_back(oid);
+  auto rows = connection_.query(
+      "select enumtypid, enumlabel from pg_catalog.pg_enum where enumtypid = any($1::pg_catalog.oid[]) "
+      "order by enumtypid, enumsortorder",
+      {oid_array(oids)}, "reading the labels of enums");
+  for (int row = 0; row < rows.rows(); ++row) enums.at(rows.oid(row, 0))->labels.push_back(rows.str(row, 1));
+}
+
+/// Somebody may have added one, or given it another name.
+void Catalog::forget_labels() {
+  if (labels_ == Labels::read) types_.clear();
 }
 
 /// One statement, so that the heap's file and the columns' versions are of one moment.

@@ -13,10 +13,13 @@
 
 namespace tailrace::schema {
 
-/// Borrows the connection. Not thread-safe. Types are read once and kept.
+/// Borrows the connection. Not thread-safe. Types are read once and kept, but those of enums with their labels.
 class Catalog {
  public:
-  explicit Catalog(pg::Connection& connection) : connection_(connection) {}
+  /// Whether the labels of enums are read too: another query.
+  enum class Labels { leave, read };
+  explicit Catalog(pg::Connection& connection, Labels labels = Labels::leave)
+      : connection_(connection), labels_(labels) {}
 
   /// What to read of which table.
   struct Wanted {
@@ -74,8 +77,11 @@ class Catalog {
   void read_columns(const std::vector<Wanted>& wanted, std::vector<Table>& tables, Detail detail);
   void read_leaves(std::vector<Table>& tables);
   void load_types(const std::vector<Oid>& oids);
+  void load_labels(const std::map<Oid, std::shared_ptr<Type>>& enums);
+  void forget_labels();
 
   pg::Connection& connection_;
+  Labels labels_;
   std::map<Oid, std::shared_ptr<const Type>> types_;
 };
 

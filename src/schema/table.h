@@ -19,11 +19,12 @@ struct Type {
   std::string schema;
   std::string name;  ///< pg_type.typname: int4, _text, my_enum
   char kind = 'b';
-  std::shared_ptr<const Type> element;  ///< of a true array (typcategory A), else null
-  std::shared_ptr<const Type> base;     ///< of a domain, else null
-  std::int32_t base_typmod = -1;        ///< of a domain: what it applies to its base
-  int base_dimensions = 0;              ///< of a domain over an array: its typndims
-  bool builtin = false;                 ///< lives in pg_catalog
+  std::shared_ptr<const Type> element;   ///< of a true array (typcategory A), else null
+  std::shared_ptr<const Type> base;      ///< of a domain, else null
+  std::int32_t base_typmod = -1;         ///< of a domain: what it applies to its base
+  int base_dimensions = 0;               ///< of a domain over an array: its typndims
+  bool builtin = false;                  ///< lives in pg_catalog
+  std::vector<std::string> labels = {};  ///< of an enum, in its order; where they were asked for
 };
 
 struct Column {

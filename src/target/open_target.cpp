@@ -20,6 +20,10 @@ void tell_of_log(const OpenOptions& options) {
     options.doing(fmt::format("replaying the log of the file, {} MB", size >> 20U));
 }
 
+DuckDbOptions duckdb_options(const OpenOptions& options) {
+  return {options.path, options.memory_bytes, options.keep_rows, options.file_mode, options.types};
+}
+
 PostgresOptions postgres_options(const OpenOptions& options) {
   return {.conninfo = options.path,
           .subscription = options.name,
@@ -45,8 +49,7 @@ PostgresOptions postgres_options(const OpenOptions& options) {
 std::unique_ptr<Target> open(const OpenOptions& options) {
   if (options.kind == "duckdb") {
     tell_of_log(options);
-    return open_duckdb(
-        {options.path, options.memory_bytes, options.keep_rows, options.file_mode, options.types});
+    return open_duckdb(duckdb_options(options));
   }
   TAILRACE_CHECK(options.kind == "postgres");
   return open_postgres(postgres_options(options));
@@ -78,7 +81,12 @@ std::optional<Books> read_books(const OpenOptions& options) {
 
 Peeked peek(const OpenOptions& options) {
   TAILRACE_CHECK(options.kind == "duckdb");
-  return peek_duckdb({options.path, options.memory_bytes, options.keep_rows, options.file_mode});
+  return peek_duckdb(duckdb_options(options));
+}
+
+void check_chosen_types(const OpenOptions& options, const std::function<std::vector<schema::Table>()>& read) {
+  TAILRACE_CHECK(options.kind == "duckdb");
+  check_duckdb_types(duckdb_options(options), read);
 }
 
 Forgotten forget(const OpenOptions& options) {

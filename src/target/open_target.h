@@ -68,6 +68,10 @@ std::optional<Books> read_books(const OpenOptions& options);
 /// What a DuckDB file holds that nobody has open; nothing is written. Error: it cannot be used as a target.
 Peeked peek(const OpenOptions& options);
 
+/// Throws what a start would where types: says otherwise than the DuckDB file, which nobody has open. `read`:
+/// gives the tables that are followed.
+void check_chosen_types(const OpenOptions& options, const std::function<std::vector<schema::Table>()>& read);
+
 /// Removes what tailrace keeps at a target that is not its own (a PostgreSQL database), besides the mirrored
 /// tables.
 Forgotten forget(const OpenOptions& options);

@@ -75,7 +75,7 @@ void Target::commit_soon(const Checkpoint& checkpoint) {
 
 void Target::hurry(bool /*hurried*/) {}
 
-bool Target::chooses_types() const {
+bool Target::chooses_otherwise() const {
   return false;
 }
 

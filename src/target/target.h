@@ -233,9 +233,10 @@ class Target {
   /// Those of the tables that the target cannot take as they are; nothing is written. Throws Error when that
   /// cannot be found out.
   virtual std::vector<TableRefused> check_tables(const std::vector<schema::Table>& tables);
-  /// The settings, or those of a run before, say what columns become there: check_chosen_types() is to be asked.
-  virtual bool chooses_types() const;
-  /// Throws Error where the settings say otherwise of a column than when its rows were written.
+  /// The settings say otherwise of what columns become there than when tables were copied:
+  /// check_chosen_types() is to be asked.
+  virtual bool chooses_otherwise() const;
+  /// Throws Error where that makes a difference to a table that is copied; else it is asked no more.
   virtual void check_chosen_types(const std::vector<schema::Table>& followed);
   /// Those of the followed ones that cannot be followed on as they are at the target now. With no transaction
   /// open.

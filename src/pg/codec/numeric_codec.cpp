@@ -245,7 +245,10 @@ Decoded double_from_numeric(std::string_view text, double& out) {
     auto read = decimal_from_text(text, max_decimal_precision, fraction, number);
     return read == Decoded::malformed ? read : Decoded::does_not_fit;
   }
-  if (text == "NaN" || text == "Infinity" || text == "-Infinity") return Decoded::ok;
+  // A double keeps any 15 digits.
+  constexpr std::size_t always_kept = 15;
+  if (text.size() <= always_kept || text == "NaN" || text == "Infinity" || text == "-Infinity")
+    return Decoded::ok;
   std::string shortest;
   append_float8(shortest, out);
   return plain_number(shortest) == plain_number(text) ? Decoded::ok : Decoded::does_not_fit;

@@ -6,8 +6,10 @@
 #include <array>
 #include <charconv>
 
+#include "base/sql_text.h"
 #include "pg/codec/array_codec.h"
 #include "pg/codec/numeric_codec.h"
+#include "pg/codec/utf8.h"
 
 namespace tailrace::target::duckdb {
 
@@ -20,7 +22,7 @@ struct CodecName {
   duckdb_type type;
 };
 
-// In the order of the enumerators. Decimals and lists make their SQL and logical type themselves.
+// In the order of the enumerators. Decimals, lists and enumerations make their SQL and logical type themselves.
 constexpr std::array codec_names = {
     CodecName{Codec::boolean, "boolean", "BOOLEAN", DUCKDB_TYPE_BOOLEAN},
     CodecName{Codec::int16, "int16", "SMALLINT", DUCKDB_TYPE_SMALLINT},
@@ -43,6 +45,7 @@ constexpr std::array codec_names = {
     CodecName{Codec::text, "text", "VARCHAR", DUCKDB_TYPE_VARCHAR},
     CodecName{Codec::json, "json", "JSON", DUCKDB_TYPE_VARCHAR},
     CodecName{Codec::list, "list", "", DUCKDB_TYPE_LIST},
+    CodecName{Codec::enumeration, "enum", "", DUCKDB_TYPE_ENUM},
 };
 static_assert(std::ranges::all_of(codec_names, [](const CodecName& each) {
   return &each == &codec_names[static_cast<std::size_t>(each.codec)];
@@ -97,7 +100,15 @@ bool is_decimal(const ColumnType& type) {
   return type.codec == Codec::decimal || type.codec == Codec::any_decimal;
 }
 
+std::string labels_of(const ColumnType& type) {
+  std::string out;
+  for (const auto& label : type.labels->all())
+    out += fmt::format("{}{}", out.empty() ? "(" : ",", quote_literal(label));
+  return out + ')';
+}
+
 std::string sql_of(const ColumnType& type) {
+  if (type.codec == Codec::enumeration) return "ENUM" + labels_of(type);
   if (is_decimal(type)) return fmt::format("DECIMAL({},{})", type.precision, type.scale);
   if (type.codec != Codec::list) return std::string(name_of(type.codec).sql);
   std::string out = type.element->sql;
@@ -184,6 +195,18 @@ ColumnType map_array(const schema::Type& array, std::int32_t typmod, int dimensi
   return complete(std::move(out));
 }
 
+/// DuckDB has no enum without labels, and no text that is not UTF-8.
+std::optional<ColumnType> map_enum(const schema::Type& type) {
+  if (type.kind == 'd' && type.base) return map_enum(*type.base);
+  if (type.kind != 'e' || type.labels.empty() || !std::ranges::all_of(type.labels, pg::codec::is_valid_utf8))
+    return std::nullopt;
+  ColumnType out;
+  out.codec = Codec::enumeration;
+  out.wire = PgWire::text;
+  out.labels = std::make_shared<const EnumLabels>(type.labels);
+  return complete(std::move(out));
+}
+
 std::optional<int> take_int(std::string_view& text, char before) {
   if (!text.starts_with(before)) return std::nullopt;
   int value = 0;
@@ -191,6 +214,28 @@ std::optional<int> take_int(std::string_view& text, char before) {
   if (error != std::errc{} || value < 0 || value > 255) return std::nullopt;
   text.remove_prefix(static_cast<std::size_t>(end - text.data()));
   return value;
+}
+
+/// "('a','it''s')": at least one.
+std::optional<std::vector<std::string>> take_labels(std::string_view& text) {
+  std::vector<std::string> out;
+  char before = '(';
+  while (text.starts_with(before) && text.substr(1).starts_with('\'')) {
+    text.remove_prefix(2);
+    before = ',';
+    auto& label = out.emplace_back();
+    for (;;) {
+      auto quote = text.find('\'');
+      if (quote == std::string_view::npos) return std::nullopt;
+      label += text.substr(0, quote);
+      text.remove_prefix(quote + 1);
+      if (!text.starts_with('\'')) break;
+      label += '\'';
+      text.remove_prefix(1);
+    }
+  }
+  if (out.empty()) return std::nullopt;
+  return out;
 }
 
 // Takes what stands in parentheses behind a codec's name, and checks it.
@@ -206,6 +251,10 @@ bool take_modifier(std::string_view& text, ColumnType& out) {
       return false;
     out.precision = static_cast<std::uint8_t>(*precision);
     out.scale = static_cast<std::uint8_t>(*scale);
+  } else if (out.codec == Codec::enumeration) {
+    auto labels = take_labels(text);
+    if (!labels) return false;
+    out.labels = std::make_shared<const EnumLabels>(std::move(*labels));
   } else {
     return true;
   }
@@ -215,6 +264,16 @@ bool take_modifier(std::string_view& text, ColumnType& out) {
 }
 
 }  // namespace
+
+EnumLabels::EnumLabels(std::vector<std::string> labels) : all_(std::move(labels)) {
+  for (std::uint32_t i = 0; i < all_.size(); ++i) places_.emplace(all_[i], i);
+}
+
+std::optional<std::uint32_t> EnumLabels::find(std::string_view label) const {
+  auto found = places_.find(label);
+  if (found == places_.end()) return std::nullopt;
+  return found->second;
+}
 
 bool ColumnType::operator==(const ColumnType& other) const {
   if (codec != other.codec || wire != other.wire || sql != other.sql || dimensions != other.dimensions)
@@ -237,6 +296,7 @@ std::optional<ColumnType> map_column(const schema::Type& type, std::int32_t typm
     out.note.clear();
     return out;
   }
+  if (chosen.kind == ChosenType::Kind::enumeration) return map_enum(type);
   if (usual.wire != PgWire::numeric) return std::nullopt;
   if (chosen.kind == ChosenType::Kind::floating) return make(Codec::float64, PgWire::numeric);
   ColumnType out = make_decimal(PgWire::numeric, chosen.precision, chosen.scale);
@@ -253,7 +313,7 @@ ColumnType widen_to_text(const ColumnType& type) {
   out.codec = Codec::text;
   out.wire = type.wire;
   out.element = type.element;
-  out.note = type.codec == Codec::text ? type.note : fmt::format("a value did not fit {}", type.sql);
+  out.note = type.codec == Codec::text ? type.note : fmt::format("a value did not fit {}", type.shown());
   return complete(std::move(out));
 }
 
@@ -261,6 +321,7 @@ std::string serialize(const ColumnType& type) {
   std::string out(name_of(type.codec).name);
   if (is_decimal(type)) out += fmt::format("({},{})", type.precision, type.scale);
   if (type.codec == Codec::list) out += fmt::format("({})", type.dimensions);
+  if (type.codec == Codec::enumeration) out += labels_of(type);
   out += '<';
   out += pg::codec::to_string(type.wire);
   if (type.wire == PgWire::array) out += '<' + serialize(*type.element);
@@ -299,6 +360,11 @@ std::string_view sql_name(duckdb_type type) {
 
 duckdb_logical_type make_logical_type(const ColumnType& type) {
   if (is_decimal(type)) return duckdb_create_decimal_type(type.precision, type.scale);
+  if (type.codec == Codec::enumeration) {
+    std::vector<const char*> names;
+    for (const auto& label : type.labels->all()) names.push_back(label.c_str());
+    return duckdb_create_enum_type(names.data(), names.size());
+  }
   if (type.codec == Codec::list) {
     duckdb_logical_type out = make_logical_type(*type.element);
     for (int i = 0; i < type.dimensions; ++i) {

@@ -9,6 +9,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <vector>
 
 #include "model/type_rules.h"
 #include "pg/codec/wire.h"
@@ -41,6 +43,21 @@ enum class Codec : std::uint8_t {
   text,  ///< any VARCHAR, also PostgreSQL's exact text of a type that DuckDB lacks
   json,
   list,
+  enumeration,  ///< of an enum, where the user wants that
+};
+
+/// Of an enum, in its order. DuckDB stores places in it.
+class EnumLabels {
+ public:
+  explicit EnumLabels(std::vector<std::string> labels);
+  const std::vector<std::string>& all() const { return all_; }
+  std::optional<std::uint32_t> find(std::string_view label) const;
+  /// Bytes of a place in a DuckDB vector.
+  int width() const { return all_.size() <= 0xFF ? 1 : all_.size() <= 0xFFFF ? 2 : 4; }
+
+ private:
+  std::vector<std::string> all_;
+  std::unordered_map<std::string_view, std::uint32_t> places_;  ///< views of all_
 };
 
 struct ColumnType {
@@ -49,12 +66,15 @@ struct ColumnType {
   std::uint8_t precision = 0;   ///< of a decimal
   std::uint8_t scale = 0;       ///< of a decimal
   std::shared_ptr<const ColumnType>
-      element;                   ///< of a PostgreSQL array, also of one widened to text: the scalar
-  int dimensions = 0;            ///< of a list: nesting depth, at least 1
-  bool binary_readable = false;  ///< the writer takes PostgreSQL's binary format too
-  PgWire wire = PgWire::other;   ///< what arrives; survives widening
-  std::string note;              ///< why it is text, for people; not part of what a type is
+      element;         ///< of a PostgreSQL array, also of one widened to text: the scalar
+  int dimensions = 0;  ///< of a list: nesting depth, at least 1
+  std::shared_ptr<const EnumLabels> labels = {};  ///< of an enumeration
+  bool binary_readable = false;                   ///< the writer takes PostgreSQL's binary format too
+  PgWire wire = PgWire::other;                    ///< what arrives; survives widening
+  std::string note;                               ///< why it is text, for people; not part of what a type is
 
+  /// For people: an enum may have thousands of labels.
+  std::string shown() const { return codec == Codec::enumeration ? "ENUM" : sql; }
   /// Same type; notes do not count.
   bool operator==(const ColumnType& other) const;
 };
@@ -77,7 +97,7 @@ std::string serialize(const ColumnType& type);
 /// Empty when `text` is not what serialize writes.
 std::optional<ColumnType> parse_column_type(std::string_view text);
 
-/// Of a scalar that is no decimal; empty for what no column is made of.
+/// Of a scalar that is no decimal and no enumeration; empty for what no column is made of.
 std::string_view sql_name(duckdb_type type);
 
 /// The caller destroys it.

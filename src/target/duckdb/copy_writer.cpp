@@ -45,7 +45,7 @@ void DuckDbCopyWriter::row(std::string_view copy_row) {
     must_widen_(unfit.column);
     throw CopyAgain(fmt::format("column {} of {}.{} becomes VARCHAR: a value does not fit {}",
                                 table_.columns[unfit.column].source.name, table_.schema, table_.name,
-                                table_.columns[unfit.column].type.sql));
+                                table_.columns[unfit.column].type.shown()));
   }
 }
 

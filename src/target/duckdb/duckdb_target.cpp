@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/sql_text.h"
 #include "target/duckdb/adoption.h"
+#include "target/duckdb/chosen_types.h"
 #include "target/duckdb/copy_writer.h"
 #include "target/duckdb/duckdb_view.h"
 #include "target/duckdb/file_probe.h"
@@ -43,7 +44,7 @@ class DuckDbTarget : public Target {
 
   void forget_unfinished(const std::vector<schema::Table>&) override { drop_unfinished_copies(); }
   void create_table(const schema::Table& table) override;
-  bool chooses_types() const override { return mirror_.chooses_types(); }
+  bool chooses_otherwise() const override { return mirror_.chooses_otherwise(); }
   void check_chosen_types(const std::vector<schema::Table>& followed) override;
   void check_rows(const std::vector<schema::Table>& tables, const std::set<Oid>& coming) override;
   void adopt(const schema::Table& table, Lsn at) override;
@@ -82,6 +83,7 @@ class DuckDbTarget : public Target {
   bool begins() const;
   std::optional<MirrorTable> rows_of(const schema::Table& table);
   MirrorTable known_or_named(const NamedTable& table);
+  void copy_if_spelled_otherwise(const MirrorTable& table, const Evolution& evolution);
   void copy_as_text(Oid table, std::size_t column, const std::string& value);
   void widen(Oid table, std::size_t column, const std::string& value);
   void refuse_altered(Oid table, const Error& error);
@@ -152,7 +154,10 @@ void DuckDbTarget::create_table(const schema::Table& table) {
   for (std::size_t i = 0; i < table.columns.size(); ++i) {
     if (table.columns[i].distinct) distinct.insert(i);
   }
-  durably([&] { copies_.start(planned, distinct); });
+  durably([&] {
+    mirror_.note_types(session_);
+    copies_.start(planned, distinct);
+  });
   kill_point("duckdb.create_table.committed");
 }
 
@@ -192,6 +197,7 @@ void DuckDbTarget::check_rows(const std::vector<schema::Table>& tables, const st
 void DuckDbTarget::adopt(const schema::Table& table, Lsn at) {
   auto rows = rows_of(table);
   durably([&] {
+    mirror_.note_types(session_);
     if (!rows) {
       copies_.start(mirror_.plan(table), {});
       return copies_.finish(table.oid, at, 0);
@@ -348,7 +354,7 @@ void DuckDbTarget::widen(Oid table, std::size_t column, const std::string& value
   log::warn("target",
             "column {} of {} becomes VARCHAR with PostgreSQL's exact text: a value{}{}{} does not fit {}",
             known.columns[column].source.name, known.sql_name(), value.empty() ? "" : " ('", value,
-            value.empty() ? "" : "')", known.columns[column].type.sql);
+            value.empty() ? "" : "')", known.columns[column].type.shown());
   durably([&] {
     MirrorTable changed = mirror_.at(table);
     TableShape shape(session_, mirror_, changed);
@@ -378,37 +384,38 @@ void DuckDbTarget::copy_as_text(Oid table, std::size_t column, const std::string
 }
 
 void DuckDbTarget::check_chosen_types(const std::vector<schema::Table>& followed) {
-  for (const auto& table : followed) {
-    if (!mirror_.knows(table.oid) || !mirror_.at(table.oid).copied) continue;
-    MirrorTable known = mirror_.at(table.oid);
-    bool changed = false;
-    for (const auto& column : table.columns) {
-      auto there = std::ranges::find_if(known.columns, [&](const auto& one) {
-        return one.source.attnum == column.attnum && one.source.type_oid == column.type->oid &&
-               one.source.typmod == column.typmod;
-      });
-      if (there == known.columns.end()) continue;
-      MirrorColumn now = *there;
-      mirror_.set_type(now, table.schema, table.name, *column.type, column.typmod, column.dimensions);
-      if (now.chosen != there->chosen) {
-        throw Error(
-            Retry::needs_operator,
-            fmt::format("column {} of {} is {} in the file, and types: says {} now", column.name,
-                        table.qualified(), there->chosen.empty() ? there->type.sql : there->chosen,
-                        now.chosen.empty() ? "nothing of it" : now.chosen),
-            fmt::format(
-                "Nothing was written. Copy the table anew: 'tailrace run --recopy {}' with the other options, "
-                "or take back what types: says",
-                table.qualified()));
-      }
-      changed |= std::exchange(there->misfit_is_error, now.misfit_is_error) != now.misfit_is_error;
-    }
-    if (changed) durably([&] { mirror_.put(session_, known); });
+  refuse_other_types(mirror_, followed);
+  durably([&] {
+    for (auto& changed : with_other_misfits(mirror_, followed)) mirror_.put(session_, std::move(changed));
+    mirror_.note_types(session_);
+  });
+}
+
+/// Where a column keeps numbers alone, now or before, its values cannot be turned into those of another type
+/// here: some would be rounded, or spelled otherwise than at the source.
+void DuckDbTarget::copy_if_spelled_otherwise(const MirrorTable& table, const Evolution& evolution) {
+  for (const auto& column : evolution.retyped_columns) {
+    auto before =
+        std::ranges::find(table.columns, column.attnum, [](const auto& each) { return each.source.attnum; });
+    if (before == table.columns.end() || before->widened) continue;
+    MirrorColumn now = *before;
+    now.source.name = column.name;
+    mirror_.set_type(now, table.schema, evolution.rename.value_or(table.name), *column.type, column.typmod,
+                     column.dimensions);
+    if (now.type.sql == before->type.sql || (!keeps_number_only(now.type) && !keeps_number_only(before->type)))
+      continue;
+    auto oid = table.oid;
+    auto reason =
+        fmt::format("column {} was {} and becomes {}", column.name, before->type.shown(), now.type.shown());
+    rollback();
+    mark_for_copy(oid, reason);
+    throw RestartFromCheckpoint(reason);
   }
 }
 
 void DuckDbTarget::evolve(Oid oid, const Evolution& evolution) {
   MirrorTable table = mirror_.at(oid);
+  copy_if_spelled_otherwise(table, evolution);
   TableShape shape(session_, mirror_, table);
   if (evolution.rename) {
     table.name = *evolution.rename;
@@ -531,6 +538,16 @@ Peeked peek_duckdb(const DuckDbOptions& options) {
   return out;
 }
 
+void check_duckdb_types(const DuckDbOptions& options, const std::function<std::vector<schema::Table>()>& read) {
+  auto database = opened_to_look(options.file);
+  auto session = database->session();
+  // What is of an earlier format is brought up to date by a start.
+  if (!duckdb::Mirror::may_be_ours(session, options.keep_rows) || !duckdb::is_up_to_date(session)) return;
+  auto mirror = duckdb::Mirror::load(session, options.keep_rows);
+  mirror.choose_types(options.types);
+  if (mirror.chooses_otherwise()) duckdb::refuse_other_types(mirror, read());
+}
+
 std::optional<std::vector<std::string>> take_back_duckdb(const std::string& file) {
   constexpr const char* purpose = "taking back what this start made in the file";
   auto database = duckdb::share_database({.file = file});
@@ -544,7 +561,7 @@ std::optional<std::vector<std::string>> take_back_duckdb(const std::string& file
   duckdb::TableCopies copies(session, mirror);
   session.begin();
   if (copies.any_noted()) copies.drop_all();
-  for (const char* book : {"copies", "skips", "columns", "tables", "checkpoint", "format"})
+  for (const char* book : {"copies", "skips", "columns", "tables", "types", "checkpoint", "format"})
     session.query(fmt::format("DROP TABLE IF EXISTS tailrace.{}", book), purpose);
   session.query("DROP SCHEMA IF EXISTS tailrace", purpose);
   session.commit();

@@ -32,6 +32,10 @@ struct Peeked {
 /// The same, for a file that is to be a target: throws what opening it would.
 Peeked peek_duckdb(const DuckDbOptions& options);
 
+/// Throws what a start would where the settings say otherwise of columns than when they were copied. `read`:
+/// gives the tables that are followed; it is asked only where that may be.
+void check_duckdb_types(const DuckDbOptions& options, const std::function<std::vector<schema::Table>()>& read);
+
 /// Of a file that was there before: removes what a start left that copied no table whole. What could not go,
 /// for people. Nothing: all is to stay, for a table is whole.
 std::optional<std::vector<std::string>> take_back_duckdb(const std::string& file);

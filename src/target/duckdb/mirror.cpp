@@ -46,6 +46,13 @@ MirrorColumn read_column(const std::vector<std::string>& line) {
           line[11] == "true"};
 }
 
+/// A domain by its own name or its base's.
+bool is_named(const TypeRule& rule, const schema::Type& type) {
+  if (rule.type == "enum" && type.kind == 'e') return true;
+  if (rule.type == type.name || rule.type == type.schema + "." + type.name) return true;
+  return type.kind == 'd' && type.base && is_named(rule, *type.base);
+}
+
 }  // namespace
 
 bool same_name(std::string_view one, std::string_view other) {
@@ -151,6 +158,7 @@ Mirror Mirror::load(Session& session, bool adopting) {
                                     "FROM tailrace.columns ORDER BY table_oid, position")) {
     out.at(number<Oid>(line[0])).columns.push_back(read_column(line));
   }
+  for (const auto& line : read_text(session, "SELECT rules FROM tailrace.types")) out.noted_rules_ = line[0];
   out.look_at_file(session);
   return out;
 }
@@ -251,10 +259,13 @@ const MirrorTable* Mirror::misnamed(const std::set<Oid>& but) const {
   return nullptr;
 }
 
-bool Mirror::chooses_types() const {
-  return !rules_.empty() || std::ranges::any_of(tables_, [](const auto& each) {
-    return std::ranges::any_of(each.second.columns, [](const auto& column) { return !column.chosen.empty(); });
-  });
+void Mirror::note_types(Session& session) {
+  if (!chooses_otherwise()) return;
+  auto rules = to_text(rules_);
+  session.query(
+      fmt::format("DELETE FROM tailrace.types; INSERT INTO tailrace.types VALUES ({})", quote_literal(rules)),
+      "writing the metadata");
+  noted_rules_ = std::move(rules);
 }
 
 void Mirror::set_type(MirrorColumn& column, const std::string& schema, const std::string& table,
@@ -262,17 +273,16 @@ void Mirror::set_type(MirrorColumn& column, const std::string& schema, const std
   column.type = map_column(type, typmod, dimensions);
   column.chosen.clear();
   column.misfit_is_error = false;
-  const schema::Type* base = &type;
-  while (base->kind == 'd' && base->base) base = base->base.get();
   for (const auto& rule : std::ranges::reverse_view(rules_)) {
-    if (rule.column && !rule.column->matches(schema, table, column.source.name)) continue;
-    bool named =
-        rule.type == type.name || rule.type == base->name || rule.type == type.schema + "." + type.name;
+    if (rule.column ? !rule.column->matches(schema, table, column.source.name) : !is_named(rule, type))
+      continue;
     // What has an exact type stays that, where no column is named.
     bool exact = rule.becomes.kind != ChosenType::Kind::text && column.type.codec != Codec::text;
-    if (!rule.column && (!named || exact)) continue;
+    if (!rule.column && exact) continue;
     auto becomes = map_column(type, typmod, dimensions, rule.becomes);
     if (!becomes) continue;
+    // It is that without being told.
+    if (*becomes == column.type) return;
     column.type = std::move(*becomes);
     column.chosen = rule.becomes.text();
     column.misfit_is_error = rule.becomes.misfit == ChosenType::Misfit::error;
@@ -309,7 +319,9 @@ MirrorTable Mirror::plan(const schema::Table& table, Names names) const {
     if (known != tables_.end()) {
       for (const auto& old : known->second.columns) {
         bool same = old.source.attnum == column.attnum && old.source.type_oid == column.type->oid;
-        if (old.widened && same && old.chosen == planned.chosen) {
+        // An enum's list is of now, so what was not in it may be.
+        bool fits_now = planned.type.codec == Codec::enumeration;
+        if (old.widened && same && old.chosen == planned.chosen && !fits_now) {
           planned.type = widen_to_text(planned.type);
           planned.widened = true;
         }

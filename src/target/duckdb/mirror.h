@@ -85,7 +85,9 @@ class Mirror {
 
   /// What the user wants columns to become from now on.
   void choose_types(TypeRules rules) { rules_ = std::move(rules); }
-  bool chooses_types() const;
+  /// He wanted something else when these were noted.
+  bool chooses_otherwise() const { return to_text(rules_) != noted_rules_; }
+  void note_types(Session& session);
   /// Sets what becomes of a column of this type.
   void set_type(MirrorColumn& column, const std::string& schema, const std::string& table,
                 const schema::Type& type, std::int32_t typmod, int dimensions) const;
@@ -118,6 +120,7 @@ class Mirror {
   std::map<Oid, MirrorTable> tables_;
   std::optional<Checkpoint> checkpoint_;
   TypeRules rules_;
+  std::string noted_rules_;  ///< those by which the tables were copied
   bool made_ = true;
   std::string database_name_;  ///< DuckDB's, after the file; a schema of that name would be ambiguous
 

@@ -47,10 +47,11 @@ ALTER TABLE tailrace.checkpoint ADD COLUMN seen VARCHAR DEFAULT '';
     R"(
 ALTER TABLE tailrace.tables ADD COLUMN storage VARCHAR DEFAULT '';
 )",
-    // 6: what the user chose for a column, when its rows were written.
+    // 6: what the user chose for a column when its rows were written, and by which rules.
     R"(
 ALTER TABLE tailrace.columns ADD COLUMN chosen VARCHAR DEFAULT '';
 ALTER TABLE tailrace.columns ADD COLUMN misfit_is_error BOOLEAN DEFAULT false;
+CREATE TABLE tailrace.types (rules VARCHAR NOT NULL);
 )",
 };
 
@@ -122,6 +123,10 @@ std::int64_t known_format(Session& session) {
 
 void refuse_newer(Session& session) {
   known_format(session);
+}
+
+bool is_up_to_date(Session& session) {
+  return known_format(session) == newest;
 }
 
 void bring_up_to_date(Session& session, bool metadata_is_there) {

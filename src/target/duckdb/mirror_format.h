@@ -16,5 +16,7 @@ void bring_up_to_date(Session& session, bool metadata_is_there);
 
 /// The same refusal alone, of metadata that is there; nothing is written.
 void refuse_newer(Session& session);
+/// Throws what that does.
+bool is_up_to_date(Session& session);
 
 }  // namespace tailrace::target::duckdb

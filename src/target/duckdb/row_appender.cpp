@@ -1,6 +1,7 @@
 #include "target/duckdb/row_appender.h"
 
 #include "base/pulse.h"
+#include "pg/codec/wire.h"
 #include "target/target.h"
 
 namespace tailrace::target::duckdb {
@@ -67,8 +68,12 @@ void RowAppender::fail(std::string_view purpose) const {
 
 void RowAppender::reject(WriteResult result, std::size_t column, const Value& value) const {
   if (result == WriteResult::does_not_fit) {
-    throw DoesNotFit{column,
-                     value.kind == ValueKind::text ? std::string(value.bytes.substr(0, 60)) : std::string()};
+    std::string shown;
+    if (value.kind == ValueKind::text) shown = value.bytes;
+    if (value.kind == ValueKind::binary &&
+        !pg::codec::append_text_of_binary(types_[column].wire, value.bytes, shown))
+      shown.clear();
+    throw DoesNotFit{column, shown.substr(0, 60)};
   }
   // A column that was added while the stream brings values in binary: the next one will bring them as text.
   if (value.kind == ValueKind::binary && !types_[column].binary_readable)
@@ -76,7 +81,7 @@ void RowAppender::reject(WriteResult result, std::size_t column, const Value& va
   throw Error(
       Retry::needs_operator,
       fmt::format("a value for column {} of {} ({}) is not what its type promises", column + 1, table_,
-                  types_[column].sql),
+                  types_[column].shown()),
       "If the source database's encoding is SQL_ASCII, its text may not be UTF-8: leave that column out "
       "(tables: columns:), or convert it to bytea");
 }

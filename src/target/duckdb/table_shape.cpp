@@ -98,7 +98,7 @@ std::string TableShape::stage(const std::string& value, MirrorColumn& column) {
       if (column.misfit_is_error) throw misfit(table_, column, value);
       log::warn("target",
                 "the new column {} of {} is VARCHAR with PostgreSQL's exact text: its default does not fit {}",
-                column.source.name, table_.sql_name(), column.type.sql);
+                column.source.name, table_.sql_name(), column.type.shown());
       column.type = widen_to_text(column.type);
       column.widened = true;
     }
@@ -108,9 +108,10 @@ std::string TableShape::stage(const std::string& value, MirrorColumn& column) {
 void TableShape::retype_column(MirrorColumn& column, const ColumnType& type) {
   if (type.sql != column.type.sql) {
     std::string value = quote_identifier(column.name);
-    converted_[column.name] = type.sql == "VARCHAR"
-                                  ? fmt::format("{}({})", text_function(session_, column.type), value)
-                                  : fmt::format("CAST({} AS {})", value, type.sql);
+    // What an enumeration shows is what was written.
+    bool as_shown = type.sql == "VARCHAR" && column.type.codec != Codec::enumeration;
+    converted_[column.name] = as_shown ? fmt::format("{}({})", text_function(session_, column.type), value)
+                                       : fmt::format("CAST({} AS {})", value, type.sql);
   }
   column.type = type;
 }

@@ -139,12 +139,18 @@ void TableWriter::delete_by_row() {
   std::vector<std::pair<std::string, ColumnType>> columns;
   std::vector<ColumnType> types;
   std::string condition;
+  std::string whole;
+  std::string group;
+  bool numbers = false;
   std::size_t wanted = 0;
   for (std::size_t i = 0; i < key_.size(); ++i) {
     const MirrorColumn& column = table_.columns[position_[key_[i]]];
     types.push_back(column.type);
     columns.emplace_back(fmt::format("k{}", i), types.back());
     const char* cast = equality_is_loose(column.type) ? "::VARCHAR" : "";
+    whole += fmt::format(", any_value(k{0}) AS k{0}", i);
+    group += fmt::format("{}k{}{}", i == 0 ? "" : ", ", i, cast);
+    numbers = numbers || keeps_number_only(column.type);
     condition += fmt::format("{1}t.{0}{2} IS NOT DISTINCT FROM s.k{3}{2}", quote_identifier(column.name),
                              i == 0 ? "" : " AND ", cast, i);
   }
@@ -171,12 +177,17 @@ void TableWriter::delete_by_row() {
     throw;
   }
   if (condition.empty()) condition = "true";
+  // What is told apart at the source by how a number is spelled is one row here, as often as it was deleted.
+  std::string staged =
+      numbers
+          ? fmt::format("(SELECT min(rowid) AS id, sum(n) AS n{} FROM temp.{} GROUP BY {})", whole, name, group)
+          : fmt::format("(SELECT rowid AS id, * FROM temp.{})", name);
   auto found =
       session_
           .query(fmt::format("DELETE FROM {0} WHERE rowid IN (SELECT r FROM (SELECT t.rowid AS r, s.n AS n, "
-                             "row_number() OVER (PARTITION BY s.rowid ORDER BY t.rowid) AS i "
-                             "FROM {0} t JOIN temp.{1} s ON {2}) WHERE i <= n)",
-                             table_.sql_name(), name, condition),
+                             "row_number() OVER (PARTITION BY s.id ORDER BY t.rowid) AS i "
+                             "FROM {0} t JOIN {1} s ON {2}) WHERE i <= n)",
+                             table_.sql_name(), staged, condition),
                  "deleting whole rows")
           .changed();
   if (found != static_cast<std::int64_t>(wanted)) missing_rows(found, wanted);

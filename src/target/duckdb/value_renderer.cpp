@@ -52,6 +52,14 @@ std::int64_t pg_micros(std::int64_t micros) {
   return micros - pg_epoch_unix_micros;
 }
 
+std::uint32_t place_at(const ColumnType& type, const void* data, idx_t row) {
+  switch (type.labels->width()) {
+    case 1: return at<std::uint8_t>(data, row);
+    case 2: return at<std::uint16_t>(data, row);
+    default: return at<std::uint32_t>(data, row);
+  }
+}
+
 void append_scalar(const ColumnType& type, const void* data, idx_t row, std::string& out) {
   switch (type.codec) {
     case Codec::boolean: out.push_back(at<bool>(data, row) ? 't' : 'f'); return;
@@ -78,6 +86,7 @@ void append_scalar(const ColumnType& type, const void* data, idx_t row, std::str
     case Codec::blob: codec::append_bytea(out, string_at(data, row)); return;
     case Codec::text:
     case Codec::json: out += string_at(data, row); return;
+    case Codec::enumeration: out += type.labels->all()[place_at(type, data, row)]; return;
     case Codec::list: break;
   }
   TAILRACE_CHECK(type.codec != Codec::list);

@@ -298,6 +298,14 @@ struct WriteFunctions {
     return plain_text(to, to.scratch_, row);
   }
 
+  template <typename T>
+  static WriteResult label(Writer& to, std::string_view bytes, idx_t row) {
+    auto place = to.type_.labels->find(bytes);
+    if (!place) return WriteResult::does_not_fit;
+    to.store<T>(row, static_cast<T>(*place));
+    return WriteResult::ok;
+  }
+
   static WriteResult list_text(Writer& to, std::string_view bytes, idx_t row) {
     return to.list_->write_text(bytes, row);
   }
@@ -322,6 +330,14 @@ struct WriteFunctions {
     if (type.precision <= 9) return {any_decimal_text<std::int32_t>, any_decimal_binary<std::int32_t>};
     if (type.precision <= 18) return {any_decimal_text<std::int64_t>, any_decimal_binary<std::int64_t>};
     return {any_decimal_text<duckdb_hugeint>, any_decimal_binary<duckdb_hugeint>};
+  }
+
+  static Pair for_enumeration(const ColumnType& type) {
+    switch (type.labels->width()) {
+      case 1: return {label<std::uint8_t>, label<std::uint8_t>};
+      case 2: return {label<std::uint16_t>, label<std::uint16_t>};
+      default: return {label<std::uint32_t>, label<std::uint32_t>};
+    }
   }
 
   static Pair for_text(const ColumnType& type) {
@@ -360,6 +376,7 @@ struct WriteFunctions {
       case Codec::text:
       case Codec::json: return for_text(type);
       case Codec::list: return {list_text, list_binary};
+      case Codec::enumeration: return for_enumeration(type);
     }
     return {unreadable, unreadable};
   }
