@@ -192,7 +192,9 @@ Mending::Rows Mending::read_target(target::TargetView& view, const schema::Table
 void Mending::read_chosen(pg::Connection& connection, verify::SqlTable& from, const schema::Table& table,
                           const StopSignal& stop, Rows& out) {
   // Of a target that speaks PostgreSQL, nothing is shown otherwise.
-  auto visit = [&](const verify::Row& row) { keep(as_shown_(row), out); };
+  auto visit = [&](const verify::Row& row) {
+    as_shown_(row, [&](const verify::Row& shown) { keep(shown, out); });
+  };
   connection.query("savepoint looking_up", "looking up rows");
   try {
     from.read(shape_.columns, condition(table, true), stop, visit);

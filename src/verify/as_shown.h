@@ -17,9 +17,10 @@ class AsShown {
   explicit AsShown(std::vector<target::TargetView::Shown> columns)
       : columns_(std::move(columns)), texts_(columns_.size()) {}
 
-  /// The row itself where nothing is shown otherwise; else valid until the next call.
-  const Row& operator()(const Row& row) {
-    if (columns_.empty()) return row;
+  /// Hands `visit` the row, as it is shown.
+  template <typename Visit>
+  void operator()(const Row& row, const Visit& visit) {
+    if (columns_.empty()) return visit(row);
     row_ = row;
     for (std::size_t i = 0; i < row.size(); ++i) {
       if (!columns_[i] || !row[i]) continue;
@@ -27,7 +28,7 @@ class AsShown {
       columns_[i](*row[i], texts_[i]);
       row_[i] = texts_[i];
     }
-    return row_;
+    visit(row_);
   }
   bool changes(std::size_t column) const { return column < columns_.size() && columns_[column]; }
 

@@ -94,8 +94,9 @@ Comparison TableComparison::run() {
     };
     on_both(
         [&] {
-          here_.read(out_.shape.columns, "", stop_,
-                     [&](const Row& row) { if_chosen(as_shown_(row), scratch, show_here); });
+          here_.read(out_.shape.columns, "", stop_, [&](const Row& row) {
+            as_shown_(row, [&](const Row& shown) { if_chosen(shown, scratch, show_here); });
+          });
         },
         [&] {
           view_.scan(table_.oid, [&](const Row& row) {
@@ -127,7 +128,7 @@ BucketChoice TableComparison::sum_here() {
   TableDigest here(out_.shape);
   TableDigest there(out_.shape);
   auto add_here = [&](const Row& row) {
-    here.add(as_shown_(row));
+    as_shown_(row, [&](const Row& shown) { here.add(shown); });
     if (here.rows() % told_every == 0) counted_(told_every);
   };
   auto add_there = [&](const Row& row) {

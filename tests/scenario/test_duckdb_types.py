@@ -156,12 +156,14 @@ def test_a_misfit_in_a_transaction_that_changed_other_tables(shop):
 
 
 def test_a_kill_before_the_copy_as_text(shop):
+    """It stays text, though the copy finds nothing any more that does not fit."""
     shop.execute(START)
     once(shop)
     shop.execute("UPDATE t SET price = 'NaN' WHERE id = 1; UPDATE t SET score = 1.00 WHERE id = 2")
     outcome = run("run", "-c", shop.mirror.config, "--once", env=killed_at("duckdb.copy_as_text.committed"))
     assert outcome.returncode == -signal.SIGKILL, outcome.stderr
     assert there(shop, "SELECT copied::VARCHAR FROM tailrace.tables") == [("false",)]
+    shop.execute("UPDATE t SET price = 1.50 WHERE id = 1")
     once(shop)
     assert column_types(shop)["price"] == "VARCHAR" and column_types(shop)["score"] == "DOUBLE"
     same_text(shop, "t", "id", "price")
@@ -302,6 +304,16 @@ def test_columns_that_come_later(shop):
     assert column_types(shop)["odd"] == "VARCHAR"
     same_text(shop, "t", "id", "odd")
     verifies(shop)
+
+
+def test_a_default_that_does_not_fit_is_an_error(shop):
+    shop.mirror.configure(types=as_errors(TYPES))
+    shop.execute(START)
+    once(shop)
+    shop.execute("ALTER TABLE t ADD odd numeric DEFAULT 'NaN'; DELETE FROM t WHERE id = 1")
+    text = once(shop, code=3)
+    assert "public.t is held" in text and "('NaN') of column odd does not fit DECIMAL(20,6)" in text, text
+    assert there(shop, "SELECT count(*)::VARCHAR FROM public.t") == [("4",)], "as it was"
 
 
 def test_a_column_of_another_precision(shop):
