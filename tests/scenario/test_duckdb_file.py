@@ -531,3 +531,37 @@ def test_a_name_of_a_table_that_is_no_more(shop):
         shop.settle()
         with shop.mirror.opened() as file:
             assert [name for _, name in file.tables()] == ["a", "b"]
+
+
+# A column comes, and with it, in the same transaction of the target, a value that it cannot hold; each a transaction.
+COMES_WITH_A_MISFIT = {
+    "in the next transaction": ["ALTER TABLE t ADD w numeric(4,2)", "UPDATE t SET w = 'NaN' WHERE id = 7"],
+    "in one transaction": ["ALTER TABLE t ADD w numeric(4,2); UPDATE t SET w = 'NaN' WHERE id = 7"],
+    "in a place of another": ["ALTER TABLE t DROP v, ADD a int, ADD w numeric(4,2);"
+                              "INSERT INTO t (id, a, w) VALUES (4000, 1, 'NaN')"],
+    "two of them": ["ALTER TABLE t ADD w numeric(4,2), ADD x numeric(4,2);"
+                    "UPDATE t SET w = 1.5, x = 'NaN' WHERE id = 7; UPDATE t SET w = 'NaN' WHERE id = 8"],
+}
+
+
+@pytest.mark.parametrize("case, when", [(case, when) for case in COMES_WITH_A_MISFIT
+                                        for when in ("live", "backlog", "killed")
+                                        if (case, when) != ("in a place of another", "killed")])  # it is copied anew
+def test_a_new_column_and_a_value_that_does_not_fit(shop, case, when):
+    shop.execute(START)
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    if when != "live":
+        shop.mirror.stop()
+    for transaction in COMES_WITH_A_MISFIT[case]:
+        shop.execute(transaction)
+    if when == "killed":
+        kill_at(shop.mirror, "duckdb.evolve.applied", 2)
+        wait_killed(shop.mirror)
+    if when != "live":
+        shop.mirror.start()
+    shop.settle()
+    with shop.mirror.opened() as file:
+        types = file.columns("public", "t")
+    assert types["w"] == "VARCHAR" and types["id"] == "INTEGER", types
+    assert types.get("a", "INTEGER") == "INTEGER" and types.get("x", "VARCHAR") == "VARCHAR", types

@@ -84,8 +84,7 @@ class DuckDbTarget : public Target {
   std::optional<MirrorTable> rows_of(const schema::Table& table);
   MirrorTable known_or_named(const NamedTable& table);
   void copy_if_spelled_otherwise(const MirrorTable& table, const Evolution& evolution);
-  void copy_as_text(Oid table, std::size_t column, const std::string& value);
-  void widen(Oid table, std::size_t column, const std::string& value);
+  void widen(Oid table, const MirrorColumn& was, const std::string& value);
   void refuse_altered(Oid table, const Error& error);
   void settle_names();
   void drop_unfinished_copies();
@@ -100,7 +99,10 @@ class DuckDbTarget : public Target {
   mutable std::mutex mirror_mutex_;  ///< copies begin on other threads while tables are created on this one
   std::mutex unfit_mutex_;
   std::set<std::pair<Oid, std::size_t>> unfit_;  ///< columns that a copy found too narrow
-  bool evolved_ = false;                         ///< in the transaction in hand
+  /// Columns, by attnum, that a transaction adds and fills with what does not fit; it was undone, and comes
+  /// again.
+  std::set<std::pair<Oid, std::int16_t>> text_from_the_start_;
+  bool evolved_ = false;  ///< in the transaction in hand
 };
 
 /// What a copy that was interrupted left goes at once where the end is an orderly one.
@@ -324,8 +326,10 @@ void DuckDbTarget::apply(Oid table, const TableBatch& batch) {
   try {
     TableWriter(session_, mirror_.at(table), batch).write();
   } catch (const DoesNotFit& unfit) {
+    // Its place may be one that only the transaction gave it.
+    MirrorColumn column = mirror_.at(table).columns.at(unfit.column);
     rollback();
-    widen(table, unfit.column, unfit.value);
+    widen(table, column, unfit.value);
     throw RestartFromCheckpoint("a column was widened");
   } catch (const Error& error) {
     refuse_altered(table, error);
@@ -346,41 +350,40 @@ void DuckDbTarget::refuse_altered(Oid table, const Error& error) {
 }
 
 /// Makes the column hold PostgreSQL's exact text. Its old values keep their meaning to the letter, so this is
-/// a transaction of its own, outside of what was being applied.
-void DuckDbTarget::widen(Oid table, std::size_t column, const std::string& value) {
-  const MirrorTable& known = mirror_.at(table);
-  if (known.columns[column].misfit_is_error) throw misfit(known, known.columns[column], value);
-  if (keeps_number_only(known.columns[column].type)) return copy_as_text(table, column, value);
-  log::warn("target",
-            "column {} of {} becomes VARCHAR with PostgreSQL's exact text: a value{}{}{} does not fit {}",
-            known.columns[column].source.name, known.sql_name(), value.empty() ? "" : " ('", value,
-            value.empty() ? "" : "')", known.columns[column].type.shown());
+/// a transaction of its own, outside of what was being applied. `was`: as the column stood there.
+void DuckDbTarget::widen(Oid table, const MirrorColumn& was, const std::string& value) {
+  MirrorTable changed = mirror_.at(table);
+  if (was.misfit_is_error) throw misfit(changed, was, value);
+  auto found = std::ranges::find(changed.columns, was.source.attnum,
+                                 [](const MirrorColumn& each) { return each.source.attnum; });
+  bool anew = found != changed.columns.end() && keeps_number_only(found->type);
+  log::warn(
+      "target",
+      "column {0} of {1} becomes VARCHAR with PostgreSQL's exact text: a value{2}{3}{4} does not fit {5}{6}",
+      was.source.name, changed.sql_name(), value.empty() ? "" : " ('", value, value.empty() ? "" : "')",
+      was.type.shown(), anew ? fmt::format("; {} is copied anew", changed.sql_name()) : "");
+  if (found == changed.columns.end()) {
+    // It was added by the transaction that is undone, and comes again with it.
+    text_from_the_start_.emplace(table, was.source.attnum);
+    return;
+  }
+  if (anew) {
+    found->widened = true;
+    // How the values that are there were spelled is not known here any more.
+    changed.copied = false;
+    durably([&] { mirror_.put(session_, changed); });
+    kill_point("duckdb.copy_as_text.committed");
+    return;
+  }
   durably([&] {
-    MirrorTable changed = mirror_.at(table);
     TableShape shape(session_, mirror_, changed);
-    MirrorColumn& wider = changed.columns[column];
-    shape.retype_column(wider, widen_to_text(wider.type));
-    wider.widened = true;
+    shape.retype_column(*found, widen_to_text(found->type));
+    found->widened = true;
     shape.finish();
     mirror_.put(session_, changed);
     kill_point("duckdb.widen.before");
   });
   kill_point("duckdb.widen.committed");
-}
-
-/// How the values that are there were spelled is not known here any more.
-void DuckDbTarget::copy_as_text(Oid table, std::size_t column, const std::string& value) {
-  MirrorTable changed = mirror_.at(table);
-  log::warn(
-      "target",
-      "column {0} of {1} becomes VARCHAR with PostgreSQL's exact text: a value{2}{3}{4} does not fit {5}; {1} "
-      "is copied anew",
-      changed.columns[column].source.name, changed.sql_name(), value.empty() ? "" : " ('", value,
-      value.empty() ? "" : "')", changed.columns[column].type.sql);
-  changed.columns[column].widened = true;
-  changed.copied = false;
-  durably([&] { mirror_.put(session_, changed); });
-  kill_point("duckdb.copy_as_text.committed");
 }
 
 void DuckDbTarget::check_chosen_types(const std::vector<schema::Table>& followed) {
@@ -423,7 +426,8 @@ void DuckDbTarget::evolve(Oid oid, const Evolution& evolution) {
   }
   for (const auto& name : evolution.dropped_columns) shape.drop_column(name);
   for (const auto& [from, to] : evolution.renamed_columns) shape.rename_column(from, to);
-  for (const auto& added : evolution.added_columns) shape.add_column(added);
+  for (const auto& added : evolution.added_columns)
+    shape.add_column(added, text_from_the_start_.contains({oid, added.column.attnum}));
   for (const auto& column : evolution.retyped_columns) {
     MirrorColumn& mirrored = shape.column(column.name);
     MirrorColumn now = mirrored;

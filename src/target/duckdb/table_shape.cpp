@@ -65,7 +65,7 @@ void TableShape::rename_column(const std::string& from, const std::string& to) {
   renamed.name = name;
 }
 
-void TableShape::add_column(const Evolution::Added& added) {
+void TableShape::add_column(const Evolution::Added& added, bool as_text) {
   std::vector<std::string> names = {std::string(row_identifier)};
   for (const auto& each : table_.columns) names.push_back(each.name);
   MirrorColumn fresh;
@@ -74,6 +74,10 @@ void TableShape::add_column(const Evolution::Added& added) {
   fresh.name = Mirror::free_name(added.column.name, names);
   mirror_.set_type(fresh, table_.schema, table_.name, *added.column.type, added.column.typmod,
                    added.column.dimensions);
+  if (as_text) {
+    fresh.type = widen_to_text(fresh.type);
+    fresh.widened = true;
+  }
   if (added.value) fills_.push_back({fresh.name, stage(*added.value, fresh)});
   alter(fmt::format("ADD COLUMN {} {}", quote_identifier(fresh.name), fresh.type.sql),
         fmt::format("adding column {}", fresh.name));

@@ -24,8 +24,8 @@ class TableShape {
   void rename(const std::string& target_name);
   void drop_column(const std::string& source_name);
   void rename_column(const std::string& from, const std::string& to);
-  /// A value that the column's type cannot hold makes it VARCHAR from the start.
-  void add_column(const Evolution::Added& added);
+  /// A value that the column's type cannot hold makes it VARCHAR from the start; `as_text`: one will come.
+  void add_column(const Evolution::Added& added, bool as_text);
   void retype_column(MirrorColumn& column, const ColumnType& type);
   /// Does what the calls before left to do; the last call.
   void finish();
