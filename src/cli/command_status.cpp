@@ -22,6 +22,8 @@ std::string stopped_text(const Found& found, bool json) {
   std::optional<pipeline::Status> status;
   try {
     status = stopped_mirror(found);
+  } catch (const RunsElsewhere&) {
+    throw;
   } catch (const Error& error) {
     fmt::print(stderr, "tailrace: how old it is is not known: {}\n", printable(error.message()));
   }

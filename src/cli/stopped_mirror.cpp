@@ -61,6 +61,12 @@ std::string nothing_noted(const Found& found, const std::string& slot) {
 
 }  // namespace
 
+RunsElsewhere::RunsElsewhere(const std::string& name, const std::string& holder)
+    : Error(Retry::needs_operator,
+            fmt::format("the mirror '{}' runs, as another user or on another host ({} of the target)", name,
+                        holder),
+            "Ask there: 'tailrace status' as that user, or with sudo") {}
+
 std::optional<pipeline::Status> stopped_mirror(const Found& found) {
   const auto& config = found.config;
   std::optional<pipeline::Status> out;
@@ -73,6 +79,7 @@ std::optional<pipeline::Status> stopped_mirror(const Found& found) {
   try {
     auto books = target::read_books(pipeline::open_options(config));
     if (!books) return out;
+    if (!books->held_by.empty()) throw RunsElsewhere(found.config.name, books->held_by);
     if (!out) {
       out.emplace();
       // The default is a guess, and may be another mirror's name.
@@ -87,6 +94,8 @@ std::optional<pipeline::Status> stopped_mirror(const Found& found) {
     out->applied = books->checkpoint.lsn;
     out->last_commit_time = books->checkpoint.commit_time;
     out->end->unfinished = books->unfinished;
+  } catch (const RunsElsewhere&) {
+    throw;
   } catch (const Error& error) {
     if (!out) throw;
     out->message += fmt::format("; the target cannot be asked: {}", error.message());

@@ -14,10 +14,6 @@ std::string connect_remedy(std::string_view message, const ConnectingAs& as) {
   if (message.find("no pg_hba.conf entry") != std::string_view::npos) {
     return "Add a line for this user, database and address to pg_hba.conf on the server and reload it";
   }
-  if (message.find("Connection refused") != std::string_view::npos ||
-      message.find("No such file or directory") != std::string_view::npos) {
-    return "Check that the server runs and listens at this address and port";
-  }
   if (message.find("could not translate host name") != std::string_view::npos) {
     return "Check the host name in the connection string";
   }
@@ -53,6 +49,9 @@ std::string connect_remedy(std::string_view message, const ConnectingAs& as) {
     return "Switch TLS on at the server (ssl = on), or do without it: sslmode=prefer";
   if (message.find("startup parameter: replication") != std::string_view::npos)
     return "A pooler passes no replication on; give the address of the server itself";
+  // Last, for of several addresses the one that answers says more.
+  if (message.contains("Connection refused") || message.contains("No such file or directory"))
+    return "Check that the server runs and listens at this address and port";
   return {};
 }
 

@@ -50,11 +50,13 @@ Retry classify(std::string_view sqlstate, std::string_view message) {
 }
 
 std::string trim(std::string_view text) {
-  // libpq's guess, which stands on a line of its own; the remedy says what to look at.
-  if (auto guess = text.find("\n\tIs the server running"); guess != std::string_view::npos)
-    text = text.substr(0, guess);
-  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.remove_suffix(1);
   std::string out(text);
+  // libpq's guess, which stands on a line of its own behind each address that did not answer; the remedy says
+  // what to look at.
+  constexpr std::string_view guess = "\n\tIs the server running";
+  for (auto at = out.find(guess); at != std::string::npos; at = out.find(guess, at))
+    out.erase(at, out.find('\n', at + guess.size()) - at);
+  while (!out.empty() && (out.back() == '\n' || out.back() == ' ')) out.pop_back();
   for (std::size_t at = out.find('\n'); at != std::string::npos; at = out.find('\n', at))
     out.replace(at, 1, "; ");
   return out;
@@ -514,7 +516,10 @@ std::string conninfo_problem(const std::string& conninfo) {
       PQconnectStartParams(keywords, values, /*expand_dbname=*/1), &PQfinish);
   if (!tried || PQstatus(tried.get()) != CONNECTION_BAD) return "";
   std::string message = trim(PQerrorMessage(tried.get()));
-  return message.contains("/dev/null") ? "" : message;
+  if (message.contains("/dev/null")) return "";
+  if (message.starts_with("invalid sslmode value"))
+    message += ": one of disable, allow, prefer, require, verify-ca, verify-full";
+  return message;
 }
 
 Error make_error(pg_conn* connection, pg_result* result, std::string_view purpose) {

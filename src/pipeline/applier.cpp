@@ -197,14 +197,12 @@ void Applier::apply_once(bool again) {
   ended_ = ending_;
 }
 
-bool Applier::has_many_tables() const {
+bool Applier::has_many_tables() {
   if (touched_.size() + changed_tables_.size() > most_tables_a_commit) return true;
-  auto columns = [](const std::vector<Table*>& tables) {
-    std::size_t sum = 0;
-    for (const Table* table : tables) sum += table->record.columns.size();
-    return sum;
-  };
-  return columns(touched_) + columns(changed_tables_) > target_.columns_a_commit();
+  columns_in_hand_.clear();
+  for (const auto& tables : {std::cref(touched_), std::cref(changed_tables_)})
+    for (const Table* table : tables.get()) columns_in_hand_[table->record.oid] = table->record.columns.size();
+  return target_.is_much(columns_in_hand_);
 }
 
 bool Applier::is_beyond_end(const TransactionSpan& transaction) const {

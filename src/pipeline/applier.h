@@ -235,7 +235,7 @@ class Applier {
   void commit(Lsn progress, Pace pace = Pace::wait);
   void show_conflicts(const std::map<Oid, ConflictCounts>& conflicts);
   void show_names();
-  bool has_many_tables() const;
+  bool has_many_tables();
   bool is_beyond_end(const TransactionSpan& transaction) const;
   void meet_barriers(Lsn progress, Lsn next_commit);
   void meet(Barrier& barrier);
@@ -250,16 +250,17 @@ class Applier {
   std::map<Oid, Table> tables_;
   std::map<Oid, Xid> truncated_by_;
   std::set<Oid> reshaped_;
-  std::vector<Table*> by_index_;        ///< for the relations of the batch in hand
-  std::vector<bool> reshaping_;         ///< of those, which describe a table otherwise than it is prepared
-  std::vector<Table*> touched_;         ///< with an open fold
-  std::vector<Table*> counted_;         ///< with counts that the board does not show yet
-  std::vector<Table*> changed_tables_;  ///< with rows changed in the open target transaction
-  PgTimestamp time_in_hand_;            ///< commit time of the last transaction in hand
-  Xid xid_in_hand_ = 0;                 ///< and which it is
-  Xid visible_ = 0;                     ///< one that the catalogs were waited for
-  bool seen_ = true;                    ///< they showed it
-  std::set<Xid> unseen_;                ///< those that they did not show
+  std::vector<Table*> by_index_;  ///< for the relations of the batch in hand
+  std::vector<bool> reshaping_;   ///< of those, which describe a table otherwise than it is prepared
+  std::vector<Table*> touched_;   ///< with an open fold
+  std::vector<Table*> counted_;   ///< with counts that the board does not show yet
+  std::map<Oid, std::size_t> columns_in_hand_;  ///< of all these; made anew where it is asked for
+  std::vector<Table*> changed_tables_;          ///< with rows changed in the open target transaction
+  PgTimestamp time_in_hand_;                    ///< commit time of the last transaction in hand
+  Xid xid_in_hand_ = 0;                         ///< and which it is
+  Xid visible_ = 0;                             ///< one that the catalogs were waited for
+  bool seen_ = true;                            ///< they showed it
+  std::set<Xid> unseen_;                        ///< those that they did not show
   std::int64_t lags_ = 0;
   Lsn progress_;      ///< end of the last whole transaction in hand
   PgTimestamp time_;  ///< and when it committed

@@ -96,7 +96,8 @@ bool Applier::fits(const Table& table, const std::shared_ptr<const Relation>& re
 }
 
 void Applier::commit_ahead(AheadTransaction& transaction, const TransactionSpan& span) {
-  if (between_.left_out.wants(span.commit_lsn)) return end_ahead();
+  // It comes again after its commit, where the end is looked for.
+  if (between_.left_out.wants(span.commit_lsn) || is_beyond_end(span)) return end_ahead();
   if (barrier_waits()) meet_barriers(progress_, span.commit_lsn);
   flush(true);
   commit(progress_);

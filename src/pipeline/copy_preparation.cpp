@@ -47,6 +47,8 @@ CopyPreparation::~CopyPreparation() {
   }
   changed_.notify_all();
   thread_.join();
+  // Whoever it told of is not waited for any more.
+  board_.update([](Status& status) { status.waiting_for.clear(); });
 }
 
 void CopyPreparation::loop() {

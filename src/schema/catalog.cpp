@@ -181,7 +181,8 @@ void Catalog::read_leaves(std::vector<Table>& tables) {
 std::set<Oid> Catalog::began_empty(Oid root, const std::vector<Oid>& leaves) {
   // ATTACH writes the columns' pg_attribute rows anew, which CREATE TABLE ... PARTITION OF writes together with
   // those of the system columns, which nothing ever changes. A table's first file has its own number: one that
-  // was truncated since may have had rows that the stream told of.
+  // was truncated since may have had rows that the stream told of. A size is asked for last, and not of a leaf
+  // that somebody has locked: its transaction may wait for us.
   auto rows = connection_.query(
       fmt::format(
           "with recursive up(leaf, relid) as (select o, o "
@@ -189,10 +190,14 @@ std::set<Oid> Catalog::began_empty(Oid root, const std::vector<Oid>& leaves) {
           "select u.leaf, i.inhparent from up u join pg_catalog.pg_inherits i on i.inhrelid = u.relid "
           "where i.inhparent <> {}) select c.oid from up u join pg_catalog.pg_class c on c.oid = u.leaf "
           "group by c.oid, c.relfilenode having c.relfilenode = c.oid "
-          "and (pg_catalog.pg_relation_size(c.oid) = 0 or pg_catalog.bool_and(exists ("
+          "and case when pg_catalog.bool_and(exists ("
           "select from pg_catalog.pg_attribute a join pg_catalog.pg_attribute s "
           "on s.attrelid = a.attrelid and s.attnum = -1 and s.xmin = a.xmin and s.cmin = a.cmin "
-          "where a.attrelid = u.relid and a.attnum > 0)))",
+          "where a.attrelid = u.relid and a.attnum > 0)) then true "
+          "when exists (select from pg_catalog.pg_locks l where l.locktype = 'relation' and "
+          "l.mode = 'AccessExclusiveLock' and l.relation = c.oid and l.database = (select d.oid from "
+          "pg_catalog.pg_database d where d.datname = pg_catalog.current_database())) then false "
+          "else pg_catalog.pg_relation_size(c.oid) = 0 end",
           root),
       {oid_array(leaves)}, "looking at new partitions");
   std::set<Oid> out;

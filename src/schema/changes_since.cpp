@@ -124,7 +124,13 @@ std::map<Oid, ChangeSince> changes_since(pg::Connection& connection, const std::
               "any($1::pg_catalog.oid[])",
               young("i.xmin"), young("a.xmin"), young("y.xmin"), young("a.xmin"), of_leaves("", rewritten),
               of_leaves("pg_catalog.string_agg(c.oid::pg_catalog.text, ',')", "x.joined"),
-              of_leaves("coalesce(pg_catalog.sum(pg_catalog.pg_relation_size(c.oid)), 0) > 0", "true"),
+              // Of those alone that it is asked of: it waits for whoever has the table locked.
+              "case when exists (select from pg_catalog.pg_attribute a where a.attrelid = t.oid and a.attnum = "
+              "-1 "
+              "and " +
+                  young("a.xmin") + ") then " +
+                  of_leaves("coalesce(pg_catalog.sum(pg_catalog.pg_relation_size(c.oid)), 0) > 0", "true") +
+                  " end",
               membership_sql(by_schema, names), since_its_birth_sql(by_schema, names),
               connection.server_version() < 180000 ? joined_sql(by_schema, names)
                                                    : membership_sql(by_schema, names)),

@@ -177,6 +177,24 @@ TEST(StatusView, WhatIsUnknownIsNotShownAsZero) {
   EXPECT_THAT(render_status(status, {false, 120, 0, {}}), Not(HasSubstr("holds back")));
   status.retained_wal_bytes = 64 << 20;
   EXPECT_THAT(render_status(status, {false, 120, 0, {}}), HasSubstr("holds back 64 MB of WAL"));
+  status.transactions = status.reconnects = 0;
+  EXPECT_THAT(render_status(status, {false, 120, 0, {}}), Not(HasSubstr("transactions")));
+}
+
+TEST(StatusView, WordsOfAnEndThatIsAway) {
+  auto status = sample();
+  status.state = RunState::streaming;
+  status.in_step = false;
+  status.lag_seconds = 0;
+  status.source_answers = true;
+  status.target_answers = false;
+  EXPECT_THAT(render_status(status, {false, 120, 0, {}}), HasSubstr("the target does not answer"));
+  status.source_answers = false;
+  status.target_answers = true;
+  EXPECT_THAT(render_status(status, {false, 120, 0, {}}), HasSubstr("the source does not answer"));
+  status.source_answers = status.in_step = true;
+  status.source_lsn = Lsn{status.applied.value + 56};
+  EXPECT_THAT(render_status(status, {false, 120, 0, {}}), Not(HasSubstr("behind")));
 }
 
 TEST(StatusView, LongWordsAreWrapped) {

@@ -111,7 +111,7 @@ class View {
             fmt::format("applied {} · received {} · acknowledged {} · source {}", or_dash(status_.applied),
                         or_dash(status_.received), or_dash(status_.acknowledged), or_dash(status_.source_lsn)));
     }
-    field("work", work_text());
+    if (auto work = work_text(); !work.empty()) field("work", work);
     if (status_.verify) field("verify", verify_text(*status_.verify));
     for (const auto& skip : status_.skips) {
       field("skip", fmt::format("{} · {}{}{}", skip.commit_lsn.str(), skip.state,
@@ -162,6 +162,10 @@ class View {
     std::string rate = status_.state == RunState::streaming ? rate_text(status_.per_second, "changes") : "";
     std::string memory =
         status_.resident_bytes == 0 ? "" : fmt::format(" · {} memory", human_bytes(status_.resident_bytes));
+    // While the first copies are made there is nothing to count yet.
+    bool only_copies =
+        status_.state == RunState::copying && status_.transactions == 0 && status_.reconnects == 0;
+    if (only_copies) return memory.empty() ? "" : human_bytes(status_.resident_bytes) + " memory";
     return fmt::format("{} changes in {} transactions{} · {} commits · {} reconnects{}{}",
                        human_count(status_.changes), human_count(status_.transactions), rate,
                        human_count(status_.commits), human_count(status_.reconnects), memory,

@@ -1,7 +1,5 @@
 #include "target/target.h"
 
-#include <limits>
-
 namespace tailrace::target {
 
 // What a target of another system leaves out: it has no structure of the source's kind, takes net effects only,
@@ -135,8 +133,8 @@ bool Target::commit_ahead(AheadTransaction& transaction, const Checkpoint& /*che
 
 void Target::give_up_ahead() noexcept {}
 
-std::size_t Target::columns_a_commit() const {
-  return std::numeric_limits<std::size_t>::max();
+bool Target::is_much(const std::map<Oid, std::size_t>& /*columns_of_tables*/) const {
+  return false;
 }
 
 bool Target::one_transaction_a_commit() const {

@@ -197,10 +197,11 @@ struct QueryableTable {
   schema::SeenTable table;
 };
 
-/// What a mirror's books at its target say, that nothing runs on.
+/// What a mirror's books at its target say, on which nothing runs that answers here.
 struct Books {
   Checkpoint checkpoint;
   std::int64_t unfinished = 0;  ///< tables of which not all rows are there: their copy was not ended
+  std::string held_by = {};     ///< who runs on it all the same, as the target's server sees it; empty: nobody
 };
 
 /// A consistent, unchanging view of the target, to compare with; used by one thread, beside the writer.
@@ -342,9 +343,9 @@ class Target {
   /// True while each source transaction must be committed by itself: because its time counts, or to find the
   /// one that a commit failed for.
   virtual bool one_transaction_a_commit() const;
-  /// So many columns, of all tables that it writes to, a commit may have without costing too much memory, where
-  /// source transactions need not be split for that.
-  virtual std::size_t columns_a_commit() const;
+  /// A commit that writes to these tables costs much memory: no more should come into it, where source
+  /// transactions need not be split for that.
+  virtual bool is_much(const std::map<Oid, std::size_t>& columns_of_tables) const;
   /// What was not as the source expects, since the last call, of what was committed.
   virtual std::map<Oid, ConflictCounts> take_conflicts();
   /// One atomic step. Durable at once, or when durable() says so.

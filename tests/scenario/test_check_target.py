@@ -163,3 +163,17 @@ def test_ten_tables_to_grant(shop):
         assert "we may read every selected table" in outcome.stdout
     finally:
         shop.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+@pytest.mark.parametrize("wrong, words, remedy", [
+    ("port", "Connection refused", "Check that the server runs"), ("user", 'role "nobody_here" does not exist', "ROLE"),
+    ("database", 'database "none_of_it" does not exist', "CREATE DATABASE")])
+def test_a_server_that_cannot_be_reached(pair, wrong, words, remedy):
+    pair.execute(TABLE)
+    port = 1 if wrong == "port" else pair.mirror.into.cluster.port
+    user = "nobody_here" if wrong == "user" else "postgres"
+    database = "none_of_it" if wrong == "database" else pair.mirror.into.database
+    before = left_at(pair)
+    failed, _ = checked(pair, f"postgres://{user}@127.0.0.1:{port}/{database}")
+    assert words in failed["target"]["detail"] and remedy in failed["target"]["remedy"], failed
+    assert left_at(pair) == before

@@ -9,7 +9,7 @@ from tailrace import BINARY, run
 WRONG = [
     (["run", "postgres://u:p@ss@h/d", "duckdb:x.duckdb"], "source: the connection string"),
     (["run", "postgres://u@h/d", "postgres://u:p@ss@h/d"], "target: the connection string"),
-    (["check", "postgres://u@h/d?sslmode=bogus"], 'source: invalid sslmode value: "bogus"'),
+    (["check", "postgres://u@h/d?sslmode=bogus"], 'source: invalid sslmode value: "bogus": one of disable, allow,'),
     (["check", "service=no_such_service"], "no_such_service"),
     (["run", "postgres://u@h/d?nonsense=1", "duckdb:x.duckdb"], "source: the connection string"),
     (["run", "postgres://u@h/d", "duckdb:/tmp"], "target: /tmp is a directory"),
@@ -47,6 +47,14 @@ def test_a_server_that_is_down(tmp_path):
     outcome = run("run", "postgres://u@127.0.0.1:1/d", f"duckdb:{tmp_path}/x.duckdb")
     assert outcome.returncode == 5, outcome
     for wrong in ("?.", "\t", "Is the server running"):
+        assert wrong not in outcome.stderr, outcome
+
+
+def test_the_address_that_answers_says_more(cluster):
+    """Of several, the first of which is closed: libpq tells of each, one after the other."""
+    outcome = run("check", f"host=127.0.0.1,127.0.0.1 port=1,{cluster.port} user=postgres dbname=none_of_it")
+    assert outcome.returncode == 3 and "CREATE DATABASE" in outcome.stderr, outcome
+    for wrong in ("?", "\t", "Is the server running"):
         assert wrong not in outcome.stderr, outcome
 
 

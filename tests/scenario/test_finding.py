@@ -507,6 +507,23 @@ def test_another_users_mirror(shop, tmp_path):
         shop.mirror.stop()
 
 
+def test_one_that_runs_on_another_host(pair, tmp_path):
+    """Neither note nor socket of it is here, and its target's server knows that somebody is at work."""
+    pair.execute(TABLE)
+    pair.mirror.configure(control_socket=str(tmp_path / "there.sock"))
+    pair.mirror.start()
+    pair.mirror.wait_streaming()
+    for more in ([], ["--json"]):
+        outcome = bare("status", pair.mirror.target, "--name", pair.name, *more,
+                       TAILRACE_STATE=str(tmp_path / "elsewhere"))
+        assert outcome.returncode == 3 and not outcome.stdout, outcome
+        assert "runs, as another user or on another host (server process" in outcome.stderr, outcome
+    pair.mirror.stop()
+    outcome = bare("status", pair.mirror.target, "--name", pair.name,
+                   TAILRACE_STATE=str(tmp_path / "elsewhere"))
+    assert outcome.returncode == 1 and "not running" in outcome.stdout, outcome
+
+
 def test_a_state_folder_that_is_of_no_use(shop):
     """It is said where it is set, and where mirrors are looked for."""
     shop.mirror.env = {"TAILRACE_STATE": "relative"}

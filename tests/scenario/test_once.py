@@ -190,6 +190,23 @@ def test_until_a_time(shop):
     assert f"later than --until {when}" in text, text
 
 
+@pytest.mark.parametrize("form", ["lsn", "time"])
+def test_a_large_transaction_beyond_the_end(shop, form):
+    """It arrives, and may be applied, while it is in progress; it is not committed there."""
+    shop.execute(f"ALTER DATABASE {shop.name} SET logical_decoding_work_mem = '64kB'")
+    once(shop)
+    shop.execute("INSERT INTO t VALUES (1001, 'last')")
+    where = clock(shop) if form == "time" else here(shop)
+    shop.execute("INSERT INTO t SELECT i, repeat('ab', 200) FROM generate_series(2001, 9000) i")
+    shop.execute("INSERT INTO t VALUES (9001, 'later')")
+    until(shop, where)
+    assert ids(shop) == 1001
+    until(shop, where)
+    assert ids(shop) == 1001
+    once(shop)
+    assert shop.compared() == 8002
+
+
 def test_until_a_time_to_come_on_an_idle_source(shop):
     once(shop)
     seconds = 3

@@ -12,7 +12,7 @@ import pytest
 
 from kill_points import killed_at
 from tailrace import in_background
-from waiting import wait_until
+from waiting import PATIENCE, wait_until
 
 START = """CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, 'v' FROM generate_series(1, 20) i;
 CREATE TABLE u (id int PRIMARY KEY, v text); INSERT INTO u VALUES (1, 'v')"""
@@ -272,3 +272,46 @@ def test_a_stop_while_somebody_keeps_a_lock(own_cluster, shop_on, pair_on, into)
         shop.mirror.start()
         wait_until(lambda: "waits for" in shop.mirror.log_text(), what="a word of what it waits for")
         shop.mirror.stop(unfinished=True)
+
+
+@INTO
+@pytest.mark.parametrize("leaf", ["made", "attached"])
+@pytest.mark.parametrize("who", ["a commit that waits", "somebody"])
+def test_a_new_partition_that_is_locked_at_a_start(start, into, leaf, who):
+    """Whether it came with rows is found without its lock: its holder may wait for us, and other tables for nobody."""
+    cluster, shop = start(into)
+    shop.execute("CREATE TABLE p (id int, part int, PRIMARY KEY (id, part)) PARTITION BY LIST (part);"
+                 "CREATE TABLE p_1 PARTITION OF p FOR VALUES IN (1); INSERT INTO p VALUES (1, 1)")
+    shop.mirror.look(cluster)
+    shop.mirror.stop()
+    shop.execute("CREATE TABLE p_2 PARTITION OF p FOR VALUES IN (2)" if leaf == "made" else
+                 "CREATE TABLE p_2 (LIKE p INCLUDING ALL); ALTER TABLE p ATTACH PARTITION p_2 FOR VALUES IN (2)")
+    with shop.connect() as other:
+        if who == "somebody":
+            other.execute("BEGIN; LOCK TABLE p_2")
+            writing = None
+        else:
+            cluster.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{shop.name}'")
+            cluster.execute("SELECT pg_reload_conf()")
+            wait_until(lambda: cluster.value("SHOW synchronous_standby_names") == shop.name)
+            writing = Thread(target=other.execute, args=["ALTER TABLE p ADD x int DEFAULT 1;"
+                                                         "INSERT INTO p VALUES (1, 2)"])
+            writing.start()
+            waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            wait_until(lambda: cluster.value(waits) == 1, what="the commit to wait")
+        try:
+            shop.mirror.start()
+            if writing:
+                writing.join(40 * PATIENCE)
+                assert not writing.is_alive(), shop.mirror.tail()
+            else:
+                shop.execute("INSERT INTO u VALUES (5000, 'meanwhile')")
+                wait_until(lambda: (shop.mirror.table("public.u") or {}).get("inserts"), timeout=40,
+                           what=lambda: f"the other tables to go on\n{shop.mirror.tail()}")
+                other.execute("ROLLBACK")
+        finally:
+            cluster.execute("ALTER SYSTEM RESET synchronous_standby_names")
+            cluster.execute("SELECT pg_reload_conf()")
+            if writing:
+                writing.join()
+    follow(cluster, shop)

@@ -86,7 +86,7 @@ void DuckDbCopyWriter::text_row(std::string_view bytes) {
 void DuckDbCopyWriter::finish() {
   appender_->finish();
   appender_.reset();
-  memory_.filled(table_.sql_name(), table_.columns.size(), rows_);
+  memory_.filled(table_.oid, table_.columns.size(), rows_);
   session_.commit();
   open_ = false;
   kill_point("duckdb.copy_part.committed");

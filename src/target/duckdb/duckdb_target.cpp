@@ -63,7 +63,9 @@ class DuckDbTarget : public Target {
 
   void interrupt() noexcept override { duckdb_interrupt(session_.raw()); }
   void begin() override;
-  std::size_t columns_a_commit() const override { return database_->rows_in_memory().columns_a_transaction(); }
+  bool is_much(const std::map<Oid, std::size_t>& columns_of_tables) const override {
+    return database_->rows_in_memory().is_much(columns_of_tables);
+  }
   void apply(Oid table, const TableBatch& batch) override;
   void evolve(Oid table, const Evolution& evolution) override;
   void commit(const Checkpoint& checkpoint) override;
@@ -322,7 +324,7 @@ void DuckDbTarget::begin() {
 
 void DuckDbTarget::apply(Oid table, const TableBatch& batch) {
   if (const auto& written = mirror_.at(table); batch.live_rows > 0)
-    database_->rows_in_memory().wrote(written.sql_name(), written.columns.size(), batch.live_rows);
+    database_->rows_in_memory().wrote(written.oid, written.columns.size(), batch.live_rows);
   try {
     TableWriter(session_, mirror_.at(table), batch).write();
   } catch (const DoesNotFit& unfit) {

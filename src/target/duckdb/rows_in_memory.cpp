@@ -1,7 +1,5 @@
 #include "target/duckdb/rows_in_memory.h"
 
-#include <limits>
-
 #include "base/log.h"
 #include "target/duckdb/database.h"
 
@@ -25,15 +23,15 @@ std::int64_t bytes_of(std::size_t columns, std::size_t rows) {
 
 }  // namespace
 
-void RowsInMemory::wrote(const std::string& table, std::size_t columns, std::size_t rows) {
+void RowsInMemory::wrote(Oid table, std::size_t columns, std::size_t rows) {
   took(table, static_cast<std::int64_t>(columns) * 2 * block_, bytes_of(columns, rows));
 }
 
-void RowsInMemory::filled(const std::string& table, std::size_t columns, std::size_t rows) {
+void RowsInMemory::filled(Oid table, std::size_t columns, std::size_t rows) {
   took(table, bytes_of(columns, vector_size), bytes_of(columns, rows));
 }
 
-void RowsInMemory::took(const std::string& table, std::int64_t first, std::int64_t more) {
+void RowsInMemory::took(Oid table, std::int64_t first, std::int64_t more) {
   if (limit_ == 0) return;
   std::lock_guard lock(mutex_);
   guess_ += tables_.insert(table).second ? first + more : more;
@@ -64,9 +62,17 @@ void RowsInMemory::make_room(Session& session) {
   }
 }
 
-std::size_t RowsInMemory::columns_a_transaction() const {
-  if (limit_ == 0) return std::numeric_limits<std::size_t>::max();
-  return static_cast<std::size_t>(limit_ / 4 / (2 * block_));
+bool RowsInMemory::is_much(const std::map<Oid, std::size_t>& columns_of_tables) {
+  if (limit_ == 0) return false;
+  std::int64_t bytes = 0;
+  std::lock_guard lock(mutex_);
+  // Until the commit all have room of their own for rows; those that were written to before take no more after
+  // it.
+  for (const auto& [table, columns] : columns_of_tables) {
+    bytes += bytes_of(columns, vector_size);
+    if (!tables_.contains(table)) bytes += static_cast<std::int64_t>(columns) * 2 * block_;
+  }
+  return bytes > limit_ / 4;
 }
 
 }  // namespace tailrace::target::duckdb

@@ -11,9 +11,11 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <mutex>
 #include <set>
-#include <string>
+
+#include "base/lsn.h"
 
 namespace tailrace::target::duckdb {
 
@@ -27,20 +29,21 @@ class RowsInMemory {
 
   /// Rows go to a table of so many columns, in this transaction or the next one. A guess that is too high costs
   /// a question to DuckDB.
-  void wrote(const std::string& table, std::size_t columns, std::size_t rows);
+  void wrote(Oid table, std::size_t columns, std::size_t rows);
   /// The same of a table that was empty.
-  void filled(const std::string& table, std::size_t columns, std::size_t rows);
+  void filled(Oid table, std::size_t columns, std::size_t rows);
 
   /// Before a transaction of this session. A checkpoint lets other sessions write, but whoever asks here
   /// meanwhile waits for its end. Throws Error as a checkpoint does; not where another session's transaction is
   /// in its way.
   void make_room(Session& session);
 
-  /// So many, of all tables that it writes to, a transaction may have without taking too much.
-  std::size_t columns_a_transaction() const;
+  /// A transaction that writes to these tables takes much: it should be committed, so that a checkpoint can be
+  /// made.
+  bool is_much(const std::map<Oid, std::size_t>& columns_of_tables);
 
  private:
-  void took(const std::string& table, std::int64_t first, std::int64_t more);
+  void took(Oid table, std::int64_t first, std::int64_t more);
   /// That may be taken before a checkpoint is due.
   std::int64_t most() const { return limit_ / 5 * 2; }
 
@@ -49,7 +52,7 @@ class RowsInMemory {
   std::atomic<std::int64_t> guess_{0};  ///< bytes that are taken, at the most
   std::mutex making_room_;
   std::mutex mutex_;
-  std::set<std::string> tables_;  ///< that were written to since the last checkpoint
+  std::set<Oid> tables_;  ///< that were written to since the last checkpoint
 };
 
 }  // namespace tailrace::target::duckdb

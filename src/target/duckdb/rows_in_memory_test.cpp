@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <filesystem>
-#include <limits>
 
 #include "base/error.h"
 #include "target/duckdb/database.h"
@@ -56,7 +55,7 @@ TEST_F(RowsInMemoryTest, CheckpointsComeInTimeAndSeldom) {
     database_.rows_in_memory().make_room(session_);
     if (log_size() < before) ++checkpoints;
     session_.query(fmt::format("INSERT INTO t{} (c0) VALUES (2)", table), "writing");
-    database_.rows_in_memory().wrote(fmt::format("t{}", table), columns, 1);
+    database_.rows_in_memory().wrote(static_cast<Oid>(table), columns, 1);
   }
   // 2.5 MB each, of which 25 may be taken.
   EXPECT_GE(checkpoints, 3);
@@ -70,7 +69,7 @@ TEST_F(RowsInMemoryTest, AGuessThatIsTooHighMakesNoCheckpoint) {
     auto before = log_size();
     session_.query("INSERT INTO t1 (c0) VALUES (2)", "writing");
     EXPECT_GT(log_size(), before);
-    database_.rows_in_memory().wrote("t1", columns, 20'000);
+    database_.rows_in_memory().wrote(1, columns, 20'000);
   }
 }
 
@@ -80,7 +79,7 @@ TEST_F(RowsInMemoryTest, WaitsForNoTransactionThatAltersATable) {
   other.query("ALTER TABLE t0 ADD COLUMN more INT", "altering");
   for (int table = 1; table < 20; ++table) {
     session_.query(fmt::format("INSERT INTO t{} (c0) VALUES (2)", table), "writing");
-    database_.rows_in_memory().wrote(fmt::format("t{}", table), columns, 1);
+    database_.rows_in_memory().wrote(static_cast<Oid>(table), columns, 1);
   }
   EXPECT_NO_THROW(database_.rows_in_memory().make_room(session_));
   EXPECT_GT(log_size(), 0);
@@ -89,9 +88,16 @@ TEST_F(RowsInMemoryTest, WaitsForNoTransactionThatAltersATable) {
   EXPECT_EQ(log_size(), 0) << "the next one makes it";
 }
 
-TEST_F(RowsInMemoryTest, AFileThatIsOnlyReadHasNoLimit) {
-  EXPECT_EQ(database_.rows_in_memory().columns_a_transaction(), (64U << 20) / 4 / (2 * 65536));
-  EXPECT_EQ(RowsInMemory(64 << 20, 0).columns_a_transaction(), std::numeric_limits<std::size_t>::max());
+TEST_F(RowsInMemoryTest, MuchIsWhatComesForTheFirstTime) {
+  auto& memory = database_.rows_in_memory();
+  EXPECT_FALSE(memory.is_much({{1, 20}}));
+  std::map<Oid, std::size_t> ten;
+  for (Oid table = 1; table <= 10; ++table) ten[table] = 20;
+  EXPECT_TRUE(memory.is_much(ten)) << "26 MB, and 16 are a quarter";
+  EXPECT_TRUE(memory.is_much({{77, 561}})) << "a wide one, once";
+  for (Oid table = 1; table <= 10; ++table) memory.wrote(table, columns, 1);
+  EXPECT_FALSE(memory.is_much(ten));
+  EXPECT_FALSE(RowsInMemory(64 << 20, 0).is_much(ten)) << "of a file that is only read";
 }
 
 }  // namespace

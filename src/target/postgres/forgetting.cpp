@@ -9,6 +9,7 @@
 #include "target/postgres/emptying.h"
 #include "target/postgres/hidden_tables.h"
 #include "target/postgres/kept_changes.h"
+#include "target/postgres/lock_holder.h"
 #include "target/postgres/names.h"
 #include "target/postgres/origins.h"
 #include "target/postgres/postgres_target.h"
@@ -117,7 +118,8 @@ std::optional<Books> read_postgres_books(const PostgresOptions& options) {
   Bookkeeping books(connection, options.subscription);
   auto checkpoint = books.read_checkpoint();
   if (!checkpoint) return std::nullopt;
-  return Books{*checkpoint, books.count_unfinished()};
+  auto holder = living_lock_holder(connection, options.subscription);
+  return Books{*checkpoint, books.count_unfinished(), holder.value_or("")};
 }
 
 }  // namespace tailrace::target

@@ -45,26 +45,40 @@ Seen look(pg::Connection& connection, const std::string& subscription) {
   return {fmt::format("server process {}{}", rows.get(0, 0), rows.get(0, 1)), rows.str(0, 2)};
 }
 
-}  // namespace
-
-Error describe_lock_holder(pg::Connection& connection, const std::string& subscription) {
+/// Until it is known whether it lives; `holder`: who has it in the end.
+bool lives(pg::Connection& connection, const std::string& subscription, std::string& holder) {
   auto seen = look(connection, subscription);
   int signs = 0;
   auto until = std::chrono::steady_clock::now() + watched_for;
-  while (!seen.holder.empty() && std::chrono::steady_clock::now() < until && !pg::ending()) {
+  bool alive = false;
+  while (!alive && !seen.holder.empty() && std::chrono::steady_clock::now() < until && !pg::ending()) {
     std::this_thread::sleep_for(look_every);
     auto now = look(connection, subscription);
     if (now.holder != seen.holder) break;
-    if (now.asked != seen.asked && ++signs == signs_of_life)
-      return Error(
-          Retry::needs_operator,
-          fmt::format("another tailrace named {} is running on this target ({})", subscription, seen.holder),
-          "'tailrace list' on its host shows it: stop it first, or give this one another name (--name)");
+    alive = now.asked != seen.asked && ++signs == signs_of_life;
     seen = now;
   }
+  holder = seen.holder;
+  return alive;
+}
+
+}  // namespace
+
+std::optional<std::string> living_lock_holder(pg::Connection& connection, const std::string& subscription) {
+  std::string holder;
+  if (lives(connection, subscription, holder)) return holder;
+  return std::nullopt;
+}
+
+Error describe_lock_holder(pg::Connection& connection, const std::string& subscription) {
+  std::string holder;
+  if (lives(connection, subscription, holder))
+    return Error(Retry::needs_operator,
+                 fmt::format("another tailrace named {} is running on this target ({})", subscription, holder),
+                 "'tailrace list' on its host shows it: stop it first, or give this one another name (--name)");
   return Error(Retry::transient,
                fmt::format("another tailrace named {} works on this target{}", subscription,
-                           seen.holder.empty() ? "" : fmt::format(" ({})", seen.holder)),
+                           holder.empty() ? "" : fmt::format(" ({})", holder)),
                "Stop it first, or give this one another name (--name)");
 }
 
