@@ -47,7 +47,8 @@ std::optional<Checkpoint> Bookkeeping::read_checkpoint() {
 std::int64_t Bookkeeping::count_unfinished() {
   return connection_
       .query(
-          fmt::format("select count(*) from tailrace.tables where subscription = {} and not copied", literal_),
+          fmt::format("select pg_catalog.count(*) from tailrace.tables where subscription = {} and not copied",
+                      literal_),
           keeping_books)
       .i64(0, 0);
 }
