@@ -32,7 +32,7 @@ std::string as_double(std::string_view text) {
 }
 
 /// numeric_send: digits of base 10,000, the first of which counts 10,000^weight.
-std::string binary(std::vector<unsigned> digits, int weight, unsigned sign, unsigned scale) {
+std::string binary(const std::vector<unsigned>& digits, int weight, unsigned sign, unsigned scale) {
   std::string out;
   auto add = [&](unsigned value) {
     out.push_back(static_cast<char>(value >> 8));

@@ -29,8 +29,11 @@ class RowsInMemoryTest : public testing::Test {
                      "making a table");
     }
   }
+
+ public:
   ~RowsInMemoryTest() override { std::filesystem::remove_all(directory_); }
 
+ protected:
   std::int64_t log_size() const {
     std::error_code none;
     auto size = std::filesystem::file_size(directory_ / "mirror.duckdb.wal", none);
