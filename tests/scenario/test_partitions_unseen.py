@@ -7,6 +7,10 @@ PARTS = """CREATE TABLE {t} (id int, d int, v text, PRIMARY KEY (id, d)) PARTITI
            CREATE TABLE {t}_1 PARTITION OF {t} FOR VALUES IN (1); CREATE TABLE {t}_2 PARTITION OF {t} FOR VALUES IN (2);
            CREATE TABLE {t}_d PARTITION OF {t} DEFAULT;
            INSERT INTO {t} SELECT i, i % 4, 'v' || i FROM generate_series(1, 40) i"""
+LISTED = """CREATE TABLE {t} (id int, d int, v text, w int, PRIMARY KEY (id, d)) PARTITION BY LIST (d);
+            CREATE TABLE {t}_1 PARTITION OF {t} FOR VALUES IN (1);
+            INSERT INTO {t} SELECT i, 1, 'v' || i FROM generate_series(1, 40) i"""
+SEVENTH = ["CREATE TABLE {t}_7 PARTITION OF {t} FOR VALUES IN (7)", "INSERT INTO {t} VALUES (90, 7)"]
 NARROW = "CREATE TABLE {t} (id int PRIMARY KEY, n int); INSERT INTO {t} SELECT i, i FROM generate_series(1, 20) i"
 WIDE = "CREATE TABLE {t} (id int PRIMARY KEY, n text); INSERT INTO {t} SELECT i, i FROM generate_series(1, 20) i"
 UNLOGGED = ["ALTER TABLE {t} SET UNLOGGED", "INSERT INTO {t} VALUES (90, 1); UPDATE {t} SET n = 99 WHERE id = 1",
@@ -53,6 +57,11 @@ CASES = {
                               "INSERT INTO {t} VALUES (90, 7), (91, 7)", "DROP TABLE {t}_7",
                               "CREATE TABLE {t}_7 PARTITION OF {t} FOR VALUES IN (7)",
                               "INSERT INTO {t} VALUES (91, 7), (92, 7)"],
+    "came_and_went_without_a_default": [LISTED, *SEVENTH, "DROP TABLE {t}_7", "INSERT INTO {t} VALUES (91, 1)"],
+    "came_and_left_without_a_default": [LISTED, *SEVENTH, "ALTER TABLE {t} DETACH PARTITION {t}_7; DROP TABLE {t}_7",
+                                        "INSERT INTO {t} VALUES (91, 1)"],
+    "came_and_got_a_column": [LISTED, *SEVENTH, "ALTER TABLE {t} ADD x int", "INSERT INTO {t} VALUES (91, 7)"],
+    "came_and_lost_a_column": [LISTED, *SEVENTH, "ALTER TABLE {t} DROP w", "INSERT INTO {t} VALUES (91, 7)"],
     "unlogged_partition": [PARTS, "ALTER TABLE {t}_1 SET UNLOGGED", "INSERT INTO {t} VALUES (90, 1)",
                            "ALTER TABLE {t}_1 SET LOGGED", "INSERT INTO {t} VALUES (91, 1)"],
     "unlogged": [WIDE, *UNLOGGED],

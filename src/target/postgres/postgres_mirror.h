@@ -135,6 +135,7 @@ class PostgresTarget : public Target, SkipBook, Quarantine {
   void try_in_order(Oid table, const std::string& reason);
   [[noreturn]] void find_refused_commit(const Error& error);
   void follow_first(Oid table, const Error& error);
+  void copy_for_a_partition(Oid table, const std::string& why);
   void check_tables_again(const Error& error);
   void show_all();
   void make_ready(const schema::Table& table, std::optional<Lsn> taken_at);

@@ -151,10 +151,12 @@ void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
   if (options_.structure == StructureMode::copy) {
     if (!known.empty()) {
       tailrace::target::postgres::follow_structure(
-          books_connection_, made_, records_, known, read, structure_options(), make_room, [&](Oid root) {
+          books_connection_, made_, records_, known, read, structure_options(), make_room,
+          [&](Oid root) {
             auto table = std::ranges::find(tables, root, &schema::Table::oid);
             durably([&] { fit_anew(*table, found_.at(root)); });
-          });
+          },
+          [](Oid /*copied*/, const std::string& /*why*/) {});
     }
     for (const auto& table : tables) {
       if (has_relation(records_, table.oid)) check_types(made_, table);
@@ -213,6 +215,14 @@ void PostgresTarget::prepare_structure(const std::vector<schema::Table>& tables,
   }
 }
 
+/// Rows of a partition that cannot be made here any more, as it was when they came, or at all.
+void PostgresTarget::copy_for_a_partition(Oid table, const std::string& why) {
+  // Rows that were there before are not tailrace's to copy anew.
+  if (options_.keep_rows) return;
+  mark_for_copy(table, why);
+  throw RestartFromCheckpoint(why);
+}
+
 void PostgresTarget::follow_structure(const schema::ReadStructure& read) {
   check_books_again(books_connection_);
   std::vector<Oid> tables;
@@ -222,7 +232,8 @@ void PostgresTarget::follow_structure(const schema::ReadStructure& read) {
   made_.heed();
   bool all_made = tailrace::target::postgres::follow_structure(
       books_connection_, made_, records_, tables, read, structure_options(),
-      [&](const TableName& name) { return frees_name(name); }, [](Oid /*copied*/) {});
+      [&](const TableName& name) { return frees_name(name); }, [](Oid /*copied*/) {},
+      [&](Oid root, const std::string& why) { copy_for_a_partition(root, why); });
   // A view of a table that is held is not read, and comes again with it.
   if (all_made && tables.size() == records_.size()) made_.forget_to_make_again();
   structure_wanted_ = false;

@@ -212,6 +212,12 @@ void PostgresTarget::follow_first(Oid table, const Error& error) {
     throw RestartFromCheckpoint(words);
   }
   if (label && !error.message().contains("for enum")) return;
+  if (partition) {
+    // It went again, or left the table.
+    rollback();
+    asked_.erase(table);
+    copy_for_a_partition(table, words);
+  }
   const auto& record = records_.at(table);
   throw TableRefused(table, fmt::format("the target cannot follow {}: {}", record.qualified(), words),
                      "Make there what is missing");

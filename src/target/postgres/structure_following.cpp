@@ -109,7 +109,8 @@ std::vector<schema::FollowedTable> tables_there(pg::Connection& connection, cons
 
 bool follow_structure(pg::Connection& connection, MadeObjects& made, const Records& records,
                       const std::vector<Oid>& tables, const schema::ReadStructure& read,
-                      schema::StructureOptions how, const MakeRoom& make_room, const MakeReady& make_ready) {
+                      schema::StructureOptions how, const MakeRoom& make_room, const MakeReady& make_ready,
+                      const OtherShape& other_shape) {
   if (tables.empty()) return true;
   made.forget();
   auto again = made.to_make_again();
@@ -167,11 +168,17 @@ bool follow_structure(pg::Connection& connection, MadeObjects& made, const Recor
   for (const auto& [root, statements] : partitions) {
     if (!records.at(root).copied) make_ready(root);
     for_table(root, [&] {
-      schema::run_structure(connection, statements, schema::Missing::refused, [&] {
-        if (how.trust_source) return;
-        if (auto own = find_own_table(connection, records.at(root)))
-          refuse_code_of_others(connection, root, *own);
-      });
+      try {
+        schema::run_structure(connection, statements, schema::Missing::refused, [&] {
+          if (how.trust_source) return;
+          if (auto own = find_own_table(connection, records.at(root)))
+            refuse_code_of_others(connection, root, *own);
+        });
+      } catch (const Error& error) {
+        constexpr const char* datatype_mismatch = "42804";
+        if (error.sqlstate() == datatype_mismatch) other_shape(root, error.message());
+        throw;
+      }
     });
   }
   return all_made;
