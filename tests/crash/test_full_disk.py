@@ -2,11 +2,13 @@
 the process stays and says what to do, and in the end every row of the target equals the source's."""
 import contextlib
 import os
+import shutil
 import subprocess
 
 import pytest
 
 import workload
+from duckdb_file import DuckdbFile
 from targets import DuckdbTarget
 from waiting import wait_until
 
@@ -90,6 +92,53 @@ def test_full_at_the_first_start(shop, disk, leave):
     make_room(disk)
     mirror.start()
     shop.settle(mirror)
+
+
+def fill_before_a_snapshot(shop, disk, leave):
+    """A mirror that took it as far as there was room."""
+    shop.execute(workload.SETUP)
+    shop.execute("INSERT INTO transfers (giver, taker) SELECT random() * 1e9, i FROM generate_series(1, 300000) i")
+    mirror = shop.another(name=shop.name, into=DuckdbTarget(disk / "mirror.duckdb"))
+    fill(disk, leave)
+    mirror.start(command="snapshot")
+    assert mirror.wait_ended() == 5, mirror.tail()
+    assert ADVICE in mirror.log_text()
+    return mirror
+
+
+def take_it_whole(shop, disk, mirror):
+    make_room(disk)
+    mirror.start(command="snapshot")
+    assert mirror.wait_ended() == 0, mirror.tail()
+    assert shop.compared(mirror) > 300000
+    assert shop.value("SELECT count(*) FROM pg_replication_slots WHERE database = current_database()") == 0
+
+
+@pytest.mark.parametrize("leave", [0, 8192])
+def test_full_at_a_snapshots_start(shop, disk, leave):
+    mirror = fill_before_a_snapshot(shop, disk, leave)
+    assert [path.name for path in disk.iterdir()] == ["filler"]
+    take_it_whole(shop, disk, mirror)
+
+
+def tables_not_copied(file, directory):
+    """By the file's own books; none of them is to be seen in it. It is opened elsewhere: to replay its log needs
+    room."""
+    directory.mkdir()
+    for path in file.parent.glob(file.name + "*"):
+        shutil.copy(path, directory)
+    with DuckdbFile(directory / file.name) as opened:
+        missing = {name for name, in opened.query("SELECT source_name FROM tailrace.tables WHERE NOT copied")}
+        assert not missing & {name for _, name in opened.tables()}
+    return missing
+
+
+@pytest.mark.parametrize("leave", [200_000, 1_500_000])
+def test_full_in_the_middle_of_a_snapshot(shop, disk, tmp_path, leave):
+    """Of no table a part is left, and the same command takes a whole one."""
+    mirror = fill_before_a_snapshot(shop, disk, leave)
+    assert not mirror.file.exists() or "transfers" in tables_not_copied(mirror.file, tmp_path / "seen")
+    take_it_whole(shop, disk, mirror)
 
 
 def test_killed_while_it_is_full(shop, disk):
