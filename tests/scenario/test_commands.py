@@ -1,5 +1,6 @@
 """The commands beside `run`: what they print, what they leave behind, what never shows."""
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -121,9 +122,14 @@ def test_status_json(filled):
     assert table["state"] == "streaming"
     assert table["rows_copied"] == 500
     assert (table["inserts"], table["updates"], table["deletes"]) == (1, 10, 1)
+    # In step there is nothing to note, and nothing that it is behind by.
+    status = filled.mirror.wait_status(lambda status: status["in_step"], what="in step")
+    assert status["message"] == ""
     human = run("status", *filled.mirror.named())
     assert human.returncode == 0
     assert "customers" in human.stdout
+    assert "in step" in human.stdout
+    assert "behind" not in human.stdout and not re.search(r"^ *note\b", human.stdout, re.M), human.stdout
     filled.settle()
 
 

@@ -3,6 +3,7 @@ new tables beside what the target has. Invariant: at the checkpoint's LSN each n
 the source; what cannot be followed holds its one table, and says why."""
 import pytest
 
+from tailrace import run
 from test_foreign_names import follow, is_held, settled
 from waiting import wait_until
 
@@ -86,6 +87,29 @@ def test_definitions(pair, case, backlog):
     text = pair.mirror.log_text()
     assert "left out of the target's structure" not in text
     pair.mirror.stop()
+
+
+def test_new_things_without_a_row(pair):
+    """Types, a sequence that belongs to nothing, and a table of them in which nothing is written: a look brings the
+    table with all that it needs, and a restart finds nothing amiss."""
+    follow(pair, "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+    into = pair.mirror.into
+    pair.execute("CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE DOMAIN small AS int CHECK (VALUE < 10);"
+                 "CREATE SEQUENCE alone; CREATE TABLE empty (id int PRIMARY KEY, m mood DEFAULT 'ok', s small)")
+    pair.mirror.wait_caught_up(pair.cluster)
+    outcome = run("refresh", *pair.mirror.named())
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+    assert into.value("to_regclass('public.empty')") is not None, pair.mirror.tail()
+    pair.mirror.stop()
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    settled(pair)
+    assert into.query("SELECT enum_range(NULL::mood)::text") == [("{sad,ok}",)]
+    pair.execute("INSERT INTO empty (id, s) VALUES (1, 9)")
+    settled(pair)
+    assert into.query("SELECT m::text, s::text FROM empty") == [("ok", "9")]
+    assert "left out of the target's structure" not in pair.mirror.log_text()
+    assert pair.settle() == 2
 
 
 def test_a_new_partition_has_the_name_by_itself(pair):

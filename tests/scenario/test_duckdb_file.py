@@ -147,6 +147,23 @@ def test_a_file_opens_after_kill_9(shop, case, tmp_path):
     shop.settle()
 
 
+def test_a_value_that_does_not_fit_is_told(shop):
+    """By the status of its table, for as long as its column is text: after a restart too."""
+    shop.execute("CREATE TABLE t (id int PRIMARY KEY, price numeric(8,2)); INSERT INTO t VALUES (1, 1.50)")
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    assert shop.mirror.table("public.t")["note"] == ""
+    shop.execute("INSERT INTO t VALUES (2, 'NaN')")
+    for _ in range(2):
+        shop.mirror.wait_caught_up(shop.cluster)
+        note = shop.mirror.table("public.t")["note"]
+        assert "price" in note and "did not fit" in note, note
+        assert note in shop.mirror.text_status()
+        shop.mirror.stop()
+        shop.mirror.start()
+    assert shop.settle() == 2
+
+
 def test_a_copy_is_whole_or_not_there(shop, tmp_path):
     """Killed after the first of several parts; then again while the table is copied anew, beside the one before."""
     shop.execute("CREATE TABLE t (id int PRIMARY KEY, v text);"

@@ -4,6 +4,7 @@ is written."""
 import pytest
 
 from tailrace import run
+from waiting import wait_until
 
 KINDS = pytest.mark.parametrize("kind", ["duckdb", "postgres"])
 
@@ -140,6 +141,29 @@ def test_a_publication_that_was_made_again(shop_into, kind, running):
     assert shop.mirror.into.query("SELECT CAST(t AS varchar) FROM tailrace.tables t") == before, "something was written"
     assert shop.mirror.into.value("(SELECT count(*) FROM t)" if kind == "postgres" else
                                   "(SELECT count(*) FROM public.t)") == "1"
+
+
+@pytest.mark.parametrize("running", [False, True], ids=["stopped", "running"])
+@KINDS
+def test_a_publication_that_was_made_again_on_18(pair_on, shop_on, kind, running):
+    """From that version on the server goes on, and leaves out what was written meanwhile: all is copied anew."""
+    shop = pair_on(18) if kind == "postgres" else shop_on(18)
+    shop.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    if not running:
+        shop.mirror.stop()
+    shop.execute(f"DROP PUBLICATION {shop.name}")
+    shop.execute("INSERT INTO t VALUES (2)")
+    shop.execute(f"CREATE PUBLICATION {shop.name} FOR ALL TABLES")
+    shop.execute("INSERT INTO t VALUES (3)")
+    if not running:
+        shop.mirror.start()
+    wait_until(lambda: "will be copied anew: what is published of it changed" in shop.mirror.log_text(),
+               what=shop.mirror.tail)
+    shop.mirror.wait_status(lambda status: [table["rows_copied"] for table in status["tables"]] == [3], what="the copy")
+    shop.execute("INSERT INTO t VALUES (4); DELETE FROM t WHERE id = 2")
+    assert shop.settle() == 3
 
 
 @KINDS

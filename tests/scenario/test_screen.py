@@ -167,6 +167,33 @@ def test_verify_on_a_terminal(shop):
             assert not any("the next in" in line for line in terminal.screen.all_lines()), terminal.screen
 
 
+@pytest.mark.duckdb("two servers sum up their rows themselves")
+def test_a_single_verify_on_a_terminal(shop):
+    """Where it is, how fast, and how long it takes, behind a slow network; of that line nothing is left in the end."""
+    shop.execute("CREATE TABLE t (id int PRIMARY KEY, v text);"
+                 "INSERT INTO t SELECT i, repeat('x', 300) FROM generate_series(1, 100000) i; ANALYZE t")
+    line = re.compile(r"comparing public\.t, [0-9,]+ of about 100,000 rows, table 1 of 1, [0-9,]+ rows/s, .* left")
+
+    def trickle(screen):
+        """A piece of each connection at a time."""
+        proxy.restore()
+        proxy.stall()
+        return line.search(str(screen))
+
+    with Proxy(shop.cluster.port) as proxy:
+        shop.mirror.source = shop.cluster.url(shop.name, port=proxy.port)
+        shop.mirror.configure()
+        shop.mirror.start()
+        shop.mirror.wait_caught_up(shop.cluster)
+        with OnTerminal("verify", *shop.mirror.named(), columns=120) as terminal:
+            terminal.wait_for(trickle)
+            proxy.restore()
+            assert terminal.end(None) == 0
+            lines = terminal.screen.all_lines()
+            assert any("100,000" in line for line in lines) and not any("comparing" in line for line in lines), lines
+        shop.mirror.stop()
+
+
 def test_rate_and_time_left_of_a_copy(shop):
     """By `run` on its terminal, and by the status."""
     shop.execute("CREATE TABLE t (id int PRIMARY KEY, v text);"

@@ -71,6 +71,17 @@ def test_a_source_that_is_read_only_for_a_switchover(shop):
     outcome = run("init", shop.url)
     assert outcome.returncode == 3
     assert "default_transaction_read_only" in outcome.stderr and "standby" not in outcome.stderr, outcome.stderr
+    first = shop.another()
+    first.start()
+    assert first.wait_ended() == 3, first.tail()
+    assert "default_transaction_read_only" in first.log_text() and "standby" not in first.log_text(), first.tail()
+    assert not first.into.tables()
+    if first.into.kind == "duckdb":
+        assert {path.name for path in first.directory.iterdir()} == {first.config.name, first.log.name}
+    else:
+        assert first.into.value("to_regnamespace('tailrace')") is None
+    assert shop.value("SELECT (SELECT count(*) FROM pg_publication) + (SELECT count(*) FROM pg_replication_slots"
+                      " WHERE database = current_database())") == 0
 
 
 @pytest.mark.postgres
