@@ -182,14 +182,15 @@ class ServerChecks {
   /// code of others, it is not asked: that such a table is refused is told elsewhere.
   void rows_there() {
     if (set_up_ || !config_.snapshot.enabled || !may_write_) return;
-    std::string filled;
+    std::string filled, of_others;
+    std::set<std::string> others;
     // Nobody gains a right by what an ordinary user runs.
     bool super = schema::may_be_superuser(target_);
     schema::QueryGuard guard(config_.target.path, config_.name, stop_signal());
     for (const auto& table : plan_) {
       if (table.action != "filled") continue;
       auto found = target_.query(
-          fmt::format("select n.nspname, c.relname, c.relkind = 'p' "
+          fmt::format("select n.nspname, c.relname, c.relkind = 'p', c.oid "
                       "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
                       "where n.nspname || '.' || c.relname = {} and c.relkind in ('r', 'p')",
                       quote_literal(table.table)),
@@ -208,8 +209,16 @@ class ServerChecks {
         refused = guard.while_judged(found.str(0, 0), found.str(0, 1), tree, look);
       else
         look();
-      if (!refused && any) filled += (filled.empty() ? "" : ", ") + name;
+      if (refused || !any) continue;
+      auto whose = target::postgres::other_mirrors_into(target_, config_.name, found.oid(0, 3));
+      auto& list = whose.empty() ? filled : of_others;
+      list += (list.empty() ? "" : ", ") + name;
+      if (!whose.empty()) others.insert(whose);
     }
+    if (!of_others.empty())
+      add(Verdict::fail, "rows of another mirror",
+          target::postgres::rows_of_others(of_others, fmt::format("{}", fmt::join(others, ", "))),
+          "-- " + std::string(target::postgres::remedy_of_others));
     if (filled.empty()) return;
     add(Verdict::fail, "rows at the target", filled + " hold rows already, and they are not tailrace's",
         fmt::format("TRUNCATE {};  -- at the target; or leave these tables out", filled));

@@ -37,7 +37,7 @@ struct MirrorNote {
   std::string reason;
   Lsn position;                 ///< all up to here is at the target, but for
   std::int64_t unfinished = 0;  ///< tables of which not all rows are there
-  PgTimestamp commit_time;  ///< of the last transaction there
+  PgTimestamp commit_time;      ///< of the last transaction there
   // Of the file that it was read from.
   std::string path = {};
   uid_t owner = 0;

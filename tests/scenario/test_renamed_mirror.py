@@ -52,11 +52,11 @@ def test_the_steps(shop_into, kind):
     renamed(mirror, new)
     if kind == "postgres":
         # The books have their old name: what is there is somebody's, and stays so.
-        assert "holds rows already" in refused(mirror)
+        assert f"they are those of the mirror {old}" in refused(mirror)
         mirror.into.execute(books)
         mirror.name = old
         mirror.configure()
-        assert "holds rows already" in refused(mirror), "the old name is nobody's now"
+        assert f"those of the mirror {new}" in refused(mirror), "the old name is nobody's now"
         renamed(mirror, new)
     mirror.start()
     mirror.wait_caught_up(shop.cluster)

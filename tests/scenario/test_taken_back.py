@@ -175,6 +175,22 @@ def test_beside_another_mirror(pair):
 
 
 @pytest.mark.postgres
+def test_into_the_tables_of_another_mirror(pair):
+    """Whoever pasted a TRUNCATE would lose the other's rows, under its "in step"."""
+    pair.execute(TABLE)
+    pair.mirror.start()
+    pair.mirror.wait_caught_up(pair.cluster)
+    other = pair.another(name=f"{pair.name}_other", into=pair.mirror.into)
+    checked = run("check", "-c", other.config)
+    other.start()
+    assert other.wait_ended() == 3 and checked.returncode != 0, checked.stdout
+    for said in (checked.stdout, other.log_text()):
+        assert f"holds rows already, and they are those of the mirror {pair.name}" in said, said
+        assert "(--name)" in said and "TRUNCATE public.t" not in said, said
+    assert pair.settle() == 50
+
+
+@pytest.mark.postgres
 def test_teardown_names_origins(pair):
     """Of a start that an earlier tailrace, or a kill, left."""
     pair.execute(TABLE)

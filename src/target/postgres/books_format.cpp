@@ -156,6 +156,22 @@ bool is_begun(pg::Connection& connection, const std::string& subscription) {
       .flag(0, 0);
 }
 
+std::string other_mirrors_into(pg::Connection& connection, const std::string& subscription, Oid target_table) {
+  if (!has_books(connection) || !is_up_to_date(connection)) return {};
+  if (!schema::look_at_book(connection, "tables").believed) return {};
+  return connection
+      .query(fmt::format("select coalesce(pg_catalog.string_agg(distinct subscription, ', '), '') "
+                         "from only tailrace.tables where target_oid = {} and subscription <> {}",
+                         target_table, quote_literal(subscription)),
+             purpose)
+      .str(0, 0);
+}
+
+std::string rows_of_others(const std::string& tables, const std::string& mirrors) {
+  return fmt::format("at the target {} holds rows already, and they are those of the mirror {}", tables,
+                     mirrors);
+}
+
 void bring_books_up_to_date(pg::Connection& connection) {
   auto format = format_of(connection);
   refuse_newer(format);

@@ -9,6 +9,7 @@
 
 #include <string>
 
+#include "model/relation.h"
 #include "pg/connection.h"
 
 namespace tailrace::target::postgres {
@@ -21,6 +22,14 @@ bool is_up_to_date(pg::Connection& connection);
 bool is_set_up(pg::Connection& connection, const std::string& subscription);
 /// Something of its structure is there, or on its way: a start has been at it.
 bool is_begun(pg::Connection& connection, const std::string& subscription);
+/// The other mirrors whose books say that they fill this table of the target, by name; empty: none does.
+std::string other_mirrors_into(pg::Connection& connection, const std::string& subscription, Oid target_table);
+
+/// What is said where a first start meets their rows.
+std::string rows_of_others(const std::string& tables, const std::string& mirrors);
+constexpr const char* remedy_of_others =
+    "If it is this mirror, start it under that name (--name); else leave the table out (tables:), or give this "
+    "mirror a database of its own. Emptying it would take the other's rows";
 
 /// Makes the books where there are none, or brings them to today's format. Writes nothing to the books of a
 /// newer tailrace: throws Error (needs_operator), as where the user may not. Opens a transaction of its own.

@@ -4,6 +4,7 @@
 
 #include "base/sql_text.h"
 #include "schema/written_code.h"
+#include "target/postgres/books_format.h"
 #include "target/postgres/table_plan.h"
 #include "target/postgres/target_user.h"
 
@@ -253,6 +254,8 @@ class Checks {
         fmt::format("select exists (select from {} {})", there.kind == 'p' ? "" : "only", there.sql_name()),
         "looking at " + table.qualified());
     if (!rows.flag(0, 0)) return;
+    if (auto others = other_mirrors_into(connection_, options_.subscription, there.oid); !others.empty())
+      throw TableRefused(table.oid, rows_of_others(table.qualified(), others), remedy_of_others);
     throw TableRefused(
         table.oid,
         fmt::format("the target's table {} holds rows already, and they are not tailrace's", table.qualified()),
