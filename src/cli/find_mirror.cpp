@@ -106,17 +106,31 @@ void complete(config::Config& config, const MirrorNote& note) {
   if (auto target = config::parse_target(whole)) config.target = std::move(*target);
 }
 
+/// `tailrace verify postgres://app@new/shop`: the one thing said is the source of no mirror, and the target of
+/// one.
+bool is_target_alone(const Options& options, const std::vector<MirrorNote>& notes) {
+  if (options.source.empty() || !options.target.empty() || !options.config_file.empty()) return false;
+  auto config = load(options, {});
+  if (config.target.given()) return false;
+  auto place = pg::server_place(config.source);
+  return std::ranges::find(notes, place, &MirrorNote::source_place) == notes.end() &&
+         std::ranges::find(notes, place, &MirrorNote::target_place) != notes.end();
+}
+
 }  // namespace
 
 bool is_named(const Options& options, const config::Config& config) {
   return !options.name.empty() || config.name != config::Config().name;
 }
 
-Found find_mirror(const Options& options, config::Needs needs) {
+Found find_mirror(const Options& given, config::Needs needs) {
+  auto options = given;
+  auto notes = serve::read_notes();
+  if (needs.target && is_target_alone(options, notes)) std::swap(options.source, options.target);
   Found out{load(options, {}), {}, {}, {}, {}};
   bool named = is_named(options, out.config);
   if (named) out.name = out.config.name;
-  out.others = serve::read_notes();
+  out.others = std::move(notes);
   out.note = Search(options, out.config, out.others).find();
   if (out.note) {
     if (!named) complete(out.config, *out.note);

@@ -313,6 +313,7 @@ class CommandLine {
                            command_verify,
                            "  tailrace verify postgres://app@db/shop duckdb:shop.duckdb\n"
                            "  tailrace verify postgres://app@old/shop postgres://app@new/shop --repair\n"
+                           "  tailrace verify postgres://app@new/shop\n"
                            "  tailrace verify -c tailrace.yaml --continuous --rate 20000\n"
                            "  tailrace verify -c tailrace.yaml --json");
     source(verify);

@@ -8,18 +8,41 @@ namespace {
 /// the type runs something), and what leans on that. What a body names, the catalogs do not know: words of it
 /// are enough. Without a schema it finds only what its own search_path has; what is made with another one, of
 /// read_paths(), looks nowhere where strangers have anything.
+///
+/// Each body is taken apart into words once, and everything else is an equality: strangers may have thousands
+/// of names, the source thousands of bodies, and a pattern for each pair of them took minutes.
 constexpr const char* leaning = R"sql(
 with recursive wanted (c, schema, name, runs) as (
   select * from unnest($1::pg_catalog.oid[], $2::pg_catalog.text[], $3::pg_catalog.text[],
     $4::pg_catalog.bool[])),
-word (c, schema, name) as (
-  select c, '(?<!\w)' || pg_catalog.regexp_replace(schema, '(\W)', '\\\1', 'g') || '(?!\w)',
-    case when c = 2617 then pg_catalog.regexp_replace(name, '(\W)', '\\\1', 'g')
-    else '(?<!\w)' || pg_catalog.regexp_replace(name, '(\W)', '\\\1', 'g') || '(?!\w)' end from wanted),
-body (oid, text, path) as (
+body (oid, text, path) as materialized (
   select oid, prosrc, pg_catalog.concat((select pg_catalog.string_agg(s, '') from pg_catalog.unnest(proconfig) s
     where s like 'search\_path=%'))
   from pg_catalog.pg_proc where oid >= 16384),
+word (oid, word) as materialized (
+  select distinct b.oid, w from body b
+  cross join pg_catalog.regexp_split_to_table(pg_catalog.lower(b.text), '\W+') w where w <> ''),
+sees (oid, schema) as materialized (
+  select b.oid, s.schema from (
+    select schema, '(?<!\w)' || pg_catalog.regexp_replace(schema, '(\W)', '\\\1', 'g') || '(?!\w)'
+    from wanted group by schema) s (schema, pattern)
+  join body b on b.text ~* s.pattern or b.path ~* s.pattern or b.path like '%$user%'),
+named (c, o, name) as materialized (
+  select 1255, oid, pg_catalog.lower(proname::pg_catalog.text collate "default") from pg_catalog.pg_proc
+  where oid >= 16384
+  union all select 1259, oid, pg_catalog.lower(relname::pg_catalog.text collate "default")
+  from pg_catalog.pg_class where oid >= 16384),
+edge (rc, ro, c, o, keeps) as materialized (
+  select d.refclassid, d.refobjid, d.classid, d.objid, false from pg_catalog.pg_depend d
+  where d.classid in (1255, 2617)
+  union select 1247, d.refobjid, 1247, coalesce(r.reltype, d.objid), true from pg_catalog.pg_depend d
+  left join pg_catalog.pg_class r on d.classid = 1259 and r.oid = d.objid and r.reltype <> 0
+  where d.refclassid = 1247 and (d.classid = 1247 or r.oid is not null)
+  union select d.refclassid, d.refobjid, 1259, w.ev_class, false from pg_catalog.pg_depend d
+  join pg_catalog.pg_rewrite w on w.oid = d.objid where d.classid = 2618 and w.rulename = '_RETURN'
+  union select n.c, n.o, 1255, w.oid, false from named n join word w on w.word = n.name
+  union select n.c, n.o, 1255, b.oid, false from named n
+  join body b on pg_catalog.strpos(pg_catalog.lower(b.text), n.name) > 0 where n.name ~ '\W'),
 hit (c, o, runs) as (
   select w.c, x.o, w.runs from wanted w join pg_catalog.pg_namespace n on n.nspname = w.schema
   cross join lateral (
@@ -30,24 +53,17 @@ hit (c, o, runs) as (
     union all select oid from pg_catalog.pg_type where w.c = 1247 and typname = w.name and typnamespace = n.oid
   ) x (o)
   union
-  select 1255, b.oid, false from body b join word w on b.text ~* w.name
-    and (b.text ~* w.schema or b.path ~* w.schema or b.path like '%$user%')
+  select 1255, s.oid, false from wanted w join word b on b.word = pg_catalog.lower(w.name)
+  join sees s on s.oid = b.oid and s.schema = w.schema
   union
-  select x.c, x.o, x.runs from hit h cross join lateral (
-    select d.classid, d.objid, false from pg_catalog.pg_depend d
-    where d.refclassid = h.c and d.refobjid = h.o and d.classid in (1255, 2617)
-    union all select 1247, coalesce(r.reltype, d.objid), h.runs from pg_catalog.pg_depend d
-    left join pg_catalog.pg_class r on d.classid = 1259 and r.oid = d.objid and r.reltype <> 0
-    where d.refclassid = h.c and d.refobjid = h.o and h.c = 1247 and (d.classid = 1247 or r.oid is not null)
-    union all select 1259, w.ev_class, false from pg_catalog.pg_depend d
-    join pg_catalog.pg_rewrite w on w.oid = d.objid
-    where d.refclassid = h.c and d.refobjid = h.o and d.classid = 2618 and w.rulename = '_RETURN'
-    union all select 1255, b.oid, false from (
-      select proname::pg_catalog.text from pg_catalog.pg_proc where h.c = 1255 and oid = h.o
-      union all select relname::pg_catalog.text from pg_catalog.pg_class where h.c = 1259 and oid = h.o
-    ) s (name)
-    join body b on b.text ~* ('(?<!\w)' || pg_catalog.regexp_replace(s.name, '(\W)', '\\\1', 'g') || '(?!\w)')
-  ) x (c, o, runs))
+  select 1255, s.oid, false from (
+    select schema, name, c = 2617 from wanted where c = 2617 or name ~ '\W' group by schema, name, c = 2617
+  ) w (schema, name, sign)
+  join sees s on s.schema = w.schema join body b on b.oid = s.oid and pg_catalog.strpos(
+    case when w.sign then b.text else pg_catalog.lower(b.text) end,
+    case when w.sign then w.name else pg_catalog.lower(w.name) end) > 0
+  union
+  select e.c, e.o, e.keeps and h.runs from hit h join edge e on e.rc = h.c and e.ro = h.o)
 select c, o, pg_catalog.bool_or(runs) from hit group by c, o order by c, o)sql";
 
 }  // namespace

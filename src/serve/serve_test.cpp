@@ -181,6 +181,13 @@ TEST(StatusView, WhatIsUnknownIsNotShownAsZero) {
   EXPECT_THAT(render_status(status, {false, 120, 0, {}}), Not(HasSubstr("transactions")));
 }
 
+TEST(StatusView, NoLagBeforeThereIsOne) {
+  auto status = sample();
+  status.lag_seconds = -1;
+  status.state = RunState::copying;
+  EXPECT_THAT(render_status(status, {false, 120, 0, {}}), Not(HasSubstr("lag")));
+}
+
 TEST(StatusView, WordsOfAnEndThatIsAway) {
   auto status = sample();
   status.state = RunState::streaming;

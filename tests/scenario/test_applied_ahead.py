@@ -2,6 +2,7 @@
 is seen before its commit or after its rollback, all of it is after its commit, and the others keep their place."""
 import pytest
 
+from proxy import Proxy
 from waiting import wait_until
 
 pytestmark = pytest.mark.postgres
@@ -216,3 +217,23 @@ def test_lost_at_its_commit(streamed):
         into.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {commits}")
         holder.execute("ROLLBACK")
     pair.settle()
+
+
+def test_a_stop_while_the_target_does_not_answer(pair):
+    """With a large transaction open there, which nobody can be told to roll back."""
+    into = pair.mirror.into
+    pair.execute(f"ALTER DATABASE {pair.name} SET logical_decoding_work_mem = '64kB'; " + TABLES)
+    with Proxy(into.cluster.port) as proxy:
+        pair.mirror.configure(target=into.cluster.url(into.database, port=proxy.port))
+        pair.mirror.start()
+        pair.mirror.wait_caught_up(pair.cluster)
+        with pair.connect() as writer:
+            writer.autocommit = True
+            begun(writer, pair)
+            proxy.stall()
+            pair.mirror.process.terminate()
+            assert pair.mirror.wait_ended(20) in (0, 5), pair.mirror.tail()
+            proxy.restore()
+            writer.execute("COMMIT")
+        pair.mirror.start()
+        assert pair.settle() == 41100

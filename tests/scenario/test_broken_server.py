@@ -115,6 +115,20 @@ def test_broken_server(shop, at, how):
     assert shop.mirror.into.rows() <= 1
 
 
+def test_rows_that_never_end_after_a_bad_one(shop):
+    """Nobody has to end it: it does not wait for the rest of an answer that it has no use for."""
+    shop.execute("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'one')")
+    with EvilServer(shop.cluster.port, "copy", "copy_garbage", cancels=False) as evil:
+        shop.mirror.source = url_of(evil, shop)
+        shop.mirror.configure(connect={"timeout": "3s", "backoff_max": "1s"})
+        shop.mirror.start()
+        wait_until(evil.reached.is_set, 20, "the moment")
+        wait_until(lambda: not shop.mirror.running() or "trying again" in shop.mirror.log_text(), 60,
+                   what=shop.mirror.tail)
+        if shop.mirror.running():
+            assert ends_soon(shop.mirror.process), shop.mirror.tail()
+
+
 @pytest.mark.parametrize("how", ["half_authentication", "silence"])
 def test_sigterm_while_it_connects(shop, how):
     shop.execute("CREATE TABLE t (id int)")

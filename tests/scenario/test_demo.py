@@ -21,6 +21,8 @@ def test_the_demo():
         assert outcome.returncode == 0, said
         assert "all of them were in the file" in said and "Everything the demo made is gone again" in said, said
         assert "DIFFERENT" not in said, said
+        for words in ("$ tailrace run ", "$ tailrace status ", "  streaming  pid "):
+            assert words in said, f"the program's own screen: {said}"
         assert not list(folder.iterdir()), list(folder.iterdir())
         assert not processes_of(name)
 

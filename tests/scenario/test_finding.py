@@ -58,9 +58,12 @@ def state_folder():
     return {"TAILRACE_STATE": os.environ["TAILRACE_STATE"]}
 
 
-def test_another_environment(shop, usual, tmp_path):
+@pytest.mark.parametrize("kind", ["duckdb", "postgres"])
+def test_another_environment(shop_into, kind, usual, tmp_path):
     """Started by systemd, or in a session that is gone; asked from cron, by name or by target alone."""
     del usual
+    shop = shop_into(kind)
+    shop.execute(TABLE)
     shop.mirror.env = {"XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(tmp_path)}
     try:
         with shop.mirror:

@@ -2,6 +2,8 @@
 that an owner put there runs with the rights of whoever connects."""
 import subprocess
 
+import pytest
+
 from hostile import HostileDatabase
 from pooler import Pooler
 from tailrace import BINARY, run
@@ -37,8 +39,10 @@ def see_a_change_pass(shop, source):
         process.wait()
 
 
-def test_every_command_on_a_hostile_database(shop):
+@pytest.mark.parametrize("kind", ["duckdb", "postgres"])
+def test_every_command_on_a_hostile_database(shop_into, kind):
     """Its schema comes before pg_catalog, at the source and at a PostgreSQL target."""
+    shop = shop_into(kind)
     source = HostileDatabase(shop.cluster, shop.name)
     assert all(count > least for count, least in zip(source.traps(), (1500, 500, 60, 40))), source.traps()
     source.execute(ROWS)

@@ -539,6 +539,8 @@ def test_a_first_copy_takes_few_connections(tmp_path):
         source.create_database("shop")
         source.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 10000)", "shop")
         with Tailrace(source.url("shop"), tmp_path, "shop", PostgresTarget(target, "shop")) as mirror:
+            # Before it listens, whoever asks for its status asks its target.
+            wait_until(lambda: "streaming from" in mirror.log_text(), what=mirror.tail)
             mirror.wait_caught_up(source)
             assert mirror.into.value("(SELECT count(*) FROM t)") == "10000"
             for server, most in ((source, 3), (target, 5)):

@@ -141,6 +141,8 @@ def test_a_publication_that_was_made_again(shop_into, kind, running):
     assert shop.mirror.into.query("SELECT CAST(t AS varchar) FROM tailrace.tables t") == before, "something was written"
     assert shop.mirror.into.value("(SELECT count(*) FROM t)" if kind == "postgres" else
                                   "(SELECT count(*) FROM public.t)") == "1"
+    shop.mirror.start("--recopy-all")
+    assert shop.settle() == 3, "the remedy is one"
 
 
 @pytest.mark.parametrize("running", [False, True], ids=["stopped", "running"])

@@ -61,6 +61,8 @@ def test_a_source_that_is_read_only_for_a_switchover(shop):
     shop.mirror.start()
     shop.mirror.wait_caught_up(shop.cluster)
     shop.cluster.execute(f"ALTER DATABASE {shop.name} SET default_transaction_read_only = on")
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.verified()
     shop.settle()
     outcome = shop.mirror.teardown()
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr

@@ -167,6 +167,29 @@ def test_an_idle_pair_is_in_step(shop_into, kind):
     assert out <= 4
 
 
+@pytest.mark.parametrize("kind", ("duckdb", "postgres"))
+def test_a_start_with_much_to_catch_up(shop_into, kind):
+    """From its first answer on: not in step before all is there that was committed before the start."""
+    shop = shop_into(kind)
+    shop.execute("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    shop.mirror.start()
+    shop.mirror.wait_status(lambda status: status["in_step"], what="in step")
+    shop.mirror.stop()
+    shop.execute("INSERT INTO t SELECT i, repeat('x', 500) FROM generate_series(1, 100000) i")
+    end = lsn(shop.value("SELECT pg_current_wal_insert_lsn()"))
+    shop.mirror.start()
+    behind, status = 0, {"in_step": False}
+    deadline = time.monotonic() + 60 * PATIENCE
+    while not status["in_step"] and time.monotonic() < deadline:
+        status = shop.mirror.polled() or status
+        if status["in_step"]:
+            break
+        behind += "lag_seconds" in status
+    assert status["in_step"] and lsn(status["applied"]) >= end, status
+    assert behind, "it answered before"
+    assert shop.settle() == 100000
+
+
 def processes(cluster):
     """The server's, its first one first."""
     first = cluster.process.pid
