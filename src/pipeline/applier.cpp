@@ -33,7 +33,7 @@ Applier::Applier(target::Target& target, std::string source, std::vector<std::st
   auto checkpoint = target_.checkpoint();
   TAILRACE_CHECK(checkpoint.has_value());
   checkpoint_ = *checkpoint;
-  durable_ = target_.durable().value;
+  feedback_.set_durable(target_.durable());
   // A barrier before it is one that was passed.
   last_commit_ = arrived_commit_ = Lsn{checkpoint_.lsn.value - 1};
   for (auto& record : target_.tables()) tables_[record.oid].record = std::move(record);
@@ -464,7 +464,7 @@ schema::Catalog& Applier::catalog() {
   // The catalogs are to be those of the change that is looked at, or later.
   if (std::exchange(visible_, xid_in_hand_) == xid_in_hand_) return *catalog_;
   seen_ = source::await_visible(*connection_, xid_in_hand_, [this]() -> std::chrono::milliseconds {
-    return awaited() ? patience_when_awaited : patience_with_visibility;
+    return feedback_.commits_wait() ? patience_when_awaited : patience_with_visibility;
   });
   if (seen_ || !unseen_.insert(xid_in_hand_).second) return *catalog_;
   ++lags_;

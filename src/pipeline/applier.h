@@ -3,7 +3,6 @@
 // transaction, never commits inside of a source transaction, follows schema changes, and leaves out what a
 // table's copy already holds.
 
-#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -17,12 +16,12 @@
 #include <utility>
 #include <vector>
 
-#include "base/wake_up.h"
 #include "model/change_batch.h"
 #include "model/checkpoint.h"
 #include "pg/connection.h"
 #include "pipeline/commit_times.h"
 #include "pipeline/copy_preparation.h"
+#include "pipeline/feedback.h"
 #include "pipeline/fold.h"
 #include "pipeline/left_out.h"
 #include "pipeline/status.h"
@@ -51,7 +50,7 @@ struct BarrierPassed : std::exception {
   const char* what() const noexcept override { return "the target is beyond the position to compare at"; }
 };
 
-/// One thread: the runner's; except request(), withdraw() and durable().
+/// One thread: the runner's; except request(), withdraw() and feedback().
 class Applier {
  public:
   /// `source` is the connection string for looking at the catalogs when a table changed its shape;
@@ -97,21 +96,16 @@ class Applier {
   /// The source transaction of the last TRUNCATE of the table that was applied since streaming began.
   std::optional<Xid> truncated_by(Oid table) const;
 
-  /// Everything that ends at or before this is durable in the target.
-  Lsn durable() const { return {durable_.load(std::memory_order_acquire)}; }
+  /// What the reader is told. Any thread.
+  Feedback& feedback() { return feedback_; }
+  const Feedback& feedback() const { return feedback_; }
   /// Something is committed and not durable yet.
-  bool awaits_durable() const { return durable() < checkpoint_.lsn; }
-
-  /// Commits at the source wait for our acknowledgement: each is to be durable as soon as can be. Any thread.
-  void set_awaited(bool awaited) { awaited_.store(awaited, std::memory_order_release); }
-  bool awaited() const { return awaited_.load(std::memory_order_acquire); }
-  /// Rung, while commits at the source wait for us, when more became durable.
-  const WakeUp& more_durable() const { return more_durable_; }
+  bool awaits_durable() const { return feedback_.durable() < checkpoint_.lsn; }
 
   /// Asks a target whose commits become durable later; between transactions.
   void refresh_durable();
   /// For those who watch: how old the source's transactions are by the time they are durable.
-  void measure() { times_.durable(durable()); }
+  void measure() { times_.durable(feedback_.durable()); }
   /// Waits for commits that are on their way; between transactions.
   void settle();
   /// True between the parts of a transaction that is applied in parts.
@@ -125,18 +119,13 @@ class Applier {
   /// Until `until`, or the next request, nothing more is applied: time to find out where the
   /// barrier has to be, without running past it.
   void hold(std::chrono::steady_clock::time_point until);
-  bool barrier_waits() const { return barrier_waits_.load(std::memory_order_acquire); }
 
   /// What commits at `position` or later is not applied (invalid: all is), nor the first transaction that
   /// committed later than `time` (0: any time), nor what comes after either. Before the first apply(), or
   /// between two.
   void end_before(Lsn position, PgTimestamp time);
-  /// The position of the end is to be seen on a stream that brings nothing more.
-  void hurry_to_end() { hurries_to_end_.store(true, std::memory_order_release); }
   /// All before the end is committed in the target, and nothing after it; apply() does nothing any more.
   bool ended() const { return ended_; }
-  /// Somebody waits for the stream's position.
-  bool wants_position() const { return barrier_waits() || hurries_to_end_.load(std::memory_order_acquire); }
 
   /// Work with the target between transactions, on the runner's thread. What it throws is the future's, which
   /// is broken if streaming ends first.
@@ -239,6 +228,7 @@ class Applier {
   bool is_beyond_end(const TransactionSpan& transaction) const;
   void meet_barriers(Lsn progress, Lsn next_commit);
   void meet(Barrier& barrier);
+  bool barrier_waits() const { return feedback_.wants_position(Feedback::Waiter::barrier); }
   void read_records();
   schema::Catalog& catalog();
 
@@ -284,9 +274,7 @@ class Applier {
   Between between_;
   Between before_call_;
   std::vector<std::string> to_tell_;  ///< what was left out, once it is committed
-  std::atomic<std::uint64_t> durable_{0};
-  std::atomic<bool> awaited_{false};
-  WakeUp more_durable_;
+  Feedback feedback_;
 
   std::optional<pg::Connection> connection_;
   std::optional<schema::Catalog> catalog_;
@@ -299,12 +287,10 @@ class Applier {
   Lsn last_commit_;     ///< commit_lsn of the last transaction that was applied
   Lsn arrived_commit_;  ///< and of the last whose commit arrived
   std::vector<std::shared_ptr<Barrier>> barriers_;
-  std::atomic<bool> barrier_waits_{false};
   Lsn end_position_;      ///< invalid: none
   PgTimestamp end_time_;  ///< 0: none
   bool ending_ = false;   ///< the commit in hand is the last
   bool ended_ = false;
-  std::atomic<bool> hurries_to_end_{false};
 
   std::mutex tasks_mutex_;
   std::vector<std::packaged_task<void(target::Target&)>> tasks_;

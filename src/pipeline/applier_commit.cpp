@@ -41,7 +41,7 @@ void Applier::commit(Lsn progress, Pace pace) {
   next.commit_time = time_;
   // What holds a position alone comes seldom, and is for those who look at the slot. After the last nothing
   // else would take it along.
-  target_.hurry(awaited() || !changed_ || ending_);
+  target_.hurry(feedback_.commits_wait() || !changed_ || ending_);
   times_.commit(progress, changed_);
   try {
     if (pace == Pace::wait) {
@@ -140,9 +140,8 @@ void Applier::show_conflicts(const std::map<Oid, ConflictCounts>& conflicts) {
 void Applier::refresh_durable() {
   // Asked also when all is durable: a target that is gone says so here, though nothing is to be applied.
   Lsn now = target_.durable();
-  if (now == durable()) return;
-  durable_.store(now.value, std::memory_order_release);
-  if (awaited()) more_durable_.ring();
+  if (now == feedback_.durable()) return;
+  feedback_.set_durable(now);
   board_.judge_by([&](Step& step) { step.reached(now); });
 }
 

@@ -10,7 +10,7 @@ namespace tailrace::pipeline {
 void Applier::request(std::shared_ptr<Barrier> barrier) {
   std::lock_guard lock(barrier_mutex_);
   barriers_.push_back(std::move(barrier));
-  barrier_waits_ = true;
+  feedback_.want_position(Feedback::Waiter::barrier, true);
   held_until_ = {};
   held_changed_.notify_all();
 }
@@ -18,7 +18,7 @@ void Applier::request(std::shared_ptr<Barrier> barrier) {
 void Applier::withdraw(const std::shared_ptr<Barrier>& barrier) {
   std::lock_guard lock(barrier_mutex_);
   std::erase(barriers_, barrier);
-  barrier_waits_ = !barriers_.empty();
+  feedback_.want_position(Feedback::Waiter::barrier, !barriers_.empty());
 }
 
 void Applier::hold(std::chrono::steady_clock::time_point until) {
@@ -55,7 +55,7 @@ void Applier::meet_barriers(Lsn progress, Lsn next_commit) {
   auto first = std::stable_partition(barriers_.begin(), barriers_.end(), std::not_fn(reached));
   std::vector<std::shared_ptr<Barrier>> met(first, barriers_.end());
   barriers_.erase(first, barriers_.end());
-  barrier_waits_ = !barriers_.empty();
+  feedback_.want_position(Feedback::Waiter::barrier, !barriers_.empty());
   for (const auto& barrier : met) {
     if (late(barrier)) {
       barrier->done.set_exception(std::make_exception_ptr(BarrierPassed()));

@@ -214,7 +214,7 @@ bool DefinitionWatch::look_at(const std::vector<Oid>& tables, CatalogReader& sou
       known.records.emplace(table, *record);
       if (auto truncated = applier.truncated_by(table)) known.truncated_by.emplace(table, *truncated);
     }
-    known.durable = applier.durable();
+    known.durable = applier.feedback().durable();
   });
   if (behind) return false;
   std::vector<schema::Catalog::Wanted> wanted;

@@ -47,11 +47,11 @@ bool lists(std::string_view names, std::string_view name) {
 }  // namespace
 
 Observer::Observer(const config::Config& config, std::unique_ptr<target::TargetProbe> probe, StatusBoard& board,
-                   Applier& applier, const StopSignal& over)
+                   Feedback& feedback, const StopSignal& over)
     : config_(config),
       probe_(std::move(probe)),
       board_(board),
-      applier_(applier),
+      feedback_(feedback),
       over_(&over),
       target_thread_([this] { watch_target(); }),
       source_thread_([this] { watch_source(); }) {}
@@ -71,7 +71,7 @@ void Observer::look(pg::Connection& source) {
       "pg_catalog.current_setting('synchronous_standby_names')",
       purpose);
   SourceLook look{asked, PgTimestamp{row.i64(0, 0) - pg_epoch_unix_seconds * 1'000'000}, row.lsn(0, 1)};
-  applier_.set_awaited(lists(row.get(0, 2), config_.name));
+  feedback_.set_commits_wait(lists(row.get(0, 2), config_.name));
   board_.judge_by([&](Step& step) { step.saw_source(look); });
   board_.update([&](Status& status) { status.source_lsn = look.flushed; });
 }

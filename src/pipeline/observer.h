@@ -11,7 +11,7 @@
 #include "config/config.h"
 #include "pg/connection.h"
 #include "pg/wal_pages.h"
-#include "pipeline/applier.h"
+#include "pipeline/feedback.h"
 #include "pipeline/status.h"
 #include "target/target_probe.h"
 
@@ -19,10 +19,10 @@ namespace tailrace::pipeline {
 
 class Observer {
  public:
-  /// All are borrowed. Ends with `over`, or when this is destroyed. `applier`: is told whether commits at the
+  /// All are borrowed. Ends with `over`, or when this is destroyed. `feedback`: is told whether commits at the
   /// source wait for us, for we are listed in its synchronous_standby_names.
   Observer(const config::Config& config, std::unique_ptr<target::TargetProbe> probe, StatusBoard& board,
-           Applier& applier, const StopSignal& over);
+           Feedback& feedback, const StopSignal& over);
   ~Observer();
   Observer(const Observer&) = delete;
   Observer& operator=(const Observer&) = delete;
@@ -39,7 +39,7 @@ class Observer {
   const config::Config& config_;
   std::unique_ptr<target::TargetProbe> probe_;
   StatusBoard& board_;
-  Applier& applier_;
+  Feedback& feedback_;
   StopSignal over_;
   std::atomic<bool> sees_source_{false};
   std::jthread target_thread_;

@@ -37,16 +37,16 @@ constexpr auto acknowledge_every = 30ms;
 }  // namespace
 
 Reader::Reader(std::unique_ptr<source::ChangeStream> stream, GoOn go_on, source::TransactionAssembler assembler,
-               BatchQueue& queue, const Applier& applier, StatusBoard& board, const StopSignal& stop)
+               BatchQueue& queue, const Feedback& feedback, StatusBoard& board, const StopSignal& stop)
     : stream_(std::move(stream)),
       go_on_(std::move(go_on)),
       assembler_(std::move(assembler)),
       queue_(queue),
-      applier_(applier),
+      feedback_(feedback),
       board_(board),
       stop_(stop),
-      delivered_(applier.durable()),
-      resent_until_(applier.durable()),
+      delivered_(feedback.durable()),
+      resent_until_(feedback.durable()),
       last_progress_(Clock::now()),
       last_came_(last_progress_),
       progress_allowance_(most_progress),
@@ -177,12 +177,12 @@ void Reader::on_drained() {
   acknowledge();
   // While somebody waits for a position, the server is asked where it is, so that an idle stream shows its
   // position.
-  bool hurry = applier_.wants_position();
+  bool hurry = feedback_.position_wanted();
   if (hurry) stream_->ask_position();
-  bool awaited = applier_.awaited();
-  stream_->wake_by(awaited ? applier_.more_durable().descriptor() : -1);
+  bool awaited = feedback_.commits_wait();
+  stream_->wake_by(awaited ? feedback_.more_durable().descriptor() : -1);
   // For what was handed on to become durable, or for a pause.
-  bool soon = hurry || applier_.durable() < std::max(delivered_, assembler_.progress());
+  bool soon = hurry || feedback_.durable() < std::max(delivered_, assembler_.progress());
   if (!stream_->wait(soon ? 20ms : 100ms, hurry || awaited ? For::anything : For::changes))
     delivered_in_flow_ = 0;
   stream_->wake_by(-1);
@@ -201,7 +201,7 @@ void Reader::hand_over() {
 
 /// What the slot may be told of what is durable in the target.
 Lsn Reader::acknowledgeable() const {
-  Lsn durable = applier_.durable();
+  Lsn durable = feedback_.durable();
   // A prepared transaction lives in our spool alone until its outcome: the slot must not pass it.
   Lsn below = assembler_.acknowledge_below();
   if (below.valid() && durable >= below) durable = Lsn{below.value - 1};
@@ -211,8 +211,8 @@ Lsn Reader::acknowledgeable() const {
 }
 
 void Reader::acknowledge() {
-  bool awaited = applier_.awaited();
-  if (awaited) applier_.more_durable().heard();
+  bool awaited = feedback_.commits_wait();
+  if (awaited) feedback_.more_durable().heard();
   stream_->set_durable(acknowledgeable());
   stream_->set_received(assembler_.progress());
   auto now = Clock::now();
@@ -220,7 +220,7 @@ void Reader::acknowledge() {
   last_acknowledged_ = now;
   stream_->send_status_if_changed();
   // What came last is applied, and the server had no more up to here.
-  if (assembler_.last_kept() <= applier_.durable())
+  if (assembler_.last_kept() <= feedback_.durable())
     board_.judge_by([&](Step& step) { step.reached(assembler_.progress()); });
   board_.measures().received(std::exchange(uncounted_bytes_, 0));
   board_.update([&](Status& status) {
@@ -257,13 +257,13 @@ void Reader::deliver_progress() {
   assembler_.advance(stream_->server_position());
   if (assembler_.progress() <= delivered_) return;
   auto now = Clock::now();
-  if (!progress_due(now) && !stream_->reply_requested() && !applier_.wants_position()) return;
+  if (!progress_due(now) && !stream_->reply_requested() && !feedback_.position_wanted()) return;
   last_progress_ = now;
   deliver(/*caught_up=*/true);
 }
 
 bool Reader::progress_due(Clock::time_point now) {
-  bool awaited = applier_.awaited();
+  bool awaited = feedback_.commits_wait();
   double elapsed = std::chrono::duration<double>(now - std::exchange(allowed_until_, now)).count();
   progress_allowance_ = std::min(
       progress_allowance_ + elapsed * (awaited ? awaited_progress_a_second : progress_a_second), most_progress);

@@ -2,12 +2,15 @@
 // Reader: the thread that receives. It decodes, hands batches to the runner's queue, and owns feedback, which
 // goes on while the queue is full.
 
+#include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 
 #include "base/bounded_queue.h"
 #include "base/stop.h"
-#include "pipeline/applier.h"
+#include "model/change_batch.h"
+#include "pipeline/feedback.h"
 #include "pipeline/status.h"
 #include "source/change_stream.h"
 #include "source/transaction_assembler.h"
@@ -23,7 +26,7 @@ class Reader {
   using GoOn = std::function<std::unique_ptr<source::ChangeStream>(Lsn start, Lsn acknowledged)>;
 
   Reader(std::unique_ptr<source::ChangeStream> stream, GoOn go_on, source::TransactionAssembler assembler,
-         BatchQueue& queue, const Applier& applier, StatusBoard& board, const StopSignal& stop);
+         BatchQueue& queue, const Feedback& feedback, StatusBoard& board, const StopSignal& stop);
 
   /// Returns when a stop is requested or the queue is closed; closes the queue, with the error if one ended it.
   void run();
@@ -53,7 +56,7 @@ class Reader {
   GoOn go_on_;
   source::TransactionAssembler assembler_;
   BatchQueue& queue_;
-  const Applier& applier_;
+  const Feedback& feedback_;
   StatusBoard& board_;
   const StopSignal& stop_;
   Lsn delivered_;     ///< progress of the last batch handed on

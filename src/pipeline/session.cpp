@@ -287,7 +287,7 @@ void Session::stream() {
                                               .local_only = options.local_only,
                                               .ahead = target_.applies_ahead(),
                                               .relation_bytes = config_.limits.memory / 4}),
-                queue, applier, board_, over);
+                queue, applier.feedback(), board_, over);
   Interrupter interrupter(target_, stop_);
   WatchThread watch_thread(config_, *watch_, *connection_, over);
   watch_thread_ = &watch_thread;
@@ -304,7 +304,7 @@ void Session::stream() {
   } leave{*this, queue, over};
   // While tables wait, whoever would compare the two sides waits too.
   if (waiting_.empty()) started_(&applier);
-  Observer observer(config_, target_.probe(), board_, applier, over);
+  Observer observer(config_, target_.probe(), board_, applier.feedback(), over);
   bool whole = true;
   try {
     if (!waiting_.empty()) prepare_copy(applier);
@@ -440,7 +440,7 @@ void Session::gather(BatchQueue& queue, std::chrono::milliseconds wait,
 
 /// Who waits for what is never said waits for ever.
 void Session::refuse_waiters(const Applier& applier) const {
-  if (config_.slot.acknowledge || !applier.awaited()) return;
+  if (config_.slot.acknowledge || !applier.feedback().commits_wait()) return;
   throw Error(
       Retry::needs_operator,
       fmt::format("commits at the source wait for {0} (synchronous_standby_names), and with "

@@ -34,7 +34,7 @@ void Session::look_for_end(Applier& applier, bool idle) {
   if (applier.ended()) return;
   // While changes come, the stream shows where it is.
   if (end_->in_reach()) {
-    if (idle) applier.hurry_to_end();
+    if (idle) applier.feedback().want_position(Feedback::Waiter::end, true);
     return;
   }
   auto now = Clock::now();

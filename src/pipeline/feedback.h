@@ -1,0 +1,50 @@
+#pragma once
+// Feedback: the one way back, from the sink of a source's changes to their reader. It carries two positions'
+// worth of knowledge and nothing else: what is durable downstream, and that somebody there waits for the
+// stream's position. So the reader knows no sink, and is tested without one.
+
+#include <atomic>
+
+#include "base/lsn.h"
+#include "base/wake_up.h"
+
+namespace tailrace::pipeline {
+
+/// Thread-safe.
+class Feedback {
+ public:
+  Feedback() = default;
+  Feedback(const Feedback&) = delete;
+  Feedback& operator=(const Feedback&) = delete;
+
+  /// Everything that ends at or before this is durable downstream.
+  Lsn durable() const { return {durable_.load(std::memory_order_acquire)}; }
+  /// It never goes back. Rings where commits wait.
+  void set_durable(Lsn lsn);
+
+  /// Why a stream that brings nothing more is to show its position.
+  enum class Waiter : unsigned {
+    barrier = 1,  ///< somebody wants to look at the target at a position
+    end = 2,      ///< the run ends at one
+  };
+  void want_position(Waiter waiter, bool wanted);
+  bool wants_position(Waiter waiter) const {
+    return (waiters_.load(std::memory_order_acquire) & static_cast<unsigned>(waiter)) != 0;
+  }
+  bool position_wanted() const { return waiters_.load(std::memory_order_acquire) != 0; }
+
+  /// Commits at the source wait for our acknowledgement (synchronous_standby_names): each is to be durable, and
+  /// acknowledged, as soon as can be.
+  void set_commits_wait(bool wait) { commits_wait_.store(wait, std::memory_order_release); }
+  bool commits_wait() const { return commits_wait_.load(std::memory_order_acquire); }
+  /// Rung, while they do, when more became durable.
+  const WakeUp& more_durable() const { return more_durable_; }
+
+ private:
+  std::atomic<std::uint64_t> durable_{0};
+  std::atomic<unsigned> waiters_{0};
+  std::atomic<bool> commits_wait_{false};
+  WakeUp more_durable_;
+};
+
+}  // namespace tailrace::pipeline
