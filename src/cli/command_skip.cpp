@@ -12,7 +12,12 @@ namespace {
 
 /// Where the source can be asked.
 void check_written(const config::Config& config, Lsn commit_lsn) {
-  if (config.source.empty()) return;
+  if (config.source.empty()) {
+    fmt::print(stderr,
+               "warning: whether the source has come to {} is not known: say SOURCE too, to have it asked\n",
+               commit_lsn.str());
+    return;
+  }
   Lsn written;
   try {
     auto source = open_source(config);

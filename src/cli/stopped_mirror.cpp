@@ -12,11 +12,12 @@
 namespace tailrace::cli {
 namespace {
 
-/// True if somebody wrote the file after the mirror's end: what the note says of it may be another state.
-bool changed_since(const std::string& file, PgTimestamp end) {
+/// True if somebody wrote the file after that, or put another in its place, which may be older: what the note
+/// says of it may be another state.
+bool changed_since(const std::string& file, PgTimestamp time) {
   struct stat info{};
   if (::stat(file.c_str(), &info) != 0) return true;
-  return info.st_mtime > end.micros / 1'000'000 + pg_epoch_unix_seconds + 2;
+  return info.st_ctime > time.micros / 1'000'000 + pg_epoch_unix_seconds + 2;
 }
 
 std::string age(PgTimestamp time) {
@@ -74,7 +75,7 @@ std::optional<pipeline::Status> stopped_mirror(const Found& found) {
   if (!config.target.given() || (found.note && found.note->file_gone())) return out;
   // A file that is open for a look keeps a start away, so it is opened only for what the note cannot say.
   if (out && out->end->how != pipeline::Ending::killed && out->applied.valid() &&
-      config.target.kind == "duckdb" && !changed_since(config.target.path, out->end->at))
+      config.target.kind == "duckdb" && !changed_since(config.target.path, found.note->position_at))
     return out;
   try {
     auto books = target::read_books(pipeline::open_options(config));

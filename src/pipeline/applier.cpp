@@ -388,9 +388,13 @@ Applier::Table& Applier::find_table(const Relation& relation) {
   auto publication = source::read_publications(*connection_, publications_, source::Filters::as_stored);
   bool published = publication && std::any_of(publication->tables.begin(), publication->tables.end(),
                                               [&](const auto& table) { return table.oid == relation.oid; });
-  if (published)
+  if (published && !leaves_new_tables_)
     throw target::RestartFromCheckpoint(fmt::format("{} is new and will be copied", relation.qualified()));
-  if (seen_) {
+  if (published) {
+    log::info("apply",
+              "changes of {} are left out: it was made since this run began, and the next one copies it",
+              relation.qualified());
+  } else if (seen_) {
     log::info("apply", "changes of {} are left out: it is not published any more", relation.qualified());
   } else {
     pass_over_unseen(relation);

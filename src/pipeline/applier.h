@@ -66,6 +66,8 @@ class Applier {
   /// when they do. With `hold`, which is told of it instead, nothing is copied.
   using HoldTable = std::function<void(const Relation& table, const std::string& reason)>;
   void hold_unseen(HoldTable hold) { hold_unseen_ = std::move(hold); }
+  /// Changes of a table that nothing is known of are left out: another run copies it.
+  void leave_new_tables() { leaves_new_tables_ = true; }
   /// A snapshot for tables that are not copied is being taken, and apply() throws CopyIsDue. Borrowed.
   void await_copy(CopyPreparation& preparation, const std::vector<schema::Table>& tables);
   /// False: the preparation's snapshot is older than a change that was left out of a table that it is for.
@@ -255,6 +257,7 @@ class Applier {
   Lsn progress_;      ///< end of the last whole transaction in hand
   PgTimestamp time_;  ///< and when it committed
   schema::Catalog::Labels labels_ = schema::Catalog::Labels::leave;
+  bool leaves_new_tables_ = false;
   bool checks_text_ = false;  ///< the source's text may be any bytes, the target's is UTF-8
   bool inside_ = false;       ///< changes of a transaction that is not whole yet are in hand
   bool began_ = false;

@@ -192,7 +192,8 @@ void DefinitionWatch::know(const source::PublicationInfo& publication) {
 
 DefinitionWatch::Reason DefinitionWatch::selected_and_not_published(
     CatalogReader& source, const source::PublicationInfo& publication) {
-  if (!spec_.create || !publication.managed || publication.all_tables) return std::nullopt;
+  if (!spec_.create || !publication.managed || publication.all_tables || leaves_new_tables_)
+    return std::nullopt;
   auto published = oids_in(publication);
   for (const auto& table : source::select_tables(source::read_catalog_tables(source.connection()), spec_)) {
     if (!published.contains(table.table.oid)) return table.table.qualified() + " is new";
@@ -355,10 +356,13 @@ bool DefinitionWatch::act(const Findings& findings, Applier& applier) {
 
 DefinitionWatch::Reason DefinitionWatch::look_for_new_tables(const source::PublicationInfo& publication) const {
   std::set<Oid> known = expected_;
+  std::set<Oid> recorded;
   for (const auto& record : target_.tables()) {
+    recorded.insert(record.oid);
     if (record.copied || record.is_held()) known.insert(record.oid);
   }
   for (const auto& table : publication.tables) {
+    if (leaves_new_tables_ && !recorded.contains(table.oid)) continue;
     if (!known.contains(table.oid)) return table.schema + "." + table.name + " is new";
   }
   return std::nullopt;

@@ -40,6 +40,14 @@ void RunEnd::look(pg::Connection& source) {
   }
 }
 
+void RunEnd::keep_to_first(std::vector<source::PublishedTable>& tables) {
+  if (!tables_) {
+    tables_.emplace();
+    for (const auto& table : tables) tables_->insert(table.oid);
+  }
+  std::erase_if(tables, [&](const auto& table) { return !tables_->contains(table.oid); });
+}
+
 void RunEnd::refuse_beyond(const Checkpoint& checkpoint) const {
   constexpr const char* remedy =
       "Nothing was written. What was applied is not taken back: to go on from here, run without --until, or "

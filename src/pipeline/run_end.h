@@ -2,9 +2,14 @@
 // RunEnd: where a run ends by itself, if it does: at the source's end as of its start, at a position, or at a
 // time of the source's clock. One for a run: it outlives the sessions, so that a lost connection moves no end.
 
+#include <optional>
+#include <set>
+#include <vector>
+
 #include "base/lsn.h"
 #include "model/checkpoint.h"
 #include "pg/connection.h"
+#include "source/publication.h"
 
 namespace tailrace::pipeline {
 
@@ -40,12 +45,17 @@ class RunEnd {
   /// A run to the source's end goes further where a copy is newer: all tables are to be of one position.
   void include(Lsn copied_at);
 
+  /// A run to the source's end brings the tables that there were when it began: one that was made later is
+  /// another run's, or this one would not end where some are made all the time. The first call says which.
+  void keep_to_first(std::vector<source::PublishedTable>& tables);
+
   bool reached() const { return reached_; }
   void reach() { reached_ = true; }
 
  private:
   Until until_;
   Lsn position_;
+  std::optional<std::set<Oid>> tables_;
   bool in_reach_ = false;
   bool late_ = false;  ///< the source is beyond it
   bool reached_ = false;

@@ -74,6 +74,7 @@ Session::Ended Session::run() {
   for (const auto& warning : outcome.warnings) log::warn("source", "{}", warning);
   if (first_ != nullptr && outcome.change == source::PublicationChange::created) first_->made_publication();
   publication_ = std::move(outcome.info);
+  if (leaves_new_tables()) end_->keep_to_first(publication_.tables);
   check_published();
   if (anew) begin_anew(replaced);
   std::optional<CopySnapshot> snapshot;
@@ -210,6 +211,11 @@ std::unique_ptr<source::ChangeStream> Session::open_backlog(const source::Stream
   }
 }
 
+/// A run to the source's end, where the next one can copy them.
+bool Session::leaves_new_tables() const {
+  return end_ != nullptr && end_->until().once && config_.snapshot.enabled;
+}
+
 void Session::stream() {
   note_timeline();
   list_tables(waiting_);
@@ -232,6 +238,10 @@ void Session::stream() {
                                              [this] { mark_tables_that_left(); });
   watch_->expect(waiting_);
   watch_->expect_unseen(looks_.unseen);
+  if (leaves_new_tables()) {
+    watch_->leave_new_tables();
+    applier.leave_new_tables();
+  }
   look_before_streaming(applier);
   source::StreamOptions options;
   options.slot = config_.slot.name;
@@ -248,21 +258,30 @@ void Session::stream() {
   options.status_interval = config_.intervals.status;
   // The reader may wait long for a server that decodes; where this session fails, it must not.
   StopSignal over(&stop_);
-  auto follow = [this, options, &over](Lsn start, Lsn acknowledged) -> std::unique_ptr<source::ChangeStream> {
+  auto follow = [this, options, &over](Lsn start, Lsn acknowledged,
+                                       pg::Connection& beside) -> std::unique_ptr<source::ChangeStream> {
     auto from = options;
     from.start = start;
     from.durable = acknowledged;
     auto connection = replication();
     connection->leave_on(over);
     auto stream = std::make_unique<source::ReplicationStream>(std::move(*connection), from);
+    // Until now nobody kept others from it: copies take long, and so does a backlog.
+    source::check_not_passed(beside, from.slot, start);
     log::info("source", "streaming from {} in {} format", start.str(), options.binary ? "binary" : "text");
     return stream;
+  };
+  // The reader's thread has no connection besides the stream's.
+  auto go_on = [&](Lsn start, Lsn acknowledged) {
+    auto beside = open_source(config_, pg::Mode::sql);
+    beside->leave_on(over);
+    return follow(start, acknowledged, *beside);
   };
   if (end_ != nullptr) prepare_end(applier);
   auto stream = open_backlog(options, over);
   // The server has places for few of them.
   if (stream) replication_.reset();
-  if (!stream) stream = follow(options.start, options.durable);
+  if (!stream) stream = follow(options.start, options.durable, *connection_);
   board_.judge_by([&](Step& step) {
     step.applied(checkpoint->commit_time);
     step.reached(target_.durable());
@@ -280,7 +299,7 @@ void Session::stream() {
   });
   applier.show_bad_changes();
   BatchQueue queue(config_.limits.queue);
-  Reader reader(std::move(stream), follow,
+  Reader reader(std::move(stream), go_on,
                 source::TransactionAssembler({.spool_directory = config::spool_directory(config_),
                                               .applied = checkpoint->lsn,
                                               .seen = SeenTransactions::parse(checkpoint->seen),
@@ -323,13 +342,14 @@ void Session::stream() {
     applier.settle();
     target_.give_up_ahead();
   }
-  if (!applier.ended() || stop_.requested()) return;
+  // What is copied next is of a later position, and so is the end then.
+  if (!applier.ended() || due_ || stands_still_ || stop_.requested()) return;
   queue.close();
   reading.join();
   Lsn told = reader.left_at();
-  if (!told.valid() && !stop_.requested())
+  if (config_.slot.acknowledge && !told.valid() && !stop_.requested())
     throw Error(Retry::transient, "the replication stream ended before the slot was told what is applied");
-  if (config_.slot.acknowledge) tell_slot(told, [&] { return follow(told, told); });
+  if (config_.slot.acknowledge) tell_slot(told, [&] { return follow(told, told, *connection_); });
   if (!stop_.requested()) end_->reach();
 }
 

@@ -20,6 +20,7 @@
 #include "pipeline/status.h"
 #include "pipeline/watch_thread.h"
 #include "schema/catalog.h"
+#include "source/catalog_marks.h"
 #include "source/change_stream.h"
 #include "source/publication.h"
 #include "source/slot.h"
@@ -85,7 +86,7 @@ class Session {
   void keep_exporter(CopySnapshot& snapshot);
   struct Published {
     source::PublicationInfo publication;
-    std::string marks;  ///< catalog_marks() after all of it was read
+    source::CatalogMarks marks;  ///< after all of it was read
   };
   Published published_now();
   void take_published(Published now, pg::Connection& snapshot);
@@ -130,6 +131,7 @@ class Session {
   bool arrive(Applier& applier);
   void tell_slot(Lsn position, const std::function<std::unique_ptr<source::ChangeStream>()>& open);
   void periodic(Applier& applier, Observer& observer, bool idle);
+  bool leaves_new_tables() const;
   void look_before_streaming(Applier& applier);
   void check_target();
   void keep_looking(Applier& applier, std::chrono::steady_clock::time_point now);

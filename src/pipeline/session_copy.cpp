@@ -225,9 +225,12 @@ Session::Published Session::published_now() {
 }
 
 void Session::take_published(Published now, pg::Connection& snapshot) {
-  if (now.marks != source::catalog_marks(snapshot, config_.publication.names))
+  auto shown = source::catalog_marks(snapshot, config_.publication.names);
+  if (!source::is_as_shown(shown, now.marks))
     throw target::RestartFromCheckpoint("tables of the source were altered while the snapshot was made");
   publication_ = std::move(now.publication);
+  std::erase_if(publication_.tables, [&](const auto& table) { return !shown.tables.contains(table.oid); });
+  if (leaves_new_tables()) end_->keep_to_first(publication_.tables);
 }
 
 /// The connection that made the slot will stream from it. Its next command lets go of the snapshot, which keeps

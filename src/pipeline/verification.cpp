@@ -174,11 +174,12 @@ void Verification::meet_to_compare() {
 std::vector<schema::Table> Verification::published(pg::Connection& source, pg::Connection& now) const {
   auto shown = source::catalog_marks(source, config_.publication.names);
   auto publication = source::read_publications(source, config_.publication.names);
-  if (shown != source::catalog_marks(now, config_.publication.names))
+  if (!source::is_as_shown(shown, source::catalog_marks(now, config_.publication.names)))
     throw schema::TableAltered("tables of the source were altered while the two sides met");
   if (!publication)
     throw Error(Retry::needs_operator,
                 fmt::format("publication {} is gone", config::publication_names(config_)));
+  std::erase_if(publication->tables, [&](const auto& table) { return !shown.tables.contains(table.oid); });
   return schema::Catalog(source).tables(wanted_tables(*publication));
 }
 

@@ -47,6 +47,7 @@ std::string to_text(const MirrorNote& note) {
               {"ended_at", note.ended_at.micros},
               {"reason", note.reason},
               {"position", note.position.value},
+              {"position_at", note.position_at.micros},
               {"unfinished", note.unfinished},
               {"commit_time", note.commit_time.micros}};
   return out.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
@@ -73,6 +74,7 @@ MirrorNote from_text(const std::string& text) {
   note.ended_at.micros = value.at("ended_at");
   note.reason = value.at("reason");
   note.position.value = value.at("position");
+  note.position_at.micros = value.value("position_at", note.ended_at.micros);
   note.unfinished = value.value("unfinished", std::int64_t{0});
   note.commit_time.micros = value.at("commit_time");
   return note;
@@ -220,6 +222,7 @@ void NoteKeeper::ended(bool failed, const std::string& reason, const Reached& re
   note_.reason = reason;
   bool from_earlier = !reached.position.valid() && earlier_;
   note_.position = from_earlier ? earlier_->position : reached.position;
+  note_.position_at = from_earlier ? earlier_->position_at : note_.ended_at;
   note_.commit_time = from_earlier ? earlier_->commit_time : reached.commit_time;
   note_.unfinished = reached.unfinished.value_or(earlier_ ? earlier_->unfinished : 0);
   write();

@@ -36,6 +36,7 @@ struct MirrorNote {
   PgTimestamp ended_at;
   std::string reason;
   Lsn position;                 ///< all up to here is at the target, but for
+  PgTimestamp position_at;      ///< when that was seen
   std::int64_t unfinished = 0;  ///< tables of which not all rows are there
   PgTimestamp commit_time;      ///< of the last transaction there
   // Of the file that it was read from.

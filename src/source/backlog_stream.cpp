@@ -122,6 +122,9 @@ void BacklogStream::copy_slot() {
                                  quote_literal(options_.slot), quote_literal(slot_)),
                      purpose);
   look();
+  // The copy is where the slot was; only the walsender holds that one, and it tells more of this.
+  if (position_ > options_.start)
+    throw Error(Retry::transient, fmt::format("the slot {} was moved meanwhile", options_.slot));
   own_restart_ = restart_;
   position_ = std::max(position_, options_.start);
   bite_ = bites_.first(left(), again());

@@ -74,7 +74,8 @@ void check_holder(const SlotInfo& slot) {
       Retry::transient,
       fmt::format("{} is still held by server process {}{}", quoted(slot.name), slot.active_pid, from),
       fmt::format(
-          "It comes free when that client leaves, or when wal_sender_timeout finds it dead; sooner with: "
+          "It comes free when that client leaves, or when wal_sender_timeout finds it dead. If it is another "
+          "mirror, give this one a name, and with it a slot, of its own: --name NAME. If its client is gone: "
           "SELECT pg_terminate_backend({});",
           slot.active_pid));
 }
@@ -259,6 +260,18 @@ bool drop_slot(pg::Connection& connection, const std::string& name) {
   return true;
 }
 
+namespace {
+
+Error ahead_of_target(const std::string& name, Lsn slot, Lsn target) {
+  return {Retry::needs_operator,
+          fmt::format("{} is at {}, ahead of what the target has ({}): the changes between are gone",
+                      quoted(name), slot.str(), target.str()),
+          fmt::format("Somebody else read from it: two mirrors of one database need two names (--name). {}",
+                      copy_all_anew)};
+}
+
+}  // namespace
+
 void check_usable(const SlotInfo& slot, const std::optional<Checkpoint>& checkpoint) {
   check_kind(slot);
   check_not_lost(slot);
@@ -268,10 +281,15 @@ void check_usable(const SlotInfo& slot, const std::optional<Checkpoint>& checkpo
                 "It waits for transactions that were open on the source when its creation began");
   // The server would silently start at its own position and never send what lies between.
   if (checkpoint && slot.confirmed_flush > checkpoint->lsn)
-    throw Error(Retry::needs_operator,
-                fmt::format("{} is at {}, ahead of what the target has ({}): the changes between are gone",
-                            quoted(slot.name), slot.confirmed_flush.str(), checkpoint->lsn.str()),
-                copy_all_anew);
+    throw ahead_of_target(slot.name, slot.confirmed_flush, checkpoint->lsn);
+}
+
+void check_not_passed(pg::Connection& connection, const std::string& name, Lsn start) {
+  auto row = connection.query(
+      fmt::format("select confirmed_flush_lsn from pg_catalog.pg_replication_slots where slot_name = {}",
+                  quote_literal(name)),
+      "looking where the slot is");
+  if (row.rows() > 0 && row.lsn(0, 0) > start) throw ahead_of_target(name, row.lsn(0, 0), start);
 }
 
 void check_same_cluster(const SystemIdentity& server, const Checkpoint& checkpoint) {

@@ -82,6 +82,11 @@ bool drop_slot(pg::Connection& connection, const std::string& name);
 /// else transient.
 void check_usable(const SlotInfo& slot, const std::optional<Checkpoint>& checkpoint);
 
+/// Throws as check_usable() does where the slot is ahead of `start`. To be asked while we hold the slot: before
+/// that, somebody else may have read from it since it was looked at, and the server begins at the slot's own
+/// position then, and does not say so.
+void check_not_passed(pg::Connection& connection, const std::string& name, Lsn start);
+
 /// Throws when the target was filled from another cluster, or the server is an older life of it. Pure. A
 /// later timeline is that of a promoted standby: see timeline.h.
 void check_same_cluster(const SystemIdentity& server, const Checkpoint& checkpoint);

@@ -137,6 +137,9 @@ class Field:
         self.caught_up()
         for tried in (False, True, True):
             held = self.held(tried)
+            self.refresh()
+            # While names settle, a table that is held gets another one.
+            held = [table for table in held if table in self.held(tried)]
             if not held:
                 break
             self.recopy(held, self.caught_up)

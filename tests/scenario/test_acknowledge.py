@@ -76,6 +76,14 @@ def test_whoever_looks_sees_it(shop):
     shop.settle()
 
 
+def test_once_where_nothing_is_new(shop):
+    """Again and again: the slot is told nothing, and nothing is waited for."""
+    shop.mirror.configure(slot={"name": shop.name, "acknowledge": "off"})
+    for _ in range(6):
+        outcome = run("run", "-c", shop.mirror.config, "--once")
+        assert outcome.returncode == 0 and "trying again" not in outcome.stderr, outcome.stderr
+
+
 def test_a_server_that_shuts_down_does_not_wait(kind, shop, own_cluster, shop_on):
     """It waits for its walsenders to be told of everything; not of one that is told nothing."""
     if kind == "postgres":

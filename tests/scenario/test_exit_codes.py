@@ -43,6 +43,26 @@ def test_a_database_that_is_not_there(shop, tmp_path):
     assert outcome.returncode == 3 and "CREATE DATABASE" in outcome.stderr, outcome
 
 
+@pytest.mark.duckdb("a file's place")
+def test_a_file_in_a_folder_that_is_not_there(shop, tmp_path):
+    outcome = run("run", shop.url, f"duckdb:{tmp_path}/nosuch/m.duckdb", "--name", shop.name)
+    assert outcome.returncode == 3 and "Name a file in a folder that is there" in outcome.stderr, outcome.stderr
+    assert shop.value("SELECT (SELECT count(*) FROM pg_publication) + (SELECT count(*) FROM pg_replication_slots"
+                      " WHERE database = current_database())") == 0
+
+
+@pytest.mark.duckdb("a file")
+def test_a_file_that_is_damaged(shop, tmp_path):
+    with shop.mirror:
+        shop.mirror.wait_streaming()
+        shop.mirror.stop()
+    with open(shop.mirror.file, "r+b") as file:
+        file.seek(4096)
+        file.write(b"x" * 8192)
+    shop.mirror.start()
+    assert shop.mirror.wait_ended() == 4 and "move it away" in shop.mirror.log_text(), shop.mirror.tail()
+
+
 def test_a_server_that_is_down(tmp_path):
     outcome = run("run", "postgres://u@127.0.0.1:1/d", f"duckdb:{tmp_path}/x.duckdb")
     assert outcome.returncode == 5, outcome

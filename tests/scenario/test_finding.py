@@ -5,8 +5,10 @@ import fcntl
 import json
 import os
 import pwd
+import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -545,3 +547,26 @@ def test_as_many_as_there_are(shop):
         wait_until(lambda: any(line.startswith(f"{shop.name} ") and "streaming" in line
                                for line in run("list").stdout.splitlines()), what="a line of it")
         shop.mirror.stop()
+
+
+@pytest.mark.duckdb("a file")
+def test_an_older_file_in_its_place(shop, tmp_path):
+    """What it has is the file's own word, whatever the mirror knew when it ended."""
+    copy = tmp_path / "older.duckdb"
+    with shop.mirror:
+        shop.mirror.wait_caught_up(shop.cluster)
+        shop.mirror.stop()
+    shutil.copy2(shop.mirror.file, copy)
+    older = int(shop.mirror.into.value("(SELECT CAST(lsn AS varchar) FROM tailrace.checkpoint)"))
+    shop.execute("INSERT INTO t SELECT generate_series(1000, 2000)")
+    with shop.mirror:
+        shop.mirror.wait_caught_up(shop.cluster)
+        shop.mirror.stop()
+    time.sleep(3)  # a file that is written when it is closed is no other one
+    os.replace(copy, shop.mirror.file)
+    for code in (None, 3):
+        if code is not None:
+            shop.mirror.start()
+            assert shop.mirror.wait_ended() == code, shop.mirror.tail()
+        status = json.loads(run("status", shop.mirror.target, "--json").stdout)
+        assert lsn(status["applied"]) == older, status

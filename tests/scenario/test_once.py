@@ -55,6 +55,36 @@ def ids(shop):
     return int(shop.mirror.into.value("(SELECT max(id) FROM public.t)"))
 
 
+def test_where_tables_are_made_all_the_time(shop):
+    """It ends all the same; what was made meanwhile is the next one's."""
+    once(shop)
+    over = threading.Event()
+    made = []
+
+    def make():
+        with shop.connect(autocommit=True) as connection:
+            while not over.is_set():
+                connection.execute(f"CREATE TABLE made{len(made)} (id int PRIMARY KEY);"
+                                   f"INSERT INTO made{len(made)} VALUES (1); INSERT INTO t VALUES ({2000 + len(made)})")
+                made.append(1)
+                over.wait(0.05)
+
+    maker = threading.Thread(target=make)
+    maker.start()
+    try:
+        wait_until(lambda: len(made) > 20, what="some that are new at its start")
+        began = time.monotonic()
+        text = once(shop)
+        took, known = time.monotonic() - began, len(made)
+    finally:
+        over.set()
+        maker.join()
+    assert "tailrace: done: at " in text and took < 30, f"{took} s\n{text}"
+    assert "public.made20" in text and f"public.made{known - 1}:" not in text, text
+    once(shop)
+    assert shop.compared() == 1000 + 2 * len(made)
+
+
 def test_a_copy_and_what_comes_after(shop):
     text = once(shop)
     assert "tailrace: done: at " in text, text
@@ -283,3 +313,27 @@ def test_a_source_that_is_away(shop, kind, own_cluster, shop_on):
 def test_wrong_usage(shop, arguments):
     text = ends(shop, *arguments, code=2)
     assert "--until" in text, text
+
+
+def test_a_lost_connection_between_a_copy_and_what_belongs_to_it(shop):
+    """The target is at the end already, and a table is copied anew: its rows are of a transaction that the others get
+    by the stream."""
+    shop.execute("CREATE TABLE u (id int PRIMARY KEY, v text)")
+    shop.mirror.configure(limits={"backlog": "0"})
+    once(shop)
+    with shop.connect(autocommit=False) as other:
+        other.execute("SELECT txid_current()")  # the copy's slot waits for it
+        for _ in range(3):
+            once(shop)
+        shop.mirror.start("--once", "--recopy", "public.t")
+        wait_until(lambda: "waits for open transactions" in shop.mirror.log_text(), what=shop.mirror.tail)
+        other.execute("INSERT INTO u SELECT i, repeat('x', 300) FROM generate_series(1, 150000) i;"
+                      "INSERT INTO t VALUES (5000, 'with u')")
+        other.commit()
+    wait_until(lambda: "public.t: 1001 rows copied" in shop.mirror.log_text(), what=shop.mirror.tail, poll=0.005)
+    wait_until(lambda: shop.mirror.log_text().count("streaming from") >= 2 or not shop.mirror.running(),
+               what=shop.mirror.tail, poll=0.002)
+    shop.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'walsender'"
+                 f" AND application_name = '{shop.name}'")
+    assert shop.mirror.wait_ended(60) == 0, shop.mirror.tail()
+    assert shop.compared() == 151001

@@ -1,5 +1,7 @@
 """Ends, crashes and refusals. Invariant: whatever happened, the next run goes on from the checkpoint, and at its LSN
 the target equals the source. What cannot go on says why, and has written nothing."""
+import os
+import signal
 import time
 
 import pytest
@@ -272,3 +274,25 @@ def test_no_free_slot(shop):
     finally:
         shop.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
                      " WHERE slot_name LIKE 'filler%'")
+
+
+@pytest.mark.parametrize("at", ["first copy", "later copy"])
+def test_the_slot_moves_while_tables_are_copied(shop, at):
+    """Nobody reads from it then, and another mirror of its name may: what that was told, this one is never sent."""
+    if at == "later copy":
+        shop.execute("CREATE TABLE earlier (id int PRIMARY KEY)")
+        shop.mirror.start()
+        shop.mirror.wait_caught_up(shop.cluster)
+        shop.mirror.stop()
+    shop.execute(SETUP % 1_000_000)
+    shop.mirror.start()
+    wait_until(lambda: "copying 1 tables at" in shop.mirror.log_text(), what=shop.mirror.tail, poll=0.01)
+    os.kill(shop.mirror.process.pid, signal.SIGSTOP)
+    shop.execute("INSERT INTO t VALUES (0, 'lost')")
+    assert slot_is_free(shop), shop.mirror.tail()
+    shop.execute(f"SELECT pg_replication_slot_advance('{shop.name}', pg_current_wal_lsn())")
+    os.kill(shop.mirror.process.pid, signal.SIGCONT)
+    assert shop.mirror.wait_ended() == 3, shop.mirror.tail()
+    assert "ahead of what the target has" in shop.mirror.log_text() and "(--name)" in shop.mirror.log_text()
+    shop.mirror.start("--recopy-all")
+    assert shop.settle() == 1_000_001

@@ -38,7 +38,20 @@ Error open_error(std::string_view message, const std::string& file) {
     return Error(Retry::needs_operator, fmt::format("{} exists and is not a DuckDB file", file),
                  "Name another file, or move this one away");
   }
-  return duckdb_error(message, fmt::format("opening {}", file));
+  if (contains(message, "No such file or directory") || contains(message, "Permission denied") ||
+      contains(message, "Read-only file system") || contains(message, "Is a directory")) {
+    auto what = std::string(message.substr(0, 600));
+    std::ranges::replace(what, '\n', ' ');
+    return Error(
+        Retry::needs_operator, fmt::format("{} cannot be opened: {}", file, what),
+        "Name a file in a folder that is there, which this user may read and write, and the folder too");
+  }
+  auto error = duckdb_error(message, fmt::format("opening {}", file));
+  if (error.retry() != Retry::fatal || !error.remedy().empty()) return error;
+  return Error(
+      Retry::fatal, error.message(),
+      "If the file is damaged, move it away, with the .wal beside it, and run again: everything is copied "
+      "into a new one; or put a backup in its place");
 }
 
 void set(duckdb_config config, const char* name, const std::string& value) {
@@ -75,6 +88,9 @@ duckdb_database open_file(const std::string& path, const DatabaseOptions& option
   set(config, "threads", std::to_string(std::max(1u, std::thread::hardware_concurrency() / 2)));
   if (options.read_only) set(config, "access_mode", "READ_ONLY");
   if (options.memory_bytes > 0) set(config, "memory_limit", fmt::format("{}B", options.memory_bytes));
+  // Else it is what the disk had free when the file was opened, for good: of a disk that was full then,
+  // nothing.
+  set(config, "max_temp_directory_size", "1000000GB");
   // A checkpoint after every 16 MB of log, DuckDB's default, rewrites the row groups that were touched each
   // time; see docs/dev/architecture.md.
   set(config, "wal_autocheckpoint", "256MB");
