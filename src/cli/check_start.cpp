@@ -5,6 +5,7 @@
 #include "pipeline/open_options.h"
 #include "pipeline/published_tables.h"
 #include "pipeline/start_checks.h"
+#include "source/timeline.h"
 #include "target/open_target.h"
 
 namespace tailrace::cli {
@@ -26,10 +27,11 @@ bool is_standby(pg::Connection& source) {
 std::vector<CheckResult> check_replication(const config::Config& config, pg::Connection& source,
                                            const std::optional<Checkpoint>& checkpoint) {
   constexpr const char* connecting = "replication connection";
+  std::optional<pg::Connection> replication;
   std::optional<source::SystemIdentity> server;
   try {
-    auto replication = open_source(config, pg::Mode::replication);
-    server = source::identify_system(replication);
+    replication = open_source(config, pg::Mode::replication);
+    server = source::identify_system(*replication);
   } catch (const Error& error) {
     return {failed(connecting, error)};
   }
@@ -37,6 +39,15 @@ std::vector<CheckResult> check_replication(const config::Config& config, pg::Con
   if (!checkpoint) return out;
   try {
     pipeline::check_checkpoint(config, *server, *checkpoint, [&] { return is_standby(source); });
+    if (!checkpoint->lsn.valid() || checkpoint->slot.empty() || is_standby(source)) return out;
+    auto slot = source::read_slot(source, config.slot.name);
+    if (!slot) throw pipeline::slot_is_gone(config, *checkpoint);
+    // One that is read from is where its reader is, and that one is lost is said already.
+    if (slot->active_pid != 0 || source::is_lost(*slot)) return out;
+    source::check_usable(*slot, checkpoint);
+    if (!checkpoint->system_identifier.empty() && server->timeline > checkpoint->timeline)
+      source::check_history(source::read_timeline_history(*replication, server->timeline), *checkpoint,
+                            slot->confirmed_flush);
   } catch (const Error& error) {
     out.push_back(failed("what the target has", error));
   }

@@ -1,6 +1,5 @@
 #include "pipeline/session.h"
 
-#include "base/copy_anew.h"
 #include "base/kill_point.h"
 #include "base/log.h"
 #include "base/sql_text.h"
@@ -51,15 +50,7 @@ void Session::ensure_slot() {
     throw Error(Retry::transient,
                 fmt::format("the server is a standby, and has no slot \"{}\"", config_.slot.name),
                 "This is waited out; name the primary if it stays so");
-  if (!slot) {
-    throw Error(
-        Retry::needs_operator,
-        fmt::format("replication slot \"{}\" does not exist any more: changes since {} cannot be had",
-                    config_.slot.name, target_.checkpoint()->lsn.str()),
-        fmt::format("Nothing was written. {}. After a failover, slot.failover (PostgreSQL 17) lets standbys "
-                    "have the slot",
-                    tailrace::copy_all_anew));
-  }
+  if (!slot) throw slot_is_gone(config_, *target_.checkpoint());
   auto checkpoint = target_.checkpoint();
   if (!checkpoint->system_identifier.empty() && identity_.timeline > checkpoint->timeline)
     source::check_history(source::read_timeline_history(*replication_, identity_.timeline), *checkpoint,

@@ -29,6 +29,15 @@ void check_slot_name(const config::Config& config, const Checkpoint& checkpoint)
                           checkpoint.slot));
 }
 
+Error slot_is_gone(const config::Config& config, const Checkpoint& checkpoint) {
+  return {Retry::needs_operator,
+          fmt::format("replication slot \"{}\" does not exist any more: changes since {} cannot be had",
+                      config.slot.name, checkpoint.lsn.str()),
+          fmt::format("Nothing was written. {}. After a failover, slot.failover (PostgreSQL 17) lets standbys "
+                      "have the slot",
+                      copy_all_anew)};
+}
+
 void check_checkpoint(const config::Config& config, const source::SystemIdentity& server,
                       const Checkpoint& checkpoint, const std::function<bool()>& is_standby) {
   if (!checkpoint.system_identifier.empty()) {

@@ -26,6 +26,9 @@ void check_slot_name(const config::Config& config, const Checkpoint& checkpoint)
 void check_checkpoint(const config::Config& config, const source::SystemIdentity& server,
                       const Checkpoint& checkpoint, const std::function<bool()>& is_standby);
 
+/// The slot that the target's checkpoint is of is not there.
+Error slot_is_gone(const config::Config& config, const Checkpoint& checkpoint);
+
 /// The rows at the target are as of a position that the user states: the slot's own, or start_lsn. Throws Error
 /// where that is none of the slot's.
 Lsn stated_position(const config::Config& config, pg::Connection& source, const source::SlotInfo& slot);

@@ -224,3 +224,20 @@ def test_what_is_to_be_there_is_not_made(pair):
     pair.mirror.configure(schema={"mode": "expect"})
     failed, results = checked(pair)
     assert failed and plan(results) == {"public.t": ("not there", 50)}
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "postgres"])
+@pytest.mark.parametrize("how", ["dropped", "moved"])
+def test_a_slot_that_cannot_be_gone_on_from(shop_into, kind, how):
+    shop = shop_into(kind)
+    shop.execute(TABLE)
+    shop.mirror.start()
+    shop.mirror.wait_caught_up(shop.cluster)
+    shop.mirror.stop()
+    assert not checked(shop)[0]
+    shop.execute("INSERT INTO t VALUES (1000, 'gone')")
+    if how == "dropped":
+        shop.execute(f"SELECT pg_drop_replication_slot('{shop.name}')")
+    else:
+        shop.execute(f"SELECT pg_replication_slot_advance('{shop.name}', pg_current_wal_lsn())")
+    both_refuse(shop, "does not exist any more" if how == "dropped" else "ahead of what the target has")
