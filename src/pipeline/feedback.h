@@ -1,7 +1,6 @@
 #pragma once
-// Feedback: the one way back, from the sink of a source's changes to their reader. It carries two positions'
-// worth of knowledge and nothing else: what is durable downstream, and that somebody there waits for the
-// stream's position. So the reader knows no sink, and is tested without one.
+// Feedback: what a sink of the source's changes tells their reader: what is durable there, and whether somebody
+// waits for the stream's position or for our acknowledgement. The reader knows nothing else of it.
 
 #include <atomic>
 
@@ -19,7 +18,7 @@ class Feedback {
 
   /// Everything that ends at or before this is durable downstream.
   Lsn durable() const { return {durable_.load(std::memory_order_acquire)}; }
-  /// It never goes back. Rings where commits wait.
+  /// Of the last commit that is durable: positions rise. Rings where commits wait.
   void set_durable(Lsn lsn);
 
   /// Why a stream that brings nothing more is to show its position.

@@ -562,7 +562,8 @@ def test_an_older_file_in_its_place(shop, tmp_path):
     with shop.mirror:
         shop.mirror.wait_caught_up(shop.cluster)
         shop.mirror.stop()
-    time.sleep(3)  # a file that is written when it is closed is no other one
+    # A file that is written while it is closed is no other one.
+    wait_until(lambda: time.time() > os.stat(shop.mirror.file).st_ctime + 3, what="later than its end")
     os.replace(copy, shop.mirror.file)
     for code in (None, 3):
         if code is not None:

@@ -113,10 +113,8 @@ def test_rows_written_outside_of_the_publication(shop_into, kind):
     assert shop.settle(tables=["s.t", "s.other", "public.r1"], roots=False) == 4
 
 
-@pytest.mark.parametrize("running", [False, True], ids=["stopped", "running"])
-@KINDS
-def test_a_publication_that_was_made_again(shop_into, kind, running):
-    shop = shop_into(kind)
+def make_publication_again(shop, running):
+    """Of a table that is followed, with rows before, between and after."""
     shop.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
     shop.mirror.start()
     shop.mirror.wait_caught_up(shop.cluster)
@@ -128,6 +126,13 @@ def test_a_publication_that_was_made_again(shop_into, kind, running):
     shop.execute("INSERT INTO t VALUES (3)")
     if not running:
         shop.mirror.start()
+
+
+@pytest.mark.parametrize("running", [False, True], ids=["stopped", "running"])
+@KINDS
+def test_a_publication_that_was_made_again(shop_into, kind, running):
+    shop = shop_into(kind)
+    make_publication_again(shop, running)
     assert shop.mirror.wait_ended() == 3
     said = f'publication "{shop.name}" was dropped and made again'
     # A running one may notice when it is not made again yet.
@@ -150,17 +155,7 @@ def test_a_publication_that_was_made_again(shop_into, kind, running):
 def test_a_publication_that_was_made_again_on_18(pair_on, shop_on, kind, running):
     """From that version on the server goes on, and leaves out what was written meanwhile: all is copied anew."""
     shop = pair_on(18) if kind == "postgres" else shop_on(18)
-    shop.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
-    shop.mirror.start()
-    shop.mirror.wait_caught_up(shop.cluster)
-    if not running:
-        shop.mirror.stop()
-    shop.execute(f"DROP PUBLICATION {shop.name}")
-    shop.execute("INSERT INTO t VALUES (2)")
-    shop.execute(f"CREATE PUBLICATION {shop.name} FOR ALL TABLES")
-    shop.execute("INSERT INTO t VALUES (3)")
-    if not running:
-        shop.mirror.start()
+    make_publication_again(shop, running)
     wait_until(lambda: "will be copied anew: what is published of it changed" in shop.mirror.log_text(),
                what=shop.mirror.tail)
     shop.mirror.wait_status(lambda status: [table["rows_copied"] for table in status["tables"]] == [3], what="the copy")
