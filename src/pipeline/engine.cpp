@@ -244,7 +244,7 @@ void Engine::attempt(target::Target& target, std::unique_ptr<pg::Connection> sou
       });
       session.note_made(first);
       session.copy_all_anew(anew_);
-      session.must_publish(unknown_);
+      session.copy_as_named_now(unknown_);
       if (end_.wanted()) session.end_at(end_);
       if (session.run() == Session::Ended::stopped) return;
     } catch (const StopRequested&) {

@@ -75,7 +75,7 @@ Session::Ended Session::run() {
   if (first_ != nullptr && outcome.change == source::PublicationChange::created) first_->made_publication();
   publication_ = std::move(outcome.info);
   if (leaves_new_tables()) end_->keep_to_first(publication_.tables);
-  check_published();
+  mark_named_now();
   if (anew) begin_anew(replaced);
   std::optional<CopySnapshot> snapshot;
   if (following) {
@@ -116,16 +116,27 @@ Session::Ended Session::run() {
   return stop_.requested() ? Ended::stopped : Ended::copied;
 }
 
-/// Where somebody has locked a table, he may wait for the stream: it comes later.
-void Session::check_published() const {
-  for (const auto& name : must_publish_) {
-    if (std::ranges::none_of(publication_.tables,
-                             [&](const auto& table) { return table.schema + "." + table.name == name; }))
+/// A table that is held, or was renamed since the target heard of it, bears its former name there. One without
+/// a record is copied anyway.
+void Session::mark_named_now() {
+  if (named_now_ == nullptr) return;
+  std::set<Oid> wanted;
+  for (const auto& name : *named_now_) {
+    auto table = std::ranges::find(publication_.tables, name, [](const auto& published) {
+      return published.schema + "." + published.name;
+    });
+    if (table == publication_.tables.end())
       throw Error(Retry::needs_operator, fmt::format("there is no table {} to copy anew", name),
                   "Write it as SCHEMA.TABLE, as 'tailrace status' lists it");
+    wanted.insert(table->oid);
+  }
+  named_now_->clear();
+  for (const auto& record : target_.tables()) {
+    if (wanted.contains(record.oid)) target_.mark_for_copy(record.oid, "asked for");
   }
 }
 
+/// Where somebody has locked a table, he may wait for the stream: it comes later.
 void Session::follow_structure() {
   try {
     connection_->query(

@@ -42,8 +42,9 @@ class Session {
   /// While `wanted`, everything is to be copied anew, whatever became of the slot; false, once that has begun.
   void copy_all_anew(bool& wanted) { anew_ = &wanted; }
 
-  /// Tables, as SCHEMA.TABLE, that somebody wants copied: Error(needs_operator) where they are not published.
-  void must_publish(std::vector<std::string> tables) { must_publish_ = std::move(tables); }
+  /// Tables, as SCHEMA.TABLE, that somebody wants copied and that the target knows by no such name: those that
+  /// the source calls so now are, and `tables` is empty then. Error(needs_operator) where one is not published.
+  void copy_as_named_now(std::vector<std::string>& tables) { named_now_ = &tables; }
 
   /// Where the run ends by itself.
   void end_at(RunEnd& end) { end_ = &end; }
@@ -55,7 +56,7 @@ class Session {
   Ended run();
 
  private:
-  void check_published() const;
+  void mark_named_now();
   void follow_structure();
   void connect();
   std::unique_ptr<pg::Connection> replication();
@@ -145,7 +146,7 @@ class Session {
   Looks& looks_;
   std::function<void(Applier*)> started_;
   FirstStart* first_ = nullptr;
-  std::vector<std::string> must_publish_;
+  std::vector<std::string>* named_now_ = nullptr;
   bool* anew_ = nullptr;   ///< see copy_all_anew(); or null
   RunEnd* end_ = nullptr;  ///< null: it has none
 

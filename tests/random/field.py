@@ -74,6 +74,7 @@ class Field:
         self.indexed = set()  # by a stranger, under the target's names
         self.armed = None
         self.recopied = []
+        self.killed_in_recopy = False
         self.done = Counter()  # kinds that were run since the last settle
         self.passed = Counter()  # kinds that were run before the last settle
         self.hits = Counter()  # kill points
@@ -249,10 +250,19 @@ class Field:
         if self.mirror.running():
             return
         code = self.mirror.process.returncode
-        if code != -signal.SIGKILL or not self.hit():
+        if code == -signal.SIGKILL and self.hit():
+            self.look_at_what_is_left()
+            self.killed_in_recopy = bool(self.recopied)
+        elif code != 3 or not self.killed_in_recopy or not self.forget_former_names():
             raise self.ended(code)
-        self.look_at_what_is_left()
         self.started(*self.recopied)
+
+    def forget_former_names(self):
+        """Of the tables to copy anew: one that bore its former name got its new one before the kill."""
+        told = self.mirror.tail(8)
+        gone = [name for name in self.recopied[1::2] if f"there is no table {name} to copy anew" in told]
+        self.recopied = [word for name in self.recopied[1::2] if name not in gone for word in ("--recopy", name)]
+        return bool(gone)
 
     def ended(self, code):
         """By itself. Names and numbers are left out of the sort of it, for a shorter program has others."""
@@ -340,6 +350,7 @@ class Field:
     def recopy(self, tables, awaited):
         self.do_stop()
         self.recopied = [word for table in tables for word in ("--recopy", table)]
+        self.killed_in_recopy = False
         self.started(*self.recopied)
         awaited()
         self.recopied = []

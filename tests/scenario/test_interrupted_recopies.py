@@ -142,3 +142,16 @@ def test_a_recopy_of_what_has_no_record_yet(both):
     assert "there is no table public.typo to copy anew" in mirror.log_text()
     mirror.start("--recopy", "public.fresh")
     assert both.settle() == 3501
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_a_recopy_by_the_name_that_the_source_has_now(both):
+    """The target knows the table by its former one until the stream tells of it, or for good if it is held."""
+    mirror = both.mirror
+    mirror.start()
+    mirror.wait_caught_up(both.cluster)
+    mirror.stop()
+    both.execute("ALTER TABLE other RENAME TO stock")
+    mirror.start("--recopy", "public.stock")
+    assert both.settle() == 3500
+    assert "will be copied anew: asked for" in mirror.log_text()
