@@ -56,6 +56,23 @@ CASES = {
         "CREATE TABLE ev_rest_1 PARTITION OF \"Ev rest\" DEFAULT; INSERT INTO ev VALUES (3, '2030-01-01')"]),
     "partitioned_table_made_anew": (PARTITIONS, [
         "DROP TABLE ev", PARTITIONS + "; INSERT INTO ev VALUES (9, '2024-09-09')"]),
+    "another_partition_with_the_same_bounds": (PARTITIONS, [
+        "CREATE TABLE ev_new (LIKE ev INCLUDING ALL); INSERT INTO ev_new VALUES (7, '2024-07-07');"
+        "DROP TABLE ev_2024; ALTER TABLE ev ATTACH PARTITION ev_new FOR VALUES FROM ('2024-01-01') TO ('2025-01-01')",
+        "INSERT INTO ev VALUES (8, '2024-08-08')"]),
+    "a_partition_is_split": (PARTITIONS, [
+        "ALTER TABLE ev DETACH PARTITION ev_2024; ALTER TABLE ev_2024 RENAME TO ev_h1;"
+        "ALTER TABLE ev ATTACH PARTITION ev_h1 FOR VALUES FROM ('2024-01-01') TO ('2024-07-01');"
+        "CREATE TABLE ev_h2 PARTITION OF ev FOR VALUES FROM ('2024-07-01') TO ('2025-01-01')",
+        "INSERT INTO ev VALUES (8, '2024-08-08')"]),
+    "a_partition_with_other_bounds": (PARTITIONS, [
+        "ALTER TABLE ev DETACH PARTITION ev_2024;"
+        "ALTER TABLE ev ATTACH PARTITION ev_2024 FOR VALUES FROM ('2023-01-01') TO ('2025-01-01')",
+        "INSERT INTO ev VALUES (3, '2023-03-03')"]),
+    "a_partition_below_another": (PARTITIONS, [
+        "ALTER TABLE ev DETACH PARTITION ev_2024; CREATE TABLE ev_all PARTITION OF ev DEFAULT PARTITION BY RANGE (d);"
+        "ALTER TABLE ev_all ATTACH PARTITION ev_2024 FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');"
+        "CREATE TABLE ev_rest PARTITION OF ev_all DEFAULT", "INSERT INTO ev VALUES (3, '2023-03-03')"]),
     "new_tables_beside_what_is_there": (
         "CREATE TYPE st AS ENUM ('a', 'b'); CREATE DOMAIN dm AS int CHECK (VALUE > 0); CREATE SEQUENCE sq;"
         "CREATE TYPE co AS (a int, b st); CREATE TYPE ra AS RANGE (subtype = int4);"

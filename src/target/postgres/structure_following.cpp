@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/sql_text.h"
+#include "target/postgres/odd_partitions.h"
 #include "target/postgres/table_checks.h"
 
 namespace tailrace::target::postgres {
@@ -15,6 +16,7 @@ namespace {
 constexpr const char* looking = "looking for the target's partitions";
 constexpr Oid relation_catalog = 1259;
 constexpr std::string_view attached_index = "index of a partition, ";
+constexpr std::string_view attached = "partition of ";
 
 bool is_of_a_view(const schema::Statement& statement) {
   for (const char* kind :
@@ -60,6 +62,44 @@ void check_key(const schema::Statement& statement) {
       "Give the function at the target to a superuser (ALTER FUNCTION ... OWNER TO), or make the "
       "table there by hand; or set schema.trust_source: on if all who have a part in this are "
       "trusted with these rights");
+}
+
+Attachments attachments(const std::vector<schema::Statement>& statements) {
+  Attachments out;
+  for (const auto& statement : statements) {
+    if (statement.what.starts_with(attached)) out.insert(statement.sql);
+  }
+  return out;
+}
+
+/// What makes the partitions that the target has not.
+std::vector<schema::Statement> lacking_partitions(pg::Connection& connection, const TableRecord& root,
+                                                  const std::vector<schema::Statement>& statements,
+                                                  const MakeRoom& make_room) {
+  std::vector<schema::Statement> out;
+  std::map<std::string, bool> lacking;
+  for (const auto& statement : statements) {
+    auto known = lacking.find(statement.partition);
+    if (known == lacking.end()) {
+      bool lacks = lacks_partition(connection, root, statement.partition, make_room);
+      known = lacking.emplace(statement.partition, lacks).first;
+    }
+    if (!known->second) continue;
+    check_key(statement);
+    out.push_back(statement);
+  }
+  return out;
+}
+
+/// A table that is copied anew may have lost partitions at the source, and another may have their bounds now.
+/// True if it was emptied.
+bool make_way(pg::Connection& connection, const TableRecord& root,
+              const std::vector<schema::Statement>& statements, const std::function<void()>& empty) {
+  auto odd = odd_partitions(connection, root, attachments(statements));
+  if (!odd.lacks || odd.there.empty()) return false;
+  empty();
+  drop_empty(connection, root, odd.there);
+  return true;
 }
 
 /// Those of its partitions, which are made empty. The root's come by themselves. A row is no worse off without.
@@ -112,6 +152,7 @@ bool follow_structure(pg::Connection& connection, MadeObjects& made, const Recor
                       schema::StructureOptions how, const MakeRoom& make_room, const MakeReady& make_ready,
                       const OtherShape& other_shape) {
   if (tables.empty()) return true;
+  std::set<Oid> ready;
   made.forget();
   auto again = made.to_make_again();
   how.are_there = true;
@@ -122,25 +163,26 @@ bool follow_structure(pg::Connection& connection, MadeObjects& made, const Recor
   };
   auto structure = read(tables, how);
   std::vector<schema::Statement> first;
-  std::map<Oid, std::vector<schema::Statement>> partitions;
-  std::map<std::string, bool> lacking;
+  std::map<Oid, std::vector<schema::Statement>> of_roots;
   for (const auto& statement : structure.before_data) {
     if (statement.table == 0) {
       first.push_back(statement);
       continue;
     }
     auto root = records.find(statement.table);
-    if (statement.partition.empty() || root == records.end() || root->second.is_moved()) continue;
-    auto known = lacking.find(statement.partition);
-    if (known == lacking.end()) {
-      known = lacking
-                  .emplace(statement.partition,
-                           lacks_partition(connection, root->second, statement.partition, make_room))
-                  .first;
-    }
-    if (!known->second) continue;
-    check_key(statement);
-    partitions[statement.table].push_back(statement);
+    if (!statement.partition.empty() && root != records.end() && !root->second.is_moved())
+      of_roots[statement.table].push_back(statement);
+  }
+  std::map<Oid, std::vector<schema::Statement>> partitions;
+  for (const auto& [root, statements] : of_roots) {
+    const auto& record = records.at(root);
+    if (!record.copied && make_way(connection, record, statements, [&] { make_ready(root); }))
+      ready.insert(root);
+    auto lacking = lacking_partitions(connection, record, statements, make_room);
+    if (lacking.empty()) continue;
+    if (record.copied && !odd_partitions(connection, record, attachments(statements)).there.empty())
+      other_shape(root, fmt::format("{} has other partitions at the source now", record.qualified()));
+    partitions.emplace(root, std::move(lacking));
   }
   for (auto& [root, statements] : partitions) add_own_indexes(structure, statements);
   bool all_made = true;
@@ -166,7 +208,7 @@ bool follow_structure(pg::Connection& connection, MadeObjects& made, const Recor
     }
   }
   for (const auto& [root, statements] : partitions) {
-    if (!records.at(root).copied) make_ready(root);
+    if (!records.at(root).copied && !ready.contains(root)) make_ready(root);
     for_table(root, [&] {
       try {
         schema::run_structure(connection, statements, schema::Missing::refused, [&] {
