@@ -27,6 +27,12 @@ struct Recopy {
   bool all = false;                 ///< everything, also where the slot is lost or gone
 };
 
+/// A table of Recopy::tables.
+struct AskedCopy {
+  std::string name;
+  bool known = false;  ///< the target has a record under it, which may be a former name, and has marked that one
+};
+
 /// Of a target between two sessions, whose connection may be lost. `board` as the last session left it;
 /// `structure_complete`: null where nobody can say.
 CopyOutcome copy_outcome(const target::Target& target, const Status& board, const Recopy& asked,

@@ -101,7 +101,7 @@ target::OpenOptions open_options(const config::Config& config) {
 }
 
 void Engine::mark_for_copy(target::Target& target, const std::vector<std::string>& tables) {
-  unknown_.clear();
+  asked_.clear();
   if (!tables.empty() && !config_.snapshot.enabled) {
     throw Error(Retry::needs_operator, "a table cannot be copied anew with snapshot.enabled: off",
                 "Run once with snapshot: {enabled: on} and --recopy, until it follows");
@@ -113,7 +113,7 @@ void Engine::mark_for_copy(target::Target& target, const std::vector<std::string
       if (record.schema + "." + record.name == name) marked.push_back(record.oid);
     }
     // One whose copy was interrupted before it had a record begins anew anyway, if the source has it.
-    if (marked.size() == before) unknown_.push_back(name);
+    asked_.push_back({name, marked.size() > before});
   }
   for (Oid table : marked) target.mark_for_copy(table, "asked for");
 }
@@ -244,7 +244,7 @@ void Engine::attempt(target::Target& target, std::unique_ptr<pg::Connection> sou
       });
       session.note_made(first);
       session.copy_all_anew(anew_);
-      session.copy_as_named_now(unknown_);
+      session.copy_as_named_now(asked_);
       if (end_.wanted()) session.end_at(end_);
       if (session.run() == Session::Ended::stopped) return;
     } catch (const StopRequested&) {

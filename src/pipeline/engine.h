@@ -76,7 +76,7 @@ class Engine {
   std::optional<std::chrono::steady_clock::time_point> streaming_since_;
   bool streamed_ = false;  ///< the session, or the last one
   Recopy recopy_;
-  std::vector<std::string> unknown_;  ///< of those to copy anew, what the target knows by no such name
+  std::vector<AskedCopy> asked_;
   bool anew_ = false;                 ///< everything is still to be copied anew
   bool established_ = false;
   RunEnd end_{{}};

@@ -116,23 +116,27 @@ Session::Ended Session::run() {
   return stop_.requested() ? Ended::stopped : Ended::copied;
 }
 
-/// A table that is held, or was renamed since the target heard of it, bears its former name there. One without
-/// a record is copied anyway.
+/// A table that is held, or was renamed since the target heard of it, bears its former name there; that one may be
+/// another table's former name too, which was marked. One without a record is copied anyway.
 void Session::mark_named_now() {
   if (named_now_ == nullptr) return;
   std::set<Oid> wanted;
-  for (const auto& name : *named_now_) {
+  std::set<Oid> wanted_if_held;
+  for (const auto& [name, known] : *named_now_) {
     auto table = std::ranges::find(publication_.tables, name, [](const auto& published) {
       return published.schema + "." + published.name;
     });
-    if (table == publication_.tables.end())
+    if (table != publication_.tables.end()) {
+      (known ? wanted_if_held : wanted).insert(table->oid);
+    } else if (!known) {
       throw Error(Retry::needs_operator, fmt::format("there is no table {} to copy anew", name),
                   "Write it as SCHEMA.TABLE, as 'tailrace status' lists it");
-    wanted.insert(table->oid);
+    }
   }
   named_now_->clear();
   for (const auto& record : target_.tables()) {
-    if (wanted.contains(record.oid)) target_.mark_for_copy(record.oid, "asked for");
+    if (wanted.contains(record.oid) || (record.is_held() && wanted_if_held.contains(record.oid)))
+      target_.mark_for_copy(record.oid, "asked for");
   }
 }
 

@@ -10,6 +10,7 @@
 #include "base/stop.h"
 #include "config/config.h"
 #include "pipeline/applier.h"
+#include "pipeline/copy_outcome.h"
 #include "pipeline/copy_preparation.h"
 #include "pipeline/definition_watch.h"
 #include "pipeline/first_start.h"
@@ -42,9 +43,9 @@ class Session {
   /// While `wanted`, everything is to be copied anew, whatever became of the slot; false, once that has begun.
   void copy_all_anew(bool& wanted) { anew_ = &wanted; }
 
-  /// Tables, as SCHEMA.TABLE, that somebody wants copied and that the target knows by no such name: those that
-  /// the source calls so now are, and `tables` is empty then. Error(needs_operator) where one is not published.
-  void copy_as_named_now(std::vector<std::string>& tables) { named_now_ = &tables; }
+  /// What somebody wants copied: of what the source calls so now, all that the target knows by no such name, and
+  /// what is held besides. `asked` is empty then. Error(needs_operator) for a name that neither side knows.
+  void copy_as_named_now(std::vector<AskedCopy>& asked) { named_now_ = &asked; }
 
   /// Where the run ends by itself.
   void end_at(RunEnd& end) { end_ = &end; }
@@ -146,7 +147,7 @@ class Session {
   Looks& looks_;
   std::function<void(Applier*)> started_;
   FirstStart* first_ = nullptr;
-  std::vector<std::string>* named_now_ = nullptr;
+  std::vector<AskedCopy>* named_now_ = nullptr;
   bool* anew_ = nullptr;   ///< see copy_all_anew(); or null
   RunEnd* end_ = nullptr;  ///< null: it has none
 

@@ -331,18 +331,17 @@ class Field:
         return any(known == name for known, _ in self.known())
 
     def held(self, tried):
-        """Tables that are held although nothing may be in their way any more. One waits for a stranger if its reason
-        names him and the source has a table of that name still. Before all were tried again, a reason may be of a
-        name that the table had once: then another one may be held for the same."""
+        """Tables that are held although nothing may be in their way any more. Once all were tried again, one waits for
+        a stranger if its reason names him and the source has a table of that name still. Before, a reason may be of a
+        name that the table had once."""
         tables = [(name, table["last_error"]) for name, table in self.known() if table["state"] == "held"]
         kinds = set(self.done) | set(self.passed)
         if tables and not kinds & MAY_HOLD[self.kind]:
             raise Fault("held", f"{tables}, for nothing that may cause it\n{self.mirror.tail()}")
         there = {table.qualified for table in read_tables(self.connection)}
         awaited = [f"public.{guest}" for guest in self.guests if f"public.{guest}" in there]
-        waiting = [[name for name, reason in tables if f"{guest} " in reason] for guest in awaited]
-        return sorted({name for name, _ in tables}.difference(*(names for names in waiting
-                                                                if tried or len(names) == 1)))
+        return sorted({name for name, reason in tables
+                       if not tried or not any(f"{guest} " in reason for guest in awaited)})
 
     def is_guests(self, table):
         return table.split(".")[0] == "public" and table.split(".")[1] in self.guests

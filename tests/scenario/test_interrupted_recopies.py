@@ -155,3 +155,28 @@ def test_a_recopy_by_the_name_that_the_source_has_now(both):
     mirror.start("--recopy", "public.stock")
     assert both.settle() == 3500
     assert "will be copied anew: asked for" in mirror.log_text()
+
+
+@pytest.mark.parametrize("kind", ["postgres"])
+def test_a_recopy_by_a_name_that_another_one_had(both):
+    """Two are held, each under the name that it had; one of them has the other's now. The name means both."""
+    mirror = both.mirror
+
+    def wait_states(*expected):
+        mirror.wait_status(lambda status: sorted((table["name"], table["state"]) for table in status["tables"])
+                           == sorted(expected), what=f"{expected}")
+
+    both.execute("CREATE TABLE third (id int PRIMARY KEY, body text); INSERT INTO third VALUES (1, 'third')")
+    mirror.start()
+    mirror.wait_caught_up(both.cluster)
+    mirror.into.query("CREATE VIEW guest_a AS SELECT 1 AS a; CREATE VIEW guest_b AS SELECT 1 AS b")
+    both.execute("ALTER TABLE other RENAME TO guest_a; ALTER TABLE third RENAME TO guest_b")
+    wait_states(("parted", "streaming"), ("other", "held"), ("third", "held"))
+    mirror.stop()
+    both.execute("ALTER TABLE guest_a RENAME TO third")
+    mirror.start("--recopy", "public.third")
+    wait_states(("parted", "streaming"), ("third", "streaming"), ("third", "held"))
+    mirror.stop()
+    mirror.into.query("DROP VIEW guest_b")
+    mirror.start("--recopy", "public.guest_b")
+    assert both.settle() == 3501
