@@ -18,10 +18,6 @@ CheckResult failed(const std::string& title, const Error& error) {
   return {Verdict::fail, title, error.message(), error.remedy()};
 }
 
-bool is_standby(pg::Connection& source) {
-  return source.query("select pg_catalog.pg_is_in_recovery()", "asking whether it is a standby").flag(0, 0);
-}
-
 }  // namespace
 
 std::vector<CheckResult> check_replication(const config::Config& config, pg::Connection& source,
@@ -38,8 +34,8 @@ std::vector<CheckResult> check_replication(const config::Config& config, pg::Con
   std::vector<CheckResult> out{{Verdict::pass, connecting, "the source takes one", ""}};
   if (!checkpoint) return out;
   try {
-    pipeline::check_checkpoint(config, *server, *checkpoint, [&] { return is_standby(source); });
-    if (!checkpoint->lsn.valid() || checkpoint->slot.empty() || is_standby(source)) return out;
+    pipeline::check_checkpoint(config, *server, *checkpoint, source);
+    if (!checkpoint->lsn.valid() || checkpoint->slot.empty() || pipeline::is_standby(source)) return out;
     auto slot = source::read_slot(source, config.slot.name);
     if (!slot) throw pipeline::slot_is_gone(config, *checkpoint);
     // One that is read from is where its reader is, and that one is lost is said already.

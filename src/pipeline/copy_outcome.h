@@ -30,7 +30,8 @@ struct Recopy {
 /// A table of Recopy::tables.
 struct AskedCopy {
   std::string name;
-  bool known = false;  ///< the target has a record under it, which may be a former name, and has marked that one
+  bool known =
+      false;  ///< the target has a record under it, which may be a former name, and has marked that one
 };
 
 /// Of a target between two sessions, whose connection may be lost. `board` as the last session left it;

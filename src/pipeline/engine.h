@@ -77,7 +77,7 @@ class Engine {
   bool streamed_ = false;  ///< the session, or the last one
   Recopy recopy_;
   std::vector<AskedCopy> asked_;
-  bool anew_ = false;                 ///< everything is still to be copied anew
+  bool anew_ = false;  ///< everything is still to be copied anew
   bool established_ = false;
   RunEnd end_{{}};
   RunningApplier applier_;

@@ -116,8 +116,8 @@ Session::Ended Session::run() {
   return stop_.requested() ? Ended::stopped : Ended::copied;
 }
 
-/// A table that is held, or was renamed since the target heard of it, bears its former name there; that one may be
-/// another table's former name too, which was marked. One without a record is copied anyway.
+/// A table that is held, or was renamed since the target heard of it, bears its former name there; that one may
+/// be another table's former name too, which was marked. One without a record is copied anyway.
 void Session::mark_named_now() {
   if (named_now_ == nullptr) return;
   std::set<Oid> wanted;
@@ -172,7 +172,7 @@ void Session::connect() {
     if (wants_anew()) {
       check_anew(*checkpoint);
     } else {
-      check_checkpoint(config_, identity_, *checkpoint, [this] { return is_standby(); });
+      check_checkpoint(config_, identity_, *checkpoint, *connection_);
     }
   }
 }

@@ -43,8 +43,8 @@ class Session {
   /// While `wanted`, everything is to be copied anew, whatever became of the slot; false, once that has begun.
   void copy_all_anew(bool& wanted) { anew_ = &wanted; }
 
-  /// What somebody wants copied: of what the source calls so now, all that the target knows by no such name, and
-  /// what is held besides. `asked` is empty then. Error(needs_operator) for a name that neither side knows.
+  /// What somebody wants copied: of what the source calls so now, all that the target knows by no such name,
+  /// and what is held besides. `asked` is empty then. Error(needs_operator) for a name that neither side knows.
   void copy_as_named_now(std::vector<AskedCopy>& asked) { named_now_ = &asked; }
 
   /// Where the run ends by itself.
@@ -61,7 +61,6 @@ class Session {
   void follow_structure();
   void connect();
   std::unique_ptr<pg::Connection> replication();
-  bool is_standby();
   void check_anew(const Checkpoint& checkpoint);
   bool wants_anew() const { return anew_ != nullptr && *anew_; }
   bool begins_anew() const;

@@ -74,7 +74,7 @@ std::optional<source::SlotInfo> Session::look_before_beginning_anew() {
   auto checkpoint = target_.checkpoint();
   if (checkpoint && !checkpoint->slot.empty()) check_slot_name(config_, *checkpoint);
   bool behind = checkpoint && identity_.wal_position < checkpoint->lsn;
-  if (is_standby() && (behind || connection_->server_version() < 160000)) {
+  if (is_standby(*connection_) && (behind || connection_->server_version() < 160000)) {
     throw Error(Retry::transient, "the server is a standby, from which everything cannot be copied anew",
                 "This is waited out; name the primary if it stays so");
   }

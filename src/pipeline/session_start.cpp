@@ -29,16 +29,10 @@ void Session::forget_unfinished_snapshot() {
   }
 }
 
-/// A list of hosts, or an address that moves, leads to one for a moment.
-bool Session::is_standby() {
-  return connection_->query("select pg_catalog.pg_is_in_recovery()", "asking whether it is a standby")
-      .flag(0, 0);
-}
-
 /// What is there is copied anew, so that only whose it is counts.
 void Session::check_anew(const Checkpoint& checkpoint) {
   if (checkpoint.system_identifier.empty()) return;
-  refuse_waiting_standby(identity_, checkpoint, [this] { return is_standby(); });
+  refuse_waiting_standby(identity_, checkpoint, *connection_);
   check_same_tables(checkpoint);
   if (identity_.system_identifier == checkpoint.system_identifier)
     source::check_same_cluster(identity_, checkpoint);
@@ -46,7 +40,7 @@ void Session::check_anew(const Checkpoint& checkpoint) {
 
 void Session::ensure_slot() {
   auto slot = source::acquire_slot(*connection_, config_.slot.name, target_.checkpoint(), stop_);
-  if (!slot && is_standby())
+  if (!slot && is_standby(*connection_))
     throw Error(Retry::transient,
                 fmt::format("the server is a standby, and has no slot \"{}\"", config_.slot.name),
                 "This is waited out; name the primary if it stays so");

@@ -1,5 +1,6 @@
 #include "pipeline/single_copy.h"
 
+#include <chrono>
 #include <utility>
 
 #include "pg/wal_pages.h"
@@ -54,6 +55,18 @@ void SingleCopy::note_cluster() {
   checkpoint_.timeline = static_cast<std::uint32_t>(row.i64(0, 1));
 }
 
+/// A commit that its session did not wait for is copied before it is flushed, and a crash of the source would
+/// take it back. PostgreSQL flushes within three times wal_writer_delay; what is no commit's, within 15 s.
+void SingleCopy::wait_until_flushed() {
+  while (!stop_.requested()) {
+    auto row = exporter_.query(
+        "select case when not pg_catalog.pg_is_in_recovery() then pg_catalog.pg_current_wal_flush_lsn() end",
+        "waiting until the source has flushed what was copied");
+    if (row.is_null(0, 0) || row.lsn(0, 0) >= lsn_) return;
+    stop_.sleep(std::chrono::milliseconds(20));
+  }
+}
+
 void SingleCopy::read_structure(const schema::StructureOptions& how) {
   structure_for_ = how;
   structure_ = schema::read_structure(exporter_, oids_, structure_for_);
@@ -104,6 +117,8 @@ void SingleCopy::into(target::Target& target) {
   if (config::keeps_sequences(config_)) {
     target.keep_sequences(exporter_, oids_, 0);
   }
+  wait_until_flushed();
+  if (stop_.requested()) return;
   checkpoint_.commit_time = PgTimestamp::now();
   target.initialize(checkpoint_);
   board_.update([](Status& status) { status.state = RunState::stopped; });

@@ -31,6 +31,7 @@ class SingleCopy {
 
  private:
   void note_cluster();
+  void wait_until_flushed();
   schema::Structure structure(const std::vector<Oid>& tables, const schema::StructureOptions& how);
 
   const config::Config& config_;

@@ -6,13 +6,30 @@
 #include "source/publication.h"
 
 namespace tailrace::pipeline {
+namespace {
+
+/// Beyond what is flushed: a commit that its session did not wait for is seen, and copied, before it is.
+Lsn written_position(pg::Connection& source) {
+  return source
+      .query(
+          "select case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() "
+          "else pg_catalog.pg_current_wal_insert_lsn() end",
+          "reading the source's position")
+      .lsn(0, 0);
+}
+
+}  // namespace
+
+bool is_standby(pg::Connection& source) {
+  return source.query("select pg_catalog.pg_is_in_recovery()", "asking whether it is a standby").flag(0, 0);
+}
 
 void refuse_waiting_standby(const source::SystemIdentity& server, const Checkpoint& checkpoint,
-                            const std::function<bool()>& is_standby) {
+                            pg::Connection& source) {
   bool earlier =
       server.system_identifier == checkpoint.system_identifier && server.timeline < checkpoint.timeline;
   // An old primary never gets there.
-  if (!earlier || !is_standby()) return;
+  if (!earlier || !is_standby(source)) return;
   throw Error(Retry::transient,
               fmt::format("the server is a standby on timeline {}, which has not followed the failover to "
                           "timeline {} yet",
@@ -39,9 +56,9 @@ Error slot_is_gone(const config::Config& config, const Checkpoint& checkpoint) {
 }
 
 void check_checkpoint(const config::Config& config, const source::SystemIdentity& server,
-                      const Checkpoint& checkpoint, const std::function<bool()>& is_standby) {
+                      const Checkpoint& checkpoint, pg::Connection& source) {
   if (!checkpoint.system_identifier.empty()) {
-    refuse_waiting_standby(server, checkpoint, is_standby);
+    refuse_waiting_standby(server, checkpoint, source);
     source::check_same_cluster(server, checkpoint);
   }
   if (checkpoint.slot.empty() && config.snapshot.enabled) {
@@ -53,11 +70,13 @@ void check_checkpoint(const config::Config& config, const source::SystemIdentity
   if (!checkpoint.slot.empty()) check_slot_name(config, checkpoint);
   if (server.wal_position >= checkpoint.lsn) return;
   // It has not replayed everything yet.
-  if (is_standby()) {
+  if (is_standby(source)) {
     throw Error(Retry::transient,
                 fmt::format("the server is a standby that has replayed up to {}, and the target has {} already",
                             server.wal_position.str(), checkpoint.lsn.str()));
   }
+  // A dump's position, stated a moment ago, may not be flushed yet.
+  if (written_position(source) >= checkpoint.lsn) return;
   throw Error(
       Retry::needs_operator,
       fmt::format("the server is at {}, behind what the target already has ({}): it is a standby that was "
@@ -76,15 +95,11 @@ Lsn stated_position(const config::Config& config, pg::Connection& source, const 
         "Nothing was written. Take the rows anew while the slot is there, and state the position as of which "
         "they are");
   }
-  // A commit that its session did not wait for is seen, and in a dump, before it is written.
-  auto inserted = source.query(
-      "select case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() "
-      "else pg_catalog.pg_current_wal_insert_lsn() end",
-      "reading the source's position");
-  if (*config.start_lsn > inserted.lsn(0, 0)) {
+  Lsn written = written_position(source);
+  if (*config.start_lsn > written) {
     throw Error(Retry::needs_operator,
                 fmt::format("start_lsn is {}, but the source has written no further than {}",
-                            config.start_lsn->str(), inserted.lsn(0, 0).str()),
+                            config.start_lsn->str(), written.str()),
                 "Nothing was written. State the position that pg_current_wal_insert_lsn() gave at this source");
   }
   return *config.start_lsn;

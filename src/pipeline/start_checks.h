@@ -1,7 +1,6 @@
 #pragma once
 // What a start refuses before it writes anything, for the start itself and for whoever asks beforehand.
 
-#include <functional>
 #include <optional>
 #include <set>
 #include <string>
@@ -16,15 +15,19 @@
 
 namespace tailrace::pipeline {
 
-/// Of a server that has not come to where the checkpoint is: waited out.
+/// A list of hosts, or an address that moves, leads to one for a moment.
+bool is_standby(pg::Connection& source);
+
+/// `source`, here and below: an SQL connection to that server. Throws Error(transient) of a server that has not
+/// come to where the checkpoint is: waited out.
 void refuse_waiting_standby(const source::SystemIdentity& server, const Checkpoint& checkpoint,
-                            const std::function<bool()>& is_standby);
+                            pg::Connection& source);
 
 void check_slot_name(const config::Config& config, const Checkpoint& checkpoint);
 
 /// Throws Error where what the target has cannot be gone on from at this server.
 void check_checkpoint(const config::Config& config, const source::SystemIdentity& server,
-                      const Checkpoint& checkpoint, const std::function<bool()>& is_standby);
+                      const Checkpoint& checkpoint, pg::Connection& source);
 
 /// The slot that the target's checkpoint is of is not there.
 Error slot_is_gone(const config::Config& config, const Checkpoint& checkpoint);

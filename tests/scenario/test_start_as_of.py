@@ -272,6 +272,23 @@ def test_a_snapshot_that_lacks_a_table(shop):
         assert "the file has no table public.b" in shop.mirror.log_text(), shop.mirror.tail()
 
 
+def test_a_snapshot_of_a_commit_that_is_not_flushed_yet(own_cluster, shop_on):
+    """A crash of the source would take it back: the snapshot is not done before."""
+    cluster = own_cluster(15, wal_writer_delay="3s")
+    shop = shop_on(cluster)
+    shop.execute(TABLE)
+
+    def written():
+        shop.execute("SET synchronous_commit = off; UPDATE t SET v = 'seen'")
+        position, flushed = cluster.execute("SELECT pg_current_wal_insert_lsn()::text, pg_current_wal_flush_lsn()"
+                                            " >= pg_current_wal_insert_lsn()")[0]
+        return position if not flushed else None
+
+    position = wait_until(written, what="a commit that is not flushed")
+    assert run("snapshot", shop.url, shop.mirror.target, "--name", shop.name).returncode == 0
+    assert cluster.value(f"SELECT pg_current_wal_flush_lsn() >= '{position}'::pg_lsn")
+
+
 @pytest.mark.parametrize("loaded", [True, False], ids=["loaded", "empty"])
 def test_a_rotation(started, loaded):
     """The table's name is another one's, which came later: its rows come by the stream, into a table of their own."""
