@@ -68,4 +68,12 @@ std::string printable(std::string_view text, bool lines) {
   return out;
 }
 
+std::string some_of(const std::vector<std::string>& names) {
+  constexpr std::size_t most = 5;
+  std::string out;
+  for (std::size_t i = 0; i < std::min(names.size(), most); ++i) out += (i == 0 ? "" : ", ") + names[i];
+  if (names.size() > most) out += fmt::format(", ... and {} more", names.size() - most);
+  return out;
+}
+
 }  // namespace tailrace

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace tailrace {
 
@@ -10,5 +11,8 @@ namespace tailrace {
 /// characters, also those of Unicode, what is not UTF-8, and what turns the direction of writing. A tab becomes
 /// a space. `lines`: ends of lines stay.
 std::string printable(std::string_view text, bool lines = false);
+
+/// Names for a sentence: the first few, and how many more.
+std::string some_of(const std::vector<std::string>& names);
 
 }  // namespace tailrace

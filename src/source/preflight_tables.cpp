@@ -1,22 +1,16 @@
 #include "source/preflight_tables.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
+#include "base/printable.h"
 #include "base/sql_text.h"
+#include "source/replica_identity.h"
 
 namespace tailrace::source {
 namespace {
-
-/// Names for a sentence: the first few, and how many more.
-std::string some(const std::vector<std::string>& names) {
-  constexpr std::size_t most = 5;
-  std::string out;
-  for (std::size_t i = 0; i < std::min(names.size(), most); ++i) out += (i == 0 ? "" : ", ") + names[i];
-  if (names.size() > most) out += fmt::format(", ... and {} more", names.size() - most);
-  return out;
-}
 
 /// One statement a line; `{}` in `statement` becomes the name. All of them: it is to be pasted.
 std::string for_each_table(const std::vector<std::string>& names, std::string_view statement) {
@@ -60,12 +54,11 @@ class TableChecks {
   void choose(const std::vector<CatalogTable>& catalog) {
     if (!request_.publication.create && existing_) {
       for (const PublishedTable& table : existing_->tables)
-        if (request_.publication.tables.selects(table.schema, table.name))
-          oids_ += separator() + std::to_string(table.oid);
+        if (request_.publication.tables.selects(table.schema, table.name)) oids_.push_back(table.oid);
       return;
     }
     selected_ = select_tables(catalog, request_.publication);
-    for (const SelectedTable& selected : selected_) oids_ += separator() + std::to_string(selected.table.oid);
+    for (const SelectedTable& selected : selected_) oids_.push_back(selected.table.oid);
   }
 
   void patterns(const std::vector<CatalogTable>& catalog) {
@@ -75,14 +68,12 @@ class TableChecks {
           "-- correct `tables` in the configuration, or --table; names are case-sensitive");
   }
 
-  std::string separator() const { return oids_.empty() ? "" : ","; }
-
   /// Qualified, quoted names of the selected tables for which `condition` holds; `c` is their pg_class row.
   std::vector<std::string> tables_where(const std::string& condition, std::string_view purpose) {
     auto rows = connection_.query(fmt::format("select c.oid::pg_catalog.regclass::pg_catalog.text "
                                               "from pg_catalog.pg_class c where c.oid = "
                                               "any('{{{}}}'::pg_catalog.oid[]) and ({}) order by 1",
-                                              oids_, condition),
+                                              list(), condition),
                                   purpose);
     std::vector<std::string> out;
     for (int i = 0; i < rows.rows(); ++i) out.push_back(rows.str(i, 0));
@@ -105,7 +96,7 @@ class TableChecks {
                     " coalesce(pg_catalog.sum(pg_catalog.pg_table_size(oid)), 0)::bigint, "
                     "pg_catalog.pg_size_pretty(coalesce(pg_catalog.sum(pg_catalog.pg_table_size(oid)), 0))"
                     " from part",
-                    oids_, oids_),
+                    list(), list()),
         "measuring the tables");
     add(Verdict::pass, "tables", fmt::format("{} selected, {} on disk", row.get(0, 0), row.get(0, 2)));
   }
@@ -121,11 +112,11 @@ class TableChecks {
     }
     if (!unlogged.empty())
       add(Verdict::warn, "unlogged tables",
-          fmt::format("skipped, they leave no trace in the WAL: {}", some(unlogged)),
+          fmt::format("skipped, they leave no trace in the WAL: {}", some_of(unlogged)),
           for_each_table(unlogged, "ALTER TABLE {} SET LOGGED;"));
     if (!foreign.empty())
       add(Verdict::warn, "foreign tables",
-          fmt::format("skipped, their rows live elsewhere: {}", some(foreign)));
+          fmt::format("skipped, their rows live elsewhere: {}", some_of(foreign)));
   }
 
   void options() {
@@ -149,10 +140,10 @@ class TableChecks {
                     " join pg_catalog.pg_roles r on r.oid = c.relowner "
                     "where c.oid = any('{{{}}}'::pg_catalog.oid[]) and not r.rolsuper"
                     " and not pg_catalog.pg_has_role(r.oid, 'usage') order by 1",
-                    oids_),
+                    list()),
         "reading the tables' owners");
     add(Verdict::fail, "table ownership",
-        fmt::format("only their owner may publish {} of the tables: {}", foreign.size(), some(foreign)),
+        fmt::format("only their owner may publish {} of the tables: {}", foreign.size(), some_of(foreign)),
         (rows.rows() == 0 ? "-- " : statements(rows) + "\n-- or ") + "run `tailrace init` once as a superuser");
   }
 
@@ -180,10 +171,10 @@ class TableChecks {
             "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace"
             " where c.oid = any('{{{0}}}'::pg_catalog.oid[]) "
             "and not pg_catalog.has_any_column_privilege(c.oid, 'select')",
-            oids_),
+            list()),
         "reading our privileges");
     add(Verdict::fail, "SELECT privilege",
-        fmt::format("we may not read {} of the tables: {}", closed.size(), some(closed)), statements(rows));
+        fmt::format("we may not read {} of the tables: {}", closed.size(), some_of(closed)), statements(rows));
   }
 
   void row_security() {
@@ -193,52 +184,37 @@ class TableChecks {
         connection_.query("select pg_catalog.quote_ident(current_user)", "reading our name").str(0, 0);
     add(Verdict::fail, "row level security",
         fmt::format("policies would hide rows of {} from the copy, though the stream carries them",
-                    some(hidden)),
+                    some_of(hidden)),
         fmt::format("ALTER ROLE {} BYPASSRLS;", role));
   }
 
   void replica_identity() {
-    // The leaves of a partitioned table decide, whatever its root says. A deferrable key is no identity.
-    auto rows = connection_.query(
-        fmt::format("with recursive part as (select pg_catalog.unnest('{{{}}}'::pg_catalog.oid[]) as oid"
-                    " union select i.inhrelid from pg_catalog.pg_inherits i join part p on i.inhparent = p.oid"
-                    "   join pg_catalog.pg_class c on c.oid = i.inhrelid and c.relispartition)"
-                    " select c.oid::pg_catalog.regclass::pg_catalog.text, c.relreplident, exists (select 1 "
-                    "from pg_catalog.pg_index i where "
-                    "i.indrelid = c.oid"
-                    "   and i.indisprimary and not i.indimmediate) from part "
-                    "join pg_catalog.pg_class c using (oid)"
-                    " where c.relkind = 'r' and c.relreplident <> 'f' and not exists (select 1 "
-                    "from pg_catalog.pg_index i"
-                    "   where i.indrelid = c.oid and i.indisvalid and i.indimmediate and"
-                    "   (c.relreplident = 'd' and i.indisprimary or c.relreplident = 'i' and "
-                    "i.indisreplident)) order by 1",
-                    oids_),
-        "reading replica identities");
-    std::vector<std::string> bare, deferrable;
-    for (int i = 0; i < rows.rows(); ++i) (rows.flag(i, 2) ? deferrable : bare).push_back(rows.str(i, 0));
+    auto [bare, deferrable] = without_identity(connection_, oids_);
     constexpr std::string_view full = "ALTER TABLE {} REPLICA IDENTITY FULL;";
     if (!bare.empty())
       add(Verdict::warn, "replica identity",
           fmt::format("without a key, so once published the server refuses UPDATE and DELETE on them (INSERT "
                       "works): {}",
-                      some(bare)),
+                      some_of(bare)),
           for_each_table(bare, full) + "\n-- or, better, a primary key; or leave them out of `tables`");
     if (!deferrable.empty())
       add(Verdict::warn, "deferrable primary keys",
           fmt::format("cannot identify rows for replication, so once published the server refuses UPDATE and "
                       "DELETE: {}",
-                      some(deferrable)),
+                      some_of(deferrable)),
           for_each_table(deferrable, full));
     if (bare.empty() && deferrable.empty())
       add(Verdict::pass, "replica identity", "every selected table has a usable one");
   }
 
+  /// "16384,16390"
+  std::string list() const { return fmt::format("{}", fmt::join(oids_, ",")); }
+
   pg::Connection& connection_;
   const PreflightRequest& request_;
   const std::optional<PublicationInfo>& existing_;
   std::vector<SelectedTable> selected_;
-  std::string oids_;  ///< "16384,16390"
+  std::vector<Oid> oids_;
   std::vector<CheckResult> out_;
 };
 

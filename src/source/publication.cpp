@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/sql_text.h"
 #include "source/hiding_places.h"
+#include "source/replica_identity.h"
 
 namespace tailrace::source {
 namespace {
@@ -339,7 +340,24 @@ class Keeper {
     connection_.query(fmt::format("COMMENT ON PUBLICATION {} IS {}", name, quote_literal(mark)),
                       "marking the publication");
     transaction.commit();
-    return {existing ? PublicationChange::altered : PublicationChange::created, reread(), {}};
+    PublicationOutcome out{existing ? PublicationChange::altered : PublicationChange::created, reread(), {}};
+    warn_of_refused(existing, out);
+    return out;
+  }
+
+  /// Of the tables that are new in it: that the source's applications hit this is worse than any trouble here.
+  void warn_of_refused(const std::optional<PublicationInfo>& before, PublicationOutcome& now) {
+    std::set<Oid> known;
+    if (before) {
+      for (const auto& table : before->tables) known.insert(table.oid);
+    }
+    std::vector<Oid> added;
+    for (const auto& table : now.info.tables) {
+      if (!known.contains(table.oid)) added.push_back(table.oid);
+    }
+    if (added.empty()) return;
+    if (auto told = tell_refused(without_identity(connection_, added)); !told.empty())
+      now.warnings.push_back(std::move(told));
   }
 
   /// SET TABLE takes no empty list.

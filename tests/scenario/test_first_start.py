@@ -1,6 +1,7 @@
 """A first start that fails leaves both ends as they were; teardown leaves nothing, or says what and the SQL for it."""
 import re
 
+import psycopg
 import pytest
 
 from tailrace import run
@@ -118,3 +119,34 @@ def test_teardown_of_a_read_only_source(shop):
     outcome = run("teardown", "-c", shop.mirror.config)
     assert outcome.returncode == 0, outcome
     assert left_at(shop)[0] == []
+
+
+@pytest.mark.parametrize("command", ["init", "run"])
+def test_tables_whose_changes_the_source_refuses_from_now_on(shop, command):
+    """As soon as they are published: who did not ask `check` is told then, and of new ones alone."""
+    shop.execute(f"{TABLE}; CREATE TABLE bare (id int); CREATE TABLE noted (id int);"
+                 "ALTER TABLE noted REPLICA IDENTITY FULL; CREATE TABLE logged (id int); ALTER TABLE logged REPLICA"
+                 " IDENTITY NOTHING; CREATE TABLE late (id int, UNIQUE (id)); CREATE TABLE deferred (id int PRIMARY KEY"
+                 " DEFERRABLE); CREATE TABLE keyed (id int PRIMARY KEY)")
+    words = "the source refuses UPDATE and DELETE of "
+
+    def told_by(tables):
+        shop.mirror.configure(tables=tables)
+        if command == "init":
+            outcome = run("init", "-c", shop.mirror.config)
+            assert outcome.returncode == 0, outcome.stderr
+            return outcome.stderr
+        shop.mirror.start()
+        shop.mirror.wait_caught_up(shop.cluster)
+        told = shop.mirror.log_text()
+        shop.mirror.stop()
+        return told
+
+    assert words not in told_by(["public.t", "public.keyed", "public.noted"])
+    told = told_by(["public.t", "public.keyed", "public.noted", "public.bare", "public.late", "public.deferred"])
+    assert f"{words}public.bare, public.late, public.deferred from now on" in told, told
+    assert "REPLICA IDENTITY FULL" in told
+    told = told_by(["public.t", "public.keyed", "public.noted", "public.bare", "public.late", "public.logged"])
+    assert f"{words}public.logged from now on" in told, told
+    with pytest.raises(psycopg.Error, match="does not have a replica identity"):
+        shop.execute("DELETE FROM logged")
