@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "base/copy_anew.h"
 #include "base/json.h"
 #include "base/lsn.h"
 #include "base/printable.h"
@@ -57,16 +58,18 @@ void write(Level level, std::string_view component, std::string_view message,
            std::initializer_list<Field> fields) {
   if (!logger().should_log(to_spdlog(level))) return;
   std::string time = PgTimestamp::now().str();
+  std::string whole = with_run_arguments(message);
   std::string line;
   if (current_format == Format::json) {
     line = fmt::format(R"({{"time":"{}","level":"{}","component":{},"message":{})", time, name(level),
-                       json_quote(component), json_quote(printable(message)));
+                       json_quote(component), json_quote(printable(whole)));
     for (const auto& [key, value] : fields) {
-      if (!value.empty()) line += fmt::format(",{}:{}", json_quote(key), json_quote(printable(value)));
+      if (!value.empty())
+        line += fmt::format(",{}:{}", json_quote(key), json_quote(printable(with_run_arguments(value))));
     }
     line += '}';
   } else {
-    line = fmt::format("{} {:<5} {}: {}", time, name(level), component, printable(message));
+    line = fmt::format("{} {:<5} {}: {}", time, name(level), component, printable(whole));
   }
   terminal::aside([&] { logger().log(to_spdlog(level), "{}", line); });
 }

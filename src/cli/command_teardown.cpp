@@ -183,7 +183,10 @@ int command_teardown(const Options& options) {
   remove_from_source(found.config, left);
   remove_from_target(found.config, left);
   if (left.code() == exit_ok && found.note && !found.note->answers()) serve::remove_note(*found.note);
-  if (left.code() != exit_ok) fmt::print(stderr, "Not all could be removed; what is left is said above\n");
+  if (left.code() != exit_ok)
+    fmt::print(stderr,
+               "Not all could be removed; what is left is said above. Once it is gone, the same command "
+               "again takes the mirror off this host's list\n");
   return left.code();
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/copy_anew.h"
 #include "base/log.h"
 #include "base/printable.h"
 #include "cli/command.h"
@@ -16,7 +17,7 @@ namespace {
 /// Where the log is for machines it is a line of it: they read every line.
 void tell(const std::string& text) {
   if (log::writes_json()) return log::info("tailrace", "{}", text);
-  fmt::print(stderr, "tailrace: {}\n", printable(text));
+  fmt::print(stderr, "tailrace: {}\n", printable(with_run_arguments(text)));
 }
 
 }  // namespace

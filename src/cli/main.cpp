@@ -411,50 +411,11 @@ class CommandLine {
   std::function<int()> chosen_;
 };
 
-/// For a shell.
-std::string quoted(const std::string& argument) {
-  constexpr std::string_view plain = "@%+=:,./-_";
-  bool safe = !argument.empty() && std::ranges::all_of(argument, [&](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || plain.contains(c);
-  });
-  if (safe) return argument;
-  std::string out = "'";
-  for (char c : argument) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return out + "'";
-}
-
-/// As far as can be seen: rather one too many.
-bool holds_secret(std::string_view argument) {
-  if (argument.contains("password")) return true;
-  auto user = argument.find("://");
-  if (user == std::string_view::npos) return argument.contains('@');
-  auto end = argument.rfind('@');
-  return end != std::string_view::npos &&
-         argument.substr(user + 3, end - std::min(end, user + 3)).contains(':');
-}
-
-/// A remedy that says to run again with something more: with what this run was given, where that holds no
-/// secret.
-Error with_whole_command(const Error& error, const std::vector<std::string>& arguments) {
-  auto at = error.remedy().find(copy_all_anew_command);
-  if (at == std::string::npos || arguments.size() < 2 || arguments[1] != "run") return error;
-  std::string command = "tailrace";
-  for (std::size_t i = 1; i < arguments.size(); ++i) {
-    if (arguments[i] == "--recopy-all") continue;
-    if (holds_secret(arguments[i])) return error;
-    command += " " + quoted(arguments[i]);
-  }
-  std::string remedy = error.remedy();
-  remedy.replace(at, copy_all_anew_command.size(), command + " --recopy-all");
-  Error out(error.retry(), error.message(), remedy);
-  out.with_sqlstate(error.sqlstate());
-  return out;
-}
-
 int run(int argc, char** argv) {
   std::vector<std::string> copies(argv, argv + argc);
   std::vector<const char*> arguments;
   for (const std::string& copy : copies) arguments.push_back(copy.c_str());
+  note_run({copies.begin() + std::min<std::ptrdiff_t>(1, argc), copies.end()});
   hide_secrets(argc, argv);
   catch_signals();
   try {
@@ -463,7 +424,7 @@ int run(int argc, char** argv) {
     fmt::print(stderr, "{}\n", printable(without_passwords(config::join(usage.problems)), /*lines=*/true));
     return exit_usage;
   } catch (const Error& error) {
-    return report(with_whole_command(error, copies));
+    return report(error);
   } catch (const std::system_error& error) {
     // Whoever read our output has seen enough, as `head` does.
     if (error.code() == std::errc::broken_pipe) return exit_ok;

@@ -6,6 +6,7 @@
 #include <ctime>
 #include <string_view>
 
+#include "base/copy_anew.h"
 #include "base/log.h"
 #include "base/printable.h"
 #include "base/terminal.h"
@@ -72,7 +73,8 @@ std::string without_passwords(std::string text) {
 }
 
 int report(const Error& given) {
-  Error error(given.retry(), without_passwords(given.message()), without_passwords(given.remedy()));
+  Error error(given.retry(), without_passwords(with_run_arguments(given.message())),
+              without_passwords(with_run_arguments(given.remedy())));
   error.with_sqlstate(given.sqlstate());
   if (log::writes_json()) {
     log::write(log::Level::error, "tailrace", error.message(), error);

@@ -15,11 +15,12 @@ void hold(const config::Config& config, target::Target& target, const target::Ta
   while (remedy.ends_with('.')) remedy.pop_back();
   // The way out is told again at each start, and by the status.
   target.hold(table, remedy.empty() ? refused.reason() : fmt::format("{}. {}", refused.reason(), remedy));
+  std::string first = remedy.empty() ? "" : remedy + (remedy.ends_with(';') ? " Then " : "; then ");
   log::write(
       log::Level::warn, "hold",
       fmt::format("{} is held: {}. Its changes are left out, the other tables go on. {}'tailrace run --recopy "
                   "{}' copies it anew",
-                  name, refused.reason(), remedy.empty() ? "" : remedy + "; then ", name),
+                  name, refused.reason(), first, name),
       {{"table", name}, {"remedy", remedy}});
 }
 

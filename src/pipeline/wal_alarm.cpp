@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/copy_anew.h"
+
 namespace tailrace::pipeline {
 namespace {
 
@@ -70,8 +72,9 @@ double WalAlarm::seconds_left(const Slot& slot) const {
 
 std::string WalAlarm::sentence(const Slot& slot) const {
   if (slot.lost)
-    return "the source gave up on the slot: WAL that the mirror needs is gone. Stop the mirror, and copy "
-           "everything anew, in place: tailrace run --recopy-all";
+    return with_run_arguments(
+        "the source gave up on the slot: WAL that the mirror needs is gone. Stop the mirror, and copy "
+        "everything anew, in place: tailrace run --recopy-all");
   std::string out = fmt::format(
       "the slot holds back {} of WAL at the source, {:.0f} % of the {} that {}", readable(slot.retained),
       100 * static_cast<double>(slot.retained) / static_cast<double>(std::max<std::int64_t>(slot.room, 1)),

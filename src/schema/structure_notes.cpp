@@ -34,7 +34,10 @@ void read_comments(StructureDraft& draft) {
           "when i.type = 'aggregate' then pg_catalog.replace(i.identity, '()', '(*)') else i.identity end, "
           "d.description "
           "from {} join pg_catalog.pg_description d on d.classoid = m.catalog and d.objoid = m.oid, "
-          "lateral pg_catalog.pg_identify_object(d.classoid, d.objoid, d.objsubid) i order by d.classoid, "
+          "lateral pg_catalog.pg_identify_object(d.classoid, d.objoid, d.objsubid) i "
+          // Every database has that one, and its owner alone may set it.
+          "where (i.type, i.identity, d.description) <> ('schema', 'public', 'standard public schema') "
+          "order by d.classoid, "
           "d.objoid, "
           "d.objsubid",
           made),

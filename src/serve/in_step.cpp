@@ -41,7 +41,8 @@ std::string lag_text(const Status& status) {
     if (!status.target_answers) out += " · the target does not answer";
   }
   if (!status.in_step && status.source_lsn > status.applied && status.applied.valid())
-    out += fmt::format(" · {} of WAL behind",
+    // What it wrote since it answered last is not known.
+    out += fmt::format(" · {}{} of WAL behind", status.source_answers ? "" : "at least ",
                        human_bytes(static_cast<std::int64_t>(status.source_lsn.value - status.applied.value)));
   return out;
 }

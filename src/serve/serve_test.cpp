@@ -142,7 +142,7 @@ TEST(StatusView, FitsTheTerminalAndSaysWhatMatters) {
   auto text = render_status(sample(), {false, 120, 0, {812'345'738'901'234}});
   EXPECT_THAT(text, HasSubstr("tailrace shop  copying  pid 4711, up 1m 0s"));
   EXPECT_THAT(text, HasSubstr("PostgreSQL 15.6"));
-  EXPECT_THAT(text, HasSubstr("lag 0.2 s · 4.0 GB of WAL behind"));
+  EXPECT_THAT(text, HasSubstr("lag 0.2 s · at least 4.0 GB of WAL behind"));
   EXPECT_THAT(text, HasSubstr("75 % · 1 of 2 tables"));
 }
 
@@ -199,6 +199,8 @@ TEST(StatusView, WordsOfAnEndThatIsAway) {
   status.source_answers = false;
   status.target_answers = true;
   EXPECT_THAT(render_status(status, {false, 120, 0, {}}), HasSubstr("the source does not answer"));
+  status.source_answers = true;
+  EXPECT_THAT(render_status(status, {false, 120, 0, {}}), HasSubstr(" · 4.0 GB of WAL behind"));
   status.source_answers = status.in_step = true;
   status.source_lsn = Lsn{status.applied.value + 56};
   EXPECT_THAT(render_status(status, {false, 120, 0, {}}), Not(HasSubstr("behind")));

@@ -180,7 +180,7 @@ def test_other_settings_are_refused(shop):
         shop.mirror.configure(types=types)
         for command in ("run", "check"):
             text = once(shop, command=command, code=3 if command == "run" else 1)
-            assert words in text and "tailrace run --recopy public.t --recopy public.u" in text, text
+            assert words in text and "--recopy public.t --recopy public.u" in text, text
         same_numbers(shop)
     shop.mirror.configure()
     assert "--recopy public.u'" in once(shop, "--recopy", "public.t", code=3), "the other one is as before"

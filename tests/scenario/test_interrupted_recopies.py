@@ -172,6 +172,7 @@ def test_a_recopy_by_a_name_that_another_one_had(both):
     mirror.into.query("CREATE VIEW guest_a AS SELECT 1 AS a; CREATE VIEW guest_b AS SELECT 1 AS b")
     both.execute("ALTER TABLE other RENAME TO guest_a; ALTER TABLE third RENAME TO guest_b")
     wait_states(("parted", "streaming"), ("other", "held"), ("third", "held"))
+    assert f"then 'tailrace run -c {mirror.config} --recopy public.other' copies it anew" in mirror.log_text()
     mirror.stop()
     both.execute("ALTER TABLE guest_a RENAME TO third")
     mirror.start("--recopy", "public.third")
