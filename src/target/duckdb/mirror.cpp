@@ -12,14 +12,6 @@
 namespace tailrace::target::duckdb {
 namespace {
 
-std::string folded(std::string_view name) {
-  std::string out(name);
-  // DuckDB folds ASCII only.
-  std::transform(out.begin(), out.end(), out.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-  return out;
-}
-
 template <typename T>
 T number(const std::string& text) {
   T value{};
@@ -54,10 +46,6 @@ bool is_named(const TypeRule& rule, const schema::Type& type) {
 }
 
 }  // namespace
-
-bool same_name(std::string_view one, std::string_view other) {
-  return folded(one) == folded(other);
-}
 
 std::vector<ColumnType> MirrorTable::types() const {
   std::vector<ColumnType> out;
@@ -149,14 +137,16 @@ Mirror Mirror::load(Session& session, bool adopting) {
                       line[9],
                       line[10],
                       line[11]};
-    out.tables_.emplace(table.oid, std::move(table));
+    out.keep(std::move(table));
   }
   for (const auto& line : read_text(session,
                                     "SELECT table_oid::VARCHAR, attnum::VARCHAR, source_name, target_name, "
                                     "type_oid::VARCHAR, typmod::VARCHAR, is_key::VARCHAR, version::VARCHAR, "
                                     "widened::VARCHAR, column_type, chosen, misfit_is_error::VARCHAR "
                                     "FROM tailrace.columns ORDER BY table_oid, position")) {
-    out.at(number<Oid>(line[0])).columns.push_back(read_column(line));
+    auto of = out.tables_.find(number<Oid>(line[0]));
+    TAILRACE_CHECK(of != out.tables_.end());
+    of->second.columns.push_back(read_column(line));
   }
   for (const auto& line : read_text(session, "SELECT rules FROM tailrace.types")) out.noted_rules_ = line[0];
   out.look_at_file(session);
@@ -165,7 +155,7 @@ Mirror Mirror::load(Session& session, bool adopting) {
 
 void Mirror::reload(Session& session, bool adopting) {
   Mirror fresh = load(session, adopting);
-  fresh.claimed_ = std::move(claimed_);
+  for (auto& [oid, claim] : claimed_) fresh.claim(oid, claim.schema, std::move(claim.names));
   fresh.rules_ = std::move(rules_);
   *this = std::move(fresh);
 }
@@ -192,7 +182,7 @@ void Mirror::look_at_file(Session& session) {
     if (known != ours.end() && line[2] == "table") {
       known->second->there = true;
     } else if (name.first != "tailrace" && !hidden.contains(name)) {
-      foreign_[name.first].push_back(name.second);
+      names_.take(TakenNames::foreign, line[0], line[1]);
     }
   }
   for (auto& [oid, table] : tables_) {
@@ -202,7 +192,21 @@ void Mirror::look_at_file(Session& session) {
   }
 }
 
-MirrorTable& Mirror::at(Oid oid) {
+void Mirror::keep(MirrorTable table) {
+  drop_names(table.oid);
+  names_.take(table.oid, table.target_schema, table.target_name);
+  if (table.target_name != table.name) misnamed_.insert(table.oid);
+  tables_.insert_or_assign(table.oid, std::move(table));
+}
+
+/// Of what is kept of it.
+void Mirror::drop_names(Oid oid) {
+  misnamed_.erase(oid);
+  if (auto known = tables_.find(oid); known != tables_.end())
+    names_.give_back(oid, known->second.target_schema, known->second.target_name);
+}
+
+const MirrorTable& Mirror::at(Oid oid) const {
   auto found = tables_.find(oid);
   TAILRACE_CHECK(found != tables_.end());
   return found->second;
@@ -222,9 +226,7 @@ bool Mirror::find_loaded(Session& session, MirrorTable& planned) const {
                                     "SELECT schema_name, table_name FROM duckdb_tables() WHERE "
                                     "database_name = current_database()")) {
     if (!same_name(line[0], planned.schema) || !same_name(line[1], planned.name)) continue;
-    auto others = foreign_.find(folded(line[0]));
-    if (others == foreign_.end() || std::ranges::find(others->second, folded(line[1])) == others->second.end())
-      continue;
+    if (!names_.has(TakenNames::foreign, line[0], line[1])) continue;
     planned.target_schema = line[0];
     planned.target_name = line[1];
     return true;
@@ -232,28 +234,23 @@ bool Mirror::find_loaded(Session& session, MirrorTable& planned) const {
   return false;
 }
 
-std::string Mirror::free_table_name(Oid oid, const std::string& schema, const std::string& wanted) const {
-  std::vector<std::string> names;
-  for (const auto& [other_oid, other] : tables_) {
-    // Two source schemas that differ in case only share one DuckDB schema; their tables then need the suffix.
-    if (other_oid != oid && same_name(other.target_schema, schema)) names.push_back(other.target_name);
-  }
-  for (const auto& [other_oid, claim] : claimed_) {
-    if (other_oid != oid && same_name(claim.schema, schema))
-      names.insert(names.end(), claim.names.begin(), claim.names.end());
-  }
-  if (auto foreign = foreign_.find(folded(schema)); foreign != foreign_.end())
-    names.insert(names.end(), foreign->second.begin(), foreign->second.end());
-  return free_name(wanted, names);
-}
-
 void Mirror::claim(Oid oid, const std::string& schema, std::vector<std::string> names) {
+  release(oid);
+  for (const auto& name : names) names_.take(oid, schema, name);
   claimed_[oid] = {schema, std::move(names)};
 }
 
+void Mirror::release(Oid oid) {
+  auto claimed = claimed_.find(oid);
+  if (claimed == claimed_.end()) return;
+  for (const auto& name : claimed->second.names) names_.give_back(oid, claimed->second.schema, name);
+  claimed_.erase(claimed);
+}
+
 const MirrorTable* Mirror::misnamed(const std::set<Oid>& but) const {
-  for (const auto& [oid, table] : tables_) {
-    if (but.contains(oid) || !table.there || !table.held.empty() || table.target_name == table.name) continue;
+  for (Oid oid : misnamed_) {
+    const auto& table = at(oid);
+    if (but.contains(oid) || !table.there || !table.held.empty()) continue;
     if (free_table_name(oid, table.target_schema, table.name) == table.name) return &table;
   }
   return nullptr;
@@ -363,8 +360,8 @@ void Mirror::put(Session& session, MirrorTable table) {
   }
   if (!values.empty()) sql += "INSERT INTO tailrace.columns VALUES " + values;
   session.query(sql, "writing the metadata");
-  if (table.there) std::erase(foreign_[folded(table.target_schema)], folded(table.target_name));
-  tables_.insert_or_assign(table.oid, std::move(table));
+  if (table.there) names_.give_back(TakenNames::foreign, table.target_schema, table.target_name);
+  keep(std::move(table));
 }
 
 void Mirror::remove(Session& session, Oid table) {
@@ -373,6 +370,7 @@ void Mirror::remove(Session& session, Oid table) {
           "DELETE FROM tailrace.tables WHERE oid = {0}; DELETE FROM tailrace.columns WHERE table_oid = {0}",
           table),
       "writing the metadata");
+  drop_names(table);
   tables_.erase(table);
 }
 

@@ -13,6 +13,7 @@
 #include "model/checkpoint.h"
 #include "target/duckdb/column_type.h"
 #include "target/duckdb/database.h"
+#include "target/duckdb/taken_names.h"
 #include "target/target.h"
 
 namespace tailrace::target::duckdb {
@@ -54,9 +55,6 @@ struct MirrorTable {
 /// The name of the column that stands in for a table without columns, which DuckDB does not have.
 constexpr std::string_view no_columns_placeholder = "tailrace_no_columns";
 
-/// As DuckDB compares names: it folds the case of ASCII letters.
-bool same_name(std::string_view one, std::string_view other);
-
 /// DuckDB's own name for a row's position: a column of that name would hide it, so none keeps it.
 constexpr std::string_view row_identifier = "rowid";
 
@@ -79,7 +77,7 @@ class Mirror {
   void reload(Session& session, bool adopting);
 
   const std::map<Oid, MirrorTable>& tables() const { return tables_; }
-  MirrorTable& at(Oid oid);
+  const MirrorTable& at(Oid oid) const;
   bool knows(Oid oid) const { return tables_.contains(oid); }
   const std::optional<Checkpoint>& checkpoint() const { return checkpoint_; }
 
@@ -100,10 +98,13 @@ class Mirror {
   /// none that is not ours.
   bool find_loaded(Session& session, MirrorTable& planned) const;
   /// `wanted`, or with a suffix where another table than `oid` has that name in the DuckDB schema.
-  std::string free_table_name(Oid oid, const std::string& schema, const std::string& wanted) const;
+  std::string free_table_name(Oid oid, const std::string& schema, const std::string& wanted) const {
+    // Two source schemas that differ in case only share one DuckDB schema; their tables then need the suffix.
+    return names_.free_name(oid, schema, wanted);
+  }
   /// Keeps names from others until release(): of what is not in the metadata yet.
   void claim(Oid oid, const std::string& schema, std::vector<std::string> names);
-  void release(Oid oid) { claimed_.erase(oid); }
+  void release(Oid oid);
   /// The next table that stands under another name than its own, which is free by now; null: none.
   const MirrorTable* misnamed(const std::set<Oid>& but) const;
   void put(Session& session, MirrorTable table);
@@ -116,8 +117,12 @@ class Mirror {
 
  private:
   void look_at_file(Session& session);
+  void keep(MirrorTable table);
+  void drop_names(Oid oid);
 
   std::map<Oid, MirrorTable> tables_;
+  TakenNames names_;        ///< of tables_, of claimed_, and what is not ours
+  std::set<Oid> misnamed_;  ///< of tables_: those that stand under another name than their own
   std::optional<Checkpoint> checkpoint_;
   TypeRules rules_;
   std::string noted_rules_;  ///< those by which the tables were copied
@@ -129,7 +134,6 @@ class Mirror {
     std::vector<std::string> names;
   };
   std::map<Oid, Claim> claimed_;
-  std::map<std::string, std::vector<std::string>> foreign_;  ///< by folded schema: names that are not ours
 };
 
 /// The checkpoint in metadata of any format, without its `seen`; nothing, where there is none.
