@@ -17,8 +17,10 @@ constexpr std::size_t most_tables_a_commit = 200;
 // Each brings at least one table, or the commits, one step further towards the order of the source.
 constexpr int most_attempts = 500;
 constexpr auto patience_with_visibility = std::chrono::seconds(2);
-// While commits wait for us, this one most likely does too. Another standby may answer for us.
-constexpr auto patience_when_awaited = std::chrono::milliseconds(20);
+// While commits wait for us, this one most likely does too. Another standby may answer for us; if there is
+// none, who did not wait is seen at once.
+constexpr auto patience_among_standbys = std::chrono::milliseconds(20);
+constexpr auto patience_when_awaited = std::chrono::milliseconds(2);
 constexpr auto patience_with_a_snapshot = std::chrono::milliseconds(100);
 
 }  // namespace
@@ -468,7 +470,12 @@ schema::Catalog& Applier::catalog() {
   // The catalogs are to be those of the change that is looked at, or later.
   if (std::exchange(visible_, xid_in_hand_) == xid_in_hand_) return *catalog_;
   seen_ = source::await_visible(*connection_, xid_in_hand_, [this]() -> std::chrono::milliseconds {
-    return feedback_.commits_wait() ? patience_when_awaited : patience_with_visibility;
+    switch (feedback_.awaited()) {
+      case Feedback::Awaited::alone: return patience_when_awaited;
+      case Feedback::Awaited::among_others: return patience_among_standbys;
+      case Feedback::Awaited::no: break;
+    }
+    return patience_with_visibility;
   });
   if (seen_ || !unseen_.insert(xid_in_hand_).second) return *catalog_;
   ++lags_;

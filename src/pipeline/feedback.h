@@ -34,15 +34,21 @@ class Feedback {
 
   /// Commits at the source wait for our acknowledgement (synchronous_standby_names): each is to be durable, and
   /// acknowledged, as soon as can be.
-  void set_commits_wait(bool wait) { commits_wait_.store(wait, std::memory_order_release); }
-  bool commits_wait() const { return commits_wait_.load(std::memory_order_acquire); }
+  enum class Awaited : unsigned char {
+    no,
+    among_others,  ///< another standby may answer for us
+    alone,         ///< until we do, a commit that waits is seen by nobody
+  };
+  void set_commits_wait(Awaited awaited) { commits_wait_.store(awaited, std::memory_order_release); }
+  Awaited awaited() const { return commits_wait_.load(std::memory_order_acquire); }
+  bool commits_wait() const { return awaited() != Awaited::no; }
   /// Rung, while they do, when more became durable.
   const WakeUp& more_durable() const { return more_durable_; }
 
  private:
   std::atomic<std::uint64_t> durable_{0};
   std::atomic<unsigned> waiters_{0};
-  std::atomic<bool> commits_wait_{false};
+  std::atomic<Awaited> commits_wait_{Awaited::no};
   WakeUp more_durable_;
 };
 

@@ -21,27 +21,32 @@ constexpr const char* purpose = "reading the source's position";
 
 /// Whether a list such as "FIRST 1 (a, \"B c\")" or "ANY 1 (*)" has the name, as the server compares it:
 /// without regard to case.
-bool lists(std::string_view names, std::string_view name) {
+Feedback::Awaited awaited(std::string_view names, std::string_view name) {
   auto same = [](char a, char b) {
     return std::tolower(static_cast<unsigned char>(a)) == std::tolower(static_cast<unsigned char>(b));
   };
   std::string word;
   bool quoted = false;
-  auto is_it = [&] {
-    bool found = word == "*" || std::ranges::equal(word, name, same);
+  bool listed = false;
+  bool others = false;
+  auto end_of_word = [&] {
+    others |= word == "*";
+    listed |= word == "*" || std::ranges::equal(word, name, same);
     word.clear();
-    return found;
   };
   for (char c : names) {
     if (c == '"') {
       quoted = !quoted;
     } else if (quoted || (c != ',' && c != '(' && c != ')' && c != ' ')) {
       word += c;
-    } else if (is_it()) {
-      return true;
+    } else {
+      others |= c == ',';
+      end_of_word();
     }
   }
-  return is_it();
+  end_of_word();
+  if (!listed) return Feedback::Awaited::no;
+  return others ? Feedback::Awaited::among_others : Feedback::Awaited::alone;
 }
 
 }  // namespace
@@ -71,7 +76,7 @@ void Observer::look(pg::Connection& source) {
       "pg_catalog.current_setting('synchronous_standby_names')",
       purpose);
   SourceLook look{asked, PgTimestamp{row.i64(0, 0) - pg_epoch_unix_seconds * 1'000'000}, row.lsn(0, 1)};
-  feedback_.set_commits_wait(lists(row.get(0, 2), config_.name));
+  feedback_.set_commits_wait(awaited(row.get(0, 2), config_.name));
   board_.judge_by([&](Step& step) { step.saw_source(look); });
   board_.update([&](Status& status) { status.source_lsn = look.flushed; });
 }

@@ -173,7 +173,7 @@ TEST_F(ReaderTest, AcknowledgesWhatIsDurableAndNoMore) {
   script.push_back({.event = Event::drained, .before = [this] { feedback_.set_durable({15}); }});
   add(script, transaction(2, 20, "b"));
   script.push_back({.event = Event::drained, .position = {25}, .at_end = true});
-  feedback_.set_commits_wait(true);  // without a pause between two acknowledgements
+  feedback_.set_commits_wait(Feedback::Awaited::alone);  // without a pause between two acknowledgements
   run(std::move(script));
   EXPECT_THAT(heard_.acknowledged, ElementsAre(Lsn{0}, Lsn{15}));
   EXPECT_EQ(left_at_, Lsn{15});
@@ -188,7 +188,7 @@ TEST_F(ReaderTest, TheSlotStaysBeforeAPreparedTransaction) {
   script.push_back({.event = Event::drained, .position = {25}, .at_end = true});
   script.push_back({.event = Event::drained, .before = [this] { feedback_.set_durable({25}); }});
   script.push_back({.event = Event::drained});
-  feedback_.set_commits_wait(true);
+  feedback_.set_commits_wait(Feedback::Awaited::alone);
   run(std::move(script));
   EXPECT_THAT(delivered(), ElementsAre("8 @25!"));
   EXPECT_LT(left_at_, Lsn{15}) << "the spool alone has it";
@@ -198,7 +198,7 @@ TEST_F(ReaderTest, TheSlotStaysUntilPreparedTransactionsCameAgain) {
   // The target is at 100; the slot is read again from before it.
   feedback_.set_durable({100});
   acknowledged_before_ = Lsn{40};
-  feedback_.set_commits_wait(true);
+  feedback_.set_commits_wait(Feedback::Awaited::alone);
   Script script;
   script.push_back({.event = Event::keepalive, .position = {60}});
   script.push_back({.event = Event::drained});
@@ -251,7 +251,7 @@ class ReaderOfAFullQueue : public ReaderTest {
 };
 
 TEST_F(ReaderOfAFullQueue, GoesOnAcknowledging) {
-  feedback_.set_commits_wait(true);  // without a pause between two acknowledgements
+  feedback_.set_commits_wait(Feedback::Awaited::alone);  // without a pause between two acknowledgements
   int waits = 0;
   std::vector<Lsn> acknowledged_meanwhile;
   on_keep_alive_ = [&] {
