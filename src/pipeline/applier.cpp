@@ -20,7 +20,7 @@ constexpr auto patience_with_visibility = std::chrono::seconds(2);
 // While commits wait for us, this one most likely does too. Another standby may answer for us; if there is
 // none, who did not wait is seen at once.
 constexpr auto patience_among_standbys = std::chrono::milliseconds(20);
-constexpr auto patience_when_awaited = std::chrono::milliseconds(2);
+constexpr auto patience_when_awaited = std::chrono::milliseconds(1);
 constexpr auto patience_with_a_snapshot = std::chrono::milliseconds(100);
 
 }  // namespace

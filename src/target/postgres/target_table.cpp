@@ -17,7 +17,8 @@ constexpr int compression_since = 140000;
 constexpr const char* column_compression =
     "case a.attcompression when 'l' then 'lz4' when 'p' then 'pglz' else '' end";
 
-// What is asked of many tables at once goes down by their indexes, however many others there are.
+// What is asked of many tables at once, or of one, goes down by their indexes, however many others there are:
+// the planner, which cannot know how many come, reads whole catalogs where OFFSET 0 does not keep it from that.
 constexpr const char* table_query = R"(
 select n.nspname, c.relname, c.oid, c.relkind,
        case when c.relispartition then pg_catalog.pg_partition_root(c.oid)::pg_catalog.oid else 0 end
@@ -29,7 +30,8 @@ constexpr const char* own_query = R"(
 select n.nspname, c.relname, c.oid, c.relkind,
        case when c.relispartition then pg_catalog.pg_partition_root(c.oid)::pg_catalog.oid else 0 end
 from pg_catalog.unnest($1::pg_catalog.oid[]) w (oid)
-join pg_catalog.pg_class c on c.oid = w.oid join pg_catalog.pg_namespace n on n.oid = c.relnamespace)";
+cross join lateral (select * from pg_catalog.pg_class where oid = w.oid offset 0) c
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace)";
 
 constexpr const char* partition_query =
     "select r.oid, p.relid::pg_catalog.oid from pg_catalog.unnest($1::pg_catalog.oid[]) r (oid), "
@@ -69,9 +71,10 @@ select a.attname, pg_catalog.format_type(a.atttypid, -1), a.atttypid, t.oid, t.t
         join pg_catalog.pg_namespace opn on opn.oid = o.oprnamespace
         where oc.opcmethod = 403 and oc.opcdefault and oc.opcintype = t.oid),
        b.typmod, pg_catalog.format_type(a.atttypid, a.atttypmod), {}, a.attrelid
-from base b join pg_catalog.pg_attribute a on a.attrelid = b.attrelid and a.attnum = b.attnum
-join pg_catalog.pg_type t on t.oid = b.oid and t.typtype <> 'd'
-join pg_catalog.pg_namespace tn on tn.oid = t.typnamespace
+from base b cross join lateral (
+  select * from pg_catalog.pg_attribute where attrelid = b.attrelid and attnum = b.attnum offset 0) a
+cross join lateral (select * from pg_catalog.pg_type where oid = b.oid and typtype <> 'd' offset 0) t
+cross join lateral (select nspname from pg_catalog.pg_namespace where oid = t.typnamespace offset 0) tn
 order by a.attrelid, a.attnum)";
 
 constexpr const char* key_query = R"(
