@@ -5,6 +5,7 @@
 #include "pipeline/open_options.h"
 #include "pipeline/published_tables.h"
 #include "pipeline/start_checks.h"
+#include "source/publication.h"
 #include "source/timeline.h"
 #include "target/open_target.h"
 
@@ -16,6 +17,14 @@ using source::Verdict;
 
 CheckResult failed(const std::string& title, const Error& error) {
   return {Verdict::fail, title, error.message(), error.remedy()};
+}
+
+/// On a connection of its own, whose patience is short afterwards.
+void refuse_lost_publication(const config::Config& config) {
+  auto peek = open_source(config);
+  if (peek.server_version() >= 180000) return;
+  bool missing = !source::read_publications(peek, config.publication.names, source::Filters::as_stored);
+  source::check_known_to_slot(peek, config.slot.name, config.publication.names, missing);
 }
 
 }  // namespace
@@ -44,6 +53,7 @@ std::vector<CheckResult> check_replication(const config::Config& config, pg::Con
     if (!checkpoint->system_identifier.empty() && server->timeline > checkpoint->timeline)
       source::check_history(source::read_timeline_history(*replication, server->timeline), *checkpoint,
                             slot->confirmed_flush);
+    refuse_lost_publication(config);
   } catch (const Error& error) {
     out.push_back(failed("what the target has", error));
   }

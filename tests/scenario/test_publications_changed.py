@@ -139,6 +139,8 @@ def test_a_publication_that_was_made_again(shop_into, kind, running):
     assert said in shop.mirror.log_text() or running and "does not exist any more" in shop.mirror.log_text()
     assert "--recopy-all" in shop.mirror.log_text()
     before = shop.mirror.into.query("SELECT CAST(t AS varchar) FROM tailrace.tables t")
+    checked = run("check", "-c", shop.mirror.config)
+    assert checked.returncode == 1 and f"fail  what the target has: {said}" in checked.stdout, checked.stdout
     for _ in range(2):
         shop.mirror.start()
         assert shop.mirror.wait_ended() == 3
