@@ -27,6 +27,8 @@ bool holds_secret(std::string_view argument) {
   if (argument.contains("password")) return true;
   auto user = argument.find("://");
   if (user == std::string_view::npos) return argument.contains('@');
+  // A keyword may be spelled by its characters' codes.
+  if (argument.contains('%')) return true;
   auto end = argument.rfind('@');
   return end != std::string_view::npos &&
          argument.substr(user + 3, end - std::min(end, user + 3)).contains(':');

@@ -29,7 +29,7 @@ TEST_F(CopyAnewTest, ARemedyHasTheArgumentsOfTheRun) {
 
 TEST_F(CopyAnewTest, NoSecretIsTold) {
   for (const char* secret : {"postgres://app:hidden@db/shop", "host=db password=hidden", "app:hidden@db",
-                             "postgres://db/shop?password=hidden"}) {
+                             "postgres://db/shop?password=hidden", "postgres://db/shop?passw%6Frd=hidden"}) {
     note_run({"run", secret, "duckdb:a.duckdb"});
     EXPECT_EQ(with_run_arguments(text), text) << secret;
   }
